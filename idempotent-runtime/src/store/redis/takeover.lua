@@ -1,0 +1,56 @@
+#!lua flags=allow-oom
+-- A claim that met a record, and names the state and nonce it saw. It applies to that very record only:
+--
+--   Failed                             -> Running, the claim's
+--   Running, lease lapsed, on_crash 0  -> Running, the claim's, with a longer lease
+--   Running, lease lapsed, on_crash 1  -> Lost, the nonce stays the owner's
+--   anything else                      -> unchanged
+--
+-- KEYS[1]  the record
+-- ARGV     1 state and nonce seen · 2 the claim's own record · 3 HOLD, ms · 4 longest lease, ms · 5 lease growth
+-- Answers  { µs, G granted · H held · C another record stands now · A absent, the record, ms of the lease left }
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local hold = tonumber(ARGV[3])
+
+local current = redis.call('GET', KEYS[1])
+if not current then return { now, 'A', '', 0 } end
+local readable = string.byte(current, 1) == 1 and #current == 63 and string.byte(current, 31) < 12
+if not readable or string.sub(current, 2, 18) ~= ARGV[1] then
+  return { now, 'C', current, 0 }
+end
+
+local state = string.sub(current, 2, 2)
+local token, lease, flags, attempts = struct.unpack('>I8I4BI4', current, 19)
+
+local function keep(record)
+  redis.call('SET', KEYS[1], record, 'PX', ARGV[3])
+  return record
+end
+
+local function grant(granted)
+  local mine = ARGV[2]
+  local next_token = math.min(math.max(token + 1, now), 9007199254740991)
+  return keep(string.sub(mine, 1, 18)
+    .. struct.pack('>I8I4', next_token, granted) .. string.sub(mine, 31, 31)
+    .. struct.pack('>I4', math.min(attempts + 1, 4294967295)) .. string.sub(mine, 36))
+end
+
+local asked = struct.unpack('>I4', ARGV[2], 27)
+if state == 'F' then return { now, 'G', grant(asked), 0 } end
+if state ~= 'R' then return { now, 'H', current, 0 } end
+
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 then
+  -- Somebody took its expiry away: it counts as just renewed.
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  left = hold
+end
+local lease_left = lease - math.max(hold - left, 0)
+if lease_left > 0 then return { now, 'H', current, lease_left } end
+
+if flags % 2 == 1 then
+  return { now, 'H', keep(string.sub(current, 1, 1) .. 'L' .. string.sub(current, 3)), 0 }
+end
+local longest = math.min(asked * tonumber(ARGV[5]), tonumber(ARGV[4]))
+return { now, 'G', grant(math.max(math.min(lease * 2, longest), asked)), 0 }
