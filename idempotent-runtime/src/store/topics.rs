@@ -38,10 +38,21 @@ impl Topics {
     pub fn subscribe(&self, key: &Key) -> (Subscription, bool) {
         let mut topics = self.shared.lock();
         let first = !topics.contains_key(key);
-        let receiver = topics.entry(key.clone()).or_insert_with(|| watch::Sender::new(())).subscribe();
+        let receiver = topics
+            .entry(key.clone())
+            .or_insert_with(|| watch::Sender::new(()))
+            .subscribe();
         self.shared.count.store(topics.len(), Ordering::SeqCst);
-        let leave = Leave { topics: self.clone(), key: key.clone() };
-        (Subscription { source: Some((receiver, leave)) }, first)
+        let leave = Leave {
+            topics: self.clone(),
+            key: key.clone(),
+        };
+        (
+            Subscription {
+                source: Some((receiver, leave)),
+            },
+            first,
+        )
     }
 
     /// Wakes everybody who waits for `key`.
@@ -128,9 +139,15 @@ struct Leave {
 impl Drop for Leave {
     fn drop(&mut self) {
         let mut topics = self.topics.shared.lock();
-        if topics.get(&self.key).is_some_and(|sender| sender.receiver_count() == 0) {
+        if topics
+            .get(&self.key)
+            .is_some_and(|sender| sender.receiver_count() == 0)
+        {
             topics.remove(&self.key);
         }
-        self.topics.shared.count.store(topics.len(), Ordering::SeqCst);
+        self.topics
+            .shared
+            .count
+            .store(topics.len(), Ordering::SeqCst);
     }
 }
