@@ -3,6 +3,8 @@
 #[cfg(feature = "memory")]
 mod memory;
 pub mod protocol;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod shared;
 mod topics;
 

@@ -9,19 +9,25 @@ use crate::{StoreError, StoreErrorKind};
 const OLDEST: u32 = 7;
 
 /// Looks at a server's answers to `INFO server` and `INFO memory`. None: it would not say.
-pub(super) fn check(server: Option<&str>, memory: Option<&str>, allow_eviction: bool) -> Result<(), StoreError> {
+pub(super) fn check(
+    server: Option<&str>,
+    memory: Option<&str>,
+    allow_eviction: bool,
+) -> Result<(), StoreError> {
     match server.and_then(version) {
         Some(Version::Valkey) => {}
         Some(Version::Redis { major, .. }) if major >= OLDEST => {}
         Some(Version::Redis { text, .. }) => {
-            return Err(config(format!("this server is Redis {text}; version 7.0 or later, or Valkey, is needed")));
+            return Err(config(format!(
+                "this server is Redis {text}; version 7.0 or later, or Valkey, is needed"
+            )));
         }
-        None => super::events::warn(
+        None => crate::events::store_warning(
             "the Redis server would not tell its version (ACL without `+info`?); 7.0 or later is needed",
         ),
     }
     match memory.and_then(eviction) {
-        Some(policy) if allow_eviction => super::events::warn(&format!(
+        Some(policy) if allow_eviction => crate::events::store_warning(&format!(
             "the Redis server evicts keys when memory is full (`maxmemory-policy {policy}`); an evicted record lets its \
              operation run again"
         )),
@@ -31,7 +37,7 @@ pub(super) fn check(server: Option<&str>, memory: Option<&str>, allow_eviction: 
                  lets its operation run again; set `maxmemory-policy noeviction`, or say `allow_eviction(true)`"
             )));
         }
-        None if memory.is_none() => super::events::warn(
+        None if memory.is_none() => crate::events::store_warning(
             "the Redis server would not tell its eviction policy (ACL without `+info`?); `noeviction` is needed",
         ),
         None => {}
@@ -66,7 +72,9 @@ fn eviction(info: &str) -> Option<&str> {
 }
 
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    info.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
 }
 
 /// The text of an `INFO` answer; none where it was refused.
@@ -86,7 +94,8 @@ mod tests {
     }
 
     const REDIS_7: &str = "# Server\r\nredis_version:7.0.15\r\nredis_git_sha1:00000000\r\n";
-    const UNLIMITED: &str = "# Memory\r\nmaxmemory:0\r\nmaxmemory_human:0B\r\nmaxmemory_policy:allkeys-lru\r\n";
+    const UNLIMITED: &str =
+        "# Memory\r\nmaxmemory:0\r\nmaxmemory_human:0B\r\nmaxmemory_policy:allkeys-lru\r\n";
 
     #[test]
     fn a_current_server_passes() {
@@ -97,24 +106,49 @@ mod tests {
     #[test]
     fn an_old_server_is_refused_by_its_version() {
         for old in ["6.2.14", "5.0.7", "2.8.24"] {
-            let error = judge(&format!("redis_version:{old}\r\n"), UNLIMITED, false).expect_err(old);
+            let error =
+                judge(&format!("redis_version:{old}\r\n"), UNLIMITED, false).expect_err(old);
             assert!(error.contains(old), "{error}");
         }
     }
 
     #[test]
     fn a_valkey_passes_whatever_redis_it_calls_itself() {
-        assert_eq!(judge("redis_version:6.9.9\r\nserver_name:valkey\r\n", UNLIMITED, false), Ok(()));
-        assert_eq!(judge("redis_version:7.2.4\r\nvalkey_version:8.1.0\r\n", UNLIMITED, false), Ok(()));
+        assert_eq!(
+            judge(
+                "redis_version:6.9.9\r\nserver_name:valkey\r\n",
+                UNLIMITED,
+                false
+            ),
+            Ok(())
+        );
+        assert_eq!(
+            judge(
+                "redis_version:7.2.4\r\nvalkey_version:8.1.0\r\n",
+                UNLIMITED,
+                false
+            ),
+            Ok(())
+        );
     }
 
     #[test]
     fn eviction_is_refused_unless_allowed() {
         let evicts = "maxmemory:1048576\r\nmaxmemory_policy:volatile-lru\r\n";
         let error = judge(REDIS_7, evicts, false).expect_err("evicts");
-        assert!(error.contains("volatile-lru") && error.contains("allow_eviction"), "{error}");
+        assert!(
+            error.contains("volatile-lru") && error.contains("allow_eviction"),
+            "{error}"
+        );
         assert_eq!(judge(REDIS_7, evicts, true), Ok(()));
-        assert_eq!(judge(REDIS_7, "maxmemory:1048576\r\nmaxmemory_policy:noeviction\r\n", false), Ok(()));
+        assert_eq!(
+            judge(
+                REDIS_7,
+                "maxmemory:1048576\r\nmaxmemory_policy:noeviction\r\n",
+                false
+            ),
+            Ok(())
+        );
     }
 
     #[test]

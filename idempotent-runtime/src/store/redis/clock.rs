@@ -23,14 +23,19 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self { origin: Instant::now(), ahead: AtomicU64::new(0), wall: AtomicI64::new(0) }
+        Self {
+            origin: Instant::now(),
+            ahead: AtomicU64::new(0),
+            wall: AtomicI64::new(0),
+        }
     }
 
     /// Takes over the server's time, µs since 1970.
     pub(super) fn learn(&self, server: u64) {
         let elapsed = micros(self.origin.elapsed());
         self.wall.store(wall_origin(elapsed), Ordering::Relaxed);
-        self.ahead.store(server.saturating_sub(elapsed), Ordering::Relaxed);
+        self.ahead
+            .store(server.saturating_sub(elapsed), Ordering::Relaxed);
     }
 
     /// The server's time, µs since 1970; none while it is unknown, or after this machine has slept.
@@ -44,7 +49,9 @@ impl Clock {
 
 /// The wall clock's time when this process' clock began, were both to run alike.
 fn wall_origin(elapsed: u64) -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     micros(now).cast_signed() - elapsed.cast_signed()
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, ProtocolVersion, RedisError, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, ProtocolVersion, RedisError, Value,
+    aio::MultiplexedConnection,
 };
 
 use super::{
@@ -20,7 +21,10 @@ use crate::StoreError;
 pub(super) enum Target {
     One(ConnectionInfo),
     #[cfg(feature = "redis-sentinel")]
-    Sentinel { sentinels: Vec<ConnectionInfo>, master: String },
+    Sentinel {
+        sentinels: Vec<ConnectionInfo>,
+        master: String,
+    },
     #[cfg(feature = "redis-cluster")]
     Cluster(Vec<ConnectionInfo>),
 }
@@ -28,10 +32,17 @@ pub(super) enum Target {
 impl Target {
     pub(super) fn describe(&self) -> String {
         match self {
-            Self::One(info) => format!("Redis at {} (database {})", place(info), info.redis_settings().db()),
+            Self::One(info) => format!(
+                "Redis at {} (database {})",
+                place(info),
+                info.redis_settings().db()
+            ),
             #[cfg(feature = "redis-sentinel")]
             Self::Sentinel { sentinels, master } => {
-                format!("Redis primary `{master}` by Sentinel at {}", places(sentinels))
+                format!(
+                    "Redis primary `{master}` by Sentinel at {}",
+                    places(sentinels)
+                )
             }
             #[cfg(feature = "redis-cluster")]
             Self::Cluster(nodes) => format!("Redis Cluster at {}", places(nodes)),
@@ -68,7 +79,9 @@ impl Connector {
         match &live.wire {
             Wire::One(connection) => self.prepare(connection.clone(), clock).await?,
             #[cfg(feature = "redis-cluster")]
-            Wire::Cluster(connection) => super::cluster::prepare(connection.clone(), self, clock).await?,
+            Wire::Cluster(connection) => {
+                super::cluster::prepare(connection.clone(), self, clock).await?
+            }
         }
         Ok(live)
     }
@@ -94,7 +107,11 @@ impl Connector {
         }
     }
 
-    async fn dial_one(&self, info: &ConnectionInfo, listener: Option<Box<dyn Listen>>) -> Result<Live, StoreError> {
+    async fn dial_one(
+        &self,
+        info: &ConnectionInfo,
+        listener: Option<Box<dyn Listen>>,
+    ) -> Result<Live, StoreError> {
         let listens = listener.is_some();
         let (watch, watched) = Watch::new(listener);
         let config = self.config().set_push_sender(move |push| {
@@ -107,9 +124,13 @@ impl Connector {
             Err(error) if error.kind() == ErrorKind::RESP3NotSupported && !listens => {
                 let (_, unwatched) = Watch::new(None);
                 unwatched.revive();
-                let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
+                let redis = info
+                    .redis_settings()
+                    .clone()
+                    .set_protocol(ProtocolVersion::RESP2);
                 let connection = open(info.clone().set_redis_settings(redis), self.config()).await;
-                let connection = connection.map_err(|error| failure::connecting(error, &self.place))?;
+                let connection =
+                    connection.map_err(|error| failure::connecting(error, &self.place))?;
                 Ok(Live::new(Wire::One(connection), &unwatched))
             }
             Err(error) => Err(failure::connecting(error, &self.place)),
@@ -129,7 +150,12 @@ impl Connector {
         clock: &Clock,
     ) -> Result<(), StoreError> {
         let mut questions = redis::pipe();
-        questions.cmd("INFO").arg("server").cmd("INFO").arg("memory").cmd("TIME");
+        questions
+            .cmd("INFO")
+            .arg("server")
+            .cmd("INFO")
+            .arg("memory")
+            .cmd("TIME");
         for script in scripts::all() {
             questions.cmd("SCRIPT").arg("LOAD").arg(script.code);
         }
@@ -140,7 +166,11 @@ impl Connector {
         let mut answers = answers.into_iter();
         let server = answers.next().and_then(check::info);
         let memory = answers.next().and_then(check::info);
-        check::check(server.as_deref(), memory.as_deref(), self.options.allow_eviction)?;
+        check::check(
+            server.as_deref(),
+            memory.as_deref(),
+            self.options.allow_eviction,
+        )?;
         // A user who may not load scripts brings each along with its first use.
         self.learn(answers.next().unwrap_or(Value::Nil), clock)
     }
@@ -157,8 +187,13 @@ impl Connector {
     }
 }
 
-async fn open(info: ConnectionInfo, config: AsyncConnectionConfig) -> Result<MultiplexedConnection, RedisError> {
-    Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await
+async fn open(
+    info: ConnectionInfo,
+    config: AsyncConnectionConfig,
+) -> Result<MultiplexedConnection, RedisError> {
+    Client::open(info)?
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
 }
 
 /// rustls asks for one implementation of its cryptography a process. Where the program has chosen none, it is ring's.

@@ -36,11 +36,22 @@ impl Failure {
             Self::Refused(error) => refused(&error, doing, place),
             Self::Unanswered(error) if error.is_timeout() => StoreError::new(
                 StoreErrorKind::Ambiguous,
-                format!("{place} did not answer in time while {doing}; it may have been carried out"),
+                format!(
+                    "{place} did not answer in time while {doing}; it may have been carried out"
+                ),
+            ),
+            Self::Unanswered(error) if error.code().is_some() => StoreError::new(
+                StoreErrorKind::Ambiguous,
+                format!(
+                    "{place} cannot serve {doing} at the moment ({}); it may have been carried out",
+                    error.code().unwrap_or_default()
+                ),
             ),
             Self::Unanswered(error) => StoreError::new(
                 StoreErrorKind::Ambiguous,
-                format!("the connection to {place} was lost while {doing}; it may have been carried out"),
+                format!(
+                    "the connection to {place} was lost while {doing}; it may have been carried out"
+                ),
             )
             .with_source(error),
         }
@@ -76,7 +87,9 @@ fn refused(error: &ServerError, doing: &str, place: &str) -> StoreError {
         "OOM" => "it is out of memory; raise `maxmemory`, and keep `maxmemory-policy noeviction`",
         "NOREPLICAS" => "fewer replicas are connected than its `min-replicas-to-write` asks for",
         "MISCONF" => "it cannot save to disk and therefore refuses writes; see its log",
-        "READONLY" => "it is a replica; connect to the primary, through Sentinel or Cluster where there is failover",
+        "READONLY" => {
+            "it is a replica; connect to the primary, through Sentinel or Cluster where there is failover"
+        }
         "NOPERM" => "its ACL user lacks a right; `RedisStore` documents the rules that are needed",
         "NOAUTH" => "it asks for a password; put user and password into the URL",
         "WRONGPASS" => "user or password are wrong",
@@ -84,11 +97,16 @@ fn refused(error: &ServerError, doing: &str, place: &str) -> StoreError {
         "BUSY" => "a script of somebody else blocks it",
         "MASTERDOWN" => "its primary is away",
         "CLUSTERDOWN" => "the cluster does not serve this key's slot; see `CLUSTER INFO`",
-        "MOVED" | "ASK" => "it belongs to a cluster; use `RedisStore::cluster` (feature `redis-cluster`)",
+        "MOVED" | "ASK" => {
+            "it belongs to a cluster; use `RedisStore::cluster` (feature `redis-cluster`)"
+        }
         "TRYAGAIN" => "this key's slot is being moved",
         _ => return refused_otherwise(error, doing, place),
     };
-    StoreError::new(StoreErrorKind::Refused, format!("{place} refused {doing} ({code}): {advice}"))
+    StoreError::new(
+        StoreErrorKind::Refused,
+        format!("{place} refused {doing} ({code}): {advice}"),
+    )
 }
 
 fn refused_otherwise(error: &ServerError, doing: &str, place: &str) -> StoreError {
@@ -97,7 +115,10 @@ fn refused_otherwise(error: &ServerError, doing: &str, place: &str) -> StoreErro
     let detail = detail.split(", with args").next().unwrap_or_default();
     let detail = if detail.contains(PREFIX) { "" } else { detail };
     let code = error.code();
-    StoreError::new(StoreErrorKind::Refused, format!("{place} refused {doing} ({code} {detail})"))
+    StoreError::new(
+        StoreErrorKind::Refused,
+        format!("{place} refused {doing} ({code} {detail})"),
+    )
 }
 
 /// A connection that could not be made: nothing was sent on it.
@@ -109,13 +130,17 @@ pub(super) fn connecting(error: RedisError, place: &str) -> StoreError {
     };
     match ServerError::try_from(error) {
         Ok(error) => refused(&error, "the connection", place),
-        Err(_) if kind == StoreErrorKind::Refused => {
-            StoreError::new(kind, format!("{place} refused the connection: user or password are wrong"))
+        Err(_) if kind == StoreErrorKind::Refused => StoreError::new(
+            kind,
+            format!("{place} refused the connection: user or password are wrong"),
+        ),
+        Err(error) if error.is_connection_refusal() => StoreError::new(
+            kind,
+            format!("{place} does not accept connections; is the server running?"),
+        )
+        .with_source(error),
+        Err(error) => {
+            StoreError::new(kind, format!("cannot connect to {place}")).with_source(error)
         }
-        Err(error) if error.is_connection_refusal() => {
-            StoreError::new(kind, format!("{place} does not accept connections; is the server running?"))
-                .with_source(error)
-        }
-        Err(error) => StoreError::new(kind, format!("cannot connect to {place}")).with_source(error),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::runtime::{Handle, Id};
+use tokio::{
+    runtime::{Handle, Id},
+    task::AbortHandle,
+};
 
 use super::{link::Link, subscriber::Subscriber};
 use crate::{StoreError, StoreErrorKind};
@@ -11,8 +14,32 @@ use crate::{StoreError, StoreErrorKind};
 /// runtime waits for another, and the end of one (of a test, say) is nobody else's business.
 pub(super) struct Hub {
     runtime: Id,
+    /// A task that does nothing and ends with the runtime, which may pass its identity on.
+    tether: AbortHandle,
     pub(super) commands: Link,
     pub(super) subscriber: Subscriber,
+}
+
+impl Hub {
+    fn new(runtime: &Handle) -> Self {
+        let tether = runtime.spawn(std::future::pending::<()>()).abort_handle();
+        Self {
+            runtime: runtime.id(),
+            tether,
+            commands: Link::default(),
+            subscriber: Subscriber::default(),
+        }
+    }
+
+    fn is_of(&self, runtime: Id) -> bool {
+        self.runtime == runtime && !self.tether.is_finished()
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.tether.abort();
+    }
 }
 
 /// A store's hubs: mostly one.
@@ -22,10 +49,14 @@ pub(super) struct Hubs(RwLock<Vec<Arc<Hub>>>);
 impl Hubs {
     /// The running runtime's.
     pub(super) fn here(&self) -> Result<Arc<Hub>, StoreError> {
-        let runtime = Handle::try_current()
-            .map_err(|_| StoreError::new(StoreErrorKind::Config, "the Redis store needs a tokio runtime"))?
-            .id();
-        let find = |hubs: &[Arc<Hub>]| hubs.iter().find(|hub| hub.runtime == runtime).cloned();
+        let runtime = Handle::try_current().map_err(|_| {
+            StoreError::new(
+                StoreErrorKind::Config,
+                "the Redis store needs a tokio runtime",
+            )
+        })?;
+        let id = runtime.id();
+        let find = |hubs: &[Arc<Hub>]| hubs.iter().find(|hub| hub.is_of(id)).cloned();
         if let Some(hub) = find(&self.0.read().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(hub);
         }
@@ -33,9 +64,8 @@ impl Hubs {
         if let Some(hub) = find(&hubs) {
             return Ok(hub);
         }
-        // Nobody uses them and nothing is connected: their runtimes are gone, or may connect anew.
-        hubs.retain(|hub| Arc::strong_count(hub) > 1 || hub.commands.current().is_some());
-        let hub = Arc::new(Hub { runtime, commands: Link::default(), subscriber: Subscriber::default() });
+        hubs.retain(|hub| !hub.tether.is_finished());
+        let hub = Arc::new(Hub::new(&runtime));
         hubs.push(hub.clone());
         Ok(hub)
     }

@@ -45,7 +45,10 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn new(wire: Wire, watch: &Watched) -> Self {
-        Self { wire, alive: watch.0.clone() }
+        Self {
+            wire,
+            alive: watch.0.clone(),
+        }
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -67,7 +70,9 @@ impl Live {
     /// the primary any more stays one: both are replaced. A cluster's connection mends itself node by node.
     fn judge(&self, failure: &Failure) {
         let spent = match &self.wire {
-            Wire::One(_) => matches!(failure, Failure::Unanswered(_)) || failure.code() == Some("READONLY"),
+            Wire::One(_) => {
+                matches!(failure, Failure::Unanswered(_)) || failure.code() == Some("READONLY")
+            }
             #[cfg(feature = "redis-cluster")]
             Wire::Cluster(_) => false,
         };
@@ -103,7 +108,13 @@ pub(super) trait Listen: Send + Sync + 'static {
 impl Watch {
     pub(super) fn new(listener: Option<Box<dyn Listen>>) -> (Self, Watched) {
         let alive = Arc::new(AtomicBool::new(true));
-        (Self { alive: alive.clone(), listener }, Watched(alive))
+        (
+            Self {
+                alive: alive.clone(),
+                listener,
+            },
+            Watched(alive),
+        )
     }
 
     /// `ends`: a disconnection is the end of this connection, and not of one node's among many.
@@ -141,7 +152,12 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn current(&self) -> Option<Arc<Live>> {
-        self.slot.read().unwrap_or_else(PoisonError::into_inner).as_ref().filter(|live| live.is_alive()).cloned()
+        self.slot
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .filter(|live| live.is_alive())
+            .cloned()
     }
 
     /// The connection, made with `open` where there is none. Whoever comes while it is being made waits for it, and
@@ -158,7 +174,10 @@ impl Link {
         if let Some(live) = self.current() {
             return Ok(live);
         }
-        if let Some(error) = latest.as_ref().filter(|_| self.failures.load(Ordering::Acquire) != before) {
+        if let Some(error) = latest
+            .as_ref()
+            .filter(|_| self.failures.load(Ordering::Acquire) != before)
+        {
             return Err(error.clone());
         }
         match open().await {
@@ -178,6 +197,8 @@ impl Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("connected", &self.current().is_some()).finish()
+        f.debug_struct("Link")
+            .field("connected", &self.current().is_some())
+            .finish()
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, io::tcp::TcpSettings};
+use redis::{
+    ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, io::tcp::TcpSettings,
+};
 
 use super::{RedisStore, connect::Target};
 use crate::{StoreError, StoreErrorKind};
@@ -82,15 +84,25 @@ impl RedisOptions {
 
     /// Shows this certificate to the server, with the key that belongs to it; both in PEM.
     #[cfg(feature = "redis-tls")]
-    pub fn tls_identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        let identity = redis::ClientTlsConfig { client_cert: certificate.into(), client_key: key.into() };
+    pub fn tls_identity(
+        mut self,
+        certificate: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> Self {
+        let identity = redis::ClientTlsConfig {
+            client_cert: certificate.into(),
+            client_key: key.into(),
+        };
         self.certificates().client_tls = Some(identity);
         self
     }
 
     #[cfg(feature = "redis-tls")]
     fn certificates(&mut self) -> &mut redis::TlsCertificates {
-        self.tls.get_or_insert_with(|| redis::TlsCertificates { client_tls: None, root_cert: None })
+        self.tls.get_or_insert_with(|| redis::TlsCertificates {
+            client_tls: None,
+            root_cert: None,
+        })
     }
 
     /// A store on one server. See [`RedisStore::new`].
@@ -101,7 +113,10 @@ impl RedisOptions {
 
     /// A store on a cluster. See [`RedisStore::cluster`].
     #[cfg(feature = "redis-cluster")]
-    pub fn open_cluster<U: AsRef<str>>(self, urls: impl IntoIterator<Item = U>) -> Result<RedisStore, StoreError> {
+    pub fn open_cluster<U: AsRef<str>>(
+        self,
+        urls: impl IntoIterator<Item = U>,
+    ) -> Result<RedisStore, StoreError> {
         let nodes = self.parse_all(urls)?;
         super::cluster::client(&nodes, &self, None).map_err(|error| config(error.to_string()))?;
         Ok(RedisStore::assemble(Target::Cluster(nodes), self))
@@ -115,14 +130,27 @@ impl RedisOptions {
         master: &str,
     ) -> Result<RedisStore, StoreError> {
         let sentinels = self.parse_all(urls)?;
-        let target = Target::Sentinel { sentinels, master: master.to_owned() };
+        let target = Target::Sentinel {
+            sentinels,
+            master: master.to_owned(),
+        };
         Ok(RedisStore::assemble(target, self))
     }
 
     #[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
-    fn parse_all<U: AsRef<str>>(&self, urls: impl IntoIterator<Item = U>) -> Result<Vec<ConnectionInfo>, StoreError> {
-        let all = urls.into_iter().map(|url| self.parse(url.as_ref())).collect::<Result<Vec<_>, _>>()?;
-        if all.is_empty() { Err(config("at least one Redis URL is needed")) } else { Ok(all) }
+    fn parse_all<U: AsRef<str>>(
+        &self,
+        urls: impl IntoIterator<Item = U>,
+    ) -> Result<Vec<ConnectionInfo>, StoreError> {
+        let all = urls
+            .into_iter()
+            .map(|url| self.parse(url.as_ref()))
+            .collect::<Result<Vec<_>, _>>()?;
+        if all.is_empty() {
+            Err(config("at least one Redis URL is needed"))
+        } else {
+            Ok(all)
+        }
     }
 
     fn parse(&self, url: &str) -> Result<ConnectionInfo, StoreError> {
@@ -134,10 +162,15 @@ impl RedisOptions {
         let info = url.into_connection_info().map_err(|error| {
             let reason = error.to_string();
             let reason = reason.split(" - ").next().unwrap_or_default();
-            config(format!("the Redis URL is not valid ({reason}); it should look like redis://host:6379/0"))
+            config(format!(
+                "the Redis URL is not valid ({reason}); it should look like redis://host:6379/0"
+            ))
         })?;
         let info = self.with_certificates(info)?;
-        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let redis = info
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP3);
         Ok(info.set_redis_settings(redis).set_tcp_settings(tcp()))
     }
 
@@ -147,7 +180,9 @@ impl RedisOptions {
             Some(certificates) if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) => {
                 redis::Client::build_with_tls(info, certificates.clone())
                     .map(|client| client.get_connection_info().clone())
-                    .map_err(|error| config(format!("the TLS certificates cannot be used: {error}")))
+                    .map_err(|error| {
+                        config(format!("the TLS certificates cannot be used: {error}"))
+                    })
             }
             _ => Ok(info),
         }
@@ -187,7 +222,9 @@ pub(super) fn tcp() -> TcpSettings {
     let keepalive = redis::io::tcp::socket2::TcpKeepalive::new()
         .with_time(Duration::from_secs(15))
         .with_interval(Duration::from_secs(5));
-    TcpSettings::default().set_nodelay(true).set_keepalive(keepalive)
+    TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(keepalive)
 }
 
 /// Host and port, or path: where a connection goes, without who it is for.

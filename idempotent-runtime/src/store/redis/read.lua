@@ -7,9 +7,11 @@
 
 -- The state's letter where this version wrote the record. Whatever else is there stays as it is.
 local function state_of(record)
-  if string.byte(record, 1) ~= 1 or #record < 63 or string.byte(record, 31) >= 12 then return nil end
+  if string.byte(record, 1) ~= 1 or #record < 63 then return nil end
+  local token, _, flags = struct.unpack('>I8I4B', record, 19)
   local state = string.sub(record, 2, 2)
-  if state == 'D' or #record == 63 and string.find('RFL', state, 1, true) then return state end
+  if token > 9007199254740991 or flags >= 12 then return nil end
+  if state == 'D' or #record == 63 and flags < 4 and string.find('RFL', state, 1, true) then return state end
 end
 
 local function lease_left(record, hold)

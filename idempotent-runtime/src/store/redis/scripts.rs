@@ -14,10 +14,14 @@ use crate::{
 /// What every record's Redis key begins with, before [`Key::as_str`].
 pub(super) const PREFIX: &str = "idempotent:";
 
-pub(super) static TAKEOVER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("takeover.lua")));
-pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("renew.lua")));
-pub(super) static FINISH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("finish.lua")));
-pub(super) static OVERRULE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("overrule.lua")));
+pub(super) static TAKEOVER: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("takeover.lua")));
+pub(super) static RENEW: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("renew.lua")));
+pub(super) static FINISH: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("finish.lua")));
+pub(super) static OVERRULE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("overrule.lua")));
 pub(super) static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read.lua")));
 
 /// All of them, to be loaded where a connection is made.
@@ -32,7 +36,10 @@ pub(super) struct Script {
 
 impl Script {
     fn new(code: &'static str) -> Self {
-        Self { code, hash: redis::Script::new(code).get_hash().to_owned() }
+        Self {
+            code,
+            hash: redis::Script::new(code).get_hash().to_owned(),
+        }
     }
 
     /// The command that runs the script by its hash, which the server has to know.
@@ -48,7 +55,10 @@ impl Script {
 
 fn call(name: &str, script: &str, key: &Key, arguments: &[Argument<'_>]) -> Cmd {
     let data: usize = arguments.iter().map(Argument::len).sum();
-    let mut command = Cmd::with_capacity(4 + arguments.len(), script.len() + key.as_str().len() + data + 64);
+    let mut command = Cmd::with_capacity(
+        4 + arguments.len(),
+        script.len() + key.as_str().len() + data + 64,
+    );
     command.arg(name).arg(script).arg("1").arg(RedisKey(key));
     for argument in arguments {
         command.arg(argument);
@@ -110,11 +120,16 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn parse(value: Value) -> Result<Self, StoreError> {
-        let Value::Array(parts) = value else { return Err(unexpected()) };
-        let Ok([Value::Int(now), verdict, bytes, Value::Int(left)]) = <[Value; 4]>::try_from(parts) else {
+        let Value::Array(parts) = value else {
             return Err(unexpected());
         };
-        let (Some(verdict), Some(bytes)) = (text(verdict), text(bytes)) else { return Err(unexpected()) };
+        let Ok([Value::Int(now), verdict, bytes, Value::Int(left)]) = <[Value; 4]>::try_from(parts)
+        else {
+            return Err(unexpected());
+        };
+        let (Some(verdict), Some(bytes)) = (text(verdict), text(bytes)) else {
+            return Err(unexpected());
+        };
         Ok(Self {
             now: u64::try_from(now).map_err(|_| unexpected())?,
             verdict: *verdict.first().ok_or_else(unexpected)?,
@@ -133,7 +148,10 @@ impl Answer {
             b'A' => Ok(Settled::Applied),
             b'P' => Ok(Settled::PutBack),
             b'N' => Ok(Settled::Absent),
-            b'S' => Ok(Settled::Stale { record: self.record()?, lease_left: self.lease_left }),
+            b'S' => Ok(Settled::Stale {
+                record: self.record()?,
+                lease_left: self.lease_left,
+            }),
             _ => Err(unexpected()),
         }
     }
@@ -164,5 +182,8 @@ pub(super) fn kept(state: State, retain: Duration) -> Duration {
 
 /// It may have been carried out: whoever answered is not the server these commands were written for.
 pub(super) fn unexpected() -> StoreError {
-    StoreError::new(StoreErrorKind::Ambiguous, "Redis gave an answer of an unexpected shape; is there a proxy between?")
+    StoreError::new(
+        StoreErrorKind::Ambiguous,
+        "Redis gave an answer of an unexpected shape; is there a proxy between?",
+    )
 }

@@ -10,7 +10,6 @@ use tokio::sync::mpsc;
 
 use super::{
     connect::Connector,
-    events,
     hub::Hub,
     link::{Link, Listen, Live, Wire},
     scripts::{PREFIX, RedisKey},
@@ -49,28 +48,45 @@ impl Default for Subscriber {
             // Without a keeper there is no connection to tell.
             let _ = sender.send(Event::Vacated(key.clone()));
         });
-        Self { link: Link::default(), topics, events, unkept: Mutex::new(Some(unkept)) }
+        Self {
+            link: Link::default(),
+            topics,
+            events,
+            unkept: Mutex::new(Some(unkept)),
+        }
     }
 }
 
 impl Subscriber {
     /// Waits for changes of `key`, by push where that is to be had.
-    pub(super) async fn subscribe(hub: &Arc<Hub>, connector: &Arc<Connector>, key: &Key) -> Subscription {
+    pub(super) async fn subscribe(
+        hub: &Arc<Hub>,
+        connector: &Arc<Connector>,
+        key: &Key,
+    ) -> Subscription {
         let subscriber = &hub.subscriber;
-        let unkept = subscriber.unkept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let unkept = subscriber
+            .unkept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(events) = unkept {
             tokio::spawn(keep(Arc::downgrade(hub), connector.clone(), events));
         }
         // First the waiter, then the server: a message between the two finds somebody.
         let (subscription, _) = subscriber.topics.subscribe(key);
         let result = match subscriber.live(connector).await {
-            Ok(live) => listen(&live, std::slice::from_ref(key)).await.map_err(|error| error.to_string()),
+            Ok(live) => listen(&live, std::slice::from_ref(key))
+                .await
+                .map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match result {
             Ok(()) => subscription,
             Err(error) => {
-                events::warn(&format!("cannot listen for changes, waiters poll instead: {error}"));
+                crate::events::store_warning(&format!(
+                    "cannot listen for changes, waiters poll instead: {error}"
+                ));
                 Subscription::polling()
             }
         }
@@ -79,9 +95,14 @@ impl Subscriber {
     /// The connection, which is subscribed to whatever is waited for when it is made.
     async fn live(&self, connector: &Connector) -> Result<Arc<Live>, StoreError> {
         let open = || async {
-            let listener = Listener { topics: self.topics.clone(), events: self.events.clone() };
+            let listener = Listener {
+                topics: self.topics.clone(),
+                events: self.events.clone(),
+            };
             let live = connector.subscriber(Box::new(listener)).await?;
-            self.resume(&live).await.map_err(|error| super::failure::connecting(error, &connector.place))?;
+            self.resume(&live)
+                .await
+                .map_err(|error| super::failure::connecting(error, &connector.place))?;
             Ok(live)
         };
         self.link.live(open).await
@@ -104,7 +125,9 @@ async fn listen(live: &Live, keys: &[Key]) -> RedisResult<()> {
         Wire::One(mut connection) => {
             // In portions, so that no answer is too late because there were many.
             for keys in keys.chunks(256) {
-                connection.subscribe(keys.iter().map(RedisKey).collect::<Vec<_>>()).await?;
+                connection
+                    .subscribe(keys.iter().map(RedisKey).collect::<Vec<_>>())
+                    .await?;
             }
         }
         #[cfg(feature = "redis-cluster")]
@@ -126,7 +149,11 @@ async fn leave(live: &Live, key: &Key) -> RedisResult<()> {
 }
 
 /// Keeps the subscriptions in step with the waiters, for as long as there is a store.
-async fn keep(hub: Weak<Hub>, connector: Arc<Connector>, mut events: mpsc::UnboundedReceiver<Event>) {
+async fn keep(
+    hub: Weak<Hub>,
+    connector: Arc<Connector>,
+    mut events: mpsc::UnboundedReceiver<Event>,
+) {
     while let Some(event) = events.recv().await {
         let Some(hub) = hub.upgrade() else { return };
         match event {
@@ -139,11 +166,13 @@ async fn keep(hub: Weak<Hub>, connector: Arc<Connector>, mut events: mpsc::Unbou
 /// Ends a subscription that nobody waits for. Somebody may come at the very moment: then it is taken up again, and the
 /// newcomer woken, since a message may have passed in between.
 async fn vacate(subscriber: &Subscriber, key: &Key) {
-    let Some(live) = subscriber.link.current() else { return };
-    if subscriber.topics.has(key) || leave(&live, key).await.is_err() {
+    let Some(live) = subscriber.link.current() else {
+        return;
+    };
+    if subscriber.topics.waits_for(key.as_str()) || leave(&live, key).await.is_err() {
         return;
     }
-    if subscriber.topics.has(key) {
+    if subscriber.topics.waits_for(key.as_str()) {
         if listen(&live, std::slice::from_ref(key)).await.is_err() {
             let _ = subscriber.events.send(Event::Lost);
         }
@@ -201,7 +230,9 @@ impl Listen for Listener {
 impl Listener {
     fn check(&self, push: &PushInfo) {
         if let Some(Value::BulkString(channel)) = push.data.first()
-            && let Some(key) = str::from_utf8(channel).ok().and_then(|channel| channel.strip_prefix(PREFIX))
+            && let Some(key) = str::from_utf8(channel)
+                .ok()
+                .and_then(|channel| channel.strip_prefix(PREFIX))
             && self.topics.waits_for(key)
         {
             self.lost();

@@ -2,6 +2,7 @@
 -- A claim that met a record, and names the state and nonce it saw. It applies to that very record only:
 --
 --   Failed                             -> Running, the claim's
+--   Lost, the claim's own              -> Running, as it was: the owner still asks, so it has not run
 --   Running, lease lapsed, on_crash 0  -> Running, the claim's, with a longer lease
 --   Running, lease lapsed, on_crash 1  -> Lost, the nonce stays the owner's
 --   anything else                      -> unchanged
@@ -9,18 +10,24 @@
 -- KEYS[1]  the record
 -- ARGV     1 state and nonce seen · 2 the claim's own record · 3 HOLD, ms · 4 longest lease, ms · 5 lease growth
 -- Answers  { µs, G granted · H held · C another record stands now · A absent, the record, ms of the lease left }
+-- The state's letter where this version wrote the record. Whatever else is there stays as it is.
+local function state_of(record)
+  if string.byte(record, 1) ~= 1 or #record < 63 then return nil end
+  local token, _, flags = struct.unpack('>I8I4B', record, 19)
+  local state = string.sub(record, 2, 2)
+  if token > 9007199254740991 or flags >= 12 then return nil end
+  if state == 'D' or #record == 63 and flags < 4 and string.find('RFL', state, 1, true) then return state end
+end
+
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local hold = tonumber(ARGV[3])
 
 local current = redis.call('GET', KEYS[1])
 if not current then return { now, 'A', '', 0 } end
-local readable = string.byte(current, 1) == 1 and #current == 63 and string.byte(current, 31) < 12
-if not readable or string.sub(current, 2, 18) ~= ARGV[1] then
-  return { now, 'C', current, 0 }
-end
+local state = state_of(current)
+if not state or string.sub(current, 2, 18) ~= ARGV[1] then return { now, 'C', current, 0 } end
 
-local state = string.sub(current, 2, 2)
 local token, lease, flags, attempts = struct.unpack('>I8I4BI4', current, 19)
 
 local function keep(record)
@@ -38,6 +45,9 @@ end
 
 local asked = struct.unpack('>I4', ARGV[2], 27)
 if state == 'F' then return { now, 'G', grant(asked), 0 } end
+if state == 'L' and string.sub(current, 3, 18) == string.sub(ARGV[2], 3, 18) then
+  return { now, 'G', keep(string.sub(current, 1, 1) .. 'R' .. string.sub(current, 3)), 0 }
+end
 if state ~= 'R' then return { now, 'H', current, 0 } end
 
 local left = redis.call('PTTL', KEYS[1])
