@@ -11,8 +11,7 @@ use crate::{
     record::{HOLD, MAX_LEASE, Record, State},
 };
 
-/// Tokens stay below this, so that a double holds them exactly.
-pub const MAX_TOKEN: u64 = (1 << 53) - 1;
+pub use crate::record::MAX_TOKEN;
 
 /// A takeover's lease is at most this many times the option.
 pub const MAX_LEASE_GROWTH: u32 = 8;
@@ -118,7 +117,7 @@ fn grant(
 /// A token above `last`, and above every token of a record that was forgotten before `now`.
 #[must_use]
 pub fn next_token(last: u64, now: u64) -> u64 {
-    cmp::min(cmp::max(last + 1, now), MAX_TOKEN)
+    cmp::min(cmp::max(last.saturating_add(1), now), MAX_TOKEN)
 }
 
 /// A heartbeat: the owner's running record is young again, and its own lost record runs again. No record: it is put
