@@ -1,8 +1,8 @@
 //! The annotated function: parsed, and checked against what an operation can be.
 
-use proc_macro2::{Group, Span, TokenStream};
+use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
-use syn::parse::{Parse, ParseStream, Parser};
+use syn::parse::{Parse, ParseStream};
 use syn::visit::{self, Visit};
 use syn::{
     Attribute, Error, FnArg, GenericArgument, GenericParam, Lifetime, PathArguments, ReceiverKind, Result, ReturnType,
@@ -150,11 +150,11 @@ impl Parse for Function {
         if !input.peek(token::Brace) {
             return Err(input.error("expected the function's body"));
         }
-        let group: Group = input.parse()?;
-        let body = |input: ParseStream<'_>| Ok((Attribute::parse_inner(input)?, input.parse()?));
-        let (inner_attributes, body) = body.parse2(group.stream())?;
+        let content;
+        let braces = syn::braced!(content in input).span.join();
+        let inner_attributes = content.call(Attribute::parse_inner)?;
+        let body = content.parse()?;
         let returns = returns(&signature, &attributes)?;
-        let braces = group.span();
         Ok(Self { attributes, visibility, defaultness, signature, inner_attributes, body, braces, returns })
     }
 }
