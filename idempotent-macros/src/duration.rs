@@ -112,7 +112,7 @@ fn unit_error(digits: &str, unit: &str) -> String {
     let word = unit.trim().to_lowercase();
     let meant = UNITS.iter().find(|(name, _, words)| *name == word || words.contains(&word.as_str()));
     match meant {
-        Some((name, ..)) => format!("write \"{digits}{name}\""),
+        Some((name, ..)) => format!("units are short: write \"{digits}{name}\""),
         None if word.is_empty() => format!("`{digits}` of what? {EXAMPLE}"),
         None if word.starts_with('.') => format!("whole numbers only; {EXAMPLE}"),
         None => format!("`{word}` is not a unit; {EXAMPLE}"),
@@ -136,9 +136,9 @@ mod tests {
     #[test]
     fn mistakes_say_what_to_write() {
         let message = |text| parse(text).unwrap_err();
-        assert_eq!(message("10 minutes"), "write \"10m\"");
-        assert_eq!(message("10 m"), "write \"10m\"");
-        assert_eq!(message("5S"), "write \"5s\"");
+        assert_eq!(message("10 minutes"), "units are short: write \"10m\"");
+        assert_eq!(message("10 m"), "units are short: write \"10m\"");
+        assert_eq!(message("5S"), "units are short: write \"5s\"");
         for (text, start) in [
             ("24", "`24` of what?"),
             ("-1s", "a duration cannot be negative"),

@@ -50,12 +50,11 @@ pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStre
 
 /// `let operation = …; operation.run(async move { … }).await`
 fn call(options: &Options, key: &Parts, function: &Function) -> TokenStream {
-    let site = Span::mixed_site();
+    let site = at_result(function);
     let operation = operation(options, key, function);
     let body = body(function);
     let run = if options.detached() { "run" } else { "run_attached" };
-    // A missing `From<Error>` is a bound of this method: it is reported where the result is declared.
-    let run = Ident::new(run, site.located_at(function.returns.result().span()));
+    let run = Ident::new(run, site);
     quote_spanned! {site=>
         let operation = #operation;
         operation.#run(async move #body).await
@@ -82,6 +81,11 @@ fn body(function: &Function) -> TokenStream {
     block(typed, function.braces).into()
 }
 
+/// The call's tokens stand at the declared result, all of them: a bound that is missing is then one error there.
+fn at_result(function: &Function) -> Span {
+    Span::mixed_site().located_at(function.returns.result().span())
+}
+
 /// A block whose own braces no lint takes for the user's.
 fn block(tokens: TokenStream, braces: Span) -> TokenTree {
     let mut group = Group::new(proc_macro2::Delimiter::Brace, tokens);
@@ -91,10 +95,14 @@ fn block(tokens: TokenStream, braces: Span) -> TokenTree {
 
 /// The expression that describes the operation, from its scope to its last option.
 fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream {
-    let site = Span::mixed_site();
+    let site = at_result(function);
     let result = function.returns.result();
     let facade = options.facade.as_ref().map_or_else(|| quote_spanned!(site=> ::idempotent_fn), |facade| facade.value.to_token_stream());
     let start = match &options.codec {
+        None if names_no_result(result) => {
+            let result = respanned(result.to_token_stream(), site);
+            quote_spanned!(site=> operation::<#result, _>)
+        }
         None => quote_spanned!(site=> operation::<#result, _>),
         Some(Given { value: codec, .. }) => quote_spanned!(site=> operation_with_codec::<#result, #codec>),
     };
@@ -103,6 +111,19 @@ fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream
     let chain = chain(options, &facade);
     let operation = quote_spanned!(site=> #facade::#start(#scope, &[#(#key),*]).exclusive() #fingerprint #chain);
     if bindings.is_empty() { operation } else { quote_spanned!(site=> { #bindings #operation }) }
+}
+
+fn names_no_result(ty: &syn::Type) -> bool {
+    !matches!(ty, syn::Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident.to_string().contains("Result")))
+}
+fn respanned(tokens: TokenStream, span: Span) -> TokenStream {
+    tokens.into_iter().map(|mut token| {
+        if let TokenTree::Group(group) = &token {
+            token = Group::new(group.delimiter(), respanned(group.stream(), span)).into();
+        }
+        token.set_span(span);
+        token
+    }).collect()
 }
 
 fn default_scope(function: &Ident) -> TokenStream {

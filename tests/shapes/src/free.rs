@@ -88,7 +88,7 @@ pub async fn flow(text: String) -> Result<u64, Box<dyn std::error::Error + Send 
     }
     let number: u64 = text.parse()?;
     if number == 7 {
-        Err(Box::new(std::fmt::Error))?;
+        return Err(Box::new(std::fmt::Error));
     }
     Ok(number + fresh())
 }
