@@ -12,7 +12,18 @@ const DAY: u64 = 86_400 * SECOND;
 
 /// A unit, its milliseconds, and what people write instead of it.
 const UNITS: &[(&str, u64, &[&str])] = &[
-    ("ms", 1, &["milli", "millis", "millisecond", "milliseconds", "msec", "msecs"]),
+    (
+        "ms",
+        1,
+        &[
+            "milli",
+            "millis",
+            "millisecond",
+            "milliseconds",
+            "msec",
+            "msecs",
+        ],
+    ),
     ("s", SECOND, &["sec", "secs", "second", "seconds"]),
     ("m", 60 * SECOND, &["min", "mins", "minute", "minutes"]),
     ("h", 3_600 * SECOND, &["hr", "hrs", "hour", "hours"]),
@@ -22,7 +33,9 @@ const UNITS: &[(&str, u64, &[&str])] = &[
 const EXAMPLE: &str = "write a number and a unit (ms, s, m, h, d), as in \"30s\" or \"1h30m\"";
 
 pub(crate) fn ttl(input: ParseStream<'_>) -> Result<Expr> {
-    duration(input, |millis| (millis == 0).then_some("a result must be kept for at least \"1ms\""))
+    duration(input, |millis| {
+        (millis == 0).then_some("a result must be kept for at least \"1ms\"")
+    })
 }
 
 pub(crate) fn lease(input: ParseStream<'_>) -> Result<Expr> {
@@ -43,7 +56,10 @@ fn duration(input: ParseStream<'_>, refuse: fn(u64) -> Option<&'static str>) -> 
         _ => return Ok(value),
     };
     let Lit::Str(text) = literal else {
-        return Err(Error::new_spanned(literal, "write the duration with its unit in quotes, as in \"30s\""));
+        return Err(Error::new_spanned(
+            literal,
+            "write the duration with its unit in quotes, as in \"30s\"",
+        ));
     };
     let millis = parse(&text.value()).map_err(|message| Error::new(text.span(), message))?;
     if let Some(message) = refuse(millis) {
@@ -54,8 +70,11 @@ fn duration(input: ParseStream<'_>, refuse: fn(u64) -> Option<&'static str>) -> 
 
 fn constant(millis: u64, at: Span) -> Expr {
     let span = Span::mixed_site().located_at(at);
-    let (constructor, count) =
-        if millis.is_multiple_of(SECOND) { ("from_secs", millis / SECOND) } else { ("from_millis", millis) };
+    let (constructor, count) = if millis.is_multiple_of(SECOND) {
+        ("from_secs", millis / SECOND)
+    } else {
+        ("from_millis", millis)
+    };
     let constructor = Ident::new(constructor, span);
     let count = LitInt::new(&readable(count), span);
     Expr::Verbatim(quote_spanned!(span=> ::core::time::Duration::#constructor(#count)))
@@ -110,7 +129,9 @@ fn leading(text: &str, accept: fn(char) -> bool) -> &str {
 
 fn unit_error(digits: &str, unit: &str) -> String {
     let word = unit.trim().to_lowercase();
-    let meant = UNITS.iter().find(|(name, _, words)| *name == word || words.contains(&word.as_str()));
+    let meant = UNITS
+        .iter()
+        .find(|(name, _, words)| *name == word || words.contains(&word.as_str()));
     match meant {
         Some((name, ..)) => format!("units are short: write \"{digits}{name}\""),
         None if word.is_empty() => format!("`{digits}` of what? {EXAMPLE}"),
@@ -149,7 +170,11 @@ mod tests {
             ("99999999999999999999s", "this duration is too long"),
             ("18446744073709551615s", "this duration is too long"),
         ] {
-            assert!(message(text).starts_with(start), "{text:?}: {}", message(text));
+            assert!(
+                message(text).starts_with(start),
+                "{text:?}: {}",
+                message(text)
+            );
         }
     }
 

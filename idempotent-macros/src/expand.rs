@@ -31,21 +31,37 @@ use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprReference, Ident, Result, Token};
+use syn::{Expr, ExprReference, Ident, Result, Token, Type};
 
 use crate::function::{Function, Returns};
 use crate::options::{Given, OnErr, Options, Parts, Policy};
 
 pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStream> {
     let key = options.key()?;
-    let Function { attributes, visibility, defaultness, signature, inner_attributes, returns, braces, .. } = function;
+    let Function {
+        attributes,
+        visibility,
+        defaultness,
+        signature,
+        inner_attributes,
+        returns,
+        braces,
+        ..
+    } = function;
     let call = call(options, key, function);
     let call = match returns {
         Returns::Async { .. } => call,
-        Returns::Boxed { .. } => quote_spanned! {Span::mixed_site()=> ::std::boxed::Box::pin(async move { #call }) },
+        Returns::Boxed { .. } => {
+            quote_spanned! {Span::mixed_site()=> ::std::boxed::Box::pin(async move { #call }) }
+        }
     };
-    let block = block(quote_spanned!(Span::mixed_site()=> #(#inner_attributes)* #call), *braces);
-    Ok(quote_spanned! {Span::mixed_site()=> #(#attributes)* #visibility #defaultness #signature #block })
+    let block = block(
+        quote_spanned!(Span::mixed_site()=> #(#inner_attributes)* #call),
+        *braces,
+    );
+    Ok(
+        quote_spanned! {Span::mixed_site()=> #(#attributes)* #visibility #defaultness #signature #block },
+    )
 }
 
 /// `let operation = …; operation.run(async move { … }).await`
@@ -53,7 +69,11 @@ fn call(options: &Options, key: &Parts, function: &Function) -> TokenStream {
     let site = at_result(function);
     let operation = operation(options, key, function);
     let body = body(function);
-    let run = if options.detached() { "run" } else { "run_attached" };
+    let run = if options.detached() {
+        "run"
+    } else {
+        "run_attached"
+    };
     let run = Ident::new(run, site);
     quote_spanned! {site=>
         let operation = #operation;
@@ -97,33 +117,55 @@ fn block(tokens: TokenStream, braces: Span) -> TokenTree {
 fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream {
     let site = at_result(function);
     let result = function.returns.result();
-    let facade = options.facade.as_ref().map_or_else(|| quote_spanned!(site=> ::idempotent_fn), |facade| facade.value.to_token_stream());
+    let facade = options.facade.as_ref().map_or_else(
+        || quote_spanned!(site=> ::idempotent_fn),
+        |facade| facade.value.to_token_stream(),
+    );
+    let result = bound_at_result(result);
     let start = match &options.codec {
-        None if names_no_result(result) => {
-            let result = respanned(result.to_token_stream(), site);
-            quote_spanned!(site=> operation::<#result, _>)
-        }
         None => quote_spanned!(site=> operation::<#result, _>),
-        Some(Given { value: codec, .. }) => quote_spanned!(site=> operation_with_codec::<#result, #codec>),
+        Some(Given { value: codec, .. }) => {
+            quote_spanned!(site=> operation_with_codec::<#result, #codec>)
+        }
     };
-    let scope = options.scope.as_ref().map_or_else(|| default_scope(&function.signature.ident), |scope| scope.value.to_token_stream());
+    let scope = options.scope.as_ref().map_or_else(
+        || default_scope(&function.signature.ident),
+        |scope| scope.value.to_token_stream(),
+    );
     let (bindings, key, fingerprint) = evaluate(key, options.fingerprint.as_ref());
     let chain = chain(options, &facade);
     let operation = quote_spanned!(site=> #facade::#start(#scope, &[#(#key),*]).exclusive() #fingerprint #chain);
-    if bindings.is_empty() { operation } else { quote_spanned!(site=> { #bindings #operation }) }
+    if bindings.is_empty() {
+        operation
+    } else {
+        quote_spanned!(site=> { #bindings #operation })
+    }
 }
 
-fn names_no_result(ty: &syn::Type) -> bool {
-    !matches!(ty, syn::Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident.to_string().contains("Result")))
+/// The result as the type argument, where the compiler looks for what the type lacks. It keeps the user's spans, so
+/// that an error underlines the whole type. But a type that is no `Result` at all is two errors, one at the argument
+/// and one at the call, that the compiler merges where their spans agree: what looks like such a type gets the call's.
+fn bound_at_result(result: &Type) -> TokenStream {
+    let named = matches!(result, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident.to_string().contains("Result")));
+    let tokens = result.to_token_stream();
+    // `$crate` means what its own span says.
+    if named || mentions(tokens.clone(), "$crate") {
+        tokens
+    } else {
+        located_at(tokens, result.span())
+    }
 }
-fn respanned(tokens: TokenStream, span: Span) -> TokenStream {
-    tokens.into_iter().map(|mut token| {
+
+fn located_at(tokens: TokenStream, span: Span) -> TokenStream {
+    let site = Span::mixed_site().located_at(span);
+    let relocate = |mut token: TokenTree| {
         if let TokenTree::Group(group) = &token {
-            token = Group::new(group.delimiter(), respanned(group.stream(), span)).into();
+            token = Group::new(group.delimiter(), located_at(group.stream(), span)).into();
         }
-        token.set_span(span);
+        token.set_span(site);
         token
-    }).collect()
+    };
+    tokens.into_iter().map(relocate).collect()
 }
 
 fn default_scope(function: &Ident) -> TokenStream {
@@ -139,7 +181,11 @@ fn chain(options: &Options, facade: &TokenStream) -> TokenStream {
         let method = Ident::new(method, site.located_at(at.span()));
         chain.extend(quote_spanned!(site=> .#method(#argument)));
     };
-    for (method, option) in [("ttl", &options.ttl), ("lease", &options.lease), ("wait", &options.wait)] {
+    for (method, option) in [
+        ("ttl", &options.ttl),
+        ("lease", &options.lease),
+        ("wait", &options.wait),
+    ] {
         if let Some(Given { name, value }) = option {
             call(method, name, value.to_token_stream());
         }
@@ -188,11 +234,17 @@ fn may_record(decide: &Expr) -> bool {
 ///
 /// `&dyn Display` is not `Send`, so nothing may be awaited while one exists: a part that awaits behind another part is
 /// bound to a name first, and so is whatever is evaluated before it.
-fn evaluate(key: &Parts, fingerprint: Option<&Given<Parts>>) -> (TokenStream, Vec<TokenStream>, TokenStream) {
+fn evaluate(
+    key: &Parts,
+    fingerprint: Option<&Given<Parts>>,
+) -> (TokenStream, Vec<TokenStream>, TokenStream) {
     let site = Span::mixed_site();
     let behind = fingerprint.map_or(&[][..], |fingerprint| &fingerprint.value.elements);
     let parts = key.elements.iter().chain(behind).enumerate();
-    let last_await = parts.filter(|(_, part)| awaits(part)).last().map_or(0, |(position, _)| position);
+    let last_await = parts
+        .filter(|(_, part)| awaits(part))
+        .last()
+        .map_or(0, |(position, _)| position);
     let mut bindings = TokenStream::new();
     let mut bind = |name: &str, index: usize, position: usize, part: &Expr| {
         let by_reference = by_reference(part);
@@ -204,10 +256,13 @@ fn evaluate(key: &Parts, fingerprint: Option<&Given<Parts>>) -> (TokenStream, Ve
         name.to_token_stream()
     };
     let parts = key.elements.iter().enumerate();
-    let key_parts: Vec<_> = parts.map(|(index, part)| bind("key", index, index, part)).collect();
+    let key_parts: Vec<_> = parts
+        .map(|(index, part)| bind("key", index, index, part))
+        .collect();
     let parts = behind.iter().enumerate();
-    let fingerprint_parts: Vec<_> =
-        parts.map(|(index, part)| bind("fingerprint", index, key.elements.len() + index, part)).collect();
+    let fingerprint_parts: Vec<_> = parts
+        .map(|(index, part)| bind("fingerprint", index, key.elements.len() + index, part))
+        .collect();
     let fingerprint = fingerprint.map(|Given { name, value }| {
         let method = Ident::new("fingerprint", site.located_at(name.span()));
         let value = if value.is_tuple {
@@ -225,7 +280,13 @@ fn by_reference(value: &Expr) -> TokenStream {
     let mut and_token = Token![&](Span::mixed_site());
     and_token.span = Span::mixed_site().located_at(value.span());
     let expr = Box::new(value.clone());
-    ExprReference { attrs: Vec::new(), and_token, mutability: None, expr }.to_token_stream()
+    ExprReference {
+        attrs: Vec::new(),
+        and_token,
+        mutability: None,
+        expr,
+    }
+    .to_token_stream()
 }
 
 /// Whether evaluating `part` early or late is the same: it runs nothing.
@@ -251,7 +312,9 @@ fn awaits(part: &Expr) -> bool {
                     in_async |= ident == "async";
                     dot && ident == "await"
                 }
-                TokenTree::Group(group) if in_async && group.delimiter() == proc_macro2::Delimiter::Brace => {
+                TokenTree::Group(group)
+                    if in_async && group.delimiter() == proc_macro2::Delimiter::Brace =>
+                {
                     in_async = false;
                     false
                 }

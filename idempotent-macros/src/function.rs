@@ -5,8 +5,8 @@ use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
 use syn::visit::{self, Visit};
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, GenericParam, Lifetime, PathArguments, ReceiverKind, Result, ReturnType,
-    Safety, Signature, Token, Type, TypeParamBound, Visibility, token,
+    Attribute, Error, FnArg, GenericArgument, GenericParam, Lifetime, PathArguments, ReceiverKind,
+    Result, ReturnType, Safety, Signature, Token, Type, TypeParamBound, Visibility, token,
 };
 
 use crate::options::Options;
@@ -56,7 +56,10 @@ impl Function {
     fn check_qualifiers(&self) -> Result<()> {
         let signature = &self.signature;
         let refuse = |token: &dyn ToTokens, what| {
-            Err(Error::new_spanned(token.to_token_stream(), format!("an operation cannot be {what}; annotate a plain `async fn`")))
+            Err(Error::new_spanned(
+                token.to_token_stream(),
+                format!("an operation cannot be {what}; annotate a plain `async fn`"),
+            ))
         };
         match (&signature.constness, &signature.safety, &signature.abi) {
             (Some(token), ..) => refuse(token, "`const`"),
@@ -75,16 +78,24 @@ impl Function {
             let name = &self.signature.ident;
             Err(Error::new_spanned(
                 token,
-                format!("{why}, so the operation needs a name of its own: `scope = \"….{name}\"` in `#[idempotent(…)]`"),
+                format!(
+                    "{why}, so the operation needs a name of its own: `scope = \"….{name}\"` in `#[idempotent(…)]`"
+                ),
             ))
         };
         for parameter in &self.signature.generics.params {
             match parameter {
                 GenericParam::Type(parameter) => {
-                    return refuse(parameter.ident.to_token_stream(), "each type would be an operation of the same name");
+                    return refuse(
+                        parameter.ident.to_token_stream(),
+                        "each type would be an operation of the same name",
+                    );
                 }
                 GenericParam::Const(parameter) => {
-                    return refuse(parameter.ident.to_token_stream(), "each value would be an operation of the same name");
+                    return refuse(
+                        parameter.ident.to_token_stream(),
+                        "each value would be an operation of the same name",
+                    );
                 }
                 GenericParam::Lifetime(_) => {}
             }
@@ -92,10 +103,16 @@ impl Function {
         for argument in &self.signature.inputs {
             match argument {
                 FnArg::Receiver(receiver) => {
-                    return refuse(receiver.to_token_stream(), "another type may have a method of this name");
+                    return refuse(
+                        receiver.to_token_stream(),
+                        "another type may have a method of this name",
+                    );
                 }
                 FnArg::Typed(typed) if matches!(*typed.ty, Type::ImplTrait(_)) => {
-                    return refuse(typed.ty.to_token_stream(), "each type would be an operation of the same name");
+                    return refuse(
+                        typed.ty.to_token_stream(),
+                        "each type would be an operation of the same name",
+                    );
                 }
                 FnArg::Typed(_) => {}
             }
@@ -117,7 +134,11 @@ impl Function {
                 FnArg::Typed(typed) => (&typed.attrs, borrows(&typed.ty)),
             };
             // Whether a `cfg`'d argument exists is decided after this attribute ran.
-            if !borrows || attributes.iter().any(|attribute| attribute.path().is_ident("cfg")) {
+            if !borrows
+                || attributes
+                    .iter()
+                    .any(|attribute| attribute.path().is_ident("cfg"))
+            {
                 continue;
             }
             let instead = match argument {
@@ -126,7 +147,9 @@ impl Function {
             };
             return Err(Error::new_spanned(
                 argument,
-                format!("the body is finished even when its caller goes away, so it cannot borrow: {instead}, {OR}"),
+                format!(
+                    "the body is finished even when its caller goes away, so it cannot borrow: {instead}, {OR}"
+                ),
             ));
         }
         Ok(())
@@ -138,9 +161,9 @@ impl Parse for Function {
         let attributes = input.call(Attribute::parse_outer)?;
         let visibility = input.parse()?;
         let defaultness = input.parse()?;
-        let signature: Signature = input
-            .parse()
-            .map_err(|error| Error::new(error.span(), "`#[idempotent]` belongs on an `async fn`"))?;
+        let signature: Signature = input.parse().map_err(|error| {
+            Error::new(error.span(), "`#[idempotent]` belongs on an `async fn`")
+        })?;
         if input.peek(Token![;]) {
             return Err(Error::new_spanned(
                 signature.ident,
@@ -155,7 +178,16 @@ impl Parse for Function {
         let inner_attributes = content.call(Attribute::parse_inner)?;
         let body = content.parse()?;
         let returns = returns(&signature, &attributes)?;
-        Ok(Self { attributes, visibility, defaultness, signature, inner_attributes, body, braces, returns })
+        Ok(Self {
+            attributes,
+            visibility,
+            defaultness,
+            signature,
+            inner_attributes,
+            body,
+            braces,
+            returns,
+        })
     }
 }
 
@@ -167,18 +199,27 @@ fn returns(signature: &Signature, attributes: &[Attribute]) -> Result<Returns> {
     match (signature.asyncness, ty) {
         (Some(_), Some(ty)) => Ok(Returns::Async { result: ty.clone() }),
         (Some(_), None) => Err(Error::new_spanned(&signature.ident, NO_RESULT)),
-        (None, Some(whole)) if let Some(result) = boxed_output(whole) => {
-            Ok(Returns::Boxed { result: result.clone(), whole: whole.clone() })
-        }
-        (None, _) => Err(Error::new_spanned(signature.fn_token, sync_message(attributes))),
+        (None, Some(whole)) if let Some(result) = boxed_output(whole) => Ok(Returns::Boxed {
+            result: result.clone(),
+            whole: whole.clone(),
+        }),
+        (None, _) => Err(Error::new_spanned(
+            signature.fn_token,
+            sync_message(attributes),
+        )),
     }
 }
 
-const NO_RESULT: &str = "the result is what a repeated call receives: return a `Result`, such as `Result<(), Error>`";
+const NO_RESULT: &str =
+    "the result is what a repeated call receives: return a `Result`, such as `Result<(), Error>`";
 
 fn sync_message(attributes: &[Attribute]) -> &'static str {
     let is_test = |attribute: &Attribute| {
-        let last = attribute.path().segments.last().map(|segment| segment.ident.to_string());
+        let last = attribute
+            .path()
+            .segments
+            .last()
+            .map(|segment| segment.ident.to_string());
         matches!(last.as_deref(), Some("test" | "rustc_test_marker"))
     };
     if attributes.iter().any(is_test) {
@@ -192,7 +233,9 @@ fn sync_message(attributes: &[Attribute]) -> &'static str {
 fn check_result(result: &Type) -> Result<()> {
     let message = match bare(result) {
         Type::Tuple(tuple) if tuple.elems.is_empty() => NO_RESULT,
-        Type::ImplTrait(_) => "a result that is recorded needs a type with a name: write it instead of `impl …`",
+        Type::ImplTrait(_) => {
+            "a result that is recorded needs a type with a name: write it instead of `impl …`"
+        }
         _ if borrows(result) => {
             "a recorded result cannot borrow: return an owned type, such as `String` for `&str`"
         }
@@ -203,12 +246,20 @@ fn check_result(result: &Type) -> Result<()> {
 
 /// `R` of `Pin<Box<dyn Future<Output = R> + Send>>`, whatever paths lead to these names.
 fn boxed_output(ty: &Type) -> Option<&Type> {
-    let Type::TraitObject(object) = bare(argument_of(argument_of(ty, "Pin")?, "Box")?) else { return None };
+    let Type::TraitObject(object) = bare(argument_of(argument_of(ty, "Pin")?, "Box")?) else {
+        return None;
+    };
     let future = object.bounds.iter().find_map(|bound| match bound {
-        TypeParamBound::Trait(bound) => bound.path.segments.last().filter(|last| last.ident == "Future"),
+        TypeParamBound::Trait(bound) => bound
+            .path
+            .segments
+            .last()
+            .filter(|last| last.ident == "Future"),
         _ => None,
     })?;
-    let PathArguments::AngleBracketed(arguments) = &future.arguments else { return None };
+    let PathArguments::AngleBracketed(arguments) = &future.arguments else {
+        return None;
+    };
     arguments.args.iter().find_map(|argument| match argument {
         GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(&assoc.ty),
         _ => None,
@@ -217,9 +268,17 @@ fn boxed_output(ty: &Type) -> Option<&Type> {
 
 /// `T` of `….name<T>`.
 fn argument_of<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
-    let Type::Path(path) = bare(ty) else { return None };
-    let last = path.path.segments.last().filter(|last| last.ident == name)?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    let Type::Path(path) = bare(ty) else {
+        return None;
+    };
+    let last = path
+        .path
+        .segments
+        .last()
+        .filter(|last| last.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return None;
+    };
     match arguments.args.first() {
         Some(GenericArgument::Type(argument)) => Some(argument),
         _ => None,
@@ -256,7 +315,11 @@ impl<'ast> Visit<'ast> for Borrows {
 
     // `fn(&str)`, `dyn Fn(&str)` and `for<'a> …` bind their own lifetimes.
     fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
-    fn visit_parenthesized_generic_arguments(&mut self, _: &'ast syn::ParenthesizedGenericArguments) {}
+    fn visit_parenthesized_generic_arguments(
+        &mut self,
+        _: &'ast syn::ParenthesizedGenericArguments,
+    ) {
+    }
     fn visit_trait_bound(&mut self, bound: &'ast syn::TraitBound) {
         if bound.lifetimes.is_none() {
             visit::visit_trait_bound(self, bound);

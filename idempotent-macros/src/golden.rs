@@ -16,7 +16,16 @@ fn directory() -> PathBuf {
 fn expansions() {
     let mut names: Vec<_> = fs::read_dir(directory())
         .expect("tests/expand")
-        .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".rs")?.to_owned()))
+        .filter_map(|entry| {
+            Some(
+                entry
+                    .ok()?
+                    .file_name()
+                    .to_str()?
+                    .strip_suffix(".rs")?
+                    .to_owned(),
+            )
+        })
         .filter(|name| !name.ends_with(".expanded"))
         .collect();
     names.sort();
@@ -25,7 +34,8 @@ fn expansions() {
         let source = fs::read_to_string(directory().join(format!("{name}.rs"))).unwrap();
         let expanded = expand(&source);
         assert!(!expanded.contains("compile_error"), "{name}: {expanded}");
-        expect_test::expect_file![directory().join(format!("{name}.expanded.rs"))].assert_eq(&expanded);
+        expect_test::expect_file![directory().join(format!("{name}.expanded.rs"))]
+            .assert_eq(&expanded);
     }
 }
 
@@ -42,10 +52,18 @@ fn readme_shows_goldens() {
     let readme = fs::read_to_string(directory().join("../../README.md")).unwrap_or_default();
     for marked in readme.split("<!-- golden: ").skip(1) {
         let (name, rest) = marked.split_once(" -->").expect("the end of the comment");
-        let shown = rest.split("```").nth(1).and_then(|block| block.strip_prefix("rust")).expect("a rust block");
+        let shown = rest
+            .split("```")
+            .nth(1)
+            .and_then(|block| block.strip_prefix("rust"))
+            .expect("a rust block");
         let (_, shown) = shown.split_once('\n').expect("a line of code");
         let golden = fs::read_to_string(directory().join(format!("{name}.rs"))).expect(name);
-        assert_eq!(normal(shown), normal(&golden), "README's `{name}` is not tests/expand/{name}.rs");
+        assert_eq!(
+            normal(shown),
+            normal(&golden),
+            "README's `{name}` is not tests/expand/{name}.rs"
+        );
     }
 }
 
@@ -84,7 +102,9 @@ impl VisitMut for Expand {
 }
 
 fn take_attribute(attributes: &mut Vec<Attribute>) -> Option<proc_macro2::TokenStream> {
-    let position = attributes.iter().position(|attribute| attribute.path().is_ident("idempotent"))?;
+    let position = attributes
+        .iter()
+        .position(|attribute| attribute.path().is_ident("idempotent"))?;
     match attributes.remove(position).meta {
         Meta::List(list) => Some(list.tokens),
         _ => Some(proc_macro2::TokenStream::new()),

@@ -11,7 +11,10 @@ use proc_macro2::TokenStream;
 
 /// stub
 #[proc_macro_attribute]
-pub fn idempotent(options: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+pub fn idempotent(
+    options: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
     annotate(options.into(), item.into()).into()
 }
 

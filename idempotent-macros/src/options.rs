@@ -112,10 +112,20 @@ fn unknown(name: &Ident, input: ParseStream<'_>) -> Error {
     let written = name.to_string();
     let message = if written == "in_tx" {
         "`in_tx` is not in this version of `idempotent-fn`; without it the record lives in a store of its own".into()
-    } else if let Some(near) = NAMES.iter().min_by_key(|known| distance(&written, known)).filter(|near| distance(&written, near) <= 2) {
-        format!("unknown option `{name}`, did you mean `{near}`? The options are {}", listed(NAMES))
+    } else if let Some(near) = NAMES
+        .iter()
+        .min_by_key(|known| distance(&written, known))
+        .filter(|near| distance(&written, near) <= 2)
+    {
+        format!(
+            "unknown option `{name}`, did you mean `{near}`? The options are {}",
+            listed(NAMES)
+        )
     } else if input.is_empty() || input.peek(Token![,]) {
-        format!("`{name}` is not an option; for a key write `key = {name}`. The options are {}", listed(NAMES))
+        format!(
+            "`{name}` is not an option; for a key write `key = {name}`. The options are {}",
+            listed(NAMES)
+        )
     } else {
         format!("unknown option `{name}`. The options are {}", listed(NAMES))
     };
@@ -139,8 +149,14 @@ fn parts(input: ParseStream<'_>) -> Result<Parts> {
             tuple,
             "nothing in here tells one call from another: name at least one value",
         )),
-        Expr::Tuple(tuple) => Ok(Parts { is_tuple: true, elements: tuple.elems.into_iter().collect() }),
-        one => Ok(Parts { is_tuple: false, elements: vec![one] }),
+        Expr::Tuple(tuple) => Ok(Parts {
+            is_tuple: true,
+            elements: tuple.elems.into_iter().collect(),
+        }),
+        one => Ok(Parts {
+            is_tuple: false,
+            elements: vec![one],
+        }),
     }
 }
 
@@ -159,7 +175,11 @@ pub(crate) enum OnErr {
 }
 
 fn on_err(input: ParseStream<'_>) -> Result<OnErr> {
-    const POLICIES: &[(&str, Policy)] = &[("rerun", Policy::Rerun), ("record", Policy::Record), ("fail", Policy::Fail)];
+    const POLICIES: &[(&str, Policy)] = &[
+        ("rerun", Policy::Rerun),
+        ("record", Policy::Record),
+        ("fail", Policy::Fail),
+    ];
     let hint = "write `rerun`, `record`, `fail`, or a closure `|error| OnErr::…`";
     let value = expression(input)?;
     match policy(&value, POLICIES, hint)? {
@@ -186,20 +206,34 @@ fn policy(value: &Expr, policies: &[(&str, Policy)], hint: &str) -> Result<Optio
         },
         _ => None,
     };
-    let Some(written) = written else { return Ok(None) };
+    let Some(written) = written else {
+        return Ok(None);
+    };
     let is_one_word = matches!(value, Expr::Path(path) if path.path.get_ident().is_some());
-    if let Some((_, policy)) = policies.iter().find(|(name, _)| is_one_word && *name == written) {
+    if let Some((_, policy)) = policies
+        .iter()
+        .find(|(name, _)| is_one_word && *name == written)
+    {
         return Ok(Some(*policy));
     }
-    match policies.iter().find(|(name, _)| distance(&written.to_lowercase(), name) <= 1) {
-        Some((name, _)) => Err(Error::new_spanned(value, format!("did you mean `{name}`? {hint}"))),
+    match policies
+        .iter()
+        .find(|(name, _)| distance(&written.to_lowercase(), name) <= 1)
+    {
+        Some((name, _)) => Err(Error::new_spanned(
+            value,
+            format!("did you mean `{name}`? {hint}"),
+        )),
         None => Ok(None),
     }
 }
 
 fn yes_or_no(input: ParseStream<'_>) -> Result<bool> {
     let hint = "`detach` is decided where the function is written: `true` or `false`";
-    input.parse::<LitBool>().map(|literal| literal.value).map_err(|error| Error::new(error.span(), hint))
+    input
+        .parse::<LitBool>()
+        .map(|literal| literal.value)
+        .map_err(|error| Error::new(error.span(), hint))
 }
 
 /// An expression, out of the parentheses and the invisible group that a `macro_rules!` fragment comes in.
@@ -239,7 +273,11 @@ fn distance(left: &str, right: &str) -> usize {
                 let cheapest = (rows[row - 1][column] + 1)
                     .min(rows[row][column - 1] + 1)
                     .min(rows[row - 1][column - 1] + changed);
-                if swapped { cheapest.min(rows[row - 2][column - 2] + 1) } else { cheapest }
+                if swapped {
+                    cheapest.min(rows[row - 2][column - 2] + 1)
+                } else {
+                    cheapest
+                }
             };
         }
     }

@@ -35,7 +35,10 @@ pub async fn bare(id: u64, name: String) -> ::core::result::Result<u64, Failure>
 pub fn boxed(
     id: u64,
 ) -> ::core::pin::Pin<
-    ::std::boxed::Box<dyn ::core::future::Future<Output = ::core::result::Result<u64, Failure>> + ::core::marker::Send>,
+    ::std::boxed::Box<
+        dyn ::core::future::Future<Output = ::core::result::Result<u64, Failure>>
+            + ::core::marker::Send,
+    >,
 > {
     ::std::boxed::Box::pin(async move { ::core::result::Result::Ok(id + fresh()) })
 }

@@ -58,7 +58,12 @@ pub async fn lifetimes<'a>(left: &'a str, right: &str, longest: &mut &'a str) ->
 
 /// Patterns and `mut`.
 #[idempotent(key = (id, name))]
-pub async fn patterns((id, _): (u64, u64), mut amount: u64, Named { name, .. }: Named, _: u8) -> Outcome<(u64, String)> {
+pub async fn patterns(
+    (id, _): (u64, u64),
+    mut amount: u64,
+    Named { name, .. }: Named,
+    _: u8,
+) -> Outcome<(u64, String)> {
     amount += 1;
     Ok((id + amount + fresh(), name))
 }
@@ -160,7 +165,10 @@ async fn later(text: &str) -> String {
 #[idempotent(key = names.lock().map_err(|_| Failure("poisoned".into()))?[0])]
 pub async fn temporaries(names: Arc<std::sync::Mutex<Vec<String>>>) -> Outcome {
     ready().await;
-    names.lock().map_err(|_| Failure("poisoned".into()))?.push("one".into());
+    names
+        .lock()
+        .map_err(|_| Failure("poisoned".into()))?
+        .push("one".into());
     Ok(fresh())
 }
 

@@ -1,5 +1,8 @@
 //! axum handlers under `#[axum::debug_handler]`.
-#![expect(clippy::diverging_sub_expression, reason = "what `debug_handler` writes beside any handler diverges")]
+#![expect(
+    clippy::diverging_sub_expression,
+    reason = "what `debug_handler` writes beside any handler diverges"
+)]
 
 use axum::extract::Path;
 use axum::http::StatusCode;

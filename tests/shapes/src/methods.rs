@@ -61,7 +61,7 @@ pub trait Handler {
 impl Handler for Service {
     const SCOPE: &'static str = "shapes.handler";
 
-    #[idempotent(scope = Self::SCOPE, key = ("by_default", id), detach = false)]
+    #[idempotent(scope = <Self as Handler>::SCOPE, key = ("by_default", id), detach = false)]
     async fn by_default(&self, id: u64) -> Outcome {
         Ok(id + self.runs + fresh())
     }

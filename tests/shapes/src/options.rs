@@ -17,7 +17,12 @@ pub async fn durations(id: String) -> Outcome {
 
 /// A store of the caller's own.
 #[idempotent(key = id, store = store, fingerprint = (amount, &currency, id))]
-pub async fn stored(store: SharedStore, id: u64, amount: u64, currency: String) -> Outcome<(u64, String)> {
+pub async fn stored(
+    store: SharedStore,
+    id: u64,
+    amount: u64,
+    currency: String,
+) -> Outcome<(u64, String)> {
     Ok((amount + fresh(), currency))
 }
 
