@@ -148,7 +148,7 @@ impl Subscription {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
