@@ -224,7 +224,11 @@ impl RedisStore {
     }
 
     /// The record as it stands.
-    async fn look(&self, hub: &Arc<Hub>, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
+    async fn look(
+        &self,
+        hub: &Arc<Hub>,
+        key: &Key,
+    ) -> Result<Option<(Record, Duration)>, StoreError> {
         let answer = self
             .run(
                 hub,
