@@ -1,0 +1,298 @@
+//! What can go wrong, and what to do then.
+
+use std::{error, fmt, sync::Arc, time::Duration};
+
+use crate::key::{InvalidKey, KeyDigest};
+
+/// Names an operation and one of its keys without showing the key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Label {
+    pub(crate) scope: &'static str,
+    pub(crate) digest: Option<KeyDigest>,
+}
+
+impl Label {
+    /// The operation's scope.
+    #[must_use]
+    pub const fn scope(&self) -> &'static str {
+        self.scope
+    }
+
+    /// The key's digest; none where the key itself was refused.
+    #[must_use]
+    pub const fn digest(&self) -> Option<KeyDigest> {
+        self.digest
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.digest {
+            Some(digest) => write!(f, "`{}` (key digest {digest})", self.scope),
+            None => write!(f, "`{}`", self.scope),
+        }
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why an annotated function could not answer with its body's result.
+///
+/// Every variant names the operation and a digest of the key; the key itself is never shown. [`Error::is_retryable`]
+/// says whether the same call may succeed later, and [`Error::body_ran`] what is known of the effect.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Another call with this key is running, and `wait` is over. Retry after `retry_after` at the latest: then the
+    /// owner has finished, renewed its lease, or is believed dead.
+    #[error("{operation} is in flight elsewhere; retry after {retry_after:?}")]
+    #[non_exhaustive]
+    InFlight {
+        /// Which operation.
+        operation: Label,
+        /// What is left of the running owner's lease.
+        retry_after: Duration,
+    },
+    /// The key was used before with another payload (its fingerprint differs). Use a new key for a new request.
+    #[error(
+        "{operation} was called before with this key and another payload; use a new key for a new request"
+    )]
+    #[non_exhaustive]
+    KeyReused {
+        /// Which operation.
+        operation: Label,
+    },
+    /// An earlier attempt stopped with its effects unknown, and `on_crash = fail` forbids running again. Find out what
+    /// happened, then say so with [`Operation::resolve`](crate::Operation::resolve).
+    #[error(
+        "{operation}: an earlier attempt stopped midway and nobody knows whether its effects happened; \
+         check, then `resolve` it"
+    )]
+    #[non_exhaustive]
+    Indeterminate {
+        /// Which operation.
+        operation: Label,
+    },
+    /// The body called its own operation with the key it is holding. It would wait for itself for ever.
+    #[error(
+        "{operation} was called from inside its own body with the same key; it would wait for itself"
+    )]
+    #[non_exhaustive]
+    Reentrant {
+        /// Which operation.
+        operation: Label,
+    },
+    /// A record is there which this code cannot read: another version's, another codec's, or a result type that
+    /// changed. It is left as it is, and the body does not run.
+    #[error(
+        "{operation} has a record that this code cannot read ({reason}); the body was not run again"
+    )]
+    #[non_exhaustive]
+    Incompatible {
+        /// Which operation.
+        operation: Label,
+        /// What is wrong with the record.
+        reason: Arc<str>,
+    },
+    /// The operation ran to its end, but its result could not be recorded (too large, or not serialisable). It is not
+    /// run again.
+    #[error(
+        "{operation} has run, but its result was not recorded ({reason}); the body was not run again"
+    )]
+    #[non_exhaustive]
+    NotRecorded {
+        /// Which operation.
+        operation: Label,
+        /// Why there is no result.
+        reason: Arc<str>,
+    },
+    /// This call ran the body, but was silent for longer than its lease and another attempt took over, whose result
+    /// is not there (yet). Retrying gets the recorded result, or runs if there is none.
+    #[error(
+        "{operation}: another attempt took over while this one was silent, and has recorded no result yet"
+    )]
+    #[non_exhaustive]
+    Superseded {
+        /// Which operation.
+        operation: Label,
+    },
+    /// The key expression gave something that cannot be a key.
+    #[error("{operation}: {reason}")]
+    #[non_exhaustive]
+    InvalidKey {
+        /// Which operation.
+        operation: Label,
+        /// What is wrong with the key.
+        reason: InvalidKey,
+    },
+    /// The store could not be asked, so the body was not run. A claim that may have reached the store is seen through
+    /// in the background and released.
+    #[error("{operation}: the store gave no answer, so the body was not run")]
+    #[non_exhaustive]
+    Unavailable {
+        /// Which operation.
+        operation: Label,
+        /// What the store said.
+        #[source]
+        source: StoreError,
+    },
+    /// The program is set up wrongly; retrying does not help.
+    #[error("{operation}: {reason}")]
+    #[non_exhaustive]
+    Config {
+        /// Which operation.
+        operation: Label,
+        /// What is wrong and what to do.
+        reason: Arc<str>,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::InFlight { .. } | Self::Superseded { .. } => true,
+            Self::Unavailable { source, .. } => !matches!(source.kind, StoreErrorKind::Config),
+            _ => false,
+        }
+    }
+
+    /// When to try again, where that is known: only [`Error::InFlight`] knows.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::InFlight { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
+    /// What is known of the effect: `Some(true)`: a body for this key ran to its end or was running when it was
+    /// superseded; `Some(false)`: this call did not run it; `None`: an earlier attempt may or may not have.
+    #[must_use]
+    pub const fn body_ran(&self) -> Option<bool> {
+        match self {
+            Self::Superseded { .. } | Self::NotRecorded { .. } => Some(true),
+            Self::Indeterminate { .. } | Self::Incompatible { .. } => None,
+            _ => Some(false),
+        }
+    }
+
+    /// Which operation the error is about.
+    #[must_use]
+    pub const fn operation(&self) -> Label {
+        match self {
+            Self::InFlight { operation, .. }
+            | Self::KeyReused { operation }
+            | Self::Indeterminate { operation }
+            | Self::Reentrant { operation }
+            | Self::Incompatible { operation, .. }
+            | Self::NotRecorded { operation, .. }
+            | Self::Superseded { operation }
+            | Self::InvalidKey { operation, .. }
+            | Self::Unavailable { operation, .. }
+            | Self::Config { operation, .. } => *operation,
+        }
+    }
+
+    pub(crate) fn config(operation: Label, reason: impl Into<Arc<str>>) -> Self {
+        Self::Config {
+            operation,
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn store(operation: Label, source: StoreError) -> Self {
+        match source.kind {
+            StoreErrorKind::Incompatible => Self::Incompatible {
+                operation,
+                reason: source.message,
+            },
+            StoreErrorKind::Config => Self::Config {
+                operation,
+                reason: source.to_string().into(),
+            },
+            _ => Self::Unavailable { operation, source },
+        }
+    }
+}
+
+/// What a failed command means for the record. A store must choose the truth, or the more careful kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The command did not reach the store: nothing changed.
+    NotSent,
+    /// No answer: the command may have been carried out, or may still be.
+    Ambiguous,
+    /// The store refused: nothing changed (out of memory, missing rights, not enough replicas).
+    Refused,
+    /// The store is set up wrongly (too old, evicts records, bad address): nothing changed, retrying does not help.
+    Config,
+    /// The record there cannot be read by this version: nothing changed.
+    Incompatible,
+}
+
+/// A store's failure.
+#[derive(Clone, Debug)]
+pub struct StoreError {
+    pub(crate) kind: StoreErrorKind,
+    pub(crate) message: Arc<str>,
+    source: Option<Arc<dyn error::Error + Send + Sync>>,
+}
+
+impl StoreError {
+    /// A failure of this kind. The message says what was being done and what to do; it must not contain a key or a
+    /// password.
+    #[must_use]
+    pub fn new(kind: StoreErrorKind, message: impl Into<Arc<str>>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// Adds the error that caused this one.
+    #[must_use]
+    pub fn with_source(self, source: impl error::Error + Send + Sync + 'static) -> Self {
+        Self {
+            source: Some(Arc::new(source)),
+            ..self
+        }
+    }
+
+    /// What the failure means for the record.
+    #[must_use]
+    pub const fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Whether the command may have been carried out all the same.
+    #[must_use]
+    pub const fn is_ambiguous(&self) -> bool {
+        matches!(self.kind, StoreErrorKind::Ambiguous)
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+impl From<crate::record::Unreadable> for StoreError {
+    fn from(unreadable: crate::record::Unreadable) -> Self {
+        Self::new(StoreErrorKind::Incompatible, unreadable.to_string())
+    }
+}

@@ -1,0 +1,210 @@
+//! What a store owes, and the handle that operations share.
+
+#[cfg(feature = "memory")]
+mod memory;
+pub mod protocol;
+mod shared;
+mod topics;
+
+use std::{future::Future, time::Duration};
+
+#[cfg(feature = "memory")]
+pub use crate::clock::ManualClock;
+#[cfg(feature = "memory")]
+pub use memory::MemoryStore;
+pub(crate) use shared::count;
+pub use shared::{Counters, SharedStore};
+pub use topics::{Subscription, Topics};
+
+use crate::{
+    OnCrash, StoreError,
+    fingerprint::Fingerprint,
+    key::Key,
+    record::{HOLD, Nonce, Record, State},
+};
+
+/// Results larger than this are not recorded, unless a store says otherwise: 1 MiB.
+pub const DEFAULT_MAX_RESULT: usize = 1024 * 1024;
+
+/// Keeps records: one per key, changed only in single atomic steps.
+///
+/// Write plain `async fn`s in the implementation. [`store::protocol`](crate::store::protocol) has every decision as a
+/// function; a store that can run code beside its records (under a lock, in a transaction) reads the record, calls the
+/// function and writes what it says. The suite in `store::conformance` (feature `conformance`) checks the contract.
+///
+/// # Contract
+/// 1. **Atomic.** Each method is one step: no other change of the same key comes between its reading and its writing.
+///    Different keys never wait for each other.
+/// 2. **Authoritative.** Reads see every acknowledged write: primaries only, no replica, no cache.
+/// 3. **One clock.** The store's own clock judges leases and retention, never the caller's. A record's age is the time
+///    since it was granted or last renewed; a clock that went back counts as age zero.
+/// 4. **Retention.** `Running`, `Failed` and `Lost` records are kept for [`HOLD`], `Done` for the `retain` of
+///    [`finish`](Store::finish), each counted from the write. Nothing is dropped earlier; afterwards it is as if it had
+///    never been.
+/// 5. **Safe to send twice.** A repeated call (same nonce) changes nothing and answers as the first.
+/// 6. **Tokens grow** with every grant of a key and stay below 2^53, also across retention and
+///    [`overrule`](Store::overrule): `max(previous + 1, the store's time in µs)`.
+/// 7. **Readable or left alone.** Bytes that are not a record of a known version are
+///    [`Incompatible`](crate::StoreErrorKind::Incompatible) and are never overwritten.
+/// 8. **Honest errors.** [`StoreErrorKind`](crate::StoreErrorKind) says whether a failed command may have been carried
+///    out. When in doubt: `Ambiguous`. A store does not repeat commands on its own and is never quietly empty.
+/// 9. **Cancel-safe to the protocol.** A dropped future may or may not have been carried out; the caller takes it as
+///    ambiguous.
+pub trait Store: Send + Sync + 'static {
+    /// Asks for the right to run: see [`protocol::claim`].
+    fn claim(
+        &self,
+        key: &Key,
+        request: &ClaimRequest,
+    ) -> impl Future<Output = Result<ClaimReply, StoreError>> + Send;
+
+    /// A heartbeat of `owned`, the record as it was granted: see [`protocol::renew`].
+    fn renew(
+        &self,
+        key: &Key,
+        owned: &Record,
+    ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
+
+    /// Ends an attempt: see [`protocol::finish`]. `target` is done, failed or lost. The store sets
+    /// [`Record::expires`], and wakes subscribers once the record is written.
+    fn finish(
+        &self,
+        key: &Key,
+        target: &Record,
+        retain: Duration,
+    ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
+
+    /// The record as it stands and what is left of a running owner's lease.
+    fn read(
+        &self,
+        key: &Key,
+    ) -> impl Future<Output = Result<Option<(Record, Duration)>, StoreError>> + Send;
+
+    /// Replaces the record that was `seen` by an operator's decision: see [`protocol::overrule`]. Wakes subscribers.
+    fn overrule(
+        &self,
+        key: &Key,
+        seen: Option<&Record>,
+        replacement: &Record,
+        retain: Duration,
+    ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
+
+    /// Tells waiters of a change. It returns once the subscription is in force: whatever is written afterwards wakes
+    /// it. Waking too often is allowed, waking too late costs the waiters time. By default they poll.
+    fn subscribe(
+        &self,
+        key: &Key,
+    ) -> impl Future<Output = Result<Subscription, StoreError>> + Send {
+        let _ = key;
+        std::future::ready(Ok(Subscription::polling()))
+    }
+
+    /// The same store without I/O, where it has none: then a replay costs a lookup and no future.
+    fn local(&self) -> Option<&dyn LocalStore> {
+        None
+    }
+
+    /// What to call this store in events: its kind and place, never a password.
+    fn describe(&self) -> String {
+        std::any::type_name::<Self>().to_owned()
+    }
+}
+
+/// A store that answers at once, from this process' memory.
+pub trait LocalStore: Send + Sync {
+    /// Shows the record, if there is one. `look` runs under the store's lock: it must be short and must not call the
+    /// store.
+    fn peek(&self, key: &Key, look: &mut dyn FnMut(&Record));
+
+    /// [`Store::claim`].
+    ///
+    /// # Errors
+    /// As there.
+    fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError>;
+
+    /// [`Store::finish`].
+    ///
+    /// # Errors
+    /// As there.
+    fn finish(&self, key: &Key, target: &Record, retain: Duration) -> Result<Settled, StoreError>;
+}
+
+/// A claim that an attempt makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimRequest {
+    /// The attempt.
+    pub nonce: Nonce,
+    /// The lease it asks for.
+    pub lease: Duration,
+    /// What its vanishing would mean.
+    pub on_crash: OnCrash,
+    /// Its payload's fingerprint.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl ClaimRequest {
+    /// The running record of a first attempt; its token is still zero, for the store to set.
+    #[must_use]
+    pub fn record(&self) -> Record {
+        Record {
+            state: State::Running,
+            nonce: self.nonce,
+            token: 0,
+            lease: self.lease,
+            on_crash: self.on_crash,
+            attempts: 1,
+            fingerprint: self.fingerprint,
+            codec: 0,
+            expires: 0,
+            outcome: None,
+        }
+    }
+}
+
+/// The answer to a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClaimReply {
+    /// The right to run.
+    Granted {
+        /// The record as it was written: with the token, and the lease granted.
+        record: Record,
+        /// Whether a silent owner was overtaken (best known: a repeated answer may guess from the attempts).
+        takeover: bool,
+    },
+    /// Another attempt's record stands.
+    Held {
+        /// The record.
+        record: Record,
+        /// What is left of a running owner's lease; zero otherwise.
+        lease_left: Duration,
+    },
+}
+
+/// The answer to a renew, a finish or an overruling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Settled {
+    /// Done as asked, now or by an earlier sending of the same.
+    Applied,
+    /// There was no record: it was put back as asked. The store has lost it, or it was kept too short a time.
+    PutBack,
+    /// Another attempt's record stands, or the owner's own is final: nothing changed.
+    Stale {
+        /// The record that stands.
+        record: Record,
+        /// What is left of a running owner's lease; zero otherwise.
+        lease_left: Duration,
+    },
+    /// [`Store::overrule`] only: the record that was seen is gone. Nothing changed.
+    Absent,
+}
+
+/// How long `state` is kept when `ttl` is the operation's retention.
+#[must_use]
+pub(crate) fn retention(state: State, ttl: Duration) -> Duration {
+    match state {
+        State::Done => ttl,
+        State::Running | State::Failed | State::Lost => HOLD,
+    }
+}

@@ -1,0 +1,226 @@
+//! The protocol's decisions, as functions of a record and a clock: no store, no I/O.
+//!
+//! A store that can run code where its records live (a lock, a transaction) calls these and writes what they say, in one
+//! atomic step. `takeover.lua`, `renew.lua` and `finish.lua` say the same in Redis' language.
+
+use std::{cmp, time::Duration};
+
+use super::{ClaimReply, ClaimRequest, Settled};
+use crate::{
+    OnCrash,
+    record::{HOLD, MAX_LEASE, Record, State},
+};
+
+/// Tokens stay below this, so that a double holds them exactly.
+pub const MAX_TOKEN: u64 = (1 << 53) - 1;
+
+/// A takeover's lease is at most this many times the option.
+pub const MAX_LEASE_GROWTH: u32 = 8;
+
+/// The record a store holds, with the time since it was granted or last renewed, by the store's own clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Current<'a> {
+    /// The record.
+    pub record: &'a Record,
+    /// Its age. A clock that went back counts as zero.
+    pub age: Duration,
+}
+
+impl Current<'_> {
+    /// What is left of a running owner's lease; zero for any other state.
+    #[must_use]
+    pub fn lease_left(&self) -> Duration {
+        match self.record.state {
+            State::Running => self.record.lease.saturating_sub(self.age),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// What to do with the record, and what to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Step<R> {
+    /// The record to write and how long to keep it; `None` leaves everything as it is.
+    pub write: Option<(Record, Duration)>,
+    /// The answer.
+    pub reply: R,
+}
+
+impl<R> Step<R> {
+    fn keep(reply: R) -> Self {
+        Self { write: None, reply }
+    }
+
+    fn write(record: Record, retain: Duration, reply: R) -> Self {
+        Self {
+            write: Some((record, retain)),
+            reply,
+        }
+    }
+}
+
+/// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under `fail`; anything else is
+/// left. `now` is the store's time in microseconds since 1970.
+pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
+    let Some(current) = current else {
+        return grant(request, 0, 0, request.lease, false, now);
+    };
+    let record = current.record;
+    if record.nonce == request.nonce && record.state == State::Running {
+        // The first answer was lost: the same grant again.
+        let takeover = record.attempts > 1;
+        return Step::keep(ClaimReply::Granted {
+            record: record.clone(),
+            takeover,
+        });
+    }
+    let held = || ClaimReply::Held {
+        record: record.clone(),
+        lease_left: current.lease_left(),
+    };
+    if record.conflicts_with(request.fingerprint) {
+        return Step::keep(held());
+    }
+    match record.state {
+        State::Failed => grant(
+            request,
+            record.token,
+            record.attempts,
+            request.lease,
+            false,
+            now,
+        ),
+        State::Running if current.lease_left().is_zero() => lapse(record, request, now),
+        State::Running | State::Done | State::Lost => Step::keep(held()),
+    }
+}
+
+/// A running owner was silent for its lease: the record's own policy decides.
+fn lapse(record: &Record, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
+    match record.on_crash {
+        OnCrash::Rerun => {
+            let longest = cmp::min(request.lease.saturating_mul(MAX_LEASE_GROWTH), MAX_LEASE);
+            // Never below the option: a deploy that lengthened the lease is obeyed at once.
+            let lease = cmp::max(
+                cmp::min(record.lease.saturating_mul(2), longest),
+                request.lease,
+            );
+            grant(request, record.token, record.attempts, lease, true, now)
+        }
+        OnCrash::Fail => {
+            // The nonce stays: a late renew or finish of that owner settles the matter.
+            let lost = Record {
+                state: State::Lost,
+                ..record.clone()
+            };
+            let reply = ClaimReply::Held {
+                record: lost.clone(),
+                lease_left: Duration::ZERO,
+            };
+            Step::write(lost, HOLD, reply)
+        }
+    }
+}
+
+fn grant(
+    request: &ClaimRequest,
+    last_token: u64,
+    attempts: u32,
+    lease: Duration,
+    takeover: bool,
+    now: u64,
+) -> Step<ClaimReply> {
+    let record = Record {
+        token: next_token(last_token, now),
+        attempts: attempts.saturating_add(1),
+        lease,
+        ..request.record()
+    };
+    Step::write(
+        record.clone(),
+        HOLD,
+        ClaimReply::Granted { record, takeover },
+    )
+}
+
+/// A token above `last`, and above every token of a record that was forgotten before `now`.
+#[must_use]
+pub fn next_token(last: u64, now: u64) -> u64 {
+    cmp::min(cmp::max(last + 1, now), MAX_TOKEN)
+}
+
+/// A heartbeat: the owner's running record is young again, and its own lost record runs again. No record: it is put
+/// back.
+pub fn renew(current: Option<Current<'_>>, owned: &Record) -> Step<Settled> {
+    let running = || Record {
+        state: State::Running,
+        outcome: None,
+        ..owned.clone()
+    };
+    match current {
+        None => Step::write(running(), HOLD, Settled::PutBack),
+        Some(Current { record, .. }) if open_to(record, owned) => {
+            Step::write(running(), HOLD, Settled::Applied)
+        }
+        Some(current) => Step::keep(stale(current)),
+    }
+}
+
+/// Complete, release or abandon: the owner's running or lost record becomes `target`, kept for `retain`. Done stays
+/// done. No record: `target` is put back. Sent twice, it answers the same.
+pub fn finish(current: Option<Current<'_>>, target: &Record, retain: Duration) -> Step<Settled> {
+    match current {
+        None => Step::write(target.clone(), retain, Settled::PutBack),
+        Some(Current { record, .. }) if open_to(record, target) => {
+            Step::write(target.clone(), retain, Settled::Applied)
+        }
+        Some(Current { record, .. })
+            if record.nonce == target.nonce && record.state == target.state =>
+        {
+            Step::keep(Settled::Applied)
+        }
+        Some(current) => Step::keep(stale(current)),
+    }
+}
+
+/// An operator's decision: replaces the very record that was `seen` (its nonce and state; `None`: no record) by
+/// `replacement`, with a larger token. `now` as in [`claim`].
+pub fn overrule(
+    current: Option<Current<'_>>,
+    seen: Option<&Record>,
+    replacement: &Record,
+    retain: Duration,
+    now: u64,
+) -> Step<Settled> {
+    let last_token = match (current, seen) {
+        (None, None) => 0,
+        (Some(Current { record, .. }), _) if record.nonce == replacement.nonce => {
+            return Step::keep(Settled::Applied);
+        }
+        (Some(Current { record, .. }), Some(seen))
+            if record.nonce == seen.nonce && record.state == seen.state =>
+        {
+            record.token
+        }
+        (None, Some(_)) => return Step::keep(Settled::Absent),
+        (Some(current), _) => return Step::keep(stale(current)),
+    };
+    let record = Record {
+        token: next_token(last_token, now),
+        ..replacement.clone()
+    };
+    Step::write(record, retain, Settled::Applied)
+}
+
+/// Whether `record` is the owner's and still open: running, or lost but not yet resolved.
+fn open_to(record: &Record, owned: &Record) -> bool {
+    record.nonce == owned.nonce && matches!(record.state, State::Running | State::Lost)
+}
+
+fn stale(current: Current<'_>) -> Settled {
+    Settled::Stale {
+        record: current.record.clone(),
+        lease_left: current.lease_left(),
+    }
+}

@@ -1,0 +1,277 @@
+//! The handle around any store.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    ClaimReply, ClaimRequest, DEFAULT_MAX_RESULT, LocalStore, Settled, Store, Subscription,
+};
+use crate::{StoreError, flight::Flights, key::Key, record::Record};
+
+/// A store as operations share it: what `install`, `store = …` and `with_store` take.
+///
+/// Cloning is cheap, and clones are one store: the same records, the same duplicates in flight, the same counters.
+#[derive(Clone)]
+pub struct SharedStore {
+    inner: Arc<Inner>,
+    namespace: Option<Arc<str>>,
+    max_result: usize,
+}
+
+struct Inner {
+    store: Box<dyn Erased>,
+    flights: Flights,
+    counters: Counters,
+}
+
+impl SharedStore {
+    /// Shares `store`.
+    pub fn new(store: impl Store) -> Self {
+        let inner = Inner {
+            store: Box::new(store),
+            flights: Flights::default(),
+            counters: Counters::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+            namespace: None,
+            max_result: DEFAULT_MAX_RESULT,
+        }
+    }
+
+    /// The same store, seen through a namespace: its keys never meet those of another namespace, or of none.
+    #[must_use]
+    pub fn namespace(&self, namespace: &str) -> Self {
+        Self {
+            namespace: Some(namespace.into()),
+            ..self.clone()
+        }
+    }
+
+    /// The same store with another limit for a result's bytes (1 MiB by default). A larger result is not recorded: the
+    /// call that ran the body gets it, replays get [`Error::NotRecorded`](crate::Error::NotRecorded).
+    #[must_use]
+    pub fn max_result(&self, bytes: usize) -> Self {
+        Self {
+            max_result: bytes,
+            ..self.clone()
+        }
+    }
+
+    /// What happened in this store, counted since the process started.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
+    /// The store's kind and place, without passwords.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        self.inner.store.describe()
+    }
+
+    /// Calls with one key that are being run or waited for in this process right now. Zero when all is quiet.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.inner.flights.len()
+    }
+
+    pub(crate) fn result_limit(&self) -> usize {
+        self.max_result
+    }
+
+    pub(crate) fn flights(&self) -> &Flights {
+        &self.inner.flights
+    }
+
+    pub(crate) fn local(&self) -> Option<&dyn LocalStore> {
+        self.inner.store.local()
+    }
+
+    /// The key as this handle's namespace has it.
+    pub(crate) fn qualify(&self, key: Key) -> Key {
+        match &self.namespace {
+            None => key,
+            Some(namespace) => key.in_namespace(namespace),
+        }
+    }
+
+    /// Whether both handles reach the same records.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    pub(crate) async fn claim(
+        &self,
+        key: &Key,
+        request: &ClaimRequest,
+    ) -> Result<ClaimReply, StoreError> {
+        match self.local() {
+            Some(local) => local.claim(key, request),
+            None => self.inner.store.claim(key, request).await,
+        }
+    }
+
+    pub(crate) async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
+        self.inner.store.renew(key, owned).await
+    }
+
+    pub(crate) async fn finish(
+        &self,
+        key: &Key,
+        target: &Record,
+        retain: Duration,
+    ) -> Result<Settled, StoreError> {
+        match self.local() {
+            Some(local) => local.finish(key, target, retain),
+            None => self.inner.store.finish(key, target, retain).await,
+        }
+    }
+
+    pub(crate) async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
+        self.inner.store.read(key).await
+    }
+
+    pub(crate) async fn overrule(
+        &self,
+        key: &Key,
+        seen: Option<&Record>,
+        replacement: &Record,
+        retain: Duration,
+    ) -> Result<Settled, StoreError> {
+        self.inner
+            .store
+            .overrule(key, seen, replacement, retain)
+            .await
+    }
+
+    pub(crate) async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
+        self.inner.store.subscribe(key).await
+    }
+}
+
+impl fmt::Debug for SharedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedStore")
+            .field("store", &self.describe())
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Store> From<S> for SharedStore {
+    fn from(store: S) -> Self {
+        Self::new(store)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident)*) => {
+        /// What happened in one store, counted since the process started.
+        #[derive(Debug, Default)]
+        pub struct Counters { $($name: AtomicU64,)* }
+
+        impl Counters {
+            $($(#[$doc])* #[must_use] pub fn $name(&self) -> u64 { self.$name.load(Ordering::Relaxed) })*
+        }
+
+        $(pub(crate) fn $name(store: &SharedStore) { store.inner.counters.$name.fetch_add(1, Ordering::Relaxed); })*
+    };
+}
+
+pub(crate) mod count {
+    use super::{AtomicU64, Ordering, SharedStore};
+
+    counters! {
+        /// Bodies that were run to their end and answered.
+        ran
+        /// Leases taken over from a silent owner.
+        taken_over
+        /// Finishes and renews that were refused because another attempt owns the record.
+        stale
+        /// Results handed to their caller before the store had acknowledged them.
+        unrecorded
+        /// Records that were gone while their owner was alive, and were put back.
+        record_lost
+    }
+}
+
+pub use count::Counters;
+
+type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// [`Store`], made into an object.
+trait Erased: Send + Sync {
+    fn claim<'a>(&'a self, key: &'a Key, request: &'a ClaimRequest) -> Pending<'a, ClaimReply>;
+    fn renew<'a>(&'a self, key: &'a Key, owned: &'a Record) -> Pending<'a, Settled>;
+    fn finish<'a>(
+        &'a self,
+        key: &'a Key,
+        target: &'a Record,
+        retain: Duration,
+    ) -> Pending<'a, Settled>;
+    fn read<'a>(&'a self, key: &'a Key) -> Pending<'a, Option<(Record, Duration)>>;
+    fn overrule<'a>(
+        &'a self,
+        key: &'a Key,
+        seen: Option<&'a Record>,
+        replacement: &'a Record,
+        retain: Duration,
+    ) -> Pending<'a, Settled>;
+    fn subscribe<'a>(&'a self, key: &'a Key) -> Pending<'a, Subscription>;
+    fn local(&self) -> Option<&dyn LocalStore>;
+    fn describe(&self) -> String;
+}
+
+impl<S: Store> Erased for S {
+    fn claim<'a>(&'a self, key: &'a Key, request: &'a ClaimRequest) -> Pending<'a, ClaimReply> {
+        Box::pin(Store::claim(self, key, request))
+    }
+
+    fn renew<'a>(&'a self, key: &'a Key, owned: &'a Record) -> Pending<'a, Settled> {
+        Box::pin(Store::renew(self, key, owned))
+    }
+
+    fn finish<'a>(
+        &'a self,
+        key: &'a Key,
+        target: &'a Record,
+        retain: Duration,
+    ) -> Pending<'a, Settled> {
+        Box::pin(Store::finish(self, key, target, retain))
+    }
+
+    fn read<'a>(&'a self, key: &'a Key) -> Pending<'a, Option<(Record, Duration)>> {
+        Box::pin(Store::read(self, key))
+    }
+
+    fn overrule<'a>(
+        &'a self,
+        key: &'a Key,
+        seen: Option<&'a Record>,
+        replacement: &'a Record,
+        retain: Duration,
+    ) -> Pending<'a, Settled> {
+        Box::pin(Store::overrule(self, key, seen, replacement, retain))
+    }
+
+    fn subscribe<'a>(&'a self, key: &'a Key) -> Pending<'a, Subscription> {
+        Box::pin(Store::subscribe(self, key))
+    }
+
+    fn local(&self) -> Option<&dyn LocalStore> {
+        Store::local(self)
+    }
+
+    fn describe(&self) -> String {
+        Store::describe(self)
+    }
+}

@@ -1,0 +1,153 @@
+//! Who waits for which key to change.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+
+use crate::key::Key;
+
+/// The waiters of one store, by key. A key without waiters takes no room.
+#[derive(Clone, Default)]
+pub struct Topics {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    topics: Mutex<HashMap<Key, watch::Sender<()>>>,
+    /// The map's size, to be read without its lock by writers that nobody waits for.
+    count: AtomicUsize,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, watch::Sender<()>>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Topics {
+    /// Adds a waiter. The flag is true when it is the key's first one.
+    #[must_use]
+    pub fn subscribe(&self, key: &Key) -> (Subscription, bool) {
+        let mut topics = self.shared.lock();
+        let first = !topics.contains_key(key);
+        let receiver = topics
+            .entry(key.clone())
+            .or_insert_with(|| watch::Sender::new(()))
+            .subscribe();
+        self.shared.count.store(topics.len(), Ordering::SeqCst);
+        let leave = Leave {
+            topics: self.clone(),
+            key: key.clone(),
+        };
+        (
+            Subscription {
+                source: Some((receiver, leave)),
+            },
+            first,
+        )
+    }
+
+    /// Wakes everybody who waits for `key`.
+    pub fn publish(&self, key: &str) {
+        if self.shared.count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        if let Some(sender) = self.shared.lock().get(key) {
+            sender.send_replace(());
+        }
+    }
+
+    /// Wakes everybody: something may have been missed.
+    pub fn publish_all(&self) {
+        for sender in self.shared.lock().values() {
+            sender.send_replace(());
+        }
+    }
+
+    /// The keys somebody waits for.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Key> {
+        self.shared.lock().keys().cloned().collect()
+    }
+
+    /// How many keys somebody waits for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.count.load(Ordering::SeqCst)
+    }
+
+    /// Whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Debug for Topics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topics").field("len", &self.len()).finish()
+    }
+}
+
+/// Tells a waiter that a key's record may have changed.
+#[derive(Debug)]
+pub struct Subscription {
+    // Declared in this order: the receiver must be gone when `Leave` counts who is left.
+    source: Option<(watch::Receiver<()>, Leave)>,
+}
+
+impl Subscription {
+    /// Never tells; the waiter polls.
+    #[must_use]
+    pub const fn polling() -> Self {
+        Self { source: None }
+    }
+
+    /// Whether changes are told, or the waiter has to poll.
+    #[must_use]
+    pub const fn is_push(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// Resolves once the record may have changed since the subscription, or since the last time this resolved.
+    ///
+    /// Cancel-safe: a change that was not told is told the next time.
+    pub async fn changed(&mut self) {
+        if let Some((receiver, _)) = &mut self.source
+            && receiver.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+}
+
+#[derive(Debug)]
+struct Leave {
+    topics: Topics,
+    key: Key,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        let mut topics = self.topics.shared.lock();
+        if topics
+            .get(&self.key)
+            .is_some_and(|sender| sender.receiver_count() == 0)
+        {
+            topics.remove(&self.key);
+        }
+        self.topics
+            .shared
+            .count
+            .store(topics.len(), Ordering::SeqCst);
+    }
+}
