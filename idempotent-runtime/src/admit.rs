@@ -24,7 +24,7 @@ const ASKING: Duration = Duration::from_secs(2);
 
 /// What a call is to do.
 pub(crate) enum Admission {
-    Run(Box<Claim>),
+    Run(Claim),
     Replay(Arc<Record>),
 }
 
@@ -37,12 +37,7 @@ pub(crate) async fn admit(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
     }
     loop {
         let believed = cmp::max(attempt.request.lease, ASKING);
-        match flight::join(
-            &attempt.store,
-            &attempt.key,
-            attempt.request.fingerprint,
-            believed,
-        ) {
+        match flight::join(attempt, believed) {
             Place::Leader(lead) => return waiter.lead(Some(lead)).await,
             Place::Aside => return waiter.lead(None).await,
             Place::Follower(follow) => {

@@ -212,10 +212,10 @@ async fn see_through(attempt: Arc<Attempt>) {
             Ok(ClaimReply::Granted { record, .. }) => {
                 return settle(attempt, released(&record)).await;
             }
-            Ok(ClaimReply::Held { .. }) => return,
             Err(error) if is_passing(&error) => {}
-            // It says that nothing has changed, but an earlier asking may have; its lease settles that.
-            Err(_) => return,
+            // Held: it never came through. Any other error says that this asking changed nothing; should an earlier
+            // one have, its lease settles that.
+            Ok(ClaimReply::Held { .. }) | Err(_) => return,
         }
         time::sleep(pause).await;
         pause = longer(pause);

@@ -293,6 +293,7 @@ struct Run<T: 'static, E: 'static, F, B> {
 
 type Flow<T, E> = Pin<Box<dyn Future<Output = Result<Result<T, E>, Error>> + Send>>;
 
+#[expect(clippy::large_enum_variant, reason = "a replay boxes nothing")]
 enum Phase<T, E, F, B> {
     /// Nothing has happened. A replay goes from here straight to the end, and boxes nothing.
     Start(Operation<T, E, F>, B),
