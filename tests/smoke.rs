@@ -128,7 +128,7 @@ async fn err_reruns() {
 #[tokio::test]
 async fn lapsed_by_clock() {
     let clock = ManualClock::new();
-    let store = SharedStore::new(MemoryStore::with_clock(clock.clone()));
+    let store = SharedStore::new(MemoryStore::with_clock(&clock));
     let mut hung = Box::pin(
         operation::<R, _>("s", &[&1])
             .store(&store)

@@ -37,12 +37,7 @@ pub(crate) async fn admit(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
     }
     loop {
         let believed = cmp::max(attempt.request.lease, ASKING);
-        match flight::join(
-            &attempt.store,
-            &attempt.key,
-            attempt.request.fingerprint,
-            believed,
-        ) {
+        match flight::join(attempt, believed) {
             Place::Leader(lead) => return waiter.lead(Some(lead)).await,
             Place::Aside => return waiter.lead(None).await,
             Place::Follower(follow) => {
@@ -92,7 +87,16 @@ impl<'a> Waiter<'a> {
             if self.saw_fail && self.is_gone().await? {
                 return Err(self.indeterminate());
             }
-            let (record, lease_left) = match Claim::ask(self.attempt, lead).await? {
+            let asked = Claim::ask(self.attempt, lead).await?;
+            if self.attempt.is_orphaned() {
+                // The claim has been seen through, and nobody is left to run or wait for. If it was granted, dropping
+                // it releases the key.
+                return Err(Error::InFlight {
+                    operation: self.attempt.label,
+                    retry_after: Duration::ZERO,
+                });
+            }
+            let (record, lease_left) = match asked {
                 Asked::Granted(claim) if self.saw_fail && claim.granted().attempts == 1 => {
                     // The record vanished between looking and asking: the same doubt, and now ours to keep.
                     let lost = Record {

@@ -5,7 +5,7 @@ use std::{cmp, mem, sync::Arc, time::Duration};
 use tokio::time::{self, Instant};
 
 use crate::{
-    Error, OnCrash, StoreError, events,
+    Error, OnCrash, StoreError, StoreErrorKind, events,
     execution::Attempt,
     flight::{Landing, Lead},
     handover::hand_over,
@@ -13,8 +13,10 @@ use crate::{
     store::{ClaimReply, Settled, count, retention},
 };
 
-/// How often a claim is asked for while its caller waits, once an answer has been lost.
+/// How often a claim is asked for at most while its caller waits, when there is no answer.
 const ASKS: u32 = 4;
+/// How long at most, where `wait` is shorter: time for the second asking.
+const ASKING: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -58,6 +60,7 @@ impl Claim {
         };
         let mut in_doubt = false;
         let mut asks = 0;
+        let give_up = Instant::now() + cmp::max(attempt.wait, ASKING);
         let mut pause = FIRST_PAUSE;
         let error = loop {
             asks += 1;
@@ -80,7 +83,8 @@ impl Claim {
                 }
                 Err(error) => {
                     in_doubt |= error.is_ambiguous();
-                    if asks == ASKS || !is_passing(&error) || attempt.is_orphaned() {
+                    let in_time = asks < ASKS && Instant::now() < give_up;
+                    if !in_time || error.kind() == StoreErrorKind::Refused || !is_passing(&error) {
                         break error;
                     }
                 }
@@ -208,10 +212,10 @@ async fn see_through(attempt: Arc<Attempt>) {
             Ok(ClaimReply::Granted { record, .. }) => {
                 return settle(attempt, released(&record)).await;
             }
-            Ok(ClaimReply::Held { .. }) => return,
             Err(error) if is_passing(&error) => {}
-            // It says that nothing has changed, but an earlier asking may have; its lease settles that.
-            Err(_) => return,
+            // Held: it never came through. Any other error says that this asking changed nothing; should an earlier
+            // one have, its lease settles that.
+            Ok(ClaimReply::Held { .. }) | Err(_) => return,
         }
         time::sleep(pause).await;
         pause = longer(pause);
@@ -252,8 +256,10 @@ pub(crate) fn note(attempt: &Attempt, settled: &Settled) {
 
 /// Whether asking again may get an answer.
 fn is_passing(error: &StoreError) -> bool {
-    use crate::StoreErrorKind::{Ambiguous, NotSent, Refused};
-    matches!(error.kind(), Ambiguous | NotSent | Refused)
+    matches!(
+        error.kind(),
+        StoreErrorKind::Ambiguous | StoreErrorKind::NotSent | StoreErrorKind::Refused
+    )
 }
 
 fn longer(pause: Duration) -> Duration {

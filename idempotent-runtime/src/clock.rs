@@ -16,7 +16,7 @@ use std::{
 /// use idempotent_runtime::store::{ManualClock, MemoryStore};
 ///
 /// let clock = ManualClock::new();
-/// let store = MemoryStore::with_clock(clock.clone());
+/// let store = MemoryStore::with_clock(&clock);
 /// clock.advance(Duration::from_secs(24 * 60 * 60)); // every result recorded so far is past its `ttl`
 /// # let _ = store;
 /// ```

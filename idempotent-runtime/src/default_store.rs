@@ -20,19 +20,14 @@ static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
 /// [`AlreadyInstalled`] when a default store is in use: by an earlier `install`, or because a call has already used the
 /// one from the environment. Install first thing in `main`.
 pub fn install(store: SharedStore) -> Result<(), AlreadyInstalled> {
-    let mut mine = Some(store);
-    let standing = DEFAULT.get_or_init(|| {
-        // `get_or_init` calls this once at most, so the store is there.
-        let store = mine.take().expect("taken once");
-        announce(&store, "install");
-        store
-    });
-    if mine.is_none() {
-        Ok(())
-    } else {
-        Err(AlreadyInstalled {
+    match DEFAULT.try_insert(store) {
+        Ok(store) => {
+            announce(store, "install");
+            Ok(())
+        }
+        Err((standing, _)) => Err(AlreadyInstalled {
             standing: standing.describe(),
-        })
+        }),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, StoreError, execution::Attempt, record::Record};
+use crate::{Error, Key, StoreError, execution::Attempt, record::Record};
 
 /// Emits a `tracing` event where the feature is on, and only looks at its arguments where it is off.
 macro_rules! event {
@@ -22,7 +22,16 @@ macro_rules! event {
     }};
 }
 
+pub(crate) fn replayed(scope: &'static str, key: &Key) {
+    outcome("replayed");
+    #[cfg(feature = "tracing")]
+    tracing::debug!(target: "idempotent_fn", scope, key_digest = %key.digest(), "replayed");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (scope, key);
+}
+
 pub(crate) fn ran(attempt: &Attempt, recorded: bool) {
+    outcome("ran");
     event!(DEBUG, attempt, "ran", recorded = recorded);
 }
 
@@ -82,6 +91,14 @@ pub(crate) fn not_subscribed(attempt: &Attempt, error: &StoreError) {
     );
 }
 
+/// Notes on the call's span how it ended.
+fn outcome(how: &'static str) {
+    #[cfg(feature = "tracing")]
+    tracing::Span::current().record("outcome", how);
+    #[cfg(not(feature = "tracing"))]
+    let _ = how;
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -95,7 +112,7 @@ pub(crate) struct Span {
 
 impl Span {
     /// The span of a call; it costs next to nothing while nobody listens.
-    pub(crate) fn new(scope: &'static str, key: Option<&crate::Key>) -> Self {
+    pub(crate) fn new(scope: &'static str, key: Option<&Key>) -> Self {
         #[cfg(feature = "tracing")]
         {
             let span = tracing::info_span!(
@@ -124,23 +141,10 @@ impl Span {
         work()
     }
 
-    pub(crate) fn replayed(&self) {
-        #[cfg(feature = "tracing")]
-        self.in_scope(|| {
-            self.span.record("outcome", "replayed");
-            tracing::debug!(target: "idempotent_fn", "replayed");
-        });
-    }
-
-    pub(crate) fn ran(&self) {
-        #[cfg(feature = "tracing")]
-        self.span.record("outcome", "ran");
-    }
-
     pub(crate) fn refused(&self, error: &Error) {
         #[cfg(feature = "tracing")]
         self.in_scope(|| {
-            self.span.record("outcome", "refused");
+            outcome("refused");
             tracing::info!(target: "idempotent_fn", error = %error, "refused");
         });
         #[cfg(not(feature = "tracing"))]

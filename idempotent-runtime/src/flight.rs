@@ -11,7 +11,7 @@ use tokio::{
     time::{self, Instant},
 };
 
-use crate::{SharedStore, StoreError, fingerprint::Fingerprint, key::Key, record::Record};
+use crate::{StoreError, execution::Attempt, fingerprint::Fingerprint, key::Key, record::Record};
 
 /// The flights of one store.
 #[derive(Default)]
@@ -63,14 +63,10 @@ impl Flights {
     }
 }
 
-/// Joins the flight of `key`, or starts it. `believed` is how long a leader may be silent.
-pub(crate) fn join(
-    store: &SharedStore,
-    key: &Key,
-    fingerprint: Option<Fingerprint>,
-    believed: Duration,
-) -> Place {
-    match store.flights().by_key.entry(key.clone()) {
+/// Joins the flight of the attempt's key, or starts it. `believed` is how long a leader may be silent.
+pub(crate) fn join(attempt: &Arc<Attempt>, believed: Duration) -> Place {
+    let fingerprint = attempt.request.fingerprint;
+    match attempt.store.flights().by_key.entry(attempt.key.clone()) {
         Entry::Occupied(entry) => {
             let flight = entry.get();
             if matches!((flight.fingerprint, fingerprint), (Some(a), Some(b)) if a != b) {
@@ -78,8 +74,7 @@ pub(crate) fn join(
             }
             let phase = flight.phase.subscribe();
             Place::Follower(Follow {
-                store: store.clone(),
-                key: key.clone(),
+                attempt: Arc::clone(attempt),
                 flight: Arc::clone(flight),
                 phase,
             })
@@ -89,8 +84,7 @@ pub(crate) fn join(
             let flight = Arc::new(Flight { fingerprint, phase });
             entry.insert(Arc::clone(&flight));
             Place::Leader(Lead {
-                store: store.clone(),
-                key: key.clone(),
+                attempt: Arc::clone(attempt),
                 flight: Some(flight),
             })
         }
@@ -99,8 +93,7 @@ pub(crate) fn join(
 
 /// The leader's side. Dropping it frees the followers to ask for themselves.
 pub(crate) struct Lead {
-    store: SharedStore,
-    key: Key,
+    attempt: Arc<Attempt>,
     flight: Option<Arc<Flight>>,
 }
 
@@ -121,7 +114,10 @@ impl Lead {
     fn end(&mut self, landing: Landing) {
         if let Some(flight) = self.flight.take() {
             // Out of the map first: whoever comes now asks the store, and finds what has landed.
-            self.store.flights().remove(&self.key, &flight);
+            self.attempt
+                .store
+                .flights()
+                .remove(&self.attempt.key, &flight);
             flight.phase.send_replace(Phase::Landed(landing));
         }
     }
@@ -135,8 +131,7 @@ impl Drop for Lead {
 
 /// A follower's side.
 pub(crate) struct Follow {
-    store: SharedStore,
-    key: Key,
+    attempt: Arc<Attempt>,
     flight: Arc<Flight>,
     phase: watch::Receiver<Phase>,
 }
@@ -161,7 +156,10 @@ impl Follow {
             };
             let now = Instant::now();
             if now >= until {
-                self.store.flights().remove(&self.key, &self.flight);
+                self.attempt
+                    .store
+                    .flights()
+                    .remove(&self.attempt.key, &self.flight);
                 return Followed::Stalled;
             }
             if now >= deadline {

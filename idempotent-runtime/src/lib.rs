@@ -16,6 +16,7 @@ mod key;
 mod operation;
 pub mod record;
 mod recorded;
+mod resolve;
 mod run;
 mod scope;
 pub mod store;
@@ -29,7 +30,10 @@ pub use key::{InvalidKey, Key, KeyDigest};
 pub use operation::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Operation, operation, operation_with_codec,
 };
+#[cfg(feature = "axum")]
+pub use recorded::Axum;
 pub use recorded::{ByFn, ByFrom, Fallible, IntoErr, Outcome, Recorded};
+pub use resolve::{Inspection, Resolution};
 pub use store::{SharedStore, Store};
 
 /// What a body's `Err` means.

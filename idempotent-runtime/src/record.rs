@@ -34,6 +34,9 @@ pub const MAX_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest retention; a longer `ttl` is kept this long (100 years).
 pub const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+/// Tokens stay below 2^53, so that a double holds them exactly.
+pub const MAX_TOKEN: u64 = (1 << 53) - 1;
+
 /// The version byte this library writes.
 pub const VERSION: u8 = 1;
 /// Where the result's bytes begin.
@@ -181,9 +184,14 @@ pub enum Unreadable {
 }
 
 impl Record {
-    /// The record's bytes.
+    /// The record's bytes. Exactly the done records have an outcome; others have no bytes that can be read again.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        debug_assert_eq!(
+            self.state == State::Done,
+            self.outcome.is_some(),
+            "exactly a done record has an outcome"
+        );
         let result = self
             .outcome
             .as_ref()
@@ -222,22 +230,24 @@ impl Record {
             return Err(Unreadable::Truncated(bytes.len()));
         };
         let state = State::from_letter(header[1]).ok_or(Unreadable::Foreign)?;
+        let token = u64::from_be_bytes(array(header, 18));
         let flags = header[30];
-        if flags & !KNOWN_FLAGS != 0 || flags & (IS_ERR | NOT_RECORDED) == IS_ERR | NOT_RECORDED {
+        let kind = flags & (IS_ERR | NOT_RECORDED);
+        if token > MAX_TOKEN || flags & !KNOWN_FLAGS != 0 || kind == IS_ERR | NOT_RECORDED {
             return Err(Unreadable::Foreign);
         }
-        let outcome = (state == State::Done).then(|| match flags & (IS_ERR | NOT_RECORDED) {
+        let outcome = (state == State::Done).then(|| match kind {
             IS_ERR => Outcome::Err(result.into()),
             NOT_RECORDED => Outcome::NotRecorded(result.into()),
             _ => Outcome::Ok(result.into()),
         });
-        if outcome.is_none() && !result.is_empty() {
+        if outcome.is_none() && (kind != 0 || !result.is_empty()) {
             return Err(Unreadable::Foreign);
         }
         Ok(Self {
             state,
             nonce: Nonce(array(header, 2)),
-            token: u64::from_be_bytes(array(header, 18)),
+            token,
             lease: Duration::from_millis(u32::from_be_bytes(array(header, 26)).into()),
             on_crash: if flags & FAIL_ON_CRASH == 0 {
                 OnCrash::Rerun

@@ -88,7 +88,7 @@ impl<T, E, F> Operation<T, E, F> {
         };
         if let Some(result) = replay_at_hand(&store, &key, &self.terms, &label) {
             if result.is_ok() {
-                span.replayed();
+                span.in_scope(|| events::replayed(self.scope, &key));
             }
             return result.map_or_else(
                 |error| Begun::refused(&span, error),
@@ -184,7 +184,7 @@ where
     B: Future<Output = Result<T, E>>,
 {
     let mut claim = match admit(&attempt).await? {
-        Admission::Replay(record) => return terms.replay(|| attempt.label, &record),
+        Admission::Replay(record) => return replay(&attempt, &terms, &record),
         Admission::Run(claim) => claim,
     };
     let (record, lease_left) = match claim.drive(body).await {
@@ -207,7 +207,17 @@ where
     };
     // Another attempt owns the record: its result is the key's result, never our own.
     let record = admit::adopt(&attempt, record, lease_left).await?;
-    terms.replay(|| attempt.label, &record)
+    replay(&attempt, &terms, &record)
+}
+
+fn replay<T, E>(
+    attempt: &Attempt,
+    terms: &Terms<T, E>,
+    record: &Record,
+) -> Result<Result<T, E>, Error> {
+    let result = terms.replay(|| attempt.label, record)?;
+    events::replayed(attempt.label.scope(), &attempt.key);
+    Ok(result)
 }
 
 /// The record that says how the body ended.
@@ -283,6 +293,7 @@ struct Run<T: 'static, E: 'static, F, B> {
 
 type Flow<T, E> = Pin<Box<dyn Future<Output = Result<Result<T, E>, Error>> + Send>>;
 
+#[expect(clippy::large_enum_variant, reason = "a replay boxes nothing")]
 enum Phase<T, E, F, B> {
     /// Nothing has happened. A replay goes from here straight to the end, and boxes nothing.
     Start(Operation<T, E, F>, B),

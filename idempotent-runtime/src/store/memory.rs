@@ -58,7 +58,7 @@ impl MemoryStore {
 
     /// An empty store that goes by `clock`: leases lapse and results expire when the test moves it.
     #[must_use]
-    pub fn with_clock(clock: ManualClock) -> Self {
+    pub fn with_clock(clock: &ManualClock) -> Self {
         let store = Self::build(Clock::Manual(clock.clone()), usize::MAX);
         let topics = store.shared.topics.clone();
         clock.on_advance(move || topics.publish_all());

@@ -11,8 +11,7 @@ use crate::{
     record::{HOLD, MAX_LEASE, Record, State},
 };
 
-/// Tokens stay below this, so that a double holds them exactly.
-pub const MAX_TOKEN: u64 = (1 << 53) - 1;
+pub use crate::record::MAX_TOKEN;
 
 /// A takeover's lease is at most this many times the option.
 pub const MAX_LEASE_GROWTH: u32 = 8;
@@ -62,23 +61,31 @@ impl<R> Step<R> {
 
 /// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under `fail`; anything else is
 /// left. `now` is the store's time in microseconds since 1970.
+///
+/// A nonce that asks again gets the same grant, also once others have taken its owner for lost: an owner that still
+/// asks has not run anything. After its release it gets nothing: then the message was late, and nobody waits for it.
 pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
     let Some(current) = current else {
         return grant(request, 0, 0, request.lease, false, now);
     };
     let record = current.record;
-    if record.nonce == request.nonce && record.state == State::Running {
-        // The first answer was lost: the same grant again.
-        let takeover = record.attempts > 1;
-        return Step::keep(ClaimReply::Granted {
-            record: record.clone(),
-            takeover,
-        });
-    }
     let held = || ClaimReply::Held {
         record: record.clone(),
         lease_left: current.lease_left(),
     };
+    if record.nonce == request.nonce {
+        return match record.state {
+            State::Running => Step::keep(granted_before(record.clone())),
+            State::Lost => {
+                let running = Record {
+                    state: State::Running,
+                    ..record.clone()
+                };
+                Step::write(running.clone(), HOLD, granted_before(running))
+            }
+            State::Failed | State::Done => Step::keep(held()),
+        };
+    }
     if record.conflicts_with(request.fingerprint) {
         return Step::keep(held());
     }
@@ -94,6 +101,12 @@ pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> 
         State::Running if current.lease_left().is_zero() => lapse(record, request, now),
         State::Running | State::Done | State::Lost => Step::keep(held()),
     }
+}
+
+/// The grant whose first answer was lost.
+fn granted_before(record: Record) -> ClaimReply {
+    let takeover = record.attempts > 1;
+    ClaimReply::Granted { record, takeover }
 }
 
 /// A running owner was silent for its lease: the record's own policy decides.
@@ -147,7 +160,7 @@ fn grant(
 /// A token above `last`, and above every token of a record that was forgotten before `now`.
 #[must_use]
 pub fn next_token(last: u64, now: u64) -> u64 {
-    cmp::min(cmp::max(last + 1, now), MAX_TOKEN)
+    cmp::min(cmp::max(last.saturating_add(1), now), MAX_TOKEN)
 }
 
 /// A heartbeat: the owner's running record is young again, and its own lost record runs again. No record: it is put

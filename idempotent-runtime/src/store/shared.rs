@@ -104,10 +104,6 @@ impl SharedStore {
         }
     }
 
-    pub(crate) fn has_namespace(&self) -> bool {
-        self.namespace.is_some()
-    }
-
     /// Whether both handles reach the same records.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)

@@ -126,7 +126,7 @@ impl Subscription {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

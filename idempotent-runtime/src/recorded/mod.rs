@@ -1,8 +1,14 @@
 //! Which types an operation can return.
 
+#[cfg(feature = "axum")]
+mod axum;
+
 use std::fmt::Display;
 
 use serde::{Serialize, de::DeserializeOwned};
+
+#[cfg(feature = "axum")]
+pub use axum::Axum;
 
 use crate::{
     Codec, CodecError, Error, Operation,
