@@ -84,8 +84,8 @@ use proc_macro2::TokenStream;
 /// This `SharedStore` instead of the default one, read by reference.
 ///
 /// ## `codec = Type`
-/// How the result becomes bytes, a `Codec<T>`; also how a type without serde is recorded. By default MessagePack with
-/// field names.
+/// How the result becomes bytes, a `Codec<T>`; also how a type without serde is recorded. By default `MessagePack`,
+/// with field names.
 ///
 /// ## `map_err = |error| …`
 /// How this library's `Error` becomes `E`, where there is no `From`: a closure or a function. By default `E::from`.
