@@ -1,13 +1,15 @@
 //! What a store owes, and the handle that operations share.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod protocol;
 mod shared;
 mod topics;
 
 use std::{future::Future, time::Duration};
 
-pub use shared::{Counters, SharedStore};
 pub(crate) use shared::count;
+pub use shared::{Counters, SharedStore};
 pub use topics::{Subscription, Topics};
 
 use crate::{
@@ -33,8 +35,8 @@ pub const DEFAULT_MAX_RESULT: usize = 1024 * 1024;
 /// 3. **One clock.** The store's own clock judges leases and retention, never the caller's. A record's age is the time
 ///    since it was granted or last renewed; a clock that went back counts as age zero.
 /// 4. **Retention.** `Running`, `Failed` and `Lost` records are kept for [`HOLD`], `Done` for the `retain` of
-///    [`finish`](Store::finish), each counted from the write. Nothing is dropped earlier; afterwards it is as if it had
-///    never been.
+///    [`finish`](Store::finish), each counted from the write. A `retain` below a millisecond counts as one, above
+///    [`MAX_TTL`](crate::record::MAX_TTL) as that. Nothing is dropped earlier; afterwards it is as if it had never been.
 /// 5. **Safe to send twice.** A repeated call (same nonce) changes nothing and answers as the first.
 /// 6. **Tokens grow** with every grant of a key and stay below 2^53, also across retention and
 ///    [`overrule`](Store::overrule): `max(previous + 1, the store's time in µs)`.
@@ -46,11 +48,7 @@ pub const DEFAULT_MAX_RESULT: usize = 1024 * 1024;
 ///    ambiguous.
 pub trait Store: Send + Sync + 'static {
     /// Asks for the right to run: see [`protocol::claim`].
-    fn claim(
-        &self,
-        key: &Key,
-        request: &ClaimRequest,
-    ) -> impl Future<Output = Result<ClaimReply, StoreError>> + Send;
+    fn claim(&self, key: &Key, request: &ClaimRequest) -> impl Future<Output = Result<ClaimReply, StoreError>> + Send;
 
     /// A heartbeat of `owned`, the record as it was granted: see [`protocol::renew`].
     fn renew(&self, key: &Key, owned: &Record) -> impl Future<Output = Result<Settled, StoreError>> + Send;

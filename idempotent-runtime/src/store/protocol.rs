@@ -119,12 +119,8 @@ fn grant(
     takeover: bool,
     now: u64,
 ) -> Step<ClaimReply> {
-    let record = Record {
-        token: next_token(last_token, now),
-        attempts: attempts.saturating_add(1),
-        lease,
-        ..request.record()
-    };
+    let record =
+        Record { token: next_token(last_token, now), attempts: attempts.saturating_add(1), lease, ..request.record() };
     Step::write(record.clone(), HOLD, ClaimReply::Granted { record, takeover })
 }
 
