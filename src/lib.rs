@@ -1,1 +1,5 @@
-//! facade
+//! The facade.
+
+#[doc(inline)]
+pub use idempotent_macros::idempotent;
+pub use idempotent_runtime::*;

@@ -58,7 +58,9 @@ pub enum Error {
         retry_after: Duration,
     },
     /// The key was used before with another payload (its fingerprint differs). Use a new key for a new request.
-    #[error("{operation} was called before with this key and another payload; use a new key for a new request")]
+    #[error(
+        "{operation} was called before with this key and another payload; use a new key for a new request"
+    )]
     #[non_exhaustive]
     KeyReused {
         /// Which operation.
@@ -76,7 +78,9 @@ pub enum Error {
         operation: Label,
     },
     /// The body called its own operation with the key it is holding. It would wait for itself for ever.
-    #[error("{operation} was called from inside its own body with the same key; it would wait for itself")]
+    #[error(
+        "{operation} was called from inside its own body with the same key; it would wait for itself"
+    )]
     #[non_exhaustive]
     Reentrant {
         /// Which operation.
@@ -84,7 +88,9 @@ pub enum Error {
     },
     /// A record is there which this code cannot read: another version's, another codec's, or a result type that
     /// changed. It is left as it is, and the body does not run.
-    #[error("{operation} has a record that this code cannot read ({reason}); the body was not run again")]
+    #[error(
+        "{operation} has a record that this code cannot read ({reason}); the body was not run again"
+    )]
     #[non_exhaustive]
     Incompatible {
         /// Which operation.
@@ -94,7 +100,9 @@ pub enum Error {
     },
     /// The operation ran to its end, but its result could not be recorded (too large, or not serialisable). It is not
     /// run again.
-    #[error("{operation} has run, but its result was not recorded ({reason}); the body was not run again")]
+    #[error(
+        "{operation} has run, but its result was not recorded ({reason}); the body was not run again"
+    )]
     #[non_exhaustive]
     NotRecorded {
         /// Which operation.
@@ -104,7 +112,9 @@ pub enum Error {
     },
     /// This call ran the body, but was silent for longer than its lease and another attempt took over, whose result
     /// is not there (yet). Retrying gets the recorded result, or runs if there is none.
-    #[error("{operation}: another attempt took over while this one was silent, and has recorded no result yet")]
+    #[error(
+        "{operation}: another attempt took over while this one was silent, and has recorded no result yet"
+    )]
     #[non_exhaustive]
     Superseded {
         /// Which operation.
@@ -190,13 +200,22 @@ impl Error {
     }
 
     pub(crate) fn config(operation: Label, reason: impl Into<Arc<str>>) -> Self {
-        Self::Config { operation, reason: reason.into() }
+        Self::Config {
+            operation,
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn store(operation: Label, source: StoreError) -> Self {
         match source.kind {
-            StoreErrorKind::Incompatible => Self::Incompatible { operation, reason: source.message },
-            StoreErrorKind::Config => Self::Config { operation, reason: source.to_string().into() },
+            StoreErrorKind::Incompatible => Self::Incompatible {
+                operation,
+                reason: source.message,
+            },
+            StoreErrorKind::Config => Self::Config {
+                operation,
+                reason: source.to_string().into(),
+            },
             _ => Self::Unavailable { operation, source },
         }
     }
@@ -231,13 +250,20 @@ impl StoreError {
     /// password.
     #[must_use]
     pub fn new(kind: StoreErrorKind, message: impl Into<Arc<str>>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// Adds the error that caused this one.
     #[must_use]
     pub fn with_source(self, source: impl error::Error + Send + Sync + 'static) -> Self {
-        Self { source: Some(Arc::new(source)), ..self }
+        Self {
+            source: Some(Arc::new(source)),
+            ..self
+        }
     }
 
     /// What the failure means for the record.

@@ -95,6 +95,8 @@ pub struct FingerprintError {
 
 impl serde::ser::Error for FingerprintError {
     fn custom<T: fmt::Display>(reason: T) -> Self {
-        Self { reason: reason.to_string().into() }
+        Self {
+            reason: reason.to_string().into(),
+        }
     }
 }

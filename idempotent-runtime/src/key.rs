@@ -40,7 +40,9 @@ pub enum InvalidKey {
     #[error("the key has no parts")]
     NoParts,
     /// The part with this index (from 0) is the empty string.
-    #[error("part {0} of the key is empty; an empty key would make unrelated calls share one record")]
+    #[error(
+        "part {0} of the key is empty; an empty key would make unrelated calls share one record"
+    )]
     EmptyPart(usize),
     /// The part's `Display` implementation returned an error.
     #[error("part {0} of the key could not be displayed: its `Display` returned an error")]
@@ -68,7 +70,10 @@ impl Key {
         if parts.is_empty() {
             return Err(InvalidKey::NoParts);
         }
-        let mut encoder = Encoder { text: Buffer::Inline(ArrayString::new()), escaped: OUTSIDE_PARTS };
+        let mut encoder = Encoder {
+            text: Buffer::Inline(ArrayString::new()),
+            escaped: OUTSIDE_PARTS,
+        };
         // Writing to a buffer cannot fail; only a part's own `Display` can.
         let _ = encoder.write_str(scope);
         let scope_end = encoder.text.as_str().len();
@@ -87,7 +92,10 @@ impl Key {
     /// This key within a namespace: another record than the same key in any other namespace, or in none.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
-        let mut encoder = Encoder { text: Buffer::Inline(ArrayString::new()), escaped: OUTSIDE_PARTS };
+        let mut encoder = Encoder {
+            text: Buffer::Inline(ArrayString::new()),
+            escaped: OUTSIDE_PARTS,
+        };
         let _ = encoder.write_str(namespace);
         encoder.text.push_str("@");
         encoder.text.push_str(self.as_str());
@@ -189,7 +197,10 @@ struct Encoder {
 impl Write for Encoder {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
-        while let Some(at) = rest.bytes().position(|byte| self.escaped[usize::from(byte)]) {
+        while let Some(at) = rest
+            .bytes()
+            .position(|byte| self.escaped[usize::from(byte)])
+        {
             self.text.push_str(&rest[..at]);
             let _ = write!(self.text, "%{:02X}", rest.as_bytes()[at]);
             rest = &rest[at + 1..];

@@ -1,14 +1,39 @@
 //! The protocol and the stores of `idempotent-fn`. Depend on that crate: it re-exports what is public here.
 
+mod admit;
+mod claim;
+mod clock;
+pub mod codec;
+mod default_store;
 mod error;
+mod events;
+mod execution;
 pub mod fingerprint;
 mod flight;
+mod handover;
+mod heartbeat;
 mod key;
+mod operation;
 pub mod record;
+mod recorded;
+mod resolve;
+mod run;
+mod scope;
 pub mod store;
 
+pub use codec::{Codec, CodecError};
+pub use default_store::{AlreadyInstalled, ENV, install};
 pub use error::{Error, Label, StoreError, StoreErrorKind};
+pub use execution::{Execution, current, try_current, with_store};
+pub use handover::drain;
 pub use key::{InvalidKey, Key, KeyDigest};
+pub use operation::{
+    DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Operation, operation, operation_with_codec,
+};
+#[cfg(feature = "axum")]
+pub use recorded::Axum;
+pub use recorded::{ByFn, ByFrom, Fallible, IntoErr, Outcome, Recorded};
+pub use resolve::{Inspection, Resolution};
 pub use store::{SharedStore, Store};
 
 /// What a body's `Err` means.

@@ -174,7 +174,9 @@ pub enum Unreadable {
     #[error("{0} bytes are too few for a record")]
     Truncated(usize),
     /// Another version's record.
-    #[error("record version {0} is not known here (this is version {VERSION}): a newer release wrote it")]
+    #[error(
+        "record version {0} is not known here (this is version {VERSION}): a newer release wrote it"
+    )]
     Version(u8),
     /// A state, flag or combination that no release writes.
     #[error("these bytes are not a record of idempotent-fn")]
@@ -185,8 +187,15 @@ impl Record {
     /// The record's bytes. Exactly the done records have an outcome; others have no bytes that can be read again.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        debug_assert_eq!(self.state == State::Done, self.outcome.is_some(), "exactly a done record has an outcome");
-        let result = self.outcome.as_ref().map_or(&[][..], |outcome| outcome.bytes());
+        debug_assert_eq!(
+            self.state == State::Done,
+            self.outcome.is_some(),
+            "exactly a done record has an outcome"
+        );
+        let result = self
+            .outcome
+            .as_ref()
+            .map_or(&[][..], |outcome| outcome.bytes());
         let mut bytes = Vec::with_capacity(RESULT_OFFSET + result.len());
         bytes.extend([VERSION, self.state.letter()]);
         bytes.extend(self.nonce.0);
@@ -194,7 +203,10 @@ impl Record {
         bytes.extend(whole_millis(self.lease).to_be_bytes());
         bytes.push(self.flags());
         bytes.extend(self.attempts.to_be_bytes());
-        bytes.extend(self.fingerprint.map_or([0; 16], |fingerprint| *fingerprint.as_bytes()));
+        bytes.extend(
+            self.fingerprint
+                .map_or([0; 16], |fingerprint| *fingerprint.as_bytes()),
+        );
         bytes.extend(self.codec.to_be_bytes());
         bytes.extend(self.expires.to_be_bytes());
         debug_assert_eq!(bytes.len(), RESULT_OFFSET);
@@ -237,9 +249,14 @@ impl Record {
             nonce: Nonce(array(header, 2)),
             token,
             lease: Duration::from_millis(u32::from_be_bytes(array(header, 26)).into()),
-            on_crash: if flags & FAIL_ON_CRASH == 0 { OnCrash::Rerun } else { OnCrash::Fail },
+            on_crash: if flags & FAIL_ON_CRASH == 0 {
+                OnCrash::Rerun
+            } else {
+                OnCrash::Fail
+            },
             attempts: u32::from_be_bytes(array(header, 31)),
-            fingerprint: (flags & HAS_FINGERPRINT != 0).then(|| Fingerprint::from_bytes(array(header, 35))),
+            fingerprint: (flags & HAS_FINGERPRINT != 0)
+                .then(|| Fingerprint::from_bytes(array(header, 35))),
             codec: u32::from_be_bytes(array(header, 51)),
             expires: u64::from_be_bytes(array(header, 55)),
             outcome,
@@ -265,7 +282,8 @@ impl Record {
     /// fingerprint, they match.
     #[must_use]
     pub fn conflicts_with(&self, fingerprint: Option<Fingerprint>) -> bool {
-        self.state != State::Failed && matches!((self.fingerprint, fingerprint), (Some(a), Some(b)) if a != b)
+        self.state != State::Failed
+            && matches!((self.fingerprint, fingerprint), (Some(a), Some(b)) if a != b)
     }
 }
 

@@ -53,7 +53,12 @@ impl<'a> Encoder<'a> {
 
     fn map(self) -> Map<'a> {
         self.sink.put(b"{");
-        Map { sink: self.sink, entries: Vec::new(), starts: Vec::new(), key_waits: false }
+        Map {
+            sink: self.sink,
+            entries: Vec::new(),
+            starts: Vec::new(),
+            key_waits: false,
+        }
     }
 }
 
@@ -147,7 +152,11 @@ impl<'a> ser::Serializer for Encoder<'a> {
         self.serialize_unit()
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Written {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Written {
         value.serialize(self)
     }
 
@@ -175,7 +184,11 @@ impl<'a> ser::Serializer for Encoder<'a> {
         Ok(self.sequence())
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Sequence<'a>, FingerprintError> {
+    fn serialize_tuple_struct(
+        self,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Sequence<'a>, FingerprintError> {
         Ok(self.sequence())
     }
 
@@ -252,11 +265,22 @@ pub(super) struct Map<'a> {
 impl Map<'_> {
     fn write_sorted(self) -> Written {
         if self.key_waits {
-            return Err(FingerprintError::custom("a map ended after a key without its value"));
+            return Err(FingerprintError::custom(
+                "a map ended after a key without its value",
+            ));
         }
-        let ends = self.starts.iter().skip(1).copied().chain([self.entries.len()]);
-        let mut sorted: Vec<&[u8]> =
-            self.starts.iter().zip(ends).map(|(&start, end)| &self.entries[start..end]).collect();
+        let ends = self
+            .starts
+            .iter()
+            .skip(1)
+            .copied()
+            .chain([self.entries.len()]);
+        let mut sorted: Vec<&[u8]> = self
+            .starts
+            .iter()
+            .zip(ends)
+            .map(|(&start, end)| &self.entries[start..end])
+            .collect();
         // No key's encoding begins another's, so this order is that of the keys.
         sorted.sort_unstable();
         for entry in sorted {
@@ -273,7 +297,9 @@ impl ser::SerializeMap for Map<'_> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Written {
         if std::mem::replace(&mut self.key_waits, true) {
-            return Err(FingerprintError::custom("a map gave a key without its value"));
+            return Err(FingerprintError::custom(
+                "a map gave a key without its value",
+            ));
         }
         self.starts.push(self.entries.len());
         key.serialize(Encoder::new(&mut self.entries))
@@ -281,7 +307,9 @@ impl ser::SerializeMap for Map<'_> {
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
         if !std::mem::replace(&mut self.key_waits, false) {
-            return Err(FingerprintError::custom("a map gave a value without its key"));
+            return Err(FingerprintError::custom(
+                "a map gave a value without its key",
+            ));
         }
         value.serialize(Encoder::new(&mut self.entries))
     }

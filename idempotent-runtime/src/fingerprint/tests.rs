@@ -65,13 +65,28 @@ fn test_vectors_of_format_v1() {
     is(Some(7), "978887dc58147e1db1dbce58d2000f01");
     is((42, "EUR"), "3575710d919688ce511aba1300ff634b");
     is([0_u8; 0], "39ca860e6e8d30caa6001fce8e5d8735");
-    is(BTreeMap::from([("b", 2), ("a", 1)]), "b59075408f241275f824356759061a4e");
-    is(BTreeMap::<u8, u8>::new(), "633ebea7a69e4b7a912d2fff090a8dcd");
+    is(
+        BTreeMap::from([("b", 2), ("a", 1)]),
+        "b59075408f241275f824356759061a4e",
+    );
+    is(
+        BTreeMap::<u8, u8>::new(),
+        "633ebea7a69e4b7a912d2fff090a8dcd",
+    );
     is(Payment::Cash, "8536b7360069974418ea24c69e4aaf92");
     is(Payment::Card("visa"), "d7110e93e2cc6a778253dea8fb941d8d");
     is(Payment::Split(1, 2), "d5af59cb371a00da6d7d64befbfdeca3");
-    is(Payment::Wire { iban: "DE00" }, "71aa162e4d0f9943f820683007f1c30b");
-    let order = Order { id: "order-42", amount: 1999, tags: ["a", "b"], note: None, pay: Payment::Cash };
+    is(
+        Payment::Wire { iban: "DE00" },
+        "71aa162e4d0f9943f820683007f1c30b",
+    );
+    let order = Order {
+        id: "order-42",
+        amount: 1999,
+        tags: ["a", "b"],
+        note: None,
+        pay: Payment::Cash,
+    };
     is(order, "4dc9f3968087c63cfec5d4e1e79ec837");
 }
 
@@ -107,8 +122,20 @@ fn a_struct_is_the_map_of_its_fields_in_any_order() {
         rest: BTreeMap<char, u8>,
     }
     let ab = of(&Ab { a: 1, b: "x" });
-    assert_eq!(ab, of(&Ba { b: "x".into(), a: 1 }));
-    assert_eq!(ab, of(&Flat { b: "x", rest: [('a', 1)].into() }));
+    assert_eq!(
+        ab,
+        of(&Ba {
+            b: "x".into(),
+            a: 1
+        })
+    );
+    assert_eq!(
+        ab,
+        of(&Flat {
+            b: "x",
+            rest: [('a', 1)].into()
+        })
+    );
     assert_ne!(ab, of(&Ab { a: 2, b: "x" }));
 }
 
@@ -142,7 +169,10 @@ fn what_looks_alike_stays_apart() {
         of(&0),
     ];
     for (index, one) in all.iter().enumerate() {
-        assert!(!all[..index].contains(one), "number {index} has an earlier one's fingerprint");
+        assert!(
+            !all[..index].contains(one),
+            "number {index} has an earlier one's fingerprint"
+        );
     }
 }
 
@@ -160,7 +190,10 @@ fn the_error_says_what_the_type_said() {
         }
     }
     let error = Fingerprint::of(&[Refuses]).expect_err("an error");
-    assert_eq!(error.to_string(), "the fingerprint's value could not be serialised: the lock is poisoned");
+    assert_eq!(
+        error.to_string(),
+        "the fingerprint's value could not be serialised: the lock is poisoned"
+    );
 }
 
 #[test]
@@ -226,7 +259,9 @@ impl Serialize for Tree {
                 }
                 map.end()
             }
-            Self::Variant(name, value) => serializer.serialize_newtype_variant("Tree", 0, name, value),
+            Self::Variant(name, value) => {
+                serializer.serialize_newtype_variant("Tree", 0, name, value)
+            }
             Self::UnitVariant(name) => serializer.serialize_unit_variant("Tree", 0, name),
         }
     }
@@ -239,9 +274,14 @@ impl Tree {
             Self::Float(value) if value.is_nan() => "NaN".to_owned(),
             Self::Float(value) => format!("{:?}", value + 0.0),
             Self::Some(value) => format!("Some({})", value.meaning()),
-            Self::Sequence(values) => format!("{:?}", values.iter().map(Self::meaning).collect::<Vec<_>>()),
+            Self::Sequence(values) => {
+                format!("{:?}", values.iter().map(Self::meaning).collect::<Vec<_>>())
+            }
             Self::Map(entries) => {
-                let mut entries: Vec<_> = entries.iter().map(|(key, value)| (key.meaning(), value.meaning())).collect();
+                let mut entries: Vec<_> = entries
+                    .iter()
+                    .map(|(key, value)| (key.meaning(), value.meaning()))
+                    .collect();
                 entries.sort();
                 format!("Map({entries:?})")
             }

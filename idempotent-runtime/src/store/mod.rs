@@ -2,12 +2,20 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "memory")]
+mod memory;
 pub mod protocol;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod shared;
 mod topics;
 
 use std::{future::Future, time::Duration};
 
+#[cfg(feature = "memory")]
+pub use crate::clock::ManualClock;
+#[cfg(feature = "memory")]
+pub use memory::MemoryStore;
 pub(crate) use shared::count;
 pub use shared::{Counters, SharedStore};
 pub use topics::{Subscription, Topics};
@@ -48,10 +56,18 @@ pub const DEFAULT_MAX_RESULT: usize = 1024 * 1024;
 ///    ambiguous.
 pub trait Store: Send + Sync + 'static {
     /// Asks for the right to run: see [`protocol::claim`].
-    fn claim(&self, key: &Key, request: &ClaimRequest) -> impl Future<Output = Result<ClaimReply, StoreError>> + Send;
+    fn claim(
+        &self,
+        key: &Key,
+        request: &ClaimRequest,
+    ) -> impl Future<Output = Result<ClaimReply, StoreError>> + Send;
 
     /// A heartbeat of `owned`, the record as it was granted: see [`protocol::renew`].
-    fn renew(&self, key: &Key, owned: &Record) -> impl Future<Output = Result<Settled, StoreError>> + Send;
+    fn renew(
+        &self,
+        key: &Key,
+        owned: &Record,
+    ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
 
     /// Ends an attempt: see [`protocol::finish`]. `target` is done, failed or lost. The store sets
     /// [`Record::expires`], and wakes subscribers once the record is written.
@@ -63,7 +79,10 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
 
     /// The record as it stands and what is left of a running owner's lease.
-    fn read(&self, key: &Key) -> impl Future<Output = Result<Option<(Record, Duration)>, StoreError>> + Send;
+    fn read(
+        &self,
+        key: &Key,
+    ) -> impl Future<Output = Result<Option<(Record, Duration)>, StoreError>> + Send;
 
     /// Replaces the record that was `seen` by an operator's decision: see [`protocol::overrule`]. Wakes subscribers.
     fn overrule(
@@ -76,7 +95,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Tells waiters of a change. It returns once the subscription is in force: whatever is written afterwards wakes
     /// it. Waking too often is allowed, waking too late costs the waiters time. By default they poll.
-    fn subscribe(&self, key: &Key) -> impl Future<Output = Result<Subscription, StoreError>> + Send {
+    fn subscribe(
+        &self,
+        key: &Key,
+    ) -> impl Future<Output = Result<Subscription, StoreError>> + Send {
         let _ = key;
         std::future::ready(Ok(Subscription::polling()))
     }

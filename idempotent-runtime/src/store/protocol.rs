@@ -52,7 +52,10 @@ impl<R> Step<R> {
     }
 
     fn write(record: Record, retain: Duration, reply: R) -> Self {
-        Self { write: Some((record, retain)), reply }
+        Self {
+            write: Some((record, retain)),
+            reply,
+        }
     }
 }
 
@@ -66,12 +69,18 @@ pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> 
         return grant(request, 0, 0, request.lease, false, now);
     };
     let record = current.record;
-    let held = || ClaimReply::Held { record: record.clone(), lease_left: current.lease_left() };
+    let held = || ClaimReply::Held {
+        record: record.clone(),
+        lease_left: current.lease_left(),
+    };
     if record.nonce == request.nonce {
         return match record.state {
             State::Running => Step::keep(granted_before(record.clone())),
             State::Lost => {
-                let running = Record { state: State::Running, ..record.clone() };
+                let running = Record {
+                    state: State::Running,
+                    ..record.clone()
+                };
                 Step::write(running.clone(), HOLD, granted_before(running))
             }
             State::Failed | State::Done => Step::keep(held()),
@@ -81,7 +90,14 @@ pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> 
         return Step::keep(held());
     }
     match record.state {
-        State::Failed => grant(request, record.token, record.attempts, request.lease, false, now),
+        State::Failed => grant(
+            request,
+            record.token,
+            record.attempts,
+            request.lease,
+            false,
+            now,
+        ),
         State::Running if current.lease_left().is_zero() => lapse(record, request, now),
         State::Running | State::Done | State::Lost => Step::keep(held()),
     }
@@ -99,13 +115,22 @@ fn lapse(record: &Record, request: &ClaimRequest, now: u64) -> Step<ClaimReply> 
         OnCrash::Rerun => {
             let longest = cmp::min(request.lease.saturating_mul(MAX_LEASE_GROWTH), MAX_LEASE);
             // Never below the option: a deploy that lengthened the lease is obeyed at once.
-            let lease = cmp::max(cmp::min(record.lease.saturating_mul(2), longest), request.lease);
+            let lease = cmp::max(
+                cmp::min(record.lease.saturating_mul(2), longest),
+                request.lease,
+            );
             grant(request, record.token, record.attempts, lease, true, now)
         }
         OnCrash::Fail => {
             // The nonce stays: a late renew or finish of that owner settles the matter.
-            let lost = Record { state: State::Lost, ..record.clone() };
-            let reply = ClaimReply::Held { record: lost.clone(), lease_left: Duration::ZERO };
+            let lost = Record {
+                state: State::Lost,
+                ..record.clone()
+            };
+            let reply = ClaimReply::Held {
+                record: lost.clone(),
+                lease_left: Duration::ZERO,
+            };
             Step::write(lost, HOLD, reply)
         }
     }
@@ -119,9 +144,17 @@ fn grant(
     takeover: bool,
     now: u64,
 ) -> Step<ClaimReply> {
-    let record =
-        Record { token: next_token(last_token, now), attempts: attempts.saturating_add(1), lease, ..request.record() };
-    Step::write(record.clone(), HOLD, ClaimReply::Granted { record, takeover })
+    let record = Record {
+        token: next_token(last_token, now),
+        attempts: attempts.saturating_add(1),
+        lease,
+        ..request.record()
+    };
+    Step::write(
+        record.clone(),
+        HOLD,
+        ClaimReply::Granted { record, takeover },
+    )
 }
 
 /// A token above `last`, and above every token of a record that was forgotten before `now`.
@@ -133,10 +166,16 @@ pub fn next_token(last: u64, now: u64) -> u64 {
 /// A heartbeat: the owner's running record is young again, and its own lost record runs again. No record: it is put
 /// back.
 pub fn renew(current: Option<Current<'_>>, owned: &Record) -> Step<Settled> {
-    let running = || Record { state: State::Running, outcome: None, ..owned.clone() };
+    let running = || Record {
+        state: State::Running,
+        outcome: None,
+        ..owned.clone()
+    };
     match current {
         None => Step::write(running(), HOLD, Settled::PutBack),
-        Some(Current { record, .. }) if open_to(record, owned) => Step::write(running(), HOLD, Settled::Applied),
+        Some(Current { record, .. }) if open_to(record, owned) => {
+            Step::write(running(), HOLD, Settled::Applied)
+        }
         Some(current) => Step::keep(stale(current)),
     }
 }
@@ -149,7 +188,9 @@ pub fn finish(current: Option<Current<'_>>, target: &Record, retain: Duration) -
         Some(Current { record, .. }) if open_to(record, target) => {
             Step::write(target.clone(), retain, Settled::Applied)
         }
-        Some(Current { record, .. }) if record.nonce == target.nonce && record.state == target.state => {
+        Some(Current { record, .. })
+            if record.nonce == target.nonce && record.state == target.state =>
+        {
             Step::keep(Settled::Applied)
         }
         Some(current) => Step::keep(stale(current)),
@@ -167,14 +208,21 @@ pub fn overrule(
 ) -> Step<Settled> {
     let last_token = match (current, seen) {
         (None, None) => 0,
-        (Some(Current { record, .. }), _) if record.nonce == replacement.nonce => return Step::keep(Settled::Applied),
-        (Some(Current { record, .. }), Some(seen)) if record.nonce == seen.nonce && record.state == seen.state => {
+        (Some(Current { record, .. }), _) if record.nonce == replacement.nonce => {
+            return Step::keep(Settled::Applied);
+        }
+        (Some(Current { record, .. }), Some(seen))
+            if record.nonce == seen.nonce && record.state == seen.state =>
+        {
             record.token
         }
         (None, Some(_)) => return Step::keep(Settled::Absent),
         (Some(current), _) => return Step::keep(stale(current)),
     };
-    let record = Record { token: next_token(last_token, now), ..replacement.clone() };
+    let record = Record {
+        token: next_token(last_token, now),
+        ..replacement.clone()
+    };
     Step::write(record, retain, Settled::Applied)
 }
 
@@ -184,5 +232,8 @@ fn open_to(record: &Record, owned: &Record) -> bool {
 }
 
 fn stale(current: Current<'_>) -> Settled {
-    Settled::Stale { record: current.record.clone(), lease_left: current.lease_left() }
+    Settled::Stale {
+        record: current.record.clone(),
+        lease_left: current.lease_left(),
+    }
 }

@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use super::{ClaimReply, ClaimRequest, DEFAULT_MAX_RESULT, LocalStore, Settled, Store, Subscription};
+use super::{
+    ClaimReply, ClaimRequest, DEFAULT_MAX_RESULT, LocalStore, Settled, Store, Subscription,
+};
 use crate::{StoreError, flight::Flights, key::Key, record::Record};
 
 /// A store as operations share it: what `install`, `store = …` and `with_store` take.
@@ -33,21 +35,35 @@ struct Inner {
 impl SharedStore {
     /// Shares `store`.
     pub fn new(store: impl Store) -> Self {
-        let inner = Inner { store: Box::new(store), flights: Flights::default(), counters: Counters::default() };
-        Self { inner: Arc::new(inner), namespace: None, max_result: DEFAULT_MAX_RESULT }
+        let inner = Inner {
+            store: Box::new(store),
+            flights: Flights::default(),
+            counters: Counters::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+            namespace: None,
+            max_result: DEFAULT_MAX_RESULT,
+        }
     }
 
     /// The same store, seen through a namespace: its keys never meet those of another namespace, or of none.
     #[must_use]
     pub fn namespace(&self, namespace: &str) -> Self {
-        Self { namespace: Some(namespace.into()), ..self.clone() }
+        Self {
+            namespace: Some(namespace.into()),
+            ..self.clone()
+        }
     }
 
     /// The same store with another limit for a result's bytes (1 MiB by default). A larger result is not recorded: the
     /// call that ran the body gets it, replays get [`Error::NotRecorded`](crate::Error::NotRecorded).
     #[must_use]
     pub fn max_result(&self, bytes: usize) -> Self {
-        Self { max_result: bytes, ..self.clone() }
+        Self {
+            max_result: bytes,
+            ..self.clone()
+        }
     }
 
     /// What happened in this store, counted since the process started.
@@ -88,16 +104,16 @@ impl SharedStore {
         }
     }
 
-    pub(crate) fn has_namespace(&self) -> bool {
-        self.namespace.is_some()
-    }
-
     /// Whether both handles reach the same records.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    pub(crate) async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
+    pub(crate) async fn claim(
+        &self,
+        key: &Key,
+        request: &ClaimRequest,
+    ) -> Result<ClaimReply, StoreError> {
         match self.local() {
             Some(local) => local.claim(key, request),
             None => self.inner.store.claim(key, request).await,
@@ -108,7 +124,12 @@ impl SharedStore {
         self.inner.store.renew(key, owned).await
     }
 
-    pub(crate) async fn finish(&self, key: &Key, target: &Record, retain: Duration) -> Result<Settled, StoreError> {
+    pub(crate) async fn finish(
+        &self,
+        key: &Key,
+        target: &Record,
+        retain: Duration,
+    ) -> Result<Settled, StoreError> {
         match self.local() {
             Some(local) => local.finish(key, target, retain),
             None => self.inner.store.finish(key, target, retain).await,
@@ -126,7 +147,10 @@ impl SharedStore {
         replacement: &Record,
         retain: Duration,
     ) -> Result<Settled, StoreError> {
-        self.inner.store.overrule(key, seen, replacement, retain).await
+        self.inner
+            .store
+            .overrule(key, seen, replacement, retain)
+            .await
     }
 
     pub(crate) async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
@@ -188,7 +212,12 @@ type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send 
 trait Erased: Send + Sync {
     fn claim<'a>(&'a self, key: &'a Key, request: &'a ClaimRequest) -> Pending<'a, ClaimReply>;
     fn renew<'a>(&'a self, key: &'a Key, owned: &'a Record) -> Pending<'a, Settled>;
-    fn finish<'a>(&'a self, key: &'a Key, target: &'a Record, retain: Duration) -> Pending<'a, Settled>;
+    fn finish<'a>(
+        &'a self,
+        key: &'a Key,
+        target: &'a Record,
+        retain: Duration,
+    ) -> Pending<'a, Settled>;
     fn read<'a>(&'a self, key: &'a Key) -> Pending<'a, Option<(Record, Duration)>>;
     fn overrule<'a>(
         &'a self,
@@ -211,7 +240,12 @@ impl<S: Store> Erased for S {
         Box::pin(Store::renew(self, key, owned))
     }
 
-    fn finish<'a>(&'a self, key: &'a Key, target: &'a Record, retain: Duration) -> Pending<'a, Settled> {
+    fn finish<'a>(
+        &'a self,
+        key: &'a Key,
+        target: &'a Record,
+        retain: Duration,
+    ) -> Pending<'a, Settled> {
         Box::pin(Store::finish(self, key, target, retain))
     }
 

@@ -48,17 +48,34 @@ fn micros(duration: Duration) -> u64 {
 
 impl TableStore {
     /// One atomic step: under the lock, the record as it stands → what to write → the answer.
-    pub(crate) fn step<R>(&self, key: &Key, decide: impl FnOnce(Option<Current<'_>>, u64) -> Step<R>) -> R {
+    pub(crate) fn step<R>(
+        &self,
+        key: &Key,
+        decide: impl FnOnce(Option<Current<'_>>, u64) -> Step<R>,
+    ) -> R {
         let now = self.shared.clock.load(Ordering::SeqCst);
         let mut rows = self.shared.rows.lock().expect("no step panics");
         let row = rows.get(key).filter(|row| row.until > now);
-        let current = row
-            .map(|row| Current { record: &row.record, age: Duration::from_micros(now.saturating_sub(row.written)) });
+        let current = row.map(|row| Current {
+            record: &row.record,
+            age: Duration::from_micros(now.saturating_sub(row.written)),
+        });
         let Step { write, reply } = decide(current, now);
         if let Some((record, retain)) = write {
             let until = now + micros(retain.clamp(Duration::from_millis(1), MAX_TTL));
-            let expires = if record.state == State::Done { until / 1000 } else { 0 };
-            rows.insert(key.clone(), Row { record: Record { expires, ..record }, written: now, until });
+            let expires = if record.state == State::Done {
+                until / 1000
+            } else {
+                0
+            };
+            rows.insert(
+                key.clone(),
+                Row {
+                    record: Record { expires, ..record },
+                    written: now,
+                    until,
+                },
+            );
         }
         reply
     }
@@ -73,7 +90,12 @@ impl Store for TableStore {
         Ok(self.step(key, |current, _| protocol::renew(current, owned)))
     }
 
-    async fn finish(&self, key: &Key, target: &Record, retain: Duration) -> Result<Settled, StoreError> {
+    async fn finish(
+        &self,
+        key: &Key,
+        target: &Record,
+        retain: Duration,
+    ) -> Result<Settled, StoreError> {
         let settled = self.step(key, |current, _| protocol::finish(current, target, retain));
         self.shared.topics.publish(key.as_str()); // after the write, never before
         Ok(settled)
@@ -93,7 +115,9 @@ impl Store for TableStore {
         replacement: &Record,
         retain: Duration,
     ) -> Result<Settled, StoreError> {
-        let settled = self.step(key, |current, now| protocol::overrule(current, seen, replacement, retain, now));
+        let settled = self.step(key, |current, now| {
+            protocol::overrule(current, seen, replacement, retain, now)
+        });
         self.shared.topics.publish(key.as_str());
         Ok(settled)
     }

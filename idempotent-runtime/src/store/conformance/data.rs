@@ -2,7 +2,9 @@
 
 use super::{
     Subject,
-    trial::{DAY, Trial, done, fingerprint, new_key, new_nonce, paying, refused, released, request},
+    trial::{
+        DAY, Trial, done, fingerprint, new_key, new_nonce, paying, refused, released, request,
+    },
 };
 use crate::{
     StoreError, StoreErrorKind,
@@ -20,7 +22,14 @@ pub async fn unreadable_bytes_are_left_alone(subject: &impl Subject) {
     let mut unknown_state = claim.record().encode();
     unknown_state[1] = b'X';
     let truncated = claim.record().encode()[..20].to_vec();
-    for bytes in [newer, unknown_state, truncated, b"42".to_vec(), b"{\"state\":\"done\"}".to_vec(), vec![]] {
+    for bytes in [
+        newer,
+        unknown_state,
+        truncated,
+        b"42".to_vec(),
+        b"{\"state\":\"done\"}".to_vec(),
+        vec![],
+    ] {
         let key = new_key();
         if !subject.plant(&key, &bytes).await {
             return;
@@ -30,16 +39,28 @@ pub async fn unreadable_bytes_are_left_alone(subject: &impl Subject) {
         }
     }
     let key = new_key();
-    let planted = Record { token: 5, ..claim.record() };
-    assert!(subject.plant(&key, &planted.encode()).await, "`Subject::plant` puts any bytes there");
+    let planted = Record {
+        token: 5,
+        ..claim.record()
+    };
+    assert!(
+        subject.plant(&key, &planted.encode()).await,
+        "`Subject::plant` puts any bytes there"
+    );
     let rule = "`Subject::plant` puts a record where the store reads it, or the rule above has shown nothing";
     trial.stands(&key, &planted, rule).await;
 }
 
 async fn all_incompatible<S: Subject>(trial: &Trial<'_, S>, key: &Key, claim: &ClaimRequest) {
     // The same nonce: not even the owner may touch what it cannot read.
-    let owned = Record { token: 5, ..claim.record() };
-    let replacement = Record { nonce: new_nonce(), ..released(&owned) };
+    let owned = Record {
+        token: 5,
+        ..claim.record()
+    };
+    let replacement = Record {
+        nonce: new_nonce(),
+        ..released(&owned)
+    };
     let store = &trial.store;
     incompatible("claim", store.claim(key, &request()).await);
     incompatible("claim", store.claim(key, claim).await);
@@ -49,7 +70,10 @@ async fn all_incompatible<S: Subject>(trial: &Trial<'_, S>, key: &Key, claim: &C
         incompatible("finish", store.finish(key, &target, HOLD).await);
     }
     for seen in [Some(&owned), None] {
-        incompatible("overrule", store.overrule(key, seen, &replacement, HOLD).await);
+        incompatible(
+            "overrule",
+            store.overrule(key, seen, &replacement, HOLD).await,
+        );
     }
 }
 
@@ -74,22 +98,57 @@ pub async fn the_local_face_is_the_same_store(subject: &impl Subject) {
         seen
     };
     let (key, claim) = (new_key(), paying(fingerprint(1)));
-    assert_eq!(peeked(&key), None, "peek shows nothing where there is no record");
+    assert_eq!(
+        peeked(&key),
+        None,
+        "peek shows nothing where there is no record"
+    );
     let (owned, _) = trial.grant(&key, &claim, rule).await;
     assert_eq!(peeked(&key), Some((State::Running, claim.nonce)), "{rule}");
-    let again = local.claim(&key, &claim).unwrap_or_else(|error| panic!("local claim: {error}"));
-    assert!(matches!(&again, ClaimReply::Granted { record, .. } if *record == owned), "{rule}: {again:?}");
-    let other = local.claim(&key, &paying(fingerprint(2))).unwrap_or_else(|error| panic!("local claim: {error}"));
-    assert!(matches!(&other, ClaimReply::Held { record, .. } if *record == owned), "{rule}: {other:?}");
+    let again = local
+        .claim(&key, &claim)
+        .unwrap_or_else(|error| panic!("local claim: {error}"));
+    assert!(
+        matches!(&again, ClaimReply::Granted { record, .. } if *record == owned),
+        "{rule}: {again:?}"
+    );
+    let other = local
+        .claim(&key, &paying(fingerprint(2)))
+        .unwrap_or_else(|error| panic!("local claim: {error}"));
+    assert!(
+        matches!(&other, ClaimReply::Held { record, .. } if *record == owned),
+        "{rule}: {other:?}"
+    );
 
-    let stranger = Record { nonce: new_nonce(), ..done(&owned, b"stranger") };
-    let settle =
-        |target: &Record| local.finish(&key, target, DAY).unwrap_or_else(|error| panic!("local finish: {error}"));
-    refused(&settle(&stranger), &owned, "another nonce is refused by the local face too");
+    let stranger = Record {
+        nonce: new_nonce(),
+        ..done(&owned, b"stranger")
+    };
+    let settle = |target: &Record| {
+        local
+            .finish(&key, target, DAY)
+            .unwrap_or_else(|error| panic!("local finish: {error}"))
+    };
+    refused(
+        &settle(&stranger),
+        &owned,
+        "another nonce is refused by the local face too",
+    );
     assert_eq!(settle(&done(&owned, b"result")), Settled::Applied, "{rule}");
     let record = trial.record(&key).await.expect(rule);
-    assert_eq!(record, Record { expires: record.expires, ..done(&owned, b"result") }, "{rule}");
+    assert_eq!(
+        record,
+        Record {
+            expires: record.expires,
+            ..done(&owned, b"result")
+        },
+        "{rule}"
+    );
     assert!(record.expires > 0, "the local face sets `expires` too");
     trial.elapse(&key, 2 * DAY).await;
-    assert_eq!(peeked(&key), None, "contract 4: an expired record is not shown, by peek neither");
+    assert_eq!(
+        peeked(&key),
+        None,
+        "contract 4: an expired record is not shown, by peek neither"
+    );
 }

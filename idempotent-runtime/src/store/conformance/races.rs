@@ -19,12 +19,19 @@ const HANDLES: usize = 4;
 const ROUNDS: usize = 8;
 
 /// Claimers in parallel tasks, over several handles and through whatever face the store shows to operations.
-async fn claim_at_once<S: Subject>(handles: &[Arc<S::Store>], key: &Key, request: &ClaimRequest) -> Vec<ClaimReply> {
+async fn claim_at_once<S: Subject>(
+    handles: &[Arc<S::Store>],
+    key: &Key,
+    request: &ClaimRequest,
+) -> Vec<ClaimReply> {
     let tasks: Vec<_> = (0..CLAIMERS)
         .map(|claimer| {
             let store = Arc::clone(&handles[claimer % handles.len()]);
             let key = key.clone();
-            let request = ClaimRequest { nonce: super::trial::new_nonce(), ..request.clone() };
+            let request = ClaimRequest {
+                nonce: super::trial::new_nonce(),
+                ..request.clone()
+            };
             tokio::spawn(async move {
                 match store.local() {
                     Some(local) if claimer % 2 == 0 => local.claim(&key, &request),
@@ -35,8 +42,14 @@ async fn claim_at_once<S: Subject>(handles: &[Arc<S::Store>], key: &Key, request
         .collect();
     let mut replies = Vec::new();
     for task in tasks {
-        let reply = timeout(HANGS, task).await.expect("contract 1: one of many claims on one key hangs");
-        replies.push(reply.expect("a claim panicked").expect("a claim answered with an error"));
+        let reply = timeout(HANGS, task)
+            .await
+            .expect("contract 1: one of many claims on one key hangs");
+        replies.push(
+            reply
+                .expect("a claim panicked")
+                .expect("a claim answered with an error"),
+        );
     }
     replies
 }
@@ -58,8 +71,15 @@ fn one_winner(replies: Vec<ClaimReply>, rule: &str) -> Record {
             ClaimReply::Held { record, .. } => shown.push(record),
         }
     }
-    assert_eq!(winners.len(), 1, "contract 1 (atomic): {rule}; these were granted: {winners:?}");
-    assert!(shown.iter().all(|record| *record == winners[0]), "{rule}; the others see the winner's record: {shown:?}");
+    assert_eq!(
+        winners.len(),
+        1,
+        "contract 1 (atomic): {rule}; these were granted: {winners:?}"
+    );
+    assert!(
+        shown.iter().all(|record| *record == winners[0]),
+        "{rule}; the others see the winner's record: {shown:?}"
+    );
     winners.remove(0)
 }
 
@@ -83,27 +103,36 @@ pub async fn of_many_takers_one_is_granted<S: Subject>(subject: &S) {
             claim_at_once::<S>(&handles, &key, &request()).await,
             "a takeover names the nonce and state it saw and applies to that record only",
         );
-        assert!(taken.token > owned.token && taken.attempts == 2, "one takeover is one grant: {owned:?} → {taken:?}");
+        assert!(
+            taken.token > owned.token && taken.attempts == 2,
+            "one takeover is one grant: {owned:?} → {taken:?}"
+        );
     }
     let key = new_key();
     trial.grant(&key, &failing(), "a free key").await;
     trial.elapse(&key, 2 * LEASE).await;
     for reply in claim_at_once::<S>(&handles, &key, &request()).await {
         let lost = matches!(&reply, ClaimReply::Held { record, .. } if record.state == State::Lost);
-        assert!(lost, "of many takers of a lapsed `fail` record none is granted; the answer is {reply:?}");
+        assert!(
+            lost,
+            "of many takers of a lapsed `fail` record none is granted; the answer is {reply:?}"
+        );
     }
 }
 
 /// The late finish of a lapsed owner against its taker: one of them has the record, and both are told so.
 pub async fn a_finish_and_a_takeover_never_both_succeed<S: Subject>(subject: &S) {
     let trial = Trial::of(subject).await;
-    let (owner, taker) = (Arc::new(subject.store().await), Arc::new(subject.store().await));
+    let (late, taker) = (
+        Arc::new(subject.store().await),
+        Arc::new(subject.store().await),
+    );
     for round in 0..2 * ROUNDS {
         let key = new_key();
         let owned = trial.start(&key).await;
         trial.elapse(&key, 2 * LEASE).await;
         let finish = {
-            let (store, key, target) = (Arc::clone(&owner), key.clone(), done(&owned, b"late"));
+            let (store, key, target) = (Arc::clone(&late), key.clone(), done(&owned, b"late"));
             async move { store.finish(&key, &target, DAY).await }
         };
         let take = {
@@ -117,14 +146,26 @@ pub async fn a_finish_and_a_takeover_never_both_succeed<S: Subject>(subject: &S)
             let (take, finish) = (tokio::spawn(take), tokio::spawn(finish));
             (finish.await, take.await)
         };
-        let settled = settled.expect("finish panicked").expect("finish answered with an error");
-        let reply = reply.expect("claim panicked").expect("claim answered with an error");
+        let settled = settled
+            .expect("finish panicked")
+            .expect("finish answered with an error");
+        let reply = reply
+            .expect("claim panicked")
+            .expect("claim answered with an error");
         match (settled, reply) {
-            (Settled::Applied, ClaimReply::Held { record, .. }) => assert_eq!(record.state, State::Done),
-            (settled, ClaimReply::Granted { record, .. }) => {
-                refused(&settled, &record, "contract 1 (atomic): the record is the taker's, so the finish is refused");
+            (Settled::Applied, ClaimReply::Held { record, .. }) => {
+                assert_eq!(record.state, State::Done)
             }
-            both => panic!("contract 1 (atomic): a late finish and a takeover contradict each other: {both:?}"),
+            (settled, ClaimReply::Granted { record, .. }) => {
+                refused(
+                    &settled,
+                    &record,
+                    "contract 1 (atomic): the record is the taker's, so the finish is refused",
+                );
+            }
+            both => panic!(
+                "contract 1 (atomic): a late finish and a takeover contradict each other: {both:?}"
+            ),
         }
     }
 }
@@ -140,8 +181,15 @@ pub async fn keys_do_not_wait_for_each_other<S: Subject>(subject: &S) {
         })
         .collect();
     for task in tasks {
-        let reply = timeout(HANGS, task).await.expect("contract 1: a key waits for another key's running owner");
-        let reply = reply.expect("a claim panicked").expect("a claim answered with an error");
-        assert!(matches!(reply, ClaimReply::Granted { .. }), "contract 1: every key is its own; got {reply:?}");
+        let reply = timeout(HANGS, task)
+            .await
+            .expect("contract 1: a key waits for another key's running owner");
+        let reply = reply
+            .expect("a claim panicked")
+            .expect("a claim answered with an error");
+        assert!(
+            matches!(reply, ClaimReply::Granted { .. }),
+            "contract 1: every key is its own; got {reply:?}"
+        );
     }
 }

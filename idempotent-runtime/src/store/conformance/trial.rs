@@ -33,7 +33,10 @@ pub(super) struct Trial<'a, S: Subject> {
 
 impl<'a, S: Subject> Trial<'a, S> {
     pub(super) async fn of(subject: &'a S) -> Self {
-        Self { subject, store: subject.store().await }
+        Self {
+            subject,
+            store: subject.store().await,
+        }
     }
 
     pub(super) async fn elapse(&self, key: &Key, time: Duration) {
@@ -45,24 +48,49 @@ impl<'a, S: Subject> Trial<'a, S> {
     }
 
     /// A claim that must be granted: the record, and whether it is called a takeover.
-    pub(super) async fn grant(&self, key: &Key, request: &ClaimRequest, rule: &str) -> (Record, bool) {
+    pub(super) async fn grant(
+        &self,
+        key: &Key,
+        request: &ClaimRequest,
+        rule: &str,
+    ) -> (Record, bool) {
         match self.claim(key, request).await {
             ClaimReply::Granted { record, takeover } => {
-                assert_eq!(record.state, State::Running, "claim: a granted record is running; {rule}");
-                assert_eq!(record.nonce, request.nonce, "claim: a granted record has the claimer's nonce; {rule}");
+                assert_eq!(
+                    record.state,
+                    State::Running,
+                    "claim: a granted record is running; {rule}"
+                );
+                assert_eq!(
+                    record.nonce, request.nonce,
+                    "claim: a granted record has the claimer's nonce; {rule}"
+                );
                 (record, takeover)
             }
-            held @ ClaimReply::Held { .. } => panic!("{rule}; the claim must be granted, but the answer is {held:?}"),
+            held @ ClaimReply::Held { .. } => {
+                panic!("{rule}; the claim must be granted, but the answer is {held:?}")
+            }
         }
     }
 
     /// A new attempt that must be granted.
     pub(super) async fn start(&self, key: &Key) -> Record {
-        self.grant(key, &request(), "protocol::claim: a key without a record, or with a failed one, is free").await.0
+        self.grant(
+            key,
+            &request(),
+            "protocol::claim: a key without a record, or with a failed one, is free",
+        )
+        .await
+        .0
     }
 
     /// A claim that must find another's record: that record, and what is left of its lease.
-    pub(super) async fn held(&self, key: &Key, request: &ClaimRequest, rule: &str) -> (Record, Duration) {
+    pub(super) async fn held(
+        &self,
+        key: &Key,
+        request: &ClaimRequest,
+        rule: &str,
+    ) -> (Record, Duration) {
         match self.claim(key, request).await {
             ClaimReply::Held { record, lease_left } => (record, lease_left),
             granted @ ClaimReply::Granted { .. } => {
@@ -82,8 +110,14 @@ impl<'a, S: Subject> Trial<'a, S> {
     /// A finish that must be applied: the record as the store then has it.
     pub(super) async fn finished(&self, key: &Key, target: &Record, retain: Duration) -> Record {
         let settled = self.finish(key, target, retain).await;
-        assert_eq!(settled, Settled::Applied, "protocol::finish: an owner's open record becomes the target");
-        self.record(key).await.expect("contract 4 (retention): a record that was just written is there")
+        assert_eq!(
+            settled,
+            Settled::Applied,
+            "protocol::finish: an owner's open record becomes the target"
+        );
+        self.record(key)
+            .await
+            .expect("contract 4 (retention): a record that was just written is there")
     }
 
     pub(super) async fn overrule(
@@ -93,7 +127,10 @@ impl<'a, S: Subject> Trial<'a, S> {
         replacement: &Record,
         retain: Duration,
     ) -> Settled {
-        answered("overrule", self.store.overrule(key, seen, replacement, retain).await)
+        answered(
+            "overrule",
+            self.store.overrule(key, seen, replacement, retain).await,
+        )
     }
 
     pub(super) async fn record(&self, key: &Key) -> Option<Record> {
@@ -110,7 +147,11 @@ impl<'a, S: Subject> Trial<'a, S> {
 pub(super) async fn drop_after(polls: usize, future: impl Future + Send) {
     let mut future = pin!(future);
     for _ in 0..polls {
-        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+        if future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
+        {
             break;
         }
         tokio::task::yield_now().await;
@@ -118,7 +159,12 @@ pub(super) async fn drop_after(polls: usize, future: impl Future + Send) {
 }
 
 fn answered<T>(method: &str, answer: Result<T, StoreError>) -> T {
-    answer.unwrap_or_else(|error| panic!("`{method}` answered with an error ({:?}): {error}", error.kind()))
+    answer.unwrap_or_else(|error| {
+        panic!(
+            "`{method}` answered with an error ({:?}): {error}",
+            error.kind()
+        )
+    })
 }
 
 /// Another attempt's record must have been told, unchanged.
@@ -126,9 +172,19 @@ fn answered<T>(method: &str, answer: Result<T, StoreError>) -> T {
 pub(super) fn refused(settled: &Settled, standing: &Record, rule: &str) {
     match settled {
         Settled::Stale { record, lease_left } => {
-            assert_eq!(record, standing, "Stale shows the record that stands; {rule}");
-            let most = if record.state == State::Running { record.lease } else { Duration::ZERO };
-            assert!(*lease_left <= most, "lease_left is {lease_left:?} of {most:?}; {rule}");
+            assert_eq!(
+                record, standing,
+                "Stale shows the record that stands; {rule}"
+            );
+            let most = if record.state == State::Running {
+                record.lease
+            } else {
+                Duration::ZERO
+            };
+            assert!(
+                *lease_left <= most,
+                "lease_left is {lease_left:?} of {most:?}; {rule}"
+            );
         }
         other => panic!("{rule}; expected Stale, but the answer is {other:?}"),
     }
@@ -150,17 +206,28 @@ pub(super) fn new_nonce() -> Nonce {
 
 /// A new attempt: [`LEASE`], `rerun`, no fingerprint.
 pub(super) fn request() -> ClaimRequest {
-    ClaimRequest { nonce: new_nonce(), lease: LEASE, on_crash: OnCrash::Rerun, fingerprint: None }
+    ClaimRequest {
+        nonce: new_nonce(),
+        lease: LEASE,
+        on_crash: OnCrash::Rerun,
+        fingerprint: None,
+    }
 }
 
 /// A new attempt under `fail`.
 pub(super) fn failing() -> ClaimRequest {
-    ClaimRequest { on_crash: OnCrash::Fail, ..request() }
+    ClaimRequest {
+        on_crash: OnCrash::Fail,
+        ..request()
+    }
 }
 
 /// A new attempt with this payload.
 pub(super) fn paying(fingerprint: Fingerprint) -> ClaimRequest {
-    ClaimRequest { fingerprint: Some(fingerprint), ..request() }
+    ClaimRequest {
+        fingerprint: Some(fingerprint),
+        ..request()
+    }
 }
 
 pub(super) fn fingerprint(byte: u8) -> Fingerprint {
@@ -169,15 +236,26 @@ pub(super) fn fingerprint(byte: u8) -> Fingerprint {
 
 /// The target of a complete.
 pub(super) fn done(owned: &Record, result: &[u8]) -> Record {
-    Record { state: State::Done, codec: 7, outcome: Some(Outcome::Ok(result.into())), ..owned.clone() }
+    Record {
+        state: State::Done,
+        codec: 7,
+        outcome: Some(Outcome::Ok(result.into())),
+        ..owned.clone()
+    }
 }
 
 /// The target of a release.
 pub(super) fn released(owned: &Record) -> Record {
-    Record { state: State::Failed, ..owned.clone() }
+    Record {
+        state: State::Failed,
+        ..owned.clone()
+    }
 }
 
 /// The target of an abandon under `fail`.
 pub(super) fn lost(owned: &Record) -> Record {
-    Record { state: State::Lost, ..owned.clone() }
+    Record {
+        state: State::Lost,
+        ..owned.clone()
+    }
 }

@@ -13,21 +13,31 @@ use crate::{
 };
 
 async fn subscribe<S: Subject>(trial: &Trial<'_, S>, key: &Key) -> Subscription {
-    trial.store.subscribe(key).await.unwrap_or_else(|error| panic!("`subscribe` answered with an error: {error}"))
+    trial
+        .store
+        .subscribe(key)
+        .await
+        .unwrap_or_else(|error| panic!("`subscribe` answered with an error: {error}"))
 }
 
 async fn told(subscription: &mut Subscription, change: &str) {
     if subscription.is_push() {
         let told = timeout(HANGS, subscription.changed()).await;
-        assert!(told.is_ok(), "subscribe: whatever is written after it returned wakes it; {change} did not");
+        assert!(
+            told.is_ok(),
+            "subscribe: whatever is written after it returned wakes it; {change} did not"
+        );
     }
 }
 
 /// Complete, release, abandon and an operator's decision wake every subscriber, in every process, each time.
 pub async fn a_change_wakes_the_subscribers(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
-    let ends: [(&str, fn(&Record) -> Record); 3] =
-        [("a complete", |owned| done(owned, b"")), ("a release", released), ("an abandon", lost)];
+    let ends: [(&str, fn(&Record) -> Record); 3] = [
+        ("a complete", |owned| done(owned, b"")),
+        ("a release", released),
+        ("an abandon", lost),
+    ];
     for (change, end) in ends {
         let key = new_key();
         let owned = trial.start(&key).await;
@@ -39,9 +49,20 @@ pub async fn a_change_wakes_the_subscribers(subject: &impl Subject) {
         for subscription in [&mut here, &mut there, &mut second] {
             told(subscription, change).await;
         }
-        let replacement = Record { nonce: new_nonce(), outcome: None, expires: 0, ..released(&record) };
-        let settled = other.overrule(&key, Some(&record), &replacement, HOLD).await;
-        assert_eq!(settled, Settled::Applied, "protocol::overrule: the record that was seen is replaced");
+        let replacement = Record {
+            nonce: new_nonce(),
+            outcome: None,
+            expires: 0,
+            ..released(&record)
+        };
+        let settled = other
+            .overrule(&key, Some(&record), &replacement, HOLD)
+            .await;
+        assert_eq!(
+            settled,
+            Settled::Applied,
+            "protocol::overrule: the record that was seen is replaced"
+        );
         for subscription in [&mut here, &mut there, &mut second] {
             told(subscription, "a second change, an overruling,").await;
         }
@@ -65,10 +86,18 @@ pub async fn another_subscribers_leaving_wakes_nobody_less(subject: &impl Subjec
         drop(subscribe(&other, &key).await);
         again.push(subscribe(&other, &key).await);
         trial.finished(&key, &done(&owned, b""), DAY).await;
-        told(&mut again[0], "a complete after another waiter of that key left and one came back").await;
+        told(
+            &mut again[0],
+            "a complete after another waiter of that key left and one came back",
+        )
+        .await;
     }
     trial.finished(&key, &done(&owned, b""), DAY).await;
-    told(&mut staying, "a complete after other waiters of that key had left").await;
+    told(
+        &mut staying,
+        "a complete after other waiters of that key had left",
+    )
+    .await;
 }
 
 /// Many waiters that came and went take no room.
@@ -83,15 +112,26 @@ pub async fn dropped_subscriptions_leave_nothing(subject: &impl Subject) {
         subscriptions.push(subscribe(&trial, key).await);
     }
     let during = subject.subscribed(&trial.store).await;
-    assert_eq!(during, Some(before + keys.len()), "`Subject::subscribed` counts keys with subscribers");
+    assert_eq!(
+        during,
+        Some(before + keys.len()),
+        "`Subject::subscribed` counts keys with subscribers"
+    );
     // Half of them at first: a key with a waiter left stays.
     subscriptions.truncate(keys.len());
-    assert_eq!(subject.subscribed(&trial.store).await, during, "a key stays for as long as somebody waits for it");
+    assert_eq!(
+        subject.subscribed(&trial.store).await,
+        during,
+        "a key stays for as long as somebody waits for it"
+    );
     drop(subscriptions);
     let left = timeout(HANGS, async {
         while subject.subscribed(&trial.store).await != Some(before) {
             tokio::task::yield_now().await;
         }
     });
-    assert!(left.await.is_ok(), "subscriptions that were dropped must leave nothing behind");
+    assert!(
+        left.await.is_ok(),
+        "subscriptions that were dropped must leave nothing behind"
+    );
 }

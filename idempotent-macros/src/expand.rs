@@ -1,0 +1,335 @@
+//! Prints the operation that stands in for the function's body.
+//!
+//! ```text
+//! Input:
+//!     #[idempotent(scope = "payments.charge", key = order_id, ttl = "1h")]
+//!     async fn charge(order_id: OrderId, amount: u64) -> Result<Receipt, PaymentError> {
+//!         BODY
+//!     }
+//!
+//! Output:
+//!     async fn charge(order_id: OrderId, amount: u64) -> Result<Receipt, PaymentError> {
+//!         let operation = ::idempotent_fn::operation::<Result<Receipt, PaymentError>, _>("payments.charge", &[&order_id])
+//!             .exclusive()
+//!             .ttl(::core::time::Duration::from_secs(3_600));
+//!         operation
+//!             .run(async move {
+//!                 if let Some(result) = None::<Result<Receipt, PaymentError>> {
+//!                     return result;
+//!                 }
+//!                 { BODY }
+//!             })
+//!             .await
+//!     }
+//! ```
+//!
+//! `let operation` stands alone so that the temporaries of the key are gone before the first `.await`. The `if let`
+//! never runs: it tells the compiler the block's type, so that `?`, `return` and coercions mean what they mean in a
+//! function. Every name is at `mixed_site`: the user's code does not see `operation` or `result`.
+
+use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Expr, ExprReference, Ident, Result, Token, Type};
+
+use crate::function::{Function, Returns};
+use crate::options::{Given, OnErr, Options, Parts, Policy};
+
+pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStream> {
+    let key = options.key()?;
+    let Function {
+        attributes,
+        visibility,
+        defaultness,
+        signature,
+        inner_attributes,
+        returns,
+        braces,
+        ..
+    } = function;
+    let call = call(options, key, function);
+    let call = match returns {
+        Returns::Async { .. } => call,
+        Returns::Boxed { .. } => {
+            quote_spanned! {Span::mixed_site()=> ::std::boxed::Box::pin(async move { #call }) }
+        }
+    };
+    let block = block(
+        quote_spanned!(Span::mixed_site()=> #(#inner_attributes)* #call),
+        *braces,
+    );
+    Ok(
+        quote_spanned! {Span::mixed_site()=> #(#attributes)* #visibility #defaultness #signature #block },
+    )
+}
+
+/// `let operation = …; operation.run(async move { … }).await`
+fn call(options: &Options, key: &Parts, function: &Function) -> TokenStream {
+    let site = at_result(function);
+    let operation = operation(options, key, function);
+    let body = body(function);
+    let run = if options.detached() {
+        "run"
+    } else {
+        "run_attached"
+    };
+    let run = Ident::new(run, site);
+    quote_spanned! {site=>
+        let operation = #operation;
+        operation.#run(async move #body).await
+    }
+}
+
+/// The user's tokens, once, in a block that knows its type.
+fn body(function: &Function) -> TokenStream {
+    let site = Span::mixed_site();
+    let user = block(function.body.clone(), function.braces);
+    let typed = match &function.returns {
+        Returns::Async { result } => quote_spanned! {site=>
+            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<#result> {
+                return result;
+            }
+            #user
+        },
+        // A closure, because such a body may `return` its future early.
+        Returns::Boxed { whole, .. } => quote_spanned! {site=>
+            let body = move || -> #whole { #user };
+            body().await
+        },
+    };
+    block(typed, function.braces).into()
+}
+
+/// The call's tokens stand at the declared result, all of them: a bound that is missing is then one error there.
+fn at_result(function: &Function) -> Span {
+    Span::mixed_site().located_at(function.returns.result().span())
+}
+
+/// A block whose own braces no lint takes for the user's.
+fn block(tokens: TokenStream, braces: Span) -> TokenTree {
+    let mut group = Group::new(proc_macro2::Delimiter::Brace, tokens);
+    group.set_span(Span::mixed_site().located_at(braces));
+    group.into()
+}
+
+/// The expression that describes the operation, from its scope to its last option.
+fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream {
+    let site = at_result(function);
+    let result = function.returns.result();
+    let facade = options.facade.as_ref().map_or_else(
+        || quote_spanned!(site=> ::idempotent_fn),
+        |facade| facade.value.to_token_stream(),
+    );
+    let result = bound_at_result(result);
+    let start = match &options.codec {
+        None => quote_spanned!(site=> operation::<#result, _>),
+        Some(Given { value: codec, .. }) => {
+            quote_spanned!(site=> operation_with_codec::<#result, #codec>)
+        }
+    };
+    let scope = options.scope.as_ref().map_or_else(
+        || default_scope(&function.signature.ident),
+        |scope| scope.value.to_token_stream(),
+    );
+    let (bindings, key, fingerprint) = evaluate(key, options.fingerprint.as_ref());
+    let chain = chain(options, &facade);
+    let operation = quote_spanned!(site=> #facade::#start(#scope, &[#(#key),*]).exclusive() #fingerprint #chain);
+    if bindings.is_empty() {
+        operation
+    } else {
+        quote_spanned!(site=> { #bindings #operation })
+    }
+}
+
+/// The result as the type argument, where the compiler looks for what the type lacks. It keeps the user's spans, so
+/// that an error underlines the whole type. But a type that is no `Result` at all is two errors, one at the argument
+/// and one at the call, that the compiler merges where their spans agree: what looks like such a type gets the call's.
+fn bound_at_result(result: &Type) -> TokenStream {
+    let named = matches!(result, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident.to_string().contains("Result")));
+    let tokens = result.to_token_stream();
+    // `$crate` means what its own span says.
+    if named || mentions(tokens.clone(), "$crate") {
+        tokens
+    } else {
+        located_at(tokens, result.span())
+    }
+}
+
+fn located_at(tokens: TokenStream, span: Span) -> TokenStream {
+    let site = Span::mixed_site().located_at(span);
+    let relocate = |mut token: TokenTree| {
+        if let TokenTree::Group(group) = &token {
+            token = Group::new(group.delimiter(), located_at(group.stream(), span)).into();
+        }
+        token.set_span(site);
+        token
+    };
+    tokens.into_iter().map(relocate).collect()
+}
+
+fn default_scope(function: &Ident) -> TokenStream {
+    let name = format!("::{}", function.unraw());
+    quote_spanned!(Span::mixed_site()=> ::core::concat!(::core::module_path!(), #name))
+}
+
+/// One builder method per option that was given. The method stands at the option's name, so an editor shows its docs.
+fn chain(options: &Options, facade: &TokenStream) -> TokenStream {
+    let mut chain = TokenStream::new();
+    let mut call = |method: &str, at: &Ident, argument: TokenStream| {
+        let site = Span::mixed_site();
+        let method = Ident::new(method, site.located_at(at.span()));
+        chain.extend(quote_spanned!(site=> .#method(#argument)));
+    };
+    for (method, option) in [
+        ("ttl", &options.ttl),
+        ("lease", &options.lease),
+        ("wait", &options.wait),
+    ] {
+        if let Some(Given { name, value }) = option {
+            call(method, name, value.to_token_stream());
+        }
+    }
+    if let Some(Given { name, value }) = &options.on_err {
+        match value {
+            OnErr::Always(Policy::Record) => call("record_err", name, TokenStream::new()),
+            OnErr::Always(policy) => call("on_err", name, variant(facade, "OnErr", *policy)),
+            OnErr::Decide(decide) => {
+                if may_record(decide) {
+                    call("record_err", name, TokenStream::new());
+                }
+                call("on_err_with", name, decide.to_token_stream());
+            }
+        }
+    }
+    if let Some(Given { name, value }) = &options.on_crash {
+        call("on_crash", name, variant(facade, "OnCrash", *value));
+    }
+    if let Some(Given { name, value }) = &options.store {
+        call("store", name, by_reference(value));
+    }
+    if let Some(Given { name, value }) = &options.map_err {
+        call("map_err", name, value.to_token_stream());
+    }
+    chain
+}
+
+fn variant(facade: &TokenStream, of: &str, policy: Policy) -> TokenStream {
+    let site = Span::mixed_site();
+    let variant = match policy {
+        Policy::Rerun => "Rerun",
+        Policy::Record => "Record",
+        Policy::Fail => "Fail",
+    };
+    let (of, variant) = (Ident::new(of, site), Ident::new(variant, site));
+    quote_spanned!(site=> #facade::#of::#variant)
+}
+
+/// Only a closure that never says `Record` is known not to ask for the error to be recorded.
+fn may_record(decide: &Expr) -> bool {
+    !matches!(decide, Expr::Closure(_)) || mentions(decide.to_token_stream(), "Record")
+}
+
+/// The parts of key and fingerprint by reference, with the statements that must come before them.
+///
+/// `&dyn Display` is not `Send`, so nothing may be awaited while one exists: a part that awaits behind another part is
+/// bound to a name first, and so is whatever is evaluated before it.
+fn evaluate(
+    key: &Parts,
+    fingerprint: Option<&Given<Parts>>,
+) -> (TokenStream, Vec<TokenStream>, TokenStream) {
+    let site = Span::mixed_site();
+    let behind = fingerprint.map_or(&[][..], |fingerprint| &fingerprint.value.elements);
+    let parts = key.elements.iter().chain(behind).enumerate();
+    let last_await = parts
+        .filter(|(_, part)| awaits(part))
+        .last()
+        .map_or(0, |(position, _)| position);
+    let mut bindings = TokenStream::new();
+    let mut bind = |name: &str, index: usize, position: usize, part: &Expr| {
+        let by_reference = by_reference(part);
+        if last_await == 0 || position > last_await || is_place(part) {
+            return by_reference;
+        }
+        let name = format_ident!("{name}_{index}", span = site);
+        bindings.extend(quote_spanned!(site=> let #name = #by_reference;));
+        name.to_token_stream()
+    };
+    let parts = key.elements.iter().enumerate();
+    let key_parts: Vec<_> = parts
+        .map(|(index, part)| bind("key", index, index, part))
+        .collect();
+    let parts = behind.iter().enumerate();
+    let fingerprint_parts: Vec<_> = parts
+        .map(|(index, part)| bind("fingerprint", index, key.elements.len() + index, part))
+        .collect();
+    let fingerprint = fingerprint.map(|Given { name, value }| {
+        let method = Ident::new("fingerprint", site.located_at(name.span()));
+        let value = if value.is_tuple {
+            quote_spanned!(site=> &(#(#fingerprint_parts,)*))
+        } else {
+            quote_spanned!(site=> #(#fingerprint_parts)*)
+        };
+        quote_spanned!(site=> .#method(#value))
+    });
+    (bindings, key_parts, fingerprint.unwrap_or_default())
+}
+
+/// `&value`, with parentheses where `value` needs them.
+fn by_reference(value: &Expr) -> TokenStream {
+    let mut and_token = Token![&](Span::mixed_site());
+    and_token.span = Span::mixed_site().located_at(value.span());
+    let expr = Box::new(value.clone());
+    ExprReference {
+        attrs: Vec::new(),
+        and_token,
+        mutability: None,
+        expr,
+    }
+    .to_token_stream()
+}
+
+/// Whether evaluating `part` early or late is the same: it runs nothing.
+fn is_place(part: &Expr) -> bool {
+    match part {
+        Expr::Path(_) | Expr::Lit(_) => true,
+        Expr::Field(field) => is_place(&field.base),
+        Expr::Reference(reference) => is_place(&reference.expr),
+        _ => false,
+    }
+}
+
+/// Whether the expression itself awaits; an async block inside it does so elsewhere.
+fn awaits(part: &Expr) -> bool {
+    fn scan(tokens: TokenStream) -> bool {
+        let mut after_dot = false;
+        let mut in_async = false;
+        tokens.into_iter().any(|token| {
+            let dot = after_dot;
+            after_dot = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
+            match token {
+                TokenTree::Ident(ident) => {
+                    in_async |= ident == "async";
+                    dot && ident == "await"
+                }
+                TokenTree::Group(group)
+                    if in_async && group.delimiter() == proc_macro2::Delimiter::Brace =>
+                {
+                    in_async = false;
+                    false
+                }
+                TokenTree::Group(group) => scan(group.stream()),
+                _ => false,
+            }
+        })
+    }
+    scan(part.to_token_stream())
+}
+
+fn mentions(tokens: TokenStream, word: &str) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == word,
+        TokenTree::Group(group) => mentions(group.stream(), word),
+        _ => false,
+    })
+}

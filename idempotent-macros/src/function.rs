@@ -1,0 +1,328 @@
+//! The annotated function: parsed, and checked against what an operation can be.
+
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+use syn::parse::{Parse, ParseStream};
+use syn::visit::{self, Visit};
+use syn::{
+    Attribute, Error, FnArg, GenericArgument, GenericParam, Lifetime, PathArguments, ReceiverKind,
+    Result, ReturnType, Safety, Signature, Token, Type, TypeParamBound, Visibility, token,
+};
+
+use crate::options::Options;
+
+/// A function that can be an operation.
+pub(crate) struct Function {
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    pub(crate) defaultness: Option<Token![default]>,
+    pub(crate) signature: Signature,
+    /// The `#![…]` at the start of the body.
+    pub(crate) inner_attributes: Vec<Attribute>,
+    /// Never parsed, so that a half-written body still completes in an editor.
+    pub(crate) body: TokenStream,
+    pub(crate) braces: Span,
+    pub(crate) returns: Returns,
+}
+
+/// How the operation's result comes out of the function.
+pub(crate) enum Returns {
+    /// `async fn … -> R`
+    Async { result: Type },
+    /// `fn … -> Pin<Box<dyn Future<Output = R> …>>`, as `#[async_trait]` leaves it.
+    Boxed { result: Type, whole: Type },
+}
+
+impl Returns {
+    pub(crate) fn result(&self) -> &Type {
+        match self {
+            Self::Async { result } | Self::Boxed { result, .. } => result,
+        }
+    }
+}
+
+impl Function {
+    pub(crate) fn parse(item: TokenStream, options: &Options) -> Result<Self> {
+        let function: Self = syn::parse2(item)?;
+        function.check_qualifiers()?;
+        check_result(function.returns.result())?;
+        function.check_scope(options)?;
+        if options.detached() {
+            function.check_owned()?;
+        }
+        Ok(function)
+    }
+
+    fn check_qualifiers(&self) -> Result<()> {
+        let signature = &self.signature;
+        let refuse = |token: &dyn ToTokens, what| {
+            Err(Error::new_spanned(
+                token.to_token_stream(),
+                format!("an operation cannot be {what}; annotate a plain `async fn`"),
+            ))
+        };
+        match (&signature.constness, &signature.safety, &signature.abi) {
+            (Some(token), ..) => refuse(token, "`const`"),
+            (_, Safety::Unsafe(token), _) => refuse(token, "`unsafe`"),
+            (.., Some(token)) => refuse(token, "`extern`"),
+            _ => Ok(()),
+        }
+    }
+
+    /// `module::path::function` names an operation for good only where that name stands for one function.
+    fn check_scope(&self, options: &Options) -> Result<()> {
+        if options.scope.is_some() {
+            return Ok(());
+        }
+        let refuse = |token: TokenStream, why: &str| {
+            let name = &self.signature.ident;
+            Err(Error::new_spanned(
+                token,
+                format!(
+                    "{why}, so the operation needs a name of its own: `scope = \"….{name}\"` in `#[idempotent(…)]`"
+                ),
+            ))
+        };
+        for parameter in &self.signature.generics.params {
+            match parameter {
+                GenericParam::Type(parameter) => {
+                    return refuse(
+                        parameter.ident.to_token_stream(),
+                        "each type would be an operation of the same name",
+                    );
+                }
+                GenericParam::Const(parameter) => {
+                    return refuse(
+                        parameter.ident.to_token_stream(),
+                        "each value would be an operation of the same name",
+                    );
+                }
+                GenericParam::Lifetime(_) => {}
+            }
+        }
+        for argument in &self.signature.inputs {
+            match argument {
+                FnArg::Receiver(receiver) => {
+                    return refuse(
+                        receiver.to_token_stream(),
+                        "another type may have a method of this name",
+                    );
+                }
+                FnArg::Typed(typed) if matches!(*typed.ty, Type::ImplTrait(_)) => {
+                    return refuse(
+                        typed.ty.to_token_stream(),
+                        "each type would be an operation of the same name",
+                    );
+                }
+                FnArg::Typed(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A body that outlives its caller owns its arguments.
+    fn check_owned(&self) -> Result<()> {
+        const OR: &str = "or add `detach = false`: the body then stops when its caller goes away";
+        let signature = &self.signature;
+        for argument in &signature.inputs {
+            let (attributes, borrows) = match argument {
+                FnArg::Receiver(receiver) => match &receiver.kind {
+                    ReceiverKind::Reference(..) => (&receiver.attrs, true),
+                    ReceiverKind::Typed(_, ty) => (&receiver.attrs, borrows(ty)),
+                    _ => (&receiver.attrs, false),
+                },
+                FnArg::Typed(typed) => (&typed.attrs, borrows(&typed.ty)),
+            };
+            // Whether a `cfg`'d argument exists is decided after this attribute ran.
+            if !borrows
+                || attributes
+                    .iter()
+                    .any(|attribute| attribute.path().is_ident("cfg"))
+            {
+                continue;
+            }
+            let instead = match argument {
+                FnArg::Receiver(_) => "take `self: Arc<Self>`",
+                FnArg::Typed(_) => "take an owned type (`String` for `&str`, `Arc<T>` for `&T`)",
+            };
+            return Err(Error::new_spanned(
+                argument,
+                format!(
+                    "the body is finished even when its caller goes away, so it cannot borrow: {instead}, {OR}"
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Parse for Function {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let attributes = input.call(Attribute::parse_outer)?;
+        let visibility = input.parse()?;
+        let defaultness = input.parse()?;
+        let signature: Signature = input.parse().map_err(|error| {
+            Error::new(error.span(), "`#[idempotent]` belongs on an `async fn`")
+        })?;
+        if input.peek(Token![;]) {
+            return Err(Error::new_spanned(
+                signature.ident,
+                "there is no body to run once: annotate the method where it has one, in each `impl` or as a default",
+            ));
+        }
+        if !input.peek(token::Brace) {
+            return Err(input.error("expected the function's body"));
+        }
+        let content;
+        let braces = syn::braced!(content in input).span.join();
+        let inner_attributes = content.call(Attribute::parse_inner)?;
+        let body = content.parse()?;
+        let returns = returns(&signature, &attributes)?;
+        Ok(Self {
+            attributes,
+            visibility,
+            defaultness,
+            signature,
+            inner_attributes,
+            body,
+            braces,
+            returns,
+        })
+    }
+}
+
+fn returns(signature: &Signature, attributes: &[Attribute]) -> Result<Returns> {
+    let ty = match &signature.output {
+        ReturnType::Type(_, ty) => Some(&**ty),
+        ReturnType::Default => None,
+    };
+    match (signature.asyncness, ty) {
+        (Some(_), Some(ty)) => Ok(Returns::Async { result: ty.clone() }),
+        (Some(_), None) => Err(Error::new_spanned(&signature.ident, NO_RESULT)),
+        (None, Some(whole)) if let Some(result) = boxed_output(whole) => Ok(Returns::Boxed {
+            result: result.clone(),
+            whole: whole.clone(),
+        }),
+        (None, _) => Err(Error::new_spanned(
+            signature.fn_token,
+            sync_message(attributes),
+        )),
+    }
+}
+
+const NO_RESULT: &str =
+    "the result is what a repeated call receives: return a `Result`, such as `Result<(), Error>`";
+
+fn sync_message(attributes: &[Attribute]) -> &'static str {
+    let is_test = |attribute: &Attribute| {
+        let last = attribute
+            .path()
+            .segments
+            .last()
+            .map(|segment| segment.ident.to_string());
+        matches!(last.as_deref(), Some("test" | "rustc_test_marker"))
+    };
+    if attributes.iter().any(is_test) {
+        "a test is run, not retried: annotate the function that it tests"
+    } else {
+        "only an `async fn` can be an operation, or a `fn` that returns `Pin<Box<dyn Future<Output = Result<…>> + Send>>`"
+    }
+}
+
+/// What the return type cannot be. Whether it is a `Result` is left to the compiler, which sees through aliases.
+fn check_result(result: &Type) -> Result<()> {
+    let message = match bare(result) {
+        Type::Tuple(tuple) if tuple.elems.is_empty() => NO_RESULT,
+        Type::ImplTrait(_) => {
+            "a result that is recorded needs a type with a name: write it instead of `impl …`"
+        }
+        _ if borrows(result) => {
+            "a recorded result cannot borrow: return an owned type, such as `String` for `&str`"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new_spanned(result, message))
+}
+
+/// `R` of `Pin<Box<dyn Future<Output = R> + Send>>`, whatever paths lead to these names.
+fn boxed_output(ty: &Type) -> Option<&Type> {
+    let Type::TraitObject(object) = bare(argument_of(argument_of(ty, "Pin")?, "Box")?) else {
+        return None;
+    };
+    let future = object.bounds.iter().find_map(|bound| match bound {
+        TypeParamBound::Trait(bound) => bound
+            .path
+            .segments
+            .last()
+            .filter(|last| last.ident == "Future"),
+        _ => None,
+    })?;
+    let PathArguments::AngleBracketed(arguments) = &future.arguments else {
+        return None;
+    };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(&assoc.ty),
+        _ => None,
+    })
+}
+
+/// `T` of `….name<T>`.
+fn argument_of<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
+    let Type::Path(path) = bare(ty) else {
+        return None;
+    };
+    let last = path
+        .path
+        .segments
+        .last()
+        .filter(|last| last.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return None;
+    };
+    match arguments.args.first() {
+        Some(GenericArgument::Type(argument)) => Some(argument),
+        _ => None,
+    }
+}
+
+/// A type out of the invisible group that a `macro_rules!` fragment comes in, and out of parentheses.
+fn bare(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => bare(&group.elem),
+        Type::Paren(paren) => bare(&paren.elem),
+        _ => ty,
+    }
+}
+
+/// Whether the type has a `&` or a lifetime that is neither `'static` nor bound within the type.
+fn borrows(ty: &Type) -> bool {
+    let mut search = Borrows(false);
+    search.visit_type(ty);
+    search.0
+}
+
+struct Borrows(bool);
+
+impl<'ast> Visit<'ast> for Borrows {
+    fn visit_type_reference(&mut self, reference: &'ast syn::TypeReference) {
+        self.0 |= reference.lifetime.is_none();
+        visit::visit_type_reference(self, reference);
+    }
+
+    fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
+        self.0 |= lifetime.ident != "static";
+    }
+
+    // `fn(&str)`, `dyn Fn(&str)` and `for<'a> …` bind their own lifetimes.
+    fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
+    fn visit_parenthesized_generic_arguments(
+        &mut self,
+        _: &'ast syn::ParenthesizedGenericArguments,
+    ) {
+    }
+    fn visit_trait_bound(&mut self, bound: &'ast syn::TraitBound) {
+        if bound.lifetimes.is_none() {
+            visit::visit_trait_bound(self, bound);
+        }
+    }
+}

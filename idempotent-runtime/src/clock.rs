@@ -1,0 +1,110 @@
+//! The time a memory store goes by.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+/// A clock that stands still until a test moves it.
+///
+/// ```
+/// # use std::time::Duration;
+/// use idempotent_runtime::store::{ManualClock, MemoryStore};
+///
+/// let clock = ManualClock::new();
+/// let store = MemoryStore::with_clock(&clock);
+/// clock.advance(Duration::from_secs(24 * 60 * 60)); // every result recorded so far is past its `ttl`
+/// # let _ = store;
+/// ```
+#[derive(Clone, Default)]
+pub struct ManualClock {
+    shared: Arc<Manual>,
+}
+
+#[derive(Default)]
+struct Manual {
+    micros: AtomicU64,
+    /// Told when the clock moves: whoever waits for a lease to lapse has to look again.
+    moved: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
+}
+
+impl ManualClock {
+    /// A clock at the present time.
+    #[must_use]
+    pub fn new() -> Self {
+        let clock = Self::default();
+        clock.shared.micros.store(unix_micros(), Ordering::SeqCst);
+        clock
+    }
+
+    /// Moves the clock forward and lets everybody who waits look again.
+    pub fn advance(&self, by: Duration) {
+        let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        let add = |now: u64| Some(now.saturating_add(micros));
+        // `fetch_update` fails only where the closure returns `None`.
+        let _ = self
+            .shared
+            .micros
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
+        for told in self
+            .shared
+            .moved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            told();
+        }
+    }
+
+    pub(crate) fn on_advance(&self, tell: impl Fn() + Send + Sync + 'static) {
+        self.shared
+            .moved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(tell));
+    }
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManualClock")
+            .field("micros", &self.shared.micros)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Microseconds since 1970, never going back: the system's time when the clock was made, plus monotonic time since.
+#[derive(Clone, Debug)]
+pub(crate) enum Clock {
+    System { start: Instant, unix: u64 },
+    Manual(ManualClock),
+}
+
+impl Clock {
+    pub(crate) fn system() -> Self {
+        Self::System {
+            start: Instant::now(),
+            unix: unix_micros(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        match self {
+            Self::System { start, unix } => {
+                unix + u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX - unix)
+            }
+            Self::Manual(clock) => clock.shared.micros.load(Ordering::SeqCst),
+        }
+    }
+}
+
+pub(crate) fn unix_micros() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0))
+}

@@ -1,0 +1,162 @@
+//! What operators see (feature `tracing`): one span per operation, one event per turn it takes. The key appears as a
+//! digest, never as it is.
+
+use std::time::Duration;
+
+use crate::{Error, Key, StoreError, execution::Attempt, record::Record};
+
+/// Emits a `tracing` event where the feature is on, and only looks at its arguments where it is off.
+macro_rules! event {
+    ($level:ident, $attempt:expr, $message:literal $(, $name:ident = $value:expr)* $(,)?) => {{
+        #[cfg(feature = "tracing")]
+        tracing::event!(
+            target: "idempotent_fn",
+            tracing::Level::$level,
+            scope = $attempt.label.scope(),
+            key_digest = %$attempt.key.digest(),
+            $($name = $value,)*
+            $message
+        );
+        #[cfg(not(feature = "tracing"))]
+        let _ = (&$attempt $(, &$value)*);
+    }};
+}
+
+pub(crate) fn replayed(scope: &'static str, key: &Key) {
+    outcome("replayed");
+    #[cfg(feature = "tracing")]
+    tracing::debug!(target: "idempotent_fn", scope, key_digest = %key.digest(), "replayed");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (scope, key);
+}
+
+pub(crate) fn ran(attempt: &Attempt, recorded: bool) {
+    outcome("ran");
+    event!(DEBUG, attempt, "ran", recorded = recorded);
+}
+
+pub(crate) fn waiting(attempt: &Attempt) {
+    event!(DEBUG, attempt, "waiting");
+}
+
+pub(crate) fn taken_over(attempt: &Attempt, record: &Record) {
+    event!(
+        WARN,
+        attempt,
+        "taken over",
+        fencing_token = record.token,
+        attempt = record.attempts
+    );
+}
+
+pub(crate) fn stale(attempt: &Attempt, record: &Record) {
+    event!(WARN, attempt, "stale", owner_fencing_token = record.token);
+}
+
+pub(crate) fn unrecorded(attempt: &Attempt, error: &StoreError) {
+    event!(ERROR, attempt, "unrecorded", error = error.to_string());
+}
+
+pub(crate) fn gave_up(attempt: &Attempt, error: &StoreError) {
+    event!(ERROR, attempt, "gave up", error = error.to_string());
+}
+
+pub(crate) fn record_lost(attempt: &Attempt) {
+    event!(ERROR, attempt, "record lost");
+}
+
+pub(crate) fn not_recordable(attempt: &Attempt, reason: &str) {
+    event!(ERROR, attempt, "result not recordable", reason = reason);
+}
+
+pub(crate) fn heartbeat_failed(attempt: &Attempt, error: &StoreError) {
+    event!(WARN, attempt, "heartbeat failed", error = error.to_string());
+}
+
+pub(crate) fn heartbeat_late(attempt: &Attempt, late: Duration) {
+    event!(
+        WARN,
+        attempt,
+        "heartbeat late: the body blocks its thread or is not polled",
+        late_ms = millis(late)
+    );
+}
+
+pub(crate) fn not_subscribed(attempt: &Attempt, error: &StoreError) {
+    event!(
+        WARN,
+        attempt,
+        "waiting by polling",
+        error = error.to_string()
+    );
+}
+
+/// A store that works, but not as well as it should.
+#[cfg(feature = "redis")]
+pub(crate) fn store_warning(message: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(target: "idempotent_fn", "{message}");
+    #[cfg(not(feature = "tracing"))]
+    let _ = message;
+}
+
+/// Notes on the call's span how it ended.
+fn outcome(how: &'static str) {
+    #[cfg(feature = "tracing")]
+    tracing::Span::current().record("outcome", how);
+    #[cfg(not(feature = "tracing"))]
+    let _ = how;
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A call's span.
+#[derive(Clone, Debug)]
+pub(crate) struct Span {
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
+}
+
+impl Span {
+    /// The span of a call; it costs next to nothing while nobody listens.
+    pub(crate) fn new(scope: &'static str, key: Option<&Key>) -> Self {
+        #[cfg(feature = "tracing")]
+        {
+            let span = tracing::info_span!(
+                target: "idempotent_fn",
+                "idempotent",
+                scope,
+                key_digest = tracing::field::Empty,
+                outcome = tracing::field::Empty,
+            );
+            if let (Some(key), false) = (key, span.is_disabled()) {
+                span.record("key_digest", tracing::field::display(key.digest()));
+            }
+            Self { span }
+        }
+        #[cfg(not(feature = "tracing"))]
+        {
+            let _ = (scope, key);
+            Self {}
+        }
+    }
+
+    pub(crate) fn in_scope<T>(&self, work: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "tracing")]
+        return self.span.in_scope(work);
+        #[cfg(not(feature = "tracing"))]
+        work()
+    }
+
+    pub(crate) fn refused(&self, error: &Error) {
+        #[cfg(feature = "tracing")]
+        self.in_scope(|| {
+            outcome("refused");
+            tracing::info!(target: "idempotent_fn", error = %error, "refused");
+        });
+        #[cfg(not(feature = "tracing"))]
+        let _ = error;
+    }
+}

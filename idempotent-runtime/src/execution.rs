@@ -1,0 +1,248 @@
+//! What a running body can ask, and what surrounds it.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
+
+use crate::{
+    Error, Label, SharedStore,
+    key::{Key, KeyDigest},
+    record::Record,
+    store::ClaimRequest,
+};
+
+/// One call on its way through the store.
+pub(crate) struct Attempt {
+    pub(crate) label: Label,
+    pub(crate) key: Key,
+    pub(crate) store: SharedStore,
+    pub(crate) request: ClaimRequest,
+    pub(crate) ttl: Duration,
+    pub(crate) wait: Duration,
+    /// The runtime that finishes what the caller leaves behind. Kept, because a drop may happen outside of it.
+    pub(crate) runtime: Handle,
+    /// The body this call was made from.
+    pub(crate) caller: Context,
+    /// Set once granted.
+    grant: OnceLock<Grant>,
+    /// Whether the caller has gone and the runtime carries on.
+    orphaned: AtomicBool,
+    /// Whether something would be left in the store if the call just ended here.
+    armed: AtomicBool,
+}
+
+struct Grant {
+    token: u64,
+    attempts: u32,
+}
+
+impl Attempt {
+    pub(crate) fn new(
+        label: Label,
+        key: Key,
+        store: SharedStore,
+        request: ClaimRequest,
+        (ttl, wait): (Duration, Duration),
+        runtime: Handle,
+    ) -> Self {
+        Self {
+            label,
+            key,
+            store,
+            request,
+            ttl,
+            wait,
+            runtime,
+            caller: Context::current(),
+            grant: OnceLock::new(),
+            orphaned: AtomicBool::new(false),
+            armed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn granted(&self, record: &Record) {
+        // A call is granted once at most; a repeated answer says the same.
+        let _ = self.grant.set(Grant {
+            token: record.token,
+            attempts: record.attempts,
+        });
+    }
+
+    pub(crate) fn orphan(&self) {
+        self.orphaned.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.orphaned.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn arm(&self, armed: bool) {
+        self.armed.store(armed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_for(&self, store: &SharedStore, key: &Key) -> bool {
+        self.store.is(store) && self.key == *key
+    }
+}
+
+/// The running execution of an annotated function, seen from inside its body.
+#[derive(Clone)]
+pub struct Execution {
+    attempt: Arc<Attempt>,
+}
+
+impl Execution {
+    /// The fencing token of this attempt: larger than that of every earlier attempt with this key, and below 2^53. Pass
+    /// it to services that refuse smaller ones than they have seen, and a silent owner that comes back does no harm.
+    #[must_use]
+    pub fn fencing_token(&self) -> u64 {
+        self.attempt.grant.get().map_or(0, |grant| grant.token)
+    }
+
+    /// Which attempt with this key this is, from 1: more than 1 after an `Err` that may be retried, or after a takeover.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt.grant.get().map_or(0, |grant| grant.attempts)
+    }
+
+    /// The operation's scope.
+    #[must_use]
+    pub fn scope(&self) -> &'static str {
+        self.attempt.label.scope()
+    }
+
+    /// A short name of the key for logs, which does not show the key.
+    #[must_use]
+    pub fn key_digest(&self) -> KeyDigest {
+        self.attempt.key.digest()
+    }
+
+    /// An idempotency key for a service this body calls: 32 hex characters, the same on every attempt with this key,
+    /// and different for every `label`, key, scope and namespace. Use one label per effect (`"stripe"`, `"mail"`).
+    ///
+    /// The format is frozen: the first 16 bytes of SHA-256 over `idempotent-fn derived key v1`, the record key's length
+    /// (8 bytes, big-endian), the record key and the label.
+    #[must_use]
+    pub fn derive_key(&self, label: &str) -> String {
+        let key = self.attempt.key.as_str();
+        let hash = Sha256::new()
+            .chain_update("idempotent-fn derived key v1")
+            .chain_update((key.len() as u64).to_be_bytes())
+            .chain_update(key)
+            .chain_update(label)
+            .finalize();
+        let mut half = [0; 16];
+        half.copy_from_slice(&hash[..16]);
+        format!("{:032x}", u128::from_be_bytes(half))
+    }
+}
+
+impl fmt::Debug for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Execution")
+            .field("operation", &self.attempt.label)
+            .field("fencing_token", &self.fencing_token())
+            .field("attempt", &self.attempt())
+            .finish()
+    }
+}
+
+/// The execution whose body is being polled.
+///
+/// It is known in the body's own task: a task that the body spawns does not have it; pass it on.
+///
+/// # Panics
+/// Outside of a body. [`try_current`] does not.
+#[must_use]
+pub fn current() -> Execution {
+    try_current()
+        .expect("`idempotent_fn::current()` is called outside of an idempotent function's body")
+}
+
+/// The execution whose body is being polled; `None` outside of any.
+#[must_use]
+pub fn try_current() -> Option<Execution> {
+    Context::with(|context| context.execution.clone())
+        .flatten()
+        .map(|attempt| Execution { attempt })
+}
+
+/// Runs `future` with `store` as the default store, in this task: for tests and tenants. `install` and the environment
+/// do not matter inside.
+///
+/// Tasks spawned inside do not inherit it.
+pub fn with_store<F: Future>(store: SharedStore, future: F) -> impl Future<Output = F::Output> {
+    let context = Context {
+        store: Some(store),
+        ..Context::current()
+    };
+    CONTEXT.scope(context, future)
+}
+
+tokio::task_local! {
+    static CONTEXT: Context;
+}
+
+/// What a call inherits from the code around it.
+#[derive(Clone, Default)]
+pub(crate) struct Context {
+    execution: Option<Arc<Attempt>>,
+    store: Option<SharedStore>,
+}
+
+impl Context {
+    pub(crate) fn current() -> Self {
+        Self::with(Self::clone).unwrap_or_default()
+    }
+
+    fn with<T>(look: impl FnOnce(&Self) -> T) -> Option<T> {
+        CONTEXT.try_with(look).ok()
+    }
+
+    /// The store that `with_store` set, if any.
+    pub(crate) fn store() -> Option<SharedStore> {
+        Self::with(|context| context.store.clone()).flatten()
+    }
+
+    /// Refuses a call whose key is held by a body it is made from.
+    pub(crate) fn check_reentry(
+        &self,
+        operation: Label,
+        store: &SharedStore,
+        key: &Key,
+    ) -> Result<(), Error> {
+        let mut outer = self.execution.as_ref();
+        while let Some(attempt) = outer {
+            if attempt.is_for(store, key) {
+                return Err(Error::Reentrant { operation });
+            }
+            outer = attempt.caller.execution.as_ref();
+        }
+        Ok(())
+    }
+
+    /// Polls `body` as the body of `attempt`, with the surroundings its call had: they may be gone by then.
+    pub(crate) fn inside<F: Future>(
+        attempt: &Arc<Attempt>,
+        body: F,
+    ) -> impl Future<Output = F::Output> {
+        let context = Self {
+            execution: Some(Arc::clone(attempt)),
+            store: attempt.caller.store.clone(),
+        };
+        CONTEXT.scope(context, body)
+    }
+}

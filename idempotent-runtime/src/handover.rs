@@ -1,0 +1,80 @@
+//! Work that outlives its caller.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use once_cell::sync::Lazy;
+use tokio::{runtime::Handle, sync::watch, time};
+
+static PENDING: AtomicUsize = AtomicUsize::new(0);
+static CHANGED: Lazy<watch::Sender<()>> = Lazy::new(|| watch::Sender::new(()));
+
+/// Waits for bodies, claims and finishes that callers left behind, in the whole process, until none is left or
+/// `timeout` has passed. Returns how many are left.
+///
+/// For command-line tools and orderly shutdown, before the runtime ends: what a runtime drops on its way out is settled
+/// by its lease, as a crash is.
+///
+/// Cancel-safe: it only looks.
+pub async fn drain(timeout: Duration) -> usize {
+    let mut changed = CHANGED.subscribe();
+    let empty = async {
+        while PENDING.load(Ordering::SeqCst) > 0 {
+            // The sender is static: `changed` does not fail.
+            let _ = changed.changed().await;
+        }
+    };
+    let _ = time::timeout(timeout, empty).await;
+    PENDING.load(Ordering::SeqCst)
+}
+
+/// Carries `work` on in `runtime`. What can be done at once, without waiting, is done before this returns.
+pub(crate) fn hand_over(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
+    let work: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(work);
+    let mut work = Counted {
+        work,
+        _pending: Pending::new(),
+    };
+    // The drop that brought us here may happen outside of any runtime, and timers need one.
+    let _entered = runtime.enter();
+    if Pin::new(&mut work)
+        .poll(&mut Context::from_waker(Waker::noop()))
+        .is_pending()
+    {
+        runtime.spawn(work);
+    }
+}
+
+struct Counted {
+    work: Pin<Box<dyn Future<Output = ()> + Send>>,
+    _pending: Pending,
+}
+
+impl Future for Counted {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.work.as_mut().poll(cx)
+    }
+}
+
+struct Pending;
+
+impl Pending {
+    fn new() -> Self {
+        PENDING.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        PENDING.fetch_sub(1, Ordering::SeqCst);
+        CHANGED.send_replace(());
+    }
+}

@@ -1,0 +1,113 @@
+//! The body, with its lease renewed while it is pending.
+//!
+//! Heartbeats ride in the call's own future: no task per call, and a future that nobody polls loses its lease, as it
+//! should.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{self, Instant, Sleep};
+
+use crate::{
+    StoreError,
+    claim::{Claim, note},
+    events,
+    execution::{self, Attempt},
+    record::Record,
+    store::Settled,
+};
+
+/// How a body ended.
+pub(crate) enum Driven<R> {
+    Returned(R),
+    /// Another attempt owns the record, which is this one; the body was stopped.
+    Overtaken(Record, Duration),
+}
+
+impl Claim {
+    /// Polls `body` to its end, and renews the lease every third of it. The body is dropped before this returns.
+    pub(crate) async fn drive<B: Future>(&mut self, body: B) -> Driven<B::Output> {
+        let attempt = Arc::clone(&self.attempt);
+        let mut body = pin!(execution::Context::inside(&attempt, body));
+        let mut heartbeat = Heartbeat::new(&attempt, self.granted().clone());
+        self.start();
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = body.as_mut().poll(cx) {
+                return Poll::Ready(Driven::Returned(result));
+            }
+            heartbeat
+                .poll(cx, self)
+                .map(|(record, lease_left)| Driven::Overtaken(record, lease_left))
+        })
+        .await
+    }
+}
+
+struct Heartbeat<'a> {
+    attempt: &'a Arc<Attempt>,
+    owned: Record,
+    every: Duration,
+    phase: Phase,
+}
+
+enum Phase {
+    /// The body has not been pending yet.
+    Idle,
+    Resting(Pin<Box<Sleep>>),
+    Renewing(Pin<Box<dyn Future<Output = Result<Settled, StoreError>> + Send>>),
+}
+
+impl<'a> Heartbeat<'a> {
+    fn new(attempt: &'a Arc<Attempt>, owned: Record) -> Self {
+        let every = owned.lease / 3;
+        Self {
+            attempt,
+            owned,
+            every,
+            phase: Phase::Idle,
+        }
+    }
+
+    /// Ready once another attempt owns the record.
+    fn poll(&mut self, cx: &mut Context<'_>, claim: &Claim) -> Poll<(Record, Duration)> {
+        loop {
+            match &mut self.phase {
+                Phase::Idle => self.rest(),
+                Phase::Resting(sleep) => {
+                    ready!(sleep.as_mut().poll(cx));
+                    let late = Instant::now() - sleep.deadline();
+                    if late > self.every {
+                        // The body blocked its thread, or nobody polled it: the lease may be gone.
+                        events::heartbeat_late(self.attempt, late);
+                    }
+                    let (attempt, owned) = (Arc::clone(self.attempt), self.owned.clone());
+                    let renew = async move { attempt.store.renew(&attempt.key, &owned).await };
+                    self.phase = Phase::Renewing(Box::pin(renew));
+                }
+                Phase::Renewing(renew) => {
+                    match ready!(renew.as_mut().poll(cx)) {
+                        Ok(settled) => {
+                            note(self.attempt, &settled);
+                            if let Settled::Stale { record, lease_left } = settled {
+                                return Poll::Ready((record, lease_left));
+                            }
+                            claim.extend(self.owned.lease);
+                        }
+                        // No answer is not a refusal: the body goes on, and the next heartbeat asks again.
+                        Err(error) => events::heartbeat_failed(self.attempt, &error),
+                    }
+                    self.rest();
+                }
+            }
+        }
+    }
+
+    fn rest(&mut self) {
+        self.phase = Phase::Resting(Box::pin(time::sleep(self.every)));
+    }
+}

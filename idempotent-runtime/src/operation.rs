@@ -1,0 +1,320 @@
+//! One operation with one key: what the attribute's expansion calls, and what anybody may call by hand.
+
+use std::{fmt::Display, panic::Location, time::Duration};
+
+use serde::Serialize;
+
+use crate::{
+    Codec, Error, InvalidKey, Key, Label, OnCrash, OnErr, Outcome, Recorded, SharedStore,
+    codec::Format,
+    default_store::{self, Chosen},
+    fingerprint::{Fingerprint, FingerprintError},
+    record::{MAX_LEASE, MIN_LEASE, Outcome as RecordedOutcome, Record},
+    recorded::{ByFn, ByFrom, Fallible, format_of},
+    scope,
+};
+
+/// `ttl` where none is given: 24 hours.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// `lease` where none is given: 30 seconds.
+pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+/// `wait` where none is given: 10 seconds.
+pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);
+
+/// One operation with one key, to be [`run`](Operation::run) once.
+///
+/// This is what `#[idempotent]` writes, and the same by hand:
+///
+/// ```
+/// # use idempotent_runtime::{operation, Error, SharedStore, store::MemoryStore};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let store = SharedStore::new(MemoryStore::new());
+/// for _ in 0..2 {
+///     let charge = operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]).store(&store);
+///     let receipt = charge.run(async move { Ok(4711) }).await?; // runs the first time only
+///     assert_eq!(receipt, 4711);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Calls written by hand may share a scope, and then share records: give them the same result type and codec.
+#[must_use = "an operation does nothing until it is run"]
+pub struct Operation<T, E, F = ByFrom> {
+    pub(crate) scope: &'static str,
+    pub(crate) key: Result<Key, InvalidKey>,
+    pub(crate) terms: Terms<T, E>,
+    pub(crate) store: Option<SharedStore>,
+    pub(crate) exclusive: Option<&'static Location<'static>>,
+    pub(crate) into_err: F,
+}
+
+/// What was agreed for an operation, apart from its key and its store.
+pub(crate) struct Terms<T, E> {
+    pub(crate) ok: Format<T>,
+    pub(crate) err: Option<Format<E>>,
+    pub(crate) on_err: Option<OnErr>,
+    pub(crate) classify: Option<fn(&E) -> OnErr>,
+    pub(crate) on_crash: OnCrash,
+    pub(crate) ttl: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) wait: Duration,
+    pub(crate) fingerprint: Option<Result<Fingerprint, FingerprintError>>,
+}
+
+/// An [`Operation<T, E>`](Operation) that returns `R`, a `Result<T, E>`, for one key.
+///
+/// `scope` is the operation's durable name. `key` has one or more parts, each of them not empty; different parts never
+/// meet in one key. A bad key is reported by [`Operation::run`] as [`Error::InvalidKey`]. `M` is found by inference
+/// ([`Recorded`]).
+pub fn operation<R, M>(scope: &'static str, key: &[&dyn Display]) -> R::Operation
+where
+    R: Outcome<M>,
+{
+    R::operation(scope, key)
+}
+
+/// As [`operation`], with the result's bytes made by `C`.
+pub fn operation_with_codec<R, C>(
+    scope: &'static str,
+    key: &[&dyn Display],
+) -> Operation<R::Ok, R::Err>
+where
+    R: Fallible,
+    C: Codec<R::Ok>,
+{
+    Operation::new(scope, key, Format::of::<C>())
+}
+
+impl<T, E> Operation<T, E> {
+    pub(crate) fn new(scope: &'static str, key: &[&dyn Display], ok: Format<T>) -> Self {
+        let terms = Terms {
+            ok,
+            err: None,
+            on_err: None,
+            classify: None,
+            on_crash: OnCrash::Rerun,
+            ttl: DEFAULT_TTL,
+            lease: DEFAULT_LEASE,
+            wait: DEFAULT_WAIT,
+            fingerprint: None,
+        };
+        Self {
+            scope,
+            key: Key::new(scope, key),
+            terms,
+            store: None,
+            exclusive: None,
+            into_err: ByFrom,
+        }
+    }
+
+    /// How the library's [`Error`] becomes the function's own; by default `E::from`.
+    pub fn map_err<F: FnOnce(Error) -> E>(self, map: F) -> Operation<T, E, ByFn<F>> {
+        let Self {
+            scope,
+            key,
+            terms,
+            store,
+            exclusive,
+            into_err: _,
+        } = self;
+        Operation {
+            scope,
+            key,
+            terms,
+            store,
+            exclusive,
+            into_err: ByFn(map),
+        }
+    }
+}
+
+impl<T, E, F> Operation<T, E, F> {
+    /// Claims the scope for this place in the code: a second such place with the same scope is refused with
+    /// [`Error::Config`] at its first use, since the two would replay each other's results. The attribute does this.
+    #[track_caller]
+    pub fn exclusive(mut self) -> Self {
+        self.exclusive = Some(Location::caller());
+        self
+    }
+
+    /// Pins the payload: the same key with another fingerprint is [`Error::KeyReused`]. The value is hashed (128 bits,
+    /// map order plays no part); it is not kept.
+    pub fn fingerprint(mut self, payload: &(impl Serialize + ?Sized)) -> Self {
+        self.terms.fingerprint = Some(Fingerprint::of(payload));
+        self
+    }
+
+    /// How long a completed result is replayed, from 1 ms on; by default 24 hours. More than 100 years is 100 years.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.terms.ttl = ttl;
+        self
+    }
+
+    /// How long a silent owner is believed alive, from 1 ms to 1 day in whole milliseconds; by default 30 seconds. It is
+    /// renewed every third of it while the body is pending.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.terms.lease = lease;
+        self
+    }
+
+    /// How long a duplicate waits for the running owner's result, zero for not at all; by default 10 seconds.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.terms.wait = wait;
+        self
+    }
+
+    /// What an `Err` of the body means. By default [`OnErr::Rerun`], and [`OnErr::Fail`] under [`OnCrash::Fail`].
+    /// [`OnErr::Record`] needs [`record_err`](Self::record_err) too.
+    pub fn on_err(mut self, on_err: OnErr) -> Self {
+        self.terms.on_err = Some(on_err);
+        self
+    }
+
+    /// What an `Err` of the body means, decided case by case.
+    pub fn on_err_with(mut self, classify: fn(&E) -> OnErr) -> Self {
+        self.terms.classify = Some(classify);
+        self
+    }
+
+    /// Makes errors recordable: an `Err` is final and replayed, unless [`on_err`](Self::on_err) or
+    /// [`on_err_with`](Self::on_err_with) says otherwise.
+    pub fn record_err<M>(mut self) -> Self
+    where
+        E: Recorded<M>,
+    {
+        self.terms.err = Some(format_of::<E, M>());
+        self
+    }
+
+    /// What it means that an owner vanished. By default [`OnCrash::Rerun`].
+    pub fn on_crash(mut self, on_crash: OnCrash) -> Self {
+        self.terms.on_crash = on_crash;
+        self
+    }
+
+    /// This store instead of the default one.
+    pub fn store(mut self, store: &SharedStore) -> Self {
+        self.store = Some(store.clone());
+        self
+    }
+
+    /// The operation and its key as far as they may be shown.
+    pub(crate) fn label(&self) -> Label {
+        Label {
+            scope: self.scope,
+            digest: self.key.as_ref().ok().map(Key::digest),
+        }
+    }
+
+    /// The store this call goes to, and the key as it stands there.
+    pub(crate) fn place(&mut self) -> Result<(Chosen, Key), Error> {
+        let key = self.key.clone().map_err(|reason| Error::InvalidKey {
+            operation: self.label(),
+            reason,
+        })?;
+        self.check()?;
+        let store = match self.store.take() {
+            Some(store) => Chosen::Own(store),
+            None => {
+                default_store::choose().map_err(|reason| Error::config(self.label(), reason))?
+            }
+        };
+        let key = store.qualify(key);
+        Ok((store, key))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let Terms { ttl, lease, .. } = self.terms;
+        let config = |reason: String| Err(Error::config(self.label(), reason));
+        if let Some(place) = self.exclusive {
+            scope::claim(self.scope, place)
+                .map_err(|reason| Error::config(self.label(), reason))?;
+        }
+        if lease < MIN_LEASE || lease > MAX_LEASE {
+            return config(format!(
+                "`lease` is {lease:?}; it must be between {MIN_LEASE:?} and 1 day"
+            ));
+        }
+        if ttl < Duration::from_millis(1) {
+            return config(format!(
+                "`ttl` is {ttl:?}; a result must be kept for at least 1 ms"
+            ));
+        }
+        if self.terms.on_err == Some(OnErr::Record) && self.terms.err.is_none() {
+            return config(
+                "`OnErr::Record` needs `record_err()` too, which says how an error is recorded"
+                    .to_owned(),
+            );
+        }
+        if let Some(Err(error)) = &self.terms.fingerprint {
+            return config(format!("the fingerprint cannot be computed: {error}"));
+        }
+        Ok(())
+    }
+}
+
+impl<T, E> Terms<T, E> {
+    pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
+        // An error was refused by `check`, before anything asks.
+        self.fingerprint
+            .as_ref()
+            .and_then(|fingerprint| fingerprint.as_ref().ok().copied())
+    }
+
+    /// The recorded result, as the function returns it.
+    pub(crate) fn replay(
+        &self,
+        label: impl Fn() -> Label,
+        record: &Record,
+    ) -> Result<Result<T, E>, Error> {
+        let incompatible = |reason: String| Error::Incompatible {
+            operation: label(),
+            reason: reason.into(),
+        };
+        let readable = |codec: u32| {
+            let known = record.codec == codec;
+            known.then_some(()).ok_or_else(|| {
+                incompatible(format!(
+                    "it was written by codec {}, this function has codec {codec}",
+                    record.codec
+                ))
+            })
+        };
+        let undecodable =
+            |error: crate::CodecError| incompatible(format!("its result does not decode: {error}"));
+        match &record.outcome {
+            Some(RecordedOutcome::Ok(bytes)) => {
+                readable(self.ok.codec)?;
+                (self.ok.decode)(bytes).map(Ok).map_err(undecodable)
+            }
+            Some(RecordedOutcome::Err(bytes)) => {
+                let Some(format) = &self.err else {
+                    return Err(incompatible(
+                        "it is a recorded `Err`; this function records none".to_owned(),
+                    ));
+                };
+                readable(format.codec)?;
+                (format.decode)(bytes).map(Err).map_err(undecodable)
+            }
+            Some(RecordedOutcome::NotRecorded(reason)) => Err(Error::NotRecorded {
+                operation: label(),
+                reason: String::from_utf8_lossy(reason).into(),
+            }),
+            None => Err(incompatible("it has no result".to_owned())),
+        }
+    }
+
+    /// What an `Err` of the body means.
+    pub(crate) fn judge_err(&self, error: &E) -> OnErr {
+        let fallback = match (self.on_crash, &self.err) {
+            (_, Some(_)) => OnErr::Record,
+            (OnCrash::Fail, None) => OnErr::Fail,
+            (OnCrash::Rerun, None) => OnErr::Rerun,
+        };
+        self.classify
+            .map_or(self.on_err.unwrap_or(fallback), |classify| classify(error))
+    }
+}

@@ -1,0 +1,220 @@
+//! What an operator does by hand: look, settle what is in doubt, reset.
+
+use std::time::{Duration, SystemTime};
+
+use crate::{
+    Error, Key, OnCrash, Operation, SharedStore,
+    record::{Nonce, Outcome, Record, State},
+    store::{ClaimRequest, Settled, retention},
+};
+
+/// How an operation that is in doubt is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resolution<T> {
+    /// Its effects did not happen: the next call runs.
+    Rerun,
+    /// Its effects happened, and this is the result: it is recorded and replayed, for the operation's `ttl`.
+    Done(T),
+}
+
+/// A key's record, as far as it concerns people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// Where the operation stands.
+    pub state: State,
+    /// The fencing token of the last grant.
+    pub fencing_token: u64,
+    /// Grants so far.
+    pub attempts: u32,
+    /// What the owner's vanishing means, for this record.
+    pub on_crash: OnCrash,
+    /// What is left of a running owner's lease; zero when it is silent for longer, or does not run.
+    pub lease_left: Duration,
+    /// Until when a completed result is kept, by the store's clock.
+    pub expires: Option<SystemTime>,
+    /// Whether the completed result is there to be replayed.
+    pub has_result: bool,
+}
+
+/// How often a decision is taken again because the record changed in between.
+const TRIES: u32 = 8;
+
+impl<T, E, F> Operation<T, E, F> {
+    /// The key's record as it stands; `None` when there is none.
+    ///
+    /// Cancel-safe: it only looks.
+    ///
+    /// # Errors
+    /// [`Error::InvalidKey`], [`Error::Config`], [`Error::Unavailable`], [`Error::Incompatible`].
+    pub async fn inspect(mut self) -> Result<Option<Inspection>, Error> {
+        let (store, key) = self.place()?;
+        let read = store
+            .read(&key)
+            .await
+            .map_err(|error| Error::store(self.label(), error))?;
+        Ok(read.map(|(record, lease_left)| Inspection {
+            state: record.state,
+            fencing_token: record.token,
+            attempts: record.attempts,
+            on_crash: record.on_crash,
+            lease_left,
+            expires: (record.state == State::Done)
+                .then(|| SystemTime::UNIX_EPOCH + Duration::from_millis(record.expires)),
+            has_result: matches!(record.outcome, Some(Outcome::Ok(_) | Outcome::Err(_))),
+        }))
+    }
+
+    /// Settles a key that is in doubt ([`Error::Indeterminate`]), once you have found out what happened. Nothing that
+    /// its vanished owner still sends undoes it. A key that has no record, or was released, may be given a result too.
+    ///
+    /// Cancel-safe: it is done or it is not; doing it again does no harm.
+    ///
+    /// # Errors
+    /// [`Error::InFlight`] while an owner runs; [`Error::Config`] when a result is recorded already (see
+    /// [`forget`](Self::forget)) or the given one cannot be; those of [`inspect`](Self::inspect).
+    pub async fn resolve(mut self, resolution: Resolution<T>) -> Result<(), Error> {
+        let (store, key) = self.place()?;
+        let operation = self.label();
+        let outcome = match resolution {
+            Resolution::Rerun => None,
+            Resolution::Done(value) => Some(self.outcome(&store, &value)?),
+        };
+        self.overrule(&store, &key, |seen, lease_left| {
+            match seen.map(|seen| seen.state) {
+                Some(State::Running) if !lease_left.is_zero() => {
+                    return Err(Error::InFlight {
+                        operation,
+                        retry_after: lease_left,
+                    });
+                }
+                Some(State::Done) => {
+                    return Err(Error::config(
+                        operation,
+                        "a result is recorded: there is nothing to resolve",
+                    ));
+                }
+                _ => {}
+            }
+            Ok(outcome.clone())
+        })
+        .await
+    }
+
+    /// Resets the key, whatever is recorded: the next call runs. A body that is running goes on, but its result is not
+    /// recorded, and the next call does not wait for it. The near caches of other processes may replay an old result for
+    /// a while.
+    ///
+    /// Cancel-safe: it is done or it is not; doing it again does no harm.
+    ///
+    /// # Errors
+    /// Those of [`inspect`](Self::inspect).
+    pub async fn forget(mut self) -> Result<(), Error> {
+        let (store, key) = self.place()?;
+        self.overrule(&store, &key, |_, _| Ok(None)).await
+    }
+
+    /// Replaces the record by a released one, or by one with the outcome that `decide` gives.
+    async fn overrule(
+        &self,
+        store: &SharedStore,
+        key: &Key,
+        decide: impl Fn(Option<&Record>, Duration) -> Result<Option<Outcome>, Error>,
+    ) -> Result<(), Error> {
+        let operation = self.label();
+        let failed = |error| Error::store(operation, error);
+        let random = |error| {
+            Error::config(
+                operation,
+                format!("the operating system gives no random bytes: {error}"),
+            )
+        };
+        // One nonce for all tries: should an answer be lost, the store knows its own.
+        let request = ClaimRequest {
+            nonce: Nonce::random().map_err(random)?,
+            lease: self.terms.lease,
+            on_crash: self.terms.on_crash,
+            fingerprint: self.terms.fingerprint(),
+        };
+        let mut seen = store.read(key).await.map_err(failed)?;
+        for _ in 0..TRIES {
+            let outcome = decide(
+                seen.as_ref().map(|(record, _)| record),
+                seen.as_ref().map_or(Duration::ZERO, |s| s.1),
+            )?;
+            let seen_record = seen.as_ref().map(|(record, _)| record);
+            let replacement = self.replacement(&request, seen_record, outcome);
+            let retain = retention(replacement.state, self.terms.ttl);
+            seen = match store
+                .overrule(key, seen_record, &replacement, retain)
+                .await
+                .map_err(failed)?
+            {
+                Settled::Applied | Settled::PutBack => return Ok(()),
+                Settled::Stale { record, lease_left } => Some((record, lease_left)),
+                Settled::Absent => None,
+            };
+        }
+        let retry_after = seen.map_or(Duration::ZERO, |(_, lease_left)| lease_left);
+        Err(Error::InFlight {
+            operation,
+            retry_after,
+        })
+    }
+
+    fn replacement(
+        &self,
+        request: &ClaimRequest,
+        seen: Option<&Record>,
+        outcome: Option<Outcome>,
+    ) -> Record {
+        let blank = Record {
+            attempts: 0,
+            ..request.record()
+        };
+        let base = seen.map_or_else(
+            || blank,
+            |seen| Record {
+                nonce: request.nonce,
+                ..seen.clone()
+            },
+        );
+        let state = if outcome.is_some() {
+            State::Done
+        } else {
+            State::Failed
+        };
+        let codec = if outcome.is_some() {
+            self.terms.ok.codec
+        } else {
+            0
+        };
+        Record {
+            state,
+            codec,
+            outcome,
+            expires: 0,
+            ..base
+        }
+    }
+
+    fn outcome(&self, store: &SharedStore, value: &T) -> Result<Outcome, Error> {
+        let mut bytes = Vec::new();
+        let refused = |reason: String| {
+            Error::config(
+                self.label(),
+                format!("the given result cannot be recorded: {reason}"),
+            )
+        };
+        (self.terms.ok.encode)(value, &mut bytes).map_err(|error| refused(error.to_string()))?;
+        let limit = store.result_limit();
+        if bytes.len() > limit {
+            return Err(refused(format!(
+                "it has {} bytes, the store takes {limit}",
+                bytes.len()
+            )));
+        }
+        Ok(Outcome::Ok(bytes.into()))
+    }
+}

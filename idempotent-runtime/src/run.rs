@@ -1,0 +1,404 @@
+//! The whole flow of one call.
+//!
+//! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::{runtime::Handle, time};
+
+use crate::{
+    Error, Label, OnErr,
+    admit::{self, Admission, admit},
+    claim::{Claim, released},
+    codec::Format,
+    default_store::Chosen,
+    events::{self, Span},
+    execution::Attempt,
+    handover::hand_over,
+    heartbeat::Driven,
+    key::Key,
+    operation::{Operation, Terms},
+    record::{Nonce, Outcome, Record, State},
+    recorded::IntoErr,
+    store::{ClaimRequest, Settled, count},
+};
+
+impl<T, E, F> Operation<T, E, F> {
+    /// Runs `body` unless a result for the key is recorded, and answers with the recorded or the new result.
+    ///
+    /// # Cancel safety
+    /// A dropped call is settled by the runtime: a claim that was sent is seen through and released if the body had not
+    /// been polled yet; a body that was polled is **finished** in the runtime, and its result recorded; a finish is
+    /// delivered. A call that only waits for another's result just ends.
+    ///
+    /// # Errors
+    /// The body's own, and [`Error`] made into `E` (see [`map_err`](Operation::map_err)).
+    pub fn run<B>(self, body: B) -> impl Future<Output = Result<T, E>> + Send
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        F: IntoErr<E> + Send,
+        B: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        Run {
+            phase: Phase::Start(self, body),
+        }
+    }
+
+    /// As [`run`](Operation::run), but the body stops when its caller goes away, and `on_crash` decides what that means
+    /// (`detach = false`). The body may borrow, and need not be `Send`.
+    ///
+    /// # Cancel safety
+    /// As [`run`](Operation::run), except that a body dropped midway is abandoned: under
+    /// [`OnCrash::Rerun`](crate::OnCrash::Rerun) the key is free at once, under [`OnCrash::Fail`](crate::OnCrash::Fail)
+    /// it is in doubt.
+    ///
+    /// # Errors
+    /// As [`run`](Operation::run).
+    pub async fn run_attached<B>(mut self, body: B) -> Result<T, E>
+    where
+        F: IntoErr<E>,
+        B: Future<Output = Result<T, E>>,
+    {
+        let result = match self.begin() {
+            Begun::Answered(result) => result,
+            Begun::Claim(attempt, span) => {
+                let flow = Box::pin(execute(attempt, self.terms, Box::pin(body)));
+                InSpan { span, flow }.await
+            }
+        };
+        result.unwrap_or_else(|error| Err(self.into_err.into_err(error)))
+    }
+
+    /// Answers from a record at hand, or prepares the claim.
+    fn begin(&mut self) -> Begun<T, E> {
+        let (store, key) = match self.place() {
+            Ok(place) => place,
+            Err(error) => return Begun::refused(&Span::new(self.scope, None), error),
+        };
+        let span = Span::new(self.scope, Some(&key));
+        let label = || Label {
+            scope: self.scope,
+            digest: Some(key.digest()),
+        };
+        if let Some(result) = replay_at_hand(&store, &key, &self.terms, &label) {
+            if result.is_ok() {
+                span.in_scope(|| events::replayed(self.scope, &key));
+            }
+            return result.map_or_else(
+                |error| Begun::refused(&span, error),
+                |result| Begun::Answered(Ok(result)),
+            );
+        }
+        match prepare(label(), &store, key, &self.terms) {
+            Ok(attempt) => Begun::Claim(attempt, span),
+            Err(error) => Begun::refused(&span, error),
+        }
+    }
+}
+
+enum Begun<T, E> {
+    Answered(Result<Result<T, E>, Error>),
+    Claim(Arc<Attempt>, Span),
+}
+
+impl<T, E> Begun<T, E> {
+    fn refused(span: &Span, error: Error) -> Self {
+        span.refused(&error);
+        Self::Answered(Err(error))
+    }
+}
+
+/// A replay without a future: from a store in this process that has the result. The fingerprint comes first.
+fn replay_at_hand<T, E>(
+    store: &Chosen,
+    key: &Key,
+    terms: &Terms<T, E>,
+    label: &impl Fn() -> Label,
+) -> Option<Result<Result<T, E>, Error>> {
+    let mut answer = None;
+    store.local()?.peek(key, &mut |record| {
+        if record.conflicts_with(terms.fingerprint()) {
+            answer = Some(Err(Error::KeyReused { operation: label() }));
+        } else if record.state == State::Done {
+            answer = Some(terms.replay(label, record));
+        }
+    });
+    answer
+}
+
+/// Everything that may be wrong is found here, before the claim.
+fn prepare<T, E>(
+    label: Label,
+    store: &Chosen,
+    key: Key,
+    terms: &Terms<T, E>,
+) -> Result<Arc<Attempt>, Error> {
+    let tokio = |what| Error::config(label, format!("it must be called in a Tokio runtime{what}"));
+    let runtime = Handle::try_current().map_err(|_| tokio(""))?;
+    check_timers()
+        .map_err(|()| tokio(" with timers: build it with `enable_time` or `enable_all`"))?;
+    let nonce = Nonce::random().map_err(|error| {
+        Error::config(
+            label,
+            format!("the operating system gives no random bytes: {error}"),
+        )
+    })?;
+    let request = ClaimRequest {
+        nonce,
+        lease: terms.lease,
+        on_crash: terms.on_crash,
+        fingerprint: terms.fingerprint(),
+    };
+    let attempt = Attempt::new(
+        label,
+        key,
+        (**store).clone(),
+        request,
+        (terms.ttl, terms.wait),
+        runtime,
+    );
+    attempt
+        .caller
+        .check_reentry(label, &attempt.store, &attempt.key)?;
+    Ok(Arc::new(attempt))
+}
+
+/// Whether the runtime has timers. Tokio tells only by a panic.
+fn check_timers() -> Result<(), ()> {
+    std::panic::catch_unwind(|| drop(time::sleep(std::time::Duration::ZERO))).map_err(drop)
+}
+
+/// Claims, and runs the body or replays.
+async fn execute<T, E, B>(
+    attempt: Arc<Attempt>,
+    terms: Terms<T, E>,
+    body: B,
+) -> Result<Result<T, E>, Error>
+where
+    B: Future<Output = Result<T, E>>,
+{
+    let mut claim = match admit(&attempt).await? {
+        Admission::Replay(record) => return replay(&attempt, &terms, &record),
+        Admission::Run(claim) => claim,
+    };
+    let (record, lease_left) = match claim.drive(body).await {
+        Driven::Returned(result) => {
+            let target = target(&attempt, &terms, &claim, &result);
+            let recorded = target.state == State::Done;
+            match claim.finish(target).await {
+                Some(Settled::Stale { record, lease_left }) => (record, lease_left),
+                settled => {
+                    count::ran(&attempt.store);
+                    events::ran(&attempt, recorded && settled.is_some());
+                    return Ok(result);
+                }
+            }
+        }
+        Driven::Overtaken(record, lease_left) => {
+            claim.lose();
+            (record, lease_left)
+        }
+    };
+    // Another attempt owns the record: its result is the key's result, never our own.
+    let record = admit::adopt(&attempt, record, lease_left).await?;
+    replay(&attempt, &terms, &record)
+}
+
+fn replay<T, E>(
+    attempt: &Attempt,
+    terms: &Terms<T, E>,
+    record: &Record,
+) -> Result<Result<T, E>, Error> {
+    let result = terms.replay(|| attempt.label, record)?;
+    events::replayed(attempt.label.scope(), &attempt.key);
+    Ok(result)
+}
+
+/// The record that says how the body ended.
+fn target<T, E>(
+    attempt: &Attempt,
+    terms: &Terms<T, E>,
+    claim: &Claim,
+    result: &Result<T, E>,
+) -> Record {
+    let owned = claim.granted();
+    match result {
+        Ok(value) if (terms.ok.is_transient)(value) => released(owned),
+        Ok(value) => done(attempt, owned, &terms.ok, value, Outcome::Ok),
+        Err(error) => match (terms.judge_err(error), &terms.err) {
+            (OnErr::Rerun, _) => released(owned),
+            (OnErr::Fail, _) => Record {
+                state: State::Lost,
+                ..released(owned)
+            },
+            (OnErr::Record, Some(format)) => done(attempt, owned, format, error, Outcome::Err),
+            (OnErr::Record, None) => not_recordable(
+                attempt,
+                owned,
+                "it is an `Err`, and errors are not recorded here",
+            ),
+        },
+    }
+}
+
+fn done<V>(
+    attempt: &Attempt,
+    owned: &Record,
+    format: &Format<V>,
+    value: &V,
+    outcome: fn(Arc<[u8]>) -> Outcome,
+) -> Record {
+    let mut bytes = Vec::with_capacity(128);
+    let limit = attempt.store.result_limit();
+    match (format.encode)(value, &mut bytes) {
+        Ok(()) if bytes.len() <= limit => {
+            let outcome = Some(outcome(bytes.into()));
+            Record {
+                state: State::Done,
+                codec: format.codec,
+                outcome,
+                ..owned.clone()
+            }
+        }
+        Ok(()) => {
+            let reason = format!("it has {} bytes, the store takes {limit}", bytes.len());
+            not_recordable(attempt, owned, &reason)
+        }
+        Err(error) => not_recordable(attempt, owned, &format!("it cannot be encoded: {error}")),
+    }
+}
+
+/// Done, without the result: a retry must not run the effect again because of it.
+fn not_recordable(attempt: &Attempt, owned: &Record, reason: &str) -> Record {
+    events::not_recordable(attempt, reason);
+    let outcome = Some(Outcome::NotRecorded(reason.as_bytes().into()));
+    Record {
+        state: State::Done,
+        codec: 0,
+        outcome,
+        ..owned.clone()
+    }
+}
+
+/// A call whose body is finished also when its caller goes away.
+struct Run<T: 'static, E: 'static, F, B> {
+    phase: Phase<T, E, F, B>,
+}
+
+type Flow<T, E> = Pin<Box<dyn Future<Output = Result<Result<T, E>, Error>> + Send>>;
+
+#[expect(clippy::large_enum_variant, reason = "a replay boxes nothing")]
+enum Phase<T, E, F, B> {
+    /// Nothing has happened. A replay goes from here straight to the end, and boxes nothing.
+    Start(Operation<T, E, F>, B),
+    Flow {
+        attempt: Arc<Attempt>,
+        flow: InSpan<Flow<T, E>>,
+        into_err: F,
+    },
+    /// Being polled (and if it stays like this, the body panicked), or at the end.
+    Gone,
+}
+
+// The body is moved while it has not been polled, and pinned in a box from then on.
+impl<T: 'static, E: 'static, F, B> Unpin for Run<T, E, F, B> {}
+
+impl<T, E, F, B> Future for Run<T, E, F, B>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    F: IntoErr<E>,
+    B: Future<Output = Result<T, E>> + Send + 'static,
+{
+    type Output = Result<T, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (attempt, mut flow, into_err) = match std::mem::replace(&mut self.phase, Phase::Gone) {
+            Phase::Start(mut operation, body) => match operation.begin() {
+                Begun::Answered(result) => {
+                    return Poll::Ready(
+                        result.unwrap_or_else(|error| Err(operation.into_err.into_err(error))),
+                    );
+                }
+                Begun::Claim(attempt, span) => {
+                    let flow: Flow<T, E> = Box::pin(execute(
+                        Arc::clone(&attempt),
+                        operation.terms,
+                        Box::pin(body),
+                    ));
+                    (attempt, InSpan { span, flow }, operation.into_err)
+                }
+            },
+            Phase::Flow {
+                attempt,
+                flow,
+                into_err,
+            } => (attempt, flow, into_err),
+            Phase::Gone => panic!("an idempotent call was polled after it had ended"),
+        };
+        match Pin::new(&mut flow).poll(cx) {
+            Poll::Ready(result) => {
+                Poll::Ready(result.unwrap_or_else(|error| Err(into_err.into_err(error))))
+            }
+            Poll::Pending => {
+                self.phase = Phase::Flow {
+                    attempt,
+                    flow,
+                    into_err,
+                };
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<T: 'static, E: 'static, F, B> Drop for Run<T, E, F, B> {
+    fn drop(&mut self) {
+        if let Phase::Flow { attempt, flow, .. } = std::mem::replace(&mut self.phase, Phase::Gone)
+            && attempt.is_armed()
+        {
+            attempt.orphan();
+            let runtime = attempt.runtime.clone();
+            // Whatever it answers, nobody is there to hear it; the record tells the next caller.
+            hand_over(&runtime, Orphaned(flow));
+        }
+    }
+}
+
+struct Orphaned<T, E>(InSpan<Flow<T, E>>);
+
+impl<T, E> Future for Orphaned<T, E> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}
+
+/// A flow polled inside its span.
+struct InSpan<Fl> {
+    span: Span,
+    flow: Fl,
+}
+
+impl<T, E, Fl> Future for InSpan<Fl>
+where
+    Fl: Future<Output = Result<Result<T, E>, Error>> + Unpin,
+{
+    type Output = Fl::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { span, flow } = &mut *self;
+        let polled = span.in_scope(|| Pin::new(flow).poll(cx));
+        if let Poll::Ready(Err(error)) = &polled {
+            span.refused(error);
+        }
+        polled
+    }
+}
