@@ -58,26 +58,61 @@ pub fn rows(budget: u8) -> Vec<Row> {
     let mut rows = vec![
         row(rerun("rerun").faults(budget, USUAL), stray),
         row(fail("fail").faults(budget, USUAL), &[]),
-        row(rerun("rerun, one step").faults(budget, USUAL).one_step(), stray),
+        row(
+            rerun("rerun, one step").faults(budget, USUAL).one_step(),
+            stray,
+        ),
         row(fail("fail, one step").faults(budget, USUAL).one_step(), &[]),
-        row(rerun("rerun, attached").faults(budget, USUAL).attached(), stray),
+        row(
+            rerun("rerun, attached").faults(budget, USUAL).attached(),
+            stray,
+        ),
         row(fail("fail, attached").faults(budget, USUAL).attached(), &[]),
         row(rerun("messages only").faults(budget + 1, MESSAGES), &[]),
         row(versions("two versions").faults(budget, USUAL), stray),
     ];
     let with = |more: &[Fault]| [USUAL, more].concat();
     rows.extend([
-        row(rerun("rerun, Err of effects unknown").faults(budget, &with(&[ErrFail])).attached(), stray),
-        row(rerun("rerun, operator").faults(budget, &with(&[Operator])), stray),
-        row(fail("fail, operator").faults(budget, &with(&[Operator])), &[]),
-        row(flights(rerun("rerun, flights")).faults(budget, USUAL), stray),
+        row(
+            rerun("rerun, Err of effects unknown")
+                .faults(budget, &with(&[ErrFail]))
+                .attached(),
+            stray,
+        ),
+        row(
+            rerun("rerun, operator").faults(budget, &with(&[Operator])),
+            stray,
+        ),
+        row(
+            fail("fail, operator").faults(budget, &with(&[Operator])),
+            &[],
+        ),
+        row(
+            flights(rerun("rerun, flights")).faults(budget, USUAL),
+            stray,
+        ),
         row(flights(fail("fail, flights")).faults(budget, USUAL), &[]),
-        row(rerun("rerun, end of retention").faults(budget, &with(&[Expire])), stray),
-        row(fail("fail, end of retention").faults(budget, &with(&[Expire])), &[]),
-        row(rerun("rerun, eviction").faults(budget, &with(&[Evict])), stray),
+        row(
+            rerun("rerun, end of retention").faults(budget, &with(&[Expire])),
+            stray,
+        ),
+        row(
+            fail("fail, end of retention").faults(budget, &with(&[Expire])),
+            &[],
+        ),
+        row(
+            rerun("rerun, eviction").faults(budget, &with(&[Evict])),
+            stray,
+        ),
         row(fail("fail, eviction").faults(budget, &with(&[Evict])), &[]),
-        row(rerun("rerun, failover").faults(budget, &with(&[Failover])), stray),
-        row(fail("fail, failover").faults(budget, &with(&[Failover])), &[]),
+        row(
+            rerun("rerun, failover").faults(budget, &with(&[Failover])),
+            stray,
+        ),
+        row(
+            fail("fail, failover").faults(budget, &with(&[Failover])),
+            &[],
+        ),
     ]);
     rows
 }
@@ -87,18 +122,63 @@ pub fn rows(budget: u8) -> Vec<Row> {
 pub fn broken() -> Vec<(Variant, Claim)> {
     let with = |more: &[Fault]| [USUAL, more].concat();
     vec![
-        (rerun("").faults(1, &with(&[Evict])).broken(Broken::TokenInRecord), Claim::TokensGrow),
-        (rerun("").faults(2, USUAL).broken(Broken::DeleteOnRelease), Claim::StaleRefused),
-        (rerun("").faults(0, USUAL).broken(Broken::NoNonce), Claim::OneOwner),
-        (rerun("").faults(2, USUAL).broken(Broken::TakeoverByState), Claim::NoRepeat),
-        (rerun("").faults(1, USUAL).broken(Broken::AbandonTouchesDone), Claim::DoneStays),
-        (fail("").faults(1, USUAL).broken(Broken::NotSeenThrough), Claim::LostStarted),
-        (rerun("").faults(1, USUAL).broken(Broken::NotHandedOver), Claim::NoRepeat),
-        (versions("").faults(0, USUAL).broken(Broken::AgeFromTtl), Claim::NoRepeat),
-        (versions("").faults(1, USUAL).broken(Broken::TakersPolicy), Claim::AtMostOnce),
-        (fail("").faults(1, USUAL).broken(Broken::LostIsFinal), Claim::StoppedForSuccessor),
-        (rerun("").faults(0, USUAL).broken(Broken::SleepsAtOnce), Claim::Woken),
-        (fail("").faults(1, &with(&[Expire])).broken(Broken::NoHold), Claim::AtMostOnce),
-        (fail("").faults(1, &with(&[Evict])).broken(Broken::AbsentIsStale), Claim::Agree),
+        (
+            rerun("")
+                .faults(1, &with(&[Evict]))
+                .broken(Broken::TokenInRecord),
+            Claim::TokensGrow,
+        ),
+        (
+            rerun("").faults(2, USUAL).broken(Broken::DeleteOnRelease),
+            Claim::StaleRefused,
+        ),
+        (
+            rerun("").faults(0, USUAL).broken(Broken::NoNonce),
+            Claim::OneOwner,
+        ),
+        (
+            rerun("").faults(2, USUAL).broken(Broken::TakeoverByState),
+            Claim::NoRepeat,
+        ),
+        (
+            rerun("")
+                .faults(1, USUAL)
+                .broken(Broken::AbandonTouchesDone),
+            Claim::DoneStays,
+        ),
+        (
+            fail("").faults(1, USUAL).broken(Broken::NotSeenThrough),
+            Claim::LostStarted,
+        ),
+        (
+            rerun("").faults(1, USUAL).broken(Broken::NotHandedOver),
+            Claim::NoRepeat,
+        ),
+        (
+            versions("").faults(0, USUAL).broken(Broken::AgeFromTtl),
+            Claim::NoRepeat,
+        ),
+        (
+            versions("").faults(1, USUAL).broken(Broken::TakersPolicy),
+            Claim::AtMostOnce,
+        ),
+        (
+            fail("").faults(1, USUAL).broken(Broken::LostIsFinal),
+            Claim::StoppedForSuccessor,
+        ),
+        (
+            rerun("").faults(0, USUAL).broken(Broken::SleepsAtOnce),
+            Claim::Woken,
+        ),
+        (
+            fail("").faults(1, &with(&[Expire])).broken(Broken::NoHold),
+            Claim::AtMostOnce,
+        ),
+        (
+            fail("")
+                .faults(1, &with(&[Evict]))
+                .broken(Broken::AbsentIsStale),
+            Claim::Agree,
+        ),
     ]
 }

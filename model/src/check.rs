@@ -133,7 +133,11 @@ impl Variant {
         }
         let waits = !matches!(
             this.phase,
-            Phase::Idle | Phase::Joining | Phase::SeeingThrough(_) | Phase::Settling(_) | Phase::Ended
+            Phase::Idle
+                | Phase::Joining
+                | Phase::SeeingThrough(_)
+                | Phase::Settling(_)
+                | Phase::Ended
         );
         if waits && !this.orphaned {
             may(Fault::Drop, Action::Drop(caller));

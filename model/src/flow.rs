@@ -211,17 +211,18 @@ impl World {
                 self.history.nothing_happened(caller);
                 Rec::of(&released(&owned.real()))
             }
-            End::ErrFail => {
-                self.history.pinned = u8::try_from(caller).unwrap_or(u8::MAX);
-                Rec::of(&lost(&owned.real()))
-            }
+            End::ErrFail => Rec::of(&lost(&owned.real())),
         };
         *self.phase(caller) = Phase::Finishing(target);
     }
 
     /// The store answers a heartbeat.
     pub(crate) fn renewed(&mut self, variant: &Variant, caller: usize, told: Told) {
-        let Told::Stale(kept) = told else { return };
+        let kept = match told {
+            Told::Applied => return self.history.heard_of(caller),
+            Told::Absent => return,
+            Told::Stale(kept) => kept,
+        };
         let Rec { state, nonce, .. } = kept.rec;
         let own = nonce == variant.nonce(caller);
         let nobody = state == State::Running
@@ -241,6 +242,7 @@ impl World {
         }
         match told {
             Told::Applied if target.state == State::Done => {
+                self.history.heard_of(caller);
                 if !self.callers[caller].orphaned {
                     self.history.answered(target.value);
                 }
@@ -305,7 +307,8 @@ impl World {
         let this = self.callers[caller];
         match this.phase {
             Phase::Asking(_) | Phase::Started { .. } | Phase::Finishing(_)
-                if !variant.attached && !variant.is_broken(Broken::NotSeenThrough)
+                if !variant.attached
+                    && !variant.is_broken(Broken::NotSeenThrough)
                     && !variant.is_broken(Broken::NotHandedOver)
                     && !variant.is_broken(Broken::AbandonTouchesDone) =>
             {
@@ -382,4 +385,3 @@ pub(crate) enum Answer {
     Met(Met),
     Told(Told),
 }
-

@@ -95,6 +95,8 @@ pub struct History {
     pub tokens: u16,
     /// Whose bodies started.
     pub started: [bool; CALLERS],
+    /// Whose grants an operator took away.
+    pub overruled: [bool; CALLERS],
     /// Whose processes died.
     pub crashed: [bool; CALLERS],
     /// To whom something has happened since, after which the body may be repeated.
@@ -121,6 +123,7 @@ impl History {
             grant: [0; CALLERS],
             tokens: 0,
             started: [false; CALLERS],
+            overruled: [false; CALLERS],
             crashed: [false; CALLERS],
             excused: [false; CALLERS],
             pinned: NOBODY,
@@ -164,11 +167,25 @@ impl History {
         if repeats && !self.excused[caller] {
             self.breaks(Claim::NoRepeat);
         }
-        if self.pinned != NOBODY {
+        let grant = self.grant[caller];
+        let later = |other: usize| self.started[other] && self.grant[other] > grant;
+        let repeats = match self.grant.get(usize::from(self.pinned)) {
+            Some(&pinned) if pinned < grant => true,
+            _ => at_most_once && !self.overruled[caller] && (0..CALLERS).any(later),
+        };
+        if repeats {
             self.breaks(Claim::AtMostOnce);
         }
         self.started[caller] = true;
         if at_most_once {
+            self.pins(caller);
+        }
+    }
+
+    /// What this body did must not be repeated.
+    pub fn pins(&mut self, caller: usize) {
+        let pinned = self.grant.get(usize::from(self.pinned));
+        if pinned.is_none_or(|&pinned| pinned <= self.grant[caller]) {
             self.pinned = index(caller);
         }
     }

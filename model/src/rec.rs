@@ -96,7 +96,9 @@ impl Rec {
             lease: small(record.lease.as_millis() / LEASE.as_millis()),
             on_crash: record.on_crash,
             attempts: small(record.attempts.into()),
-            payload: record.fingerprint.map_or(0, |payload| payload.as_bytes()[0]),
+            payload: record
+                .fingerprint
+                .map_or(0, |payload| payload.as_bytes()[0]),
             value: record
                 .outcome
                 .as_ref()

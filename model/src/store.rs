@@ -250,6 +250,14 @@ impl World {
                 self.history.breaks(Claim::TokensGrow);
             }
             self.history.token = self.history.token.max(token);
+            if let Some(overruled) = self
+                .history
+                .overruled
+                .get_mut(usize::from(self.history.holder))
+            {
+                *overruled = true;
+                self.history.excused[usize::from(self.history.holder)] = true;
+            }
             self.history.holder = OPERATOR;
             if forgets || replacement.state != State::Done {
                 let answer = if forgets { 0 } else { self.history.answer };
@@ -267,9 +275,8 @@ impl World {
             None => variant
                 .is_broken(Broken::AbsentIsStale)
                 .then_some(Told::Absent),
-            Some(kept) => (kept.rec.state == State::Lost
-                && variant.is_broken(Broken::LostIsFinal))
-            .then_some(Told::Stale(kept)),
+            Some(kept) => (kept.rec.state == State::Lost && variant.is_broken(Broken::LostIsFinal))
+                .then_some(Told::Stale(kept)),
         }
     }
 
@@ -279,8 +286,8 @@ impl World {
                 self.history.breaks(Claim::StaleRefused);
             }
             self.write(variant, &record, retain, false);
-            if matches!(record.state, State::Running | State::Done) {
-                self.history.heard_of(caller);
+            if record.state == State::Lost && self.history.started[caller] {
+                self.history.pins(caller);
             }
         }
         told(decision.reply)

@@ -201,7 +201,9 @@ impl Variant {
 
     /// Whether the callers can change places: then they may as well start in order.
     pub(crate) fn is_symmetric(&self) -> bool {
-        let [a, b, c] = self.callers.map(|terms| (terms.lease, terms.on_crash, terms.ttl, terms.payload));
+        let [a, b, c] = self
+            .callers
+            .map(|terms| (terms.lease, terms.on_crash, terms.ttl, terms.payload));
         a == b && b == c && (0..CALLERS).all(|caller| !self.shares(caller))
     }
 

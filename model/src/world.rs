@@ -236,8 +236,7 @@ impl World {
     /// Whether the attempt with this nonce died with its process.
     #[must_use]
     pub fn has_crashed(&self, variant: &Variant, nonce: u8) -> bool {
-        (0..CALLERS)
-            .any(|caller| variant.nonce(caller) == nonce && self.history.crashed[caller])
+        (0..CALLERS).any(|caller| variant.nonce(caller) == nonce && self.history.crashed[caller])
     }
 
     /// Whether something happens without a further fault.
@@ -266,9 +265,9 @@ impl World {
     /// Whether the leader of a flight has been silent for its lease.
     #[must_use]
     pub fn is_stalled(&self, variant: &Variant, leader: u8) -> bool {
-        self.cell.kept.is_some_and(|kept| {
-            kept.lapsed && kept.rec.nonce == variant.nonce(leader.into())
-        })
+        self.cell
+            .kept
+            .is_some_and(|kept| kept.lapsed && kept.rec.nonce == variant.nonce(leader.into()))
     }
 
     /// Whether a guarantee holds here.
