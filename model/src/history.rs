@@ -177,7 +177,7 @@ impl History {
             self.breaks(Claim::AtMostOnce);
         }
         self.started[caller] = true;
-        if at_most_once {
+        if at_most_once && !self.overruled[caller] {
             self.pins(caller);
         }
     }
@@ -217,10 +217,10 @@ impl History {
         self.excused[caller] = false;
     }
 
-    /// What has started so far may be repeated.
+    /// Whatever was granted so far may be repeated.
     pub fn excuse_all(&mut self) {
         for caller in 0..CALLERS {
-            self.excused[caller] |= self.started[caller];
+            self.excused[caller] |= self.grant[caller] > 0;
         }
     }
 
