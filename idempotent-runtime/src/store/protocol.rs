@@ -59,8 +59,8 @@ impl<R> Step<R> {
     }
 }
 
-/// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under `fail`; anything else is
-/// left. `now` is the store's time in microseconds since 1970.
+/// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under `fail`; else left as it is.
+/// `now` is the store's time in microseconds since 1970.
 ///
 /// A nonce that asks again gets the same grant, also once others have taken its owner for lost: an owner that still
 /// asks has not run anything. After its release it gets nothing: then the message was late, and nobody waits for it.
@@ -163,18 +163,18 @@ pub fn next_token(last: u64, now: u64) -> u64 {
     cmp::min(cmp::max(last.saturating_add(1), now), MAX_TOKEN)
 }
 
-/// A heartbeat: the owner's running record is young again, and its own lost record runs again. No record: it is put
-/// back.
+/// A heartbeat: the owner's running record is young again, and its own lost record runs again, each as it stands: the
+/// owner may have made it `fail` since (see [`lost`]). No record: it is put back.
 pub fn renew(current: Option<Current<'_>>, owned: &Record) -> Step<Settled> {
-    let running = || Record {
+    let running = |record: &Record| Record {
         state: State::Running,
         outcome: None,
-        ..owned.clone()
+        ..record.clone()
     };
     match current {
-        None => Step::write(running(), HOLD, Settled::PutBack),
+        None => Step::write(running(owned), HOLD, Settled::PutBack),
         Some(Current { record, .. }) if open_to(record, owned) => {
-            Step::write(running(), HOLD, Settled::Applied)
+            Step::write(running(record), HOLD, Settled::Applied)
         }
         Some(current) => Step::keep(stale(current)),
     }
@@ -246,11 +246,13 @@ pub fn abandoned(owned: &Record) -> Record {
     }
 }
 
-/// What an attempt leaves whose effects nobody knows.
+/// What an attempt leaves whose effects nobody knows. From here on its policy is `fail`: should a heartbeat that was
+/// sent before arrive late, the record runs once more, and lapses to lost again.
 #[must_use]
 pub fn lost(owned: &Record) -> Record {
     Record {
         state: State::Lost,
+        on_crash: OnCrash::Fail,
         ..released(owned)
     }
 }
