@@ -149,7 +149,7 @@ impl RedisStore {
         self.time(&hub).await.map(drop)
     }
 
-    pub(crate) fn assemble(target: Target, options: RedisOptions) -> Self {
+    fn assemble(target: Target, options: RedisOptions) -> Self {
         let place = target.describe().into();
         let connector = Arc::new(Connector {
             target,
@@ -224,7 +224,11 @@ impl RedisStore {
     }
 
     /// The record as it stands.
-    async fn look(&self, hub: &Arc<Hub>, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
+    async fn look(
+        &self,
+        hub: &Arc<Hub>,
+        key: &Key,
+    ) -> Result<Option<(Record, Duration)>, StoreError> {
         let answer = self
             .run(
                 hub,
