@@ -1,7 +1,10 @@
 //! One connection that listens for changed records, and who waits for which.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,6 +39,8 @@ pub(super) struct Subscriber {
     link: Link,
     topics: Topics,
     events: mpsc::UnboundedSender<Event>,
+    /// Whether there was a connection before, whose messages somebody may have missed.
+    listened: AtomicBool,
     /// The keeper's end, until the first waiter starts it.
     unkept: Mutex<Option<mpsc::UnboundedReceiver<Event>>>,
 }
@@ -52,6 +57,7 @@ impl Default for Subscriber {
             link: Link::default(),
             topics,
             events,
+            listened: AtomicBool::new(false),
             unkept: Mutex::new(Some(unkept)),
         }
     }
@@ -108,13 +114,15 @@ impl Subscriber {
         self.link.live(open).await
     }
 
-    /// Subscribes anew to everything, and wakes everybody: something may have been missed.
+    /// Subscribes anew to everything. After a gap everybody is woken: something may have been missed.
     async fn resume(&self, live: &Live) -> RedisResult<()> {
         let keys = self.topics.keys();
         if !keys.is_empty() {
             listen(live, &keys).await?;
         }
-        self.topics.publish_all();
+        if self.listened.swap(true, Ordering::Relaxed) {
+            self.topics.publish_all();
+        }
         Ok(())
     }
 }
