@@ -90,6 +90,8 @@ impl Subscriber {
         match result {
             Ok(()) => subscription,
             Err(error) => {
+                // Others may be waiting on that connection.
+                let _ = subscriber.events.send(Event::Lost);
                 crate::events::store_warning(&format!(
                     "cannot listen for changes, waiters poll instead: {error}"
                 ));
@@ -127,8 +129,18 @@ impl Subscriber {
     }
 }
 
-/// Returns once the server has acknowledged.
+/// Returns once the server has acknowledged. A connection that does not is given up.
 async fn listen(live: &Live, keys: &[Key]) -> RedisResult<()> {
+    let result = subscribe_all(live, keys).await;
+    if let Err(error) = &result
+        && error.code().is_none()
+    {
+        live.retire();
+    }
+    result
+}
+
+async fn subscribe_all(live: &Live, keys: &[Key]) -> RedisResult<()> {
     match live.wire.clone() {
         Wire::One(mut connection) => {
             // In portions, so that no answer is too late because there were many.
