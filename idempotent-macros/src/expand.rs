@@ -33,35 +33,28 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Expr, ExprReference, Ident, Result, Token, Type};
 
-use crate::function::{Function, Returns};
+use crate::function::Function;
 use crate::options::{Given, OnErr, Options, Parts, Policy};
 
 pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStream> {
-    let key = options.key()?;
+    let site = Span::mixed_site();
+    let mut call = call(options, options.key()?, function);
+    if function.boxed.is_some() {
+        call = quote_spanned!(site=> ::std::boxed::Box::pin(async move { #call }));
+    }
     let Function {
         attributes,
         visibility,
         defaultness,
         signature,
         inner_attributes,
-        returns,
         braces,
         ..
     } = function;
-    let call = call(options, key, function);
-    let call = match returns {
-        Returns::Async { .. } => call,
-        Returns::Boxed { .. } => {
-            quote_spanned! {Span::mixed_site()=> ::std::boxed::Box::pin(async move { #call }) }
-        }
-    };
-    let block = block(
-        quote_spanned!(Span::mixed_site()=> #(#inner_attributes)* #call),
-        *braces,
-    );
-    Ok(
-        quote_spanned! {Span::mixed_site()=> #(#attributes)* #visibility #defaultness #signature #block },
-    )
+    let block = block(quote_spanned!(site=> #(#inner_attributes)* #call), *braces);
+    Ok(quote_spanned! {site=>
+        #(#attributes)* #visibility #defaultness #signature #block
+    })
 }
 
 /// `let operation = …; operation.run(async move { … }).await`
@@ -82,28 +75,29 @@ fn call(options: &Options, key: &Parts, function: &Function) -> TokenStream {
 }
 
 /// The user's tokens, once, in a block that knows its type.
-fn body(function: &Function) -> TokenStream {
+fn body(function: &Function) -> TokenTree {
     let site = Span::mixed_site();
     let user = block(function.body.clone(), function.braces);
-    let typed = match &function.returns {
-        Returns::Async { result } => quote_spanned! {site=>
+    let result = &function.result;
+    let typed = match &function.boxed {
+        None => quote_spanned! {site=>
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<#result> {
                 return result;
             }
             #user
         },
         // A closure, because such a body may `return` its future early.
-        Returns::Boxed { whole, .. } => quote_spanned! {site=>
-            let body = move || -> #whole { #user };
+        Some(boxed) => quote_spanned! {site=>
+            let body = move || -> #boxed { #user };
             body().await
         },
     };
-    block(typed, function.braces).into()
+    block(typed, function.braces)
 }
 
 /// The call's tokens stand at the declared result, all of them: a bound that is missing is then one error there.
 fn at_result(function: &Function) -> Span {
-    Span::mixed_site().located_at(function.returns.result().span())
+    Span::mixed_site().located_at(function.result.span())
 }
 
 /// A block whose own braces no lint takes for the user's.
@@ -116,12 +110,11 @@ fn block(tokens: TokenStream, braces: Span) -> TokenTree {
 /// The expression that describes the operation, from its scope to its last option.
 fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream {
     let site = at_result(function);
-    let result = function.returns.result();
     let facade = options.facade.as_ref().map_or_else(
         || quote_spanned!(site=> ::idempotent_fn),
         |facade| facade.value.to_token_stream(),
     );
-    let result = bound_at_result(result);
+    let result = bound_at_result(&function.result);
     let start = match &options.codec {
         None => quote_spanned!(site=> operation::<#result, _>),
         Some(Given { value: codec, .. }) => {
@@ -146,10 +139,13 @@ fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream
 /// that an error underlines the whole type. But a type that is no `Result` at all is two errors, one at the argument
 /// and one at the call, that the compiler merges where their spans agree: what looks like such a type gets the call's.
 fn bound_at_result(result: &Type) -> TokenStream {
-    let named = matches!(result, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident.to_string().contains("Result")));
     let tokens = result.to_token_stream();
+    let name = match result {
+        Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
+        _ => None,
+    };
     // `$crate` means what its own span says.
-    if named || mentions(tokens.clone(), "$crate") {
+    if name.is_some_and(|name| name.contains("Result")) || mentions(tokens.clone(), "$crate") {
         tokens
     } else {
         located_at(tokens, result.span())

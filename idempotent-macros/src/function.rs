@@ -22,30 +22,17 @@ pub(crate) struct Function {
     /// Never parsed, so that a half-written body still completes in an editor.
     pub(crate) body: TokenStream,
     pub(crate) braces: Span,
-    pub(crate) returns: Returns,
-}
-
-/// How the operation's result comes out of the function.
-pub(crate) enum Returns {
-    /// `async fn … -> R`
-    Async { result: Type },
-    /// `fn … -> Pin<Box<dyn Future<Output = R> …>>`, as `#[async_trait]` leaves it.
-    Boxed { result: Type, whole: Type },
-}
-
-impl Returns {
-    pub(crate) fn result(&self) -> &Type {
-        match self {
-            Self::Async { result } | Self::Boxed { result, .. } => result,
-        }
-    }
+    /// What the operation returns, `R`: by `async fn … -> R` or by the boxed future.
+    pub(crate) result: Type,
+    /// `Pin<Box<dyn Future<Output = R> …>>`, where that is written instead, as `#[async_trait]` leaves it.
+    pub(crate) boxed: Option<Type>,
 }
 
 impl Function {
     pub(crate) fn parse(item: TokenStream, options: &Options) -> Result<Self> {
         let function: Self = syn::parse2(item)?;
         function.check_qualifiers()?;
-        check_result(function.returns.result())?;
+        check_result(&function.result)?;
         function.check_scope(options)?;
         if options.detached() {
             function.check_owned()?;
@@ -177,7 +164,7 @@ impl Parse for Function {
         let braces = syn::braced!(content in input).span.join();
         let inner_attributes = content.call(Attribute::parse_inner)?;
         let body = content.parse()?;
-        let returns = returns(&signature, &attributes)?;
+        let (result, boxed) = result(&signature, &attributes)?;
         Ok(Self {
             attributes,
             visibility,
@@ -186,27 +173,28 @@ impl Parse for Function {
             inner_attributes,
             body,
             braces,
-            returns,
+            result,
+            boxed,
         })
     }
 }
 
-fn returns(signature: &Signature, attributes: &[Attribute]) -> Result<Returns> {
-    let ty = match &signature.output {
+/// `R`, and the whole return type where that is a boxed future of `R`.
+fn result(signature: &Signature, attributes: &[Attribute]) -> Result<(Type, Option<Type>)> {
+    let output = match &signature.output {
         ReturnType::Type(_, ty) => Some(&**ty),
         ReturnType::Default => None,
     };
-    match (signature.asyncness, ty) {
-        (Some(_), Some(ty)) => Ok(Returns::Async { result: ty.clone() }),
+    match (signature.asyncness, output) {
+        (Some(_), Some(result)) => Ok((result.clone(), None)),
         (Some(_), None) => Err(Error::new_spanned(&signature.ident, NO_RESULT)),
-        (None, Some(whole)) if let Some(result) = boxed_output(whole) => Ok(Returns::Boxed {
-            result: result.clone(),
-            whole: whole.clone(),
-        }),
-        (None, _) => Err(Error::new_spanned(
-            signature.fn_token,
-            sync_message(attributes),
-        )),
+        (None, output) => match output.and_then(|whole| Some((boxed_output(whole)?, whole))) {
+            Some((result, whole)) => Ok((result.clone(), Some(whole.clone()))),
+            None => Err(Error::new_spanned(
+                signature.fn_token,
+                sync_message(attributes),
+            )),
+        },
     }
 }
 

@@ -46,6 +46,19 @@ fn the_plain_expansion_is_short() {
     assert!(added <= 15, "{added} lines beyond the body");
 }
 
+#[test]
+fn half_written_code_still_completes_in_an_editor() {
+    let item = "async fn charge(order: Order) -> Result<(), Error> { let id = order. ; if }";
+    let item: proc_macro2::TokenStream = item.parse().unwrap();
+    let expanded = crate::annotate("key = order.id".parse().unwrap(), item.clone()).to_string();
+    assert!(expanded.contains("{ let id = order . ; if }"), "{expanded}");
+    let refused = crate::annotate("key = order.".parse().unwrap(), item.clone()).to_string();
+    assert!(
+        refused.contains("compile_error") && refused.ends_with(&item.to_string()),
+        "{refused}"
+    );
+}
+
 /// What README shows below `<!-- golden: x -->` is `tests/expand/x.rs`, whatever the line breaks and comments.
 #[test]
 fn readme_shows_goldens() {
