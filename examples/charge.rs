@@ -38,27 +38,45 @@ async fn charge(order: &'static str, cents: u64) -> Result<Receipt, PaymentError
         return Err(PaymentError::BankBusy);
     }
     let number = CHARGED.fetch_add(1, Ordering::Relaxed) + 1;
-    Ok(Receipt { id: format!("receipt-{order}-{number}"), cents })
+    Ok(Receipt {
+        id: format!("receipt-{order}-{number}"),
+        cents,
+    })
 }
 
 #[tokio::main]
 async fn main() {
     println!("1. The first call runs the body:");
-    show(charge("order-42", 1999).await);
+    let first = charge("order-42", 1999).await;
+    if let Err(PaymentError::Idempotency(Error::Unavailable { source, .. })) = &first {
+        eprintln!("The store cannot be reached: {source}.");
+        eprintln!("Start one (`redis-server`), or name yours: IDEMPOTENT_STORE=redis://host:6379/");
+        std::process::exit(1);
+    }
+    show(first);
 
     println!("2. A retry gets the recorded receipt; the body does not run:");
     show(charge("order-42", 1999).await);
 
     println!("3. 50 calls at once are one charge:");
     let before = CHARGED.load(Ordering::Relaxed);
-    let calls: Vec<_> = (0..50).map(|_| tokio::spawn(charge("order-43", 500))).collect();
+    let calls: Vec<_> = (0..50)
+        .map(|_| tokio::spawn(charge("order-43", 500)))
+        .collect();
     let mut receipts = Vec::new();
     for call in calls {
-        receipts.push(call.await.expect("no call panics").expect("every call is answered"));
+        receipts.push(
+            call.await
+                .expect("no call panics")
+                .expect("every call is answered"),
+        );
     }
     let charged = CHARGED.load(Ordering::Relaxed) - before;
     receipts.dedup();
-    println!("      50 answers, {} receipt between them, {charged} card charged now", receipts.len());
+    println!(
+        "      50 answers, {} receipt between them, {charged} card charged now",
+        receipts.len()
+    );
 
     println!("4. The same key with another amount is refused:");
     show(charge("order-42", 1).await);
@@ -67,7 +85,10 @@ async fn main() {
     show(charge("order-busy", 700).await);
     show(charge("order-busy", 700).await);
 
-    println!("Cards charged in this run: {}", CHARGED.load(Ordering::Relaxed));
+    println!(
+        "Cards charged in this run: {}",
+        CHARGED.load(Ordering::Relaxed)
+    );
     if cfg!(feature = "redis") {
         println!("Run it again: Redis has the receipts, and no card is charged.");
     }

@@ -28,40 +28,34 @@
 //! function. Every name is at `mixed_site`: the user's code does not see `operation` or `result`.
 
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote_spanned};
+use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprReference, Ident, Result, Token, Type};
+use syn::{Expr, Ident, Result, Type};
 
-use crate::function::{Function, Returns};
+use crate::function::Function;
 use crate::options::{Given, OnErr, Options, Parts, Policy};
+use crate::parts::{by_reference, evaluate};
 
 pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStream> {
-    let key = options.key()?;
+    let site = Span::mixed_site();
+    let mut call = call(options, options.key()?, function);
+    if function.boxed.is_some() {
+        call = quote_spanned!(site=> ::std::boxed::Box::pin(async move { #call }));
+    }
     let Function {
         attributes,
         visibility,
         defaultness,
         signature,
         inner_attributes,
-        returns,
         braces,
         ..
     } = function;
-    let call = call(options, key, function);
-    let call = match returns {
-        Returns::Async { .. } => call,
-        Returns::Boxed { .. } => {
-            quote_spanned! {Span::mixed_site()=> ::std::boxed::Box::pin(async move { #call }) }
-        }
-    };
-    let block = block(
-        quote_spanned!(Span::mixed_site()=> #(#inner_attributes)* #call),
-        *braces,
-    );
-    Ok(
-        quote_spanned! {Span::mixed_site()=> #(#attributes)* #visibility #defaultness #signature #block },
-    )
+    let block = block(quote_spanned!(site=> #(#inner_attributes)* #call), *braces);
+    Ok(quote_spanned! {site=>
+        #(#attributes)* #visibility #defaultness #signature #block
+    })
 }
 
 /// `let operation = …; operation.run(async move { … }).await`
@@ -82,28 +76,29 @@ fn call(options: &Options, key: &Parts, function: &Function) -> TokenStream {
 }
 
 /// The user's tokens, once, in a block that knows its type.
-fn body(function: &Function) -> TokenStream {
+fn body(function: &Function) -> TokenTree {
     let site = Span::mixed_site();
     let user = block(function.body.clone(), function.braces);
-    let typed = match &function.returns {
-        Returns::Async { result } => quote_spanned! {site=>
+    let result = &function.result;
+    let typed = match &function.boxed {
+        None => quote_spanned! {site=>
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<#result> {
                 return result;
             }
             #user
         },
         // A closure, because such a body may `return` its future early.
-        Returns::Boxed { whole, .. } => quote_spanned! {site=>
-            let body = move || -> #whole { #user };
+        Some(boxed) => quote_spanned! {site=>
+            let body = move || -> #boxed { #user };
             body().await
         },
     };
-    block(typed, function.braces).into()
+    block(typed, function.braces)
 }
 
 /// The call's tokens stand at the declared result, all of them: a bound that is missing is then one error there.
 fn at_result(function: &Function) -> Span {
-    Span::mixed_site().located_at(function.returns.result().span())
+    Span::mixed_site().located_at(function.result.span())
 }
 
 /// A block whose own braces no lint takes for the user's.
@@ -116,12 +111,11 @@ fn block(tokens: TokenStream, braces: Span) -> TokenTree {
 /// The expression that describes the operation, from its scope to its last option.
 fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream {
     let site = at_result(function);
-    let result = function.returns.result();
     let facade = options.facade.as_ref().map_or_else(
         || quote_spanned!(site=> ::idempotent_fn),
         |facade| facade.value.to_token_stream(),
     );
-    let result = bound_at_result(result);
+    let result = bound_at_result(&function.result);
     let start = match &options.codec {
         None => quote_spanned!(site=> operation::<#result, _>),
         Some(Given { value: codec, .. }) => {
@@ -146,10 +140,13 @@ fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream
 /// that an error underlines the whole type. But a type that is no `Result` at all is two errors, one at the argument
 /// and one at the call, that the compiler merges where their spans agree: what looks like such a type gets the call's.
 fn bound_at_result(result: &Type) -> TokenStream {
-    let named = matches!(result, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident.to_string().contains("Result")));
     let tokens = result.to_token_stream();
+    let name = match result {
+        Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
+        _ => None,
+    };
     // `$crate` means what its own span says.
-    if named || mentions(tokens.clone(), "$crate") {
+    if name.is_some_and(|name| name.contains("Result")) || mentions(tokens.clone(), "$crate") {
         tokens
     } else {
         located_at(tokens, result.span())
@@ -228,102 +225,6 @@ fn variant(facade: &TokenStream, of: &str, policy: Policy) -> TokenStream {
 /// Only a closure that never says `Record` is known not to ask for the error to be recorded.
 fn may_record(decide: &Expr) -> bool {
     !matches!(decide, Expr::Closure(_)) || mentions(decide.to_token_stream(), "Record")
-}
-
-/// The parts of key and fingerprint by reference, with the statements that must come before them.
-///
-/// `&dyn Display` is not `Send`, so nothing may be awaited while one exists: a part that awaits behind another part is
-/// bound to a name first, and so is whatever is evaluated before it.
-fn evaluate(
-    key: &Parts,
-    fingerprint: Option<&Given<Parts>>,
-) -> (TokenStream, Vec<TokenStream>, TokenStream) {
-    let site = Span::mixed_site();
-    let behind = fingerprint.map_or(&[][..], |fingerprint| &fingerprint.value.elements);
-    let parts = key.elements.iter().chain(behind).enumerate();
-    let last_await = parts
-        .filter(|(_, part)| awaits(part))
-        .last()
-        .map_or(0, |(position, _)| position);
-    let mut bindings = TokenStream::new();
-    let mut bind = |name: &str, index: usize, position: usize, part: &Expr| {
-        let by_reference = by_reference(part);
-        if last_await == 0 || position > last_await || is_place(part) {
-            return by_reference;
-        }
-        let name = format_ident!("{name}_{index}", span = site);
-        bindings.extend(quote_spanned!(site=> let #name = #by_reference;));
-        name.to_token_stream()
-    };
-    let parts = key.elements.iter().enumerate();
-    let key_parts: Vec<_> = parts
-        .map(|(index, part)| bind("key", index, index, part))
-        .collect();
-    let parts = behind.iter().enumerate();
-    let fingerprint_parts: Vec<_> = parts
-        .map(|(index, part)| bind("fingerprint", index, key.elements.len() + index, part))
-        .collect();
-    let fingerprint = fingerprint.map(|Given { name, value }| {
-        let method = Ident::new("fingerprint", site.located_at(name.span()));
-        let value = if value.is_tuple {
-            quote_spanned!(site=> &(#(#fingerprint_parts,)*))
-        } else {
-            quote_spanned!(site=> #(#fingerprint_parts)*)
-        };
-        quote_spanned!(site=> .#method(#value))
-    });
-    (bindings, key_parts, fingerprint.unwrap_or_default())
-}
-
-/// `&value`, with parentheses where `value` needs them.
-fn by_reference(value: &Expr) -> TokenStream {
-    let mut and_token = Token![&](Span::mixed_site());
-    and_token.span = Span::mixed_site().located_at(value.span());
-    let expr = Box::new(value.clone());
-    ExprReference {
-        attrs: Vec::new(),
-        and_token,
-        mutability: None,
-        expr,
-    }
-    .to_token_stream()
-}
-
-/// Whether evaluating `part` early or late is the same: it runs nothing.
-fn is_place(part: &Expr) -> bool {
-    match part {
-        Expr::Path(_) | Expr::Lit(_) => true,
-        Expr::Field(field) => is_place(&field.base),
-        Expr::Reference(reference) => is_place(&reference.expr),
-        _ => false,
-    }
-}
-
-/// Whether the expression itself awaits; an async block inside it does so elsewhere.
-fn awaits(part: &Expr) -> bool {
-    fn scan(tokens: TokenStream) -> bool {
-        let mut after_dot = false;
-        let mut in_async = false;
-        tokens.into_iter().any(|token| {
-            let dot = after_dot;
-            after_dot = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
-            match token {
-                TokenTree::Ident(ident) => {
-                    in_async |= ident == "async";
-                    dot && ident == "await"
-                }
-                TokenTree::Group(group)
-                    if in_async && group.delimiter() == proc_macro2::Delimiter::Brace =>
-                {
-                    in_async = false;
-                    false
-                }
-                TokenTree::Group(group) => scan(group.stream()),
-                _ => false,
-            }
-        })
-    }
-    scan(part.to_token_stream())
 }
 
 fn mentions(tokens: TokenStream, word: &str) -> bool {

@@ -3,13 +3,13 @@
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
-use syn::visit::{self, Visit};
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, GenericParam, Lifetime, PathArguments, ReceiverKind,
-    Result, ReturnType, Safety, Signature, Token, Type, TypeParamBound, Visibility, token,
+    Attribute, Error, FnArg, GenericParam, ReceiverKind, Result, ReturnType, Safety, Signature,
+    Token, Type, Visibility, token,
 };
 
 use crate::options::Options;
+use crate::types::{bare, borrows, boxed_output, has_impl_trait};
 
 /// A function that can be an operation.
 pub(crate) struct Function {
@@ -22,30 +22,17 @@ pub(crate) struct Function {
     /// Never parsed, so that a half-written body still completes in an editor.
     pub(crate) body: TokenStream,
     pub(crate) braces: Span,
-    pub(crate) returns: Returns,
-}
-
-/// How the operation's result comes out of the function.
-pub(crate) enum Returns {
-    /// `async fn … -> R`
-    Async { result: Type },
-    /// `fn … -> Pin<Box<dyn Future<Output = R> …>>`, as `#[async_trait]` leaves it.
-    Boxed { result: Type, whole: Type },
-}
-
-impl Returns {
-    pub(crate) fn result(&self) -> &Type {
-        match self {
-            Self::Async { result } | Self::Boxed { result, .. } => result,
-        }
-    }
+    /// What the operation returns, `R`: by `async fn … -> R` or by the boxed future.
+    pub(crate) result: Type,
+    /// `Pin<Box<dyn Future<Output = R> …>>`, where that is written instead, as `#[async_trait]` leaves it.
+    pub(crate) boxed: Option<Type>,
 }
 
 impl Function {
     pub(crate) fn parse(item: TokenStream, options: &Options) -> Result<Self> {
         let function: Self = syn::parse2(item)?;
         function.check_qualifiers()?;
-        check_result(function.returns.result())?;
+        check_result(&function.result)?;
         function.check_scope(options)?;
         if options.detached() {
             function.check_owned()?;
@@ -108,7 +95,7 @@ impl Function {
                         "another type may have a method of this name",
                     );
                 }
-                FnArg::Typed(typed) if matches!(*typed.ty, Type::ImplTrait(_)) => {
+                FnArg::Typed(typed) if has_impl_trait(&typed.ty) => {
                     return refuse(
                         typed.ty.to_token_stream(),
                         "each type would be an operation of the same name",
@@ -177,7 +164,7 @@ impl Parse for Function {
         let braces = syn::braced!(content in input).span.join();
         let inner_attributes = content.call(Attribute::parse_inner)?;
         let body = content.parse()?;
-        let returns = returns(&signature, &attributes)?;
+        let (result, boxed) = result(&signature, &attributes)?;
         Ok(Self {
             attributes,
             visibility,
@@ -186,27 +173,28 @@ impl Parse for Function {
             inner_attributes,
             body,
             braces,
-            returns,
+            result,
+            boxed,
         })
     }
 }
 
-fn returns(signature: &Signature, attributes: &[Attribute]) -> Result<Returns> {
-    let ty = match &signature.output {
+/// `R`, and the whole return type where that is a boxed future of `R`.
+fn result(signature: &Signature, attributes: &[Attribute]) -> Result<(Type, Option<Type>)> {
+    let output = match &signature.output {
         ReturnType::Type(_, ty) => Some(&**ty),
         ReturnType::Default => None,
     };
-    match (signature.asyncness, ty) {
-        (Some(_), Some(ty)) => Ok(Returns::Async { result: ty.clone() }),
+    match (signature.asyncness, output) {
+        (Some(_), Some(result)) => Ok((result.clone(), None)),
         (Some(_), None) => Err(Error::new_spanned(&signature.ident, NO_RESULT)),
-        (None, Some(whole)) if let Some(result) = boxed_output(whole) => Ok(Returns::Boxed {
-            result: result.clone(),
-            whole: whole.clone(),
-        }),
-        (None, _) => Err(Error::new_spanned(
-            signature.fn_token,
-            sync_message(attributes),
-        )),
+        (None, output) => match output.and_then(|whole| Some((boxed_output(whole)?, whole))) {
+            Some((result, whole)) => Ok((result.clone(), Some(whole.clone()))),
+            None => Err(Error::new_spanned(
+                signature.fn_token,
+                sync_message(attributes),
+            )),
+        },
     }
 }
 
@@ -233,7 +221,7 @@ fn sync_message(attributes: &[Attribute]) -> &'static str {
 fn check_result(result: &Type) -> Result<()> {
     let message = match bare(result) {
         Type::Tuple(tuple) if tuple.elems.is_empty() => NO_RESULT,
-        Type::ImplTrait(_) => {
+        _ if has_impl_trait(result) => {
             "a result that is recorded needs a type with a name: write it instead of `impl …`"
         }
         _ if borrows(result) => {
@@ -242,87 +230,4 @@ fn check_result(result: &Type) -> Result<()> {
         _ => return Ok(()),
     };
     Err(Error::new_spanned(result, message))
-}
-
-/// `R` of `Pin<Box<dyn Future<Output = R> + Send>>`, whatever paths lead to these names.
-fn boxed_output(ty: &Type) -> Option<&Type> {
-    let Type::TraitObject(object) = bare(argument_of(argument_of(ty, "Pin")?, "Box")?) else {
-        return None;
-    };
-    let future = object.bounds.iter().find_map(|bound| match bound {
-        TypeParamBound::Trait(bound) => bound
-            .path
-            .segments
-            .last()
-            .filter(|last| last.ident == "Future"),
-        _ => None,
-    })?;
-    let PathArguments::AngleBracketed(arguments) = &future.arguments else {
-        return None;
-    };
-    arguments.args.iter().find_map(|argument| match argument {
-        GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(&assoc.ty),
-        _ => None,
-    })
-}
-
-/// `T` of `….name<T>`.
-fn argument_of<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
-    let Type::Path(path) = bare(ty) else {
-        return None;
-    };
-    let last = path
-        .path
-        .segments
-        .last()
-        .filter(|last| last.ident == name)?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
-        return None;
-    };
-    match arguments.args.first() {
-        Some(GenericArgument::Type(argument)) => Some(argument),
-        _ => None,
-    }
-}
-
-/// A type out of the invisible group that a `macro_rules!` fragment comes in, and out of parentheses.
-fn bare(ty: &Type) -> &Type {
-    match ty {
-        Type::Group(group) => bare(&group.elem),
-        Type::Paren(paren) => bare(&paren.elem),
-        _ => ty,
-    }
-}
-
-/// Whether the type has a `&` or a lifetime that is neither `'static` nor bound within the type.
-fn borrows(ty: &Type) -> bool {
-    let mut search = Borrows(false);
-    search.visit_type(ty);
-    search.0
-}
-
-struct Borrows(bool);
-
-impl<'ast> Visit<'ast> for Borrows {
-    fn visit_type_reference(&mut self, reference: &'ast syn::TypeReference) {
-        self.0 |= reference.lifetime.is_none();
-        visit::visit_type_reference(self, reference);
-    }
-
-    fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
-        self.0 |= lifetime.ident != "static";
-    }
-
-    // `fn(&str)`, `dyn Fn(&str)` and `for<'a> …` bind their own lifetimes.
-    fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
-    fn visit_parenthesized_generic_arguments(
-        &mut self,
-        _: &'ast syn::ParenthesizedGenericArguments,
-    ) {
-    }
-    fn visit_trait_bound(&mut self, bound: &'ast syn::TraitBound) {
-        if bound.lifetimes.is_none() {
-            visit::visit_trait_bound(self, bound);
-        }
-    }
 }

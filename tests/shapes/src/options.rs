@@ -7,10 +7,10 @@ use idempotent_fn::{Error, OnErr, SharedStore, idempotent};
 use crate::{Failure, Outcome, fresh};
 
 /// How long a result is kept.
-pub const KEPT: Duration = Duration::from_mins(1);
+pub const KEPT: Duration = Duration::from_secs(60);
 
 /// Durations, as text and as expressions.
-#[idempotent(key = &id[..], ttl = KEPT, lease = "1m30s", wait = Duration::from_mins(1) * 2)]
+#[idempotent(key = &id[..], ttl = KEPT, lease = "1m30s", wait = Duration::from_secs(60) * 2)]
 pub async fn durations(id: String) -> Outcome {
     Ok(id.len() as u64 + fresh())
 }
