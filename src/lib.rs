@@ -1,5 +1,12 @@
-//! The facade.
+#![doc = include_str!("../README.md")]
 
-#[doc(inline)]
 pub use idempotent_macros::idempotent;
-pub use idempotent_runtime::*;
+#[cfg(feature = "axum")]
+pub use idempotent_runtime::Axum;
+pub use idempotent_runtime::{
+    AlreadyInstalled, ByFn, ByFrom, Codec, CodecError, DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT,
+    ENV, Error, Execution, Fallible, Inspection, IntoErr, InvalidKey, Key, KeyDigest, Label,
+    OnCrash, OnErr, Operation, Outcome, Recorded, Resolution, SharedStore, Store, StoreError,
+    StoreErrorKind, codec, current, drain, fingerprint, install, operation, operation_with_codec,
+    record, store, try_current, with_store,
+};

@@ -1,10 +1,117 @@
-//! The attribute.
+//! The attribute of `idempotent-fn`, which re-exports it: depend on that crate.
 
-/// Placeholder until the attribute lands.
+mod duration;
+mod expand;
+mod function;
+#[cfg(test)]
+mod golden;
+mod options;
+mod parts;
+mod types;
+
+use proc_macro2::TokenStream;
+
+/// Runs an `async fn` once per key: every other call with that key receives the recorded result.
+///
+/// ```
+/// use idempotent_fn::{Error, idempotent};
+///
+/// #[idempotent(key = order_id)]
+/// async fn charge(order_id: u64, amount: u64) -> Result<String, Error> {
+///     Ok(format!("charged {amount}"))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// assert_eq!(charge(42, 100).await?, "charged 100");
+/// assert_eq!(charge(42, 999).await?, "charged 100"); // the same key: the body did not run
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The function returns a `Result<T, E>`, under any name, with `T: Serialize + DeserializeOwned` and `E: From<Error>`
+/// (or `map_err`). It is called on a Tokio runtime. Its body is finished even when its caller goes away, so its
+/// arguments are owned and `Send` (or `detach = false`). Methods, generic functions, trait methods with a body, functions
+/// under `#[async_trait]` and functions that return `Pin<Box<dyn Future<Output = Result<T, E>> + Send>>` work as well.
+///
+/// # Options
+///
+/// Durations are text (`"250ms"`, `"30s"`, `"10m"`, `"24h"`, `"7d"`, `"1h30m"`), checked by the compiler, or any
+/// expression of type `Duration`. Other options' expressions see the arguments, too.
+///
+/// ## `key = expr`
+/// The value that tells one operation from another: anything `Display`. A tuple is several parts, written so that no two
+/// keys meet: `("a", "b:c")` is not `("a:b", "c")`. It is read by reference, once, before the body, so the body may
+/// move what the key was made of; `?` and `.await` work in it. An empty key or part is `Error::InvalidKey`. Required.
+///
+/// ## `scope = expr`
+/// The operation's durable name, any `&'static str`: `"payments.charge"`, `Self::SCOPE`. Records are found by scope and
+/// key, in other processes and after a deploy, so renaming it forgets them. Two annotated functions must not share one.
+/// By default the path `module::path::function`; required where that names more than one operation: for methods, and
+/// functions with type or const parameters.
+///
+/// ## `fingerprint = expr`
+/// The payload that belongs to the key, `Serialize`; a tuple for several values. A hash of it is kept with the record,
+/// and the same key with another payload is `Error::KeyReused`. By default nothing is compared.
+///
+/// ## `ttl = duration`
+/// How long a completed result is replayed, counted from completion; at least 1 ms, by default 24 hours. It must outlast
+/// the caller's retries.
+///
+/// ## `lease = duration`
+/// How long a silent owner is believed alive, from 1 ms to 1 day, by default 30 seconds. The owner renews it while the
+/// body is pending, so it need not be longer than the body. `on_crash` says what happens when it lapses.
+///
+/// ## `wait = duration`
+/// How long a duplicate waits for the running owner's result, by default 10 seconds; then, and at once for `"0s"`, it is
+/// `Error::InFlight`.
+///
+/// ## `on_err = rerun | record | fail`
+/// What it means that the body returned `Err`. `rerun`: nothing happened, a retry runs the body. `record`: it is final
+/// and replayed as an `Ok` is (`E: Serialize + DeserializeOwned`). `fail`: its effects are unknown, as after a crash
+/// under `on_crash = fail`. Or a closure that captures nothing, or a function, `fn(&E) -> OnErr`, that decides; it may
+/// answer `OnErr::Record` only where the error can be recorded. By default `rerun`, and `fail` under `on_crash = fail`.
+///
+/// ## `on_crash = rerun | fail`
+/// What it means that the owner vanished in the body. `rerun`: the next call runs the body again, so effects happen at
+/// least once. `fail`: calls get `Error::Indeterminate` until the operation is resolved, for 7 days at most, so effects
+/// happen at most once. By default `rerun`.
+///
+/// ## `detach = false`
+/// The body stops when its caller goes away, and `on_crash` decides what that means. It may then borrow its arguments
+/// and need not be `Send`. By default the body is finished: it is polled in the call's own future, and handed to the
+/// runtime when that is dropped.
+///
+/// ## `store = expr`
+/// This `SharedStore` instead of the default one, read by reference.
+///
+/// ## `codec = Type`
+/// How the result becomes bytes, a `Codec<T>`; also how a type without serde is recorded. By default `MessagePack`,
+/// with field names.
+///
+/// ## `map_err = |error| …`
+/// How this library's `Error` becomes `E`, where there is no `From`: a closure or a function. By default `E::from`.
+///
+/// ## `crate = path`
+/// Where `idempotent_fn` is found when it is renamed or re-exported. By default `::idempotent_fn`.
 #[proc_macro_attribute]
 pub fn idempotent(
-    _: proc_macro::TokenStream,
+    options: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    item
+    annotate(options.into(), item.into()).into()
+}
+
+/// Attribute tokens → options → function → tokens. After a mistake the item is emitted as it stands, so that the
+/// mistake is the only error.
+fn annotate(options: TokenStream, item: TokenStream) -> TokenStream {
+    let operation = options::Options::parse(options).and_then(|options| {
+        let function = function::Function::parse(item.clone(), &options)?;
+        expand::expand(&options, &function)
+    });
+    operation.unwrap_or_else(|error| {
+        let mut tokens = error.into_compile_error();
+        tokens.extend(item);
+        tokens
+    })
 }

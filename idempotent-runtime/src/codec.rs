@@ -52,6 +52,7 @@ pub trait Codec<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct MessagePack;
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
     const ID: u32 = 1;
 
@@ -70,6 +71,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
 pub struct Json;
 
 #[cfg(feature = "json")]
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     const ID: u32 = 2;
 

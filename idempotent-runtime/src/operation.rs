@@ -63,16 +63,16 @@ pub(crate) struct Terms<T, E> {
     pub(crate) fingerprint: Option<Result<Fingerprint, FingerprintError>>,
 }
 
-/// An operation that returns `R`, a `Result`, for one key.
+/// An [`Operation<T, E>`](Operation) that returns `R`, a `Result<T, E>`, for one key.
 ///
 /// `scope` is the operation's durable name. `key` has one or more parts, each of them not empty; different parts never
 /// meet in one key. A bad key is reported by [`Operation::run`] as [`Error::InvalidKey`]. `M` is found by inference
 /// ([`Recorded`]).
-pub fn operation<R, M>(scope: &'static str, key: &[&dyn Display]) -> Operation<R::Ok, R::Err>
+pub fn operation<R, M>(scope: &'static str, key: &[&dyn Display]) -> R::Operation
 where
     R: Outcome<M>,
 {
-    Operation::new(scope, key, R::format().0)
+    R::operation(scope, key)
 }
 
 /// As [`operation`], with the result's bytes made by `C`.
@@ -88,7 +88,7 @@ where
 }
 
 impl<T, E> Operation<T, E> {
-    fn new(scope: &'static str, key: &[&dyn Display], ok: Format<T>) -> Self {
+    pub(crate) fn new(scope: &'static str, key: &[&dyn Display], ok: Format<T>) -> Self {
         let terms = Terms {
             ok,
             err: None,

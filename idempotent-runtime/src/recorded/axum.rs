@@ -71,6 +71,7 @@ fn is_transient(status: StatusCode) -> bool {
         )
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> Recorded<Axum> for Json<T> {
     const CODEC: u32 = CODEC;
 
@@ -83,6 +84,7 @@ impl<T: Serialize + DeserializeOwned> Recorded<Axum> for Json<T> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> Recorded<Axum> for (StatusCode, Json<T>) {
     const CODEC: u32 = CODEC;
 
@@ -99,6 +101,7 @@ impl<T: Serialize + DeserializeOwned> Recorded<Axum> for (StatusCode, Json<T>) {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> Recorded<Axum> for (StatusCode, HeaderMap, Json<T>) {
     const CODEC: u32 = CODEC;
 

@@ -1,8 +1,12 @@
 //! What a store owes, and the handle that operations share.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 #[cfg(feature = "memory")]
 mod memory;
 pub mod protocol;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod shared;
 mod topics;
 
@@ -39,8 +43,8 @@ pub const DEFAULT_MAX_RESULT: usize = 1024 * 1024;
 /// 3. **One clock.** The store's own clock judges leases and retention, never the caller's. A record's age is the time
 ///    since it was granted or last renewed; a clock that went back counts as age zero.
 /// 4. **Retention.** `Running`, `Failed` and `Lost` records are kept for [`HOLD`], `Done` for the `retain` of
-///    [`finish`](Store::finish), each counted from the write. Nothing is dropped earlier; afterwards it is as if it had
-///    never been.
+///    [`finish`](Store::finish), each counted from the write. A `retain` below a millisecond counts as one, above
+///    [`MAX_TTL`](crate::record::MAX_TTL) as that. Nothing is dropped earlier; afterwards it is as if it had never been.
 /// 5. **Safe to send twice.** A repeated call (same nonce) changes nothing and answers as the first.
 /// 6. **Tokens grow** with every grant of a key and stay below 2^53, also across retention and
 ///    [`overrule`](Store::overrule): `max(previous + 1, the store's time in µs)`.

@@ -24,6 +24,8 @@ struct Shared {
     topics: Mutex<HashMap<Key, watch::Sender<()>>>,
     /// The map's size, to be read without its lock by writers that nobody waits for.
     count: AtomicUsize,
+    /// Is told of each key whose last waiter has left.
+    vacated: Option<Vacated>,
 }
 
 impl Shared {
@@ -32,7 +34,21 @@ impl Shared {
     }
 }
 
+type Vacated = Box<dyn Fn(&Key) + Send + Sync>;
+
 impl Topics {
+    /// No waiters yet; `vacated` is told of each key whose last waiter has left, after it is gone. It must not block.
+    #[must_use]
+    pub fn reporting(vacated: impl Fn(&Key) + Send + Sync + 'static) -> Self {
+        let shared = Shared {
+            vacated: Some(Box::new(vacated)),
+            ..Shared::default()
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
     /// Adds a waiter. The flag is true when it is the key's first one.
     #[must_use]
     pub fn subscribe(&self, key: &Key) -> (Subscription, bool) {
@@ -70,6 +86,12 @@ impl Topics {
         for sender in self.shared.lock().values() {
             sender.send_replace(());
         }
+    }
+
+    /// Whether somebody waits for `key`.
+    #[must_use]
+    pub fn waits_for(&self, key: &str) -> bool {
+        self.shared.lock().contains_key(key)
     }
 
     /// The keys somebody waits for.
@@ -138,16 +160,18 @@ struct Leave {
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        let mut topics = self.topics.shared.lock();
-        if topics
+        let shared = &*self.topics.shared;
+        let mut topics = shared.lock();
+        let vacated = topics
             .get(&self.key)
-            .is_some_and(|sender| sender.receiver_count() == 0)
-        {
+            .is_some_and(|sender| sender.receiver_count() == 0);
+        if vacated {
             topics.remove(&self.key);
         }
-        self.topics
-            .shared
-            .count
-            .store(topics.len(), Ordering::SeqCst);
+        shared.count.store(topics.len(), Ordering::SeqCst);
+        drop(topics);
+        if let Some(tell) = shared.vacated.as_ref().filter(|_| vacated) {
+            tell(&self.key);
+        }
     }
 }

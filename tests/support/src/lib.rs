@@ -12,6 +12,7 @@
 mod builder;
 mod cluster;
 mod port;
+mod postgres;
 mod process;
 mod proxy;
 mod redis;
@@ -22,6 +23,7 @@ mod worker;
 
 pub use builder::Builder;
 pub use cluster::RedisCluster;
+pub use postgres::PostgresServer;
 pub use process::{eventually, is_alive, wait_until};
 pub use proxy::{Counters, Direction, Proxy};
 pub use redis::RedisServer;

@@ -88,6 +88,15 @@ impl Process {
         let _already_waited_for = self.child.wait();
     }
 
+    /// A gentler signal than SIGKILL, and wait until the process is gone.
+    pub(crate) fn end(&mut self, signal: Signal) {
+        // A child that has been waited for has given its id away.
+        if self.exited().is_none() {
+            let _already_gone = kill_process(pid(self.id()), signal);
+            let _already_waited_for = self.child.wait();
+        }
+    }
+
     /// SIGSTOP, and wait until every thread has stopped.
     pub(crate) fn pause(&self) {
         kill_process(pid(self.id()), Signal::STOP).expect("a running child takes signals");

@@ -36,9 +36,9 @@ pub struct Counters {
     pub cut: u64,
     /// Connections turned away by [`Proxy::refuse`].
     pub refused: u64,
-    /// Bytes delivered to the server.
+    /// Bytes passed on to the server.
     pub requests: u64,
-    /// Bytes delivered to the client.
+    /// Bytes passed on to the client.
     pub replies: u64,
     /// Bytes from the client that never reached the server.
     pub lost_requests: u64,
@@ -271,8 +271,9 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lane: &Lane) -> 
             if lane.swallow.load(SeqCst) {
                 lane.lost.fetch_add(length, SeqCst);
             } else {
-                to.write_all(&bytes).await?;
+                // Counted first: whoever has received a byte finds it counted.
                 lane.delivered.fetch_add(length, SeqCst);
+                to.write_all(&bytes).await?;
             }
         }
         Ok(())

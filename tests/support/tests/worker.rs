@@ -1,5 +1,6 @@
 //! Child processes: spoken to, stopped, killed, and never left behind.
 
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::catch_unwind;
 use std::process::Command;
@@ -63,20 +64,11 @@ fn a_missing_program_is_named() {
 #[tokio::test]
 async fn a_server_does_not_outlive_a_test_process_that_is_killed() {
     let mut worker = helper("server");
-    let server: u32 = worker.wait_for("server").parse().unwrap();
-    assert!(is_alive(server));
+    let port: u16 = worker.wait_for("port").parse().unwrap();
+    let answers = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+    assert!(answers());
     worker.kill();
-    eventually("the server is gone too", || !runs(server)).await;
-}
-
-/// Unlike `is_alive`, false for an orphan that nobody has waited for yet.
-fn runs(id: u32) -> bool {
-    let state = Command::new("ps")
-        .args(["-o", "state=", "-p", &id.to_string()])
-        .output()
-        .expect("there is a `ps`");
-    let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
-    !(state.is_empty() || state.starts_with('Z'))
+    eventually("the server is gone too", || !answers()).await;
 }
 
 #[test]

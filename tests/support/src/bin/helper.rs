@@ -14,7 +14,7 @@ fn main() {
         }
         Some("server") => {
             let server = RedisServer::start();
-            println!("server {}", server.id());
+            println!("port {}", server.port());
             std::thread::park();
         }
         other => panic!("no such job: {other:?}"),

@@ -3,13 +3,15 @@
 #[cfg(feature = "axum")]
 mod axum;
 
+use std::fmt::Display;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 #[cfg(feature = "axum")]
 pub use axum::Axum;
 
 use crate::{
-    Codec, CodecError, Error,
+    Codec, CodecError, Error, Operation,
     codec::{Format, MessagePack},
 };
 
@@ -87,33 +89,33 @@ pub trait Fallible: sealed::Sealed {
     type Ok;
     /// The error that, by default, is not.
     type Err;
+    /// [`Operation<Ok, Err>`](Operation). A name for it lets [`operation`](crate::operation) say only once that a type
+    /// is no `Result`.
+    type Operation;
 }
 
 impl<T, E> Fallible for Result<T, E> {
     type Ok = T;
     type Err = E;
+    type Operation = Operation<T, E>;
 }
 
 /// A [`Fallible`] whose value can be recorded.
 #[diagnostic::on_unimplemented(
-    message = "an idempotent function must return a `Result<T, E>` with a `T` that can be recorded, not `{Self}`",
-    label = "must be a `Result<T, E>` with `T: Serialize + DeserializeOwned`"
+    message = "an idempotent function must return a `Result`, not `{Self}`",
+    label = "must be a `Result<T, E>`",
+    note = "the error side tells the caller what the store says: a key in flight, reused, or in doubt"
 )]
 pub trait Outcome<M>: Fallible {
     #[doc(hidden)]
-    fn format() -> ResultFormat<Self::Ok>;
+    fn operation(scope: &'static str, key: &[&dyn Display]) -> Self::Operation;
 }
 
-#[diagnostic::do_not_recommend]
 impl<T: Recorded<M>, E, M> Outcome<M> for Result<T, E> {
-    fn format() -> ResultFormat<T> {
-        ResultFormat(format_of::<T, M>())
+    fn operation(scope: &'static str, key: &[&dyn Display]) -> Operation<T, E> {
+        Operation::new(scope, key, format_of::<T, M>())
     }
 }
-
-/// How a result's value becomes bytes.
-#[doc(hidden)]
-pub struct ResultFormat<T>(pub(crate) Format<T>);
 
 pub(crate) fn format_of<T: Recorded<M>, M>() -> Format<T> {
     Format {
@@ -155,6 +157,7 @@ impl<E: From<Error>> IntoErr<E> for ByFrom {
 #[derive(Clone, Copy, Debug)]
 pub struct ByFn<F>(pub(crate) F);
 
+#[diagnostic::do_not_recommend]
 impl<E, F: FnOnce(Error) -> E> IntoErr<E> for ByFn<F> {
     fn into_err(self, error: Error) -> E {
         (self.0)(error)

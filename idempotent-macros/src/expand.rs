@@ -1,0 +1,236 @@
+//! Prints the operation that stands in for the function's body.
+//!
+//! ```text
+//! Input:
+//!     #[idempotent(scope = "payments.charge", key = order_id, ttl = "1h")]
+//!     async fn charge(order_id: OrderId, amount: u64) -> Result<Receipt, PaymentError> {
+//!         BODY
+//!     }
+//!
+//! Output:
+//!     async fn charge(order_id: OrderId, amount: u64) -> Result<Receipt, PaymentError> {
+//!         let operation = ::idempotent_fn::operation::<Result<Receipt, PaymentError>, _>("payments.charge", &[&order_id])
+//!             .exclusive()
+//!             .ttl(::core::time::Duration::from_secs(3_600));
+//!         operation
+//!             .run(async move {
+//!                 if let Some(result) = None::<Result<Receipt, PaymentError>> {
+//!                     return result;
+//!                 }
+//!                 { BODY }
+//!             })
+//!             .await
+//!     }
+//! ```
+//!
+//! `let operation` stands alone so that the temporaries of the key are gone before the first `.await`. The `if let`
+//! never runs: it tells the compiler the block's type, so that `?`, `return` and coercions mean what they mean in a
+//! function. Every name is at `mixed_site`: the user's code does not see `operation` or `result`.
+
+use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Expr, Ident, Result, Type};
+
+use crate::function::Function;
+use crate::options::{Given, OnErr, Options, Parts, Policy};
+use crate::parts::{by_reference, evaluate};
+
+pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStream> {
+    let site = Span::mixed_site();
+    let mut call = call(options, options.key()?, function);
+    if function.boxed.is_some() {
+        call = quote_spanned!(site=> ::std::boxed::Box::pin(async move { #call }));
+    }
+    let Function {
+        attributes,
+        visibility,
+        defaultness,
+        signature,
+        inner_attributes,
+        braces,
+        ..
+    } = function;
+    let block = block(quote_spanned!(site=> #(#inner_attributes)* #call), *braces);
+    Ok(quote_spanned! {site=>
+        #(#attributes)* #visibility #defaultness #signature #block
+    })
+}
+
+/// `let operation = …; operation.run(async move { … }).await`
+fn call(options: &Options, key: &Parts, function: &Function) -> TokenStream {
+    let site = at_result(function);
+    let operation = operation(options, key, function);
+    let body = body(function);
+    let run = if options.detached() {
+        "run"
+    } else {
+        "run_attached"
+    };
+    let run = Ident::new(run, site);
+    quote_spanned! {site=>
+        let operation = #operation;
+        operation.#run(async move #body).await
+    }
+}
+
+/// The user's tokens, once, in a block that knows its type.
+fn body(function: &Function) -> TokenTree {
+    let site = Span::mixed_site();
+    let user = block(function.body.clone(), function.braces);
+    let result = &function.result;
+    let typed = match &function.boxed {
+        None => quote_spanned! {site=>
+            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<#result> {
+                return result;
+            }
+            #user
+        },
+        // A closure, because such a body may `return` its future early.
+        Some(boxed) => quote_spanned! {site=>
+            let body = move || -> #boxed { #user };
+            body().await
+        },
+    };
+    block(typed, function.braces)
+}
+
+/// The call's tokens stand at the declared result, all of them: a bound that is missing is then one error there.
+fn at_result(function: &Function) -> Span {
+    Span::mixed_site().located_at(function.result.span())
+}
+
+/// A block whose own braces no lint takes for the user's.
+fn block(tokens: TokenStream, braces: Span) -> TokenTree {
+    let mut group = Group::new(proc_macro2::Delimiter::Brace, tokens);
+    group.set_span(Span::mixed_site().located_at(braces));
+    group.into()
+}
+
+/// The expression that describes the operation, from its scope to its last option.
+fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream {
+    let site = at_result(function);
+    let facade = options.facade.as_ref().map_or_else(
+        || quote_spanned!(site=> ::idempotent_fn),
+        |facade| facade.value.to_token_stream(),
+    );
+    let result = bound_at_result(&function.result);
+    let start = match &options.codec {
+        None => quote_spanned!(site=> operation::<#result, _>),
+        Some(Given { value: codec, .. }) => {
+            quote_spanned!(site=> operation_with_codec::<#result, #codec>)
+        }
+    };
+    let scope = options.scope.as_ref().map_or_else(
+        || default_scope(&function.signature.ident),
+        |scope| scope.value.to_token_stream(),
+    );
+    let (bindings, key, fingerprint) = evaluate(key, options.fingerprint.as_ref());
+    let chain = chain(options, &facade);
+    let operation = quote_spanned!(site=> #facade::#start(#scope, &[#(#key),*]).exclusive() #fingerprint #chain);
+    if bindings.is_empty() {
+        operation
+    } else {
+        quote_spanned!(site=> { #bindings #operation })
+    }
+}
+
+/// The result as the type argument, where the compiler looks for what the type lacks. It keeps the user's spans, so
+/// that an error underlines the whole type. But a type that is no `Result` at all is two errors, one at the argument
+/// and one at the call, that the compiler merges where their spans agree: what looks like such a type gets the call's.
+fn bound_at_result(result: &Type) -> TokenStream {
+    let tokens = result.to_token_stream();
+    let name = match result {
+        Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
+        _ => None,
+    };
+    // `$crate` means what its own span says.
+    if name.is_some_and(|name| name.contains("Result")) || mentions(tokens.clone(), "$crate") {
+        tokens
+    } else {
+        located_at(tokens, result.span())
+    }
+}
+
+fn located_at(tokens: TokenStream, span: Span) -> TokenStream {
+    let site = Span::mixed_site().located_at(span);
+    let relocate = |mut token: TokenTree| {
+        if let TokenTree::Group(group) = &token {
+            token = Group::new(group.delimiter(), located_at(group.stream(), span)).into();
+        }
+        token.set_span(site);
+        token
+    };
+    tokens.into_iter().map(relocate).collect()
+}
+
+fn default_scope(function: &Ident) -> TokenStream {
+    let name = format!("::{}", function.unraw());
+    quote_spanned!(Span::mixed_site()=> ::core::concat!(::core::module_path!(), #name))
+}
+
+/// One builder method per option that was given. The method stands at the option's name, so an editor shows its docs.
+fn chain(options: &Options, facade: &TokenStream) -> TokenStream {
+    let mut chain = TokenStream::new();
+    let mut call = |method: &str, at: &Ident, argument: TokenStream| {
+        let site = Span::mixed_site();
+        let method = Ident::new(method, site.located_at(at.span()));
+        chain.extend(quote_spanned!(site=> .#method(#argument)));
+    };
+    for (method, option) in [
+        ("ttl", &options.ttl),
+        ("lease", &options.lease),
+        ("wait", &options.wait),
+    ] {
+        if let Some(Given { name, value }) = option {
+            call(method, name, value.to_token_stream());
+        }
+    }
+    if let Some(Given { name, value }) = &options.on_err {
+        match value {
+            OnErr::Always(Policy::Record) => call("record_err", name, TokenStream::new()),
+            OnErr::Always(policy) => call("on_err", name, variant(facade, "OnErr", *policy)),
+            OnErr::Decide(decide) => {
+                if may_record(decide) {
+                    call("record_err", name, TokenStream::new());
+                }
+                call("on_err_with", name, decide.to_token_stream());
+            }
+        }
+    }
+    if let Some(Given { name, value }) = &options.on_crash {
+        call("on_crash", name, variant(facade, "OnCrash", *value));
+    }
+    if let Some(Given { name, value }) = &options.store {
+        call("store", name, by_reference(value));
+    }
+    if let Some(Given { name, value }) = &options.map_err {
+        call("map_err", name, value.to_token_stream());
+    }
+    chain
+}
+
+fn variant(facade: &TokenStream, of: &str, policy: Policy) -> TokenStream {
+    let site = Span::mixed_site();
+    let variant = match policy {
+        Policy::Rerun => "Rerun",
+        Policy::Record => "Record",
+        Policy::Fail => "Fail",
+    };
+    let (of, variant) = (Ident::new(of, site), Ident::new(variant, site));
+    quote_spanned!(site=> #facade::#of::#variant)
+}
+
+/// Only a closure that never says `Record` is known not to ask for the error to be recorded.
+fn may_record(decide: &Expr) -> bool {
+    !matches!(decide, Expr::Closure(_)) || mentions(decide.to_token_stream(), "Record")
+}
+
+fn mentions(tokens: TokenStream, word: &str) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == word,
+        TokenTree::Group(group) => mentions(group.stream(), word),
+        _ => false,
+    })
+}

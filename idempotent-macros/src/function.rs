@@ -1,0 +1,233 @@
+//! The annotated function: parsed, and checked against what an operation can be.
+
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+use syn::parse::{Parse, ParseStream};
+use syn::{
+    Attribute, Error, FnArg, GenericParam, ReceiverKind, Result, ReturnType, Safety, Signature,
+    Token, Type, Visibility, token,
+};
+
+use crate::options::Options;
+use crate::types::{bare, borrows, boxed_output, has_impl_trait};
+
+/// A function that can be an operation.
+pub(crate) struct Function {
+    pub(crate) attributes: Vec<Attribute>,
+    pub(crate) visibility: Visibility,
+    pub(crate) defaultness: Option<Token![default]>,
+    pub(crate) signature: Signature,
+    /// The `#![…]` at the start of the body.
+    pub(crate) inner_attributes: Vec<Attribute>,
+    /// Never parsed, so that a half-written body still completes in an editor.
+    pub(crate) body: TokenStream,
+    pub(crate) braces: Span,
+    /// What the operation returns, `R`: by `async fn … -> R` or by the boxed future.
+    pub(crate) result: Type,
+    /// `Pin<Box<dyn Future<Output = R> …>>`, where that is written instead, as `#[async_trait]` leaves it.
+    pub(crate) boxed: Option<Type>,
+}
+
+impl Function {
+    pub(crate) fn parse(item: TokenStream, options: &Options) -> Result<Self> {
+        let function: Self = syn::parse2(item)?;
+        function.check_qualifiers()?;
+        check_result(&function.result)?;
+        function.check_scope(options)?;
+        if options.detached() {
+            function.check_owned()?;
+        }
+        Ok(function)
+    }
+
+    fn check_qualifiers(&self) -> Result<()> {
+        let signature = &self.signature;
+        let refuse = |token: &dyn ToTokens, what| {
+            Err(Error::new_spanned(
+                token.to_token_stream(),
+                format!("an operation cannot be {what}; annotate a plain `async fn`"),
+            ))
+        };
+        match (&signature.constness, &signature.safety, &signature.abi) {
+            (Some(token), ..) => refuse(token, "`const`"),
+            (_, Safety::Unsafe(token), _) => refuse(token, "`unsafe`"),
+            (.., Some(token)) => refuse(token, "`extern`"),
+            _ => Ok(()),
+        }
+    }
+
+    /// `module::path::function` names an operation for good only where that name stands for one function.
+    fn check_scope(&self, options: &Options) -> Result<()> {
+        if options.scope.is_some() {
+            return Ok(());
+        }
+        let refuse = |token: TokenStream, why: &str| {
+            let name = &self.signature.ident;
+            Err(Error::new_spanned(
+                token,
+                format!(
+                    "{why}, so the operation needs a name of its own: `scope = \"….{name}\"` in `#[idempotent(…)]`"
+                ),
+            ))
+        };
+        for parameter in &self.signature.generics.params {
+            match parameter {
+                GenericParam::Type(parameter) => {
+                    return refuse(
+                        parameter.ident.to_token_stream(),
+                        "each type would be an operation of the same name",
+                    );
+                }
+                GenericParam::Const(parameter) => {
+                    return refuse(
+                        parameter.ident.to_token_stream(),
+                        "each value would be an operation of the same name",
+                    );
+                }
+                GenericParam::Lifetime(_) => {}
+            }
+        }
+        for argument in &self.signature.inputs {
+            match argument {
+                FnArg::Receiver(receiver) => {
+                    return refuse(
+                        receiver.to_token_stream(),
+                        "another type may have a method of this name",
+                    );
+                }
+                FnArg::Typed(typed) if has_impl_trait(&typed.ty) => {
+                    return refuse(
+                        typed.ty.to_token_stream(),
+                        "each type would be an operation of the same name",
+                    );
+                }
+                FnArg::Typed(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A body that outlives its caller owns its arguments.
+    fn check_owned(&self) -> Result<()> {
+        const OR: &str = "or add `detach = false`: the body then stops when its caller goes away";
+        let signature = &self.signature;
+        for argument in &signature.inputs {
+            let (attributes, borrows) = match argument {
+                FnArg::Receiver(receiver) => match &receiver.kind {
+                    ReceiverKind::Reference(..) => (&receiver.attrs, true),
+                    ReceiverKind::Typed(_, ty) => (&receiver.attrs, borrows(ty)),
+                    _ => (&receiver.attrs, false),
+                },
+                FnArg::Typed(typed) => (&typed.attrs, borrows(&typed.ty)),
+            };
+            // Whether a `cfg`'d argument exists is decided after this attribute ran.
+            if !borrows
+                || attributes
+                    .iter()
+                    .any(|attribute| attribute.path().is_ident("cfg"))
+            {
+                continue;
+            }
+            let instead = match argument {
+                FnArg::Receiver(_) => "take `self: Arc<Self>`",
+                FnArg::Typed(_) => "take an owned type (`String` for `&str`, `Arc<T>` for `&T`)",
+            };
+            return Err(Error::new_spanned(
+                argument,
+                format!(
+                    "the body is finished even when its caller goes away, so it cannot borrow: {instead}, {OR}"
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Parse for Function {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let attributes = input.call(Attribute::parse_outer)?;
+        let visibility = input.parse()?;
+        let defaultness = input.parse()?;
+        let signature: Signature = input.parse().map_err(|error| {
+            Error::new(error.span(), "`#[idempotent]` belongs on an `async fn`")
+        })?;
+        if input.peek(Token![;]) {
+            return Err(Error::new_spanned(
+                signature.ident,
+                "there is no body to run once: annotate the method where it has one, in each `impl` or as a default",
+            ));
+        }
+        if !input.peek(token::Brace) {
+            return Err(input.error("expected the function's body"));
+        }
+        let content;
+        let braces = syn::braced!(content in input).span.join();
+        let inner_attributes = content.call(Attribute::parse_inner)?;
+        let body = content.parse()?;
+        let (result, boxed) = result(&signature, &attributes)?;
+        Ok(Self {
+            attributes,
+            visibility,
+            defaultness,
+            signature,
+            inner_attributes,
+            body,
+            braces,
+            result,
+            boxed,
+        })
+    }
+}
+
+/// `R`, and the whole return type where that is a boxed future of `R`.
+fn result(signature: &Signature, attributes: &[Attribute]) -> Result<(Type, Option<Type>)> {
+    let output = match &signature.output {
+        ReturnType::Type(_, ty) => Some(&**ty),
+        ReturnType::Default => None,
+    };
+    match (signature.asyncness, output) {
+        (Some(_), Some(result)) => Ok((result.clone(), None)),
+        (Some(_), None) => Err(Error::new_spanned(&signature.ident, NO_RESULT)),
+        (None, output) => match output.and_then(|whole| Some((boxed_output(whole)?, whole))) {
+            Some((result, whole)) => Ok((result.clone(), Some(whole.clone()))),
+            None => Err(Error::new_spanned(
+                signature.fn_token,
+                sync_message(attributes),
+            )),
+        },
+    }
+}
+
+const NO_RESULT: &str =
+    "the result is what a repeated call receives: return a `Result`, such as `Result<(), Error>`";
+
+fn sync_message(attributes: &[Attribute]) -> &'static str {
+    let is_test = |attribute: &Attribute| {
+        let last = attribute
+            .path()
+            .segments
+            .last()
+            .map(|segment| segment.ident.to_string());
+        matches!(last.as_deref(), Some("test" | "rustc_test_marker"))
+    };
+    if attributes.iter().any(is_test) {
+        "a test is run, not retried: annotate the function that it tests"
+    } else {
+        "only an `async fn` can be an operation, or a `fn` that returns `Pin<Box<dyn Future<Output = Result<…>> + Send>>`"
+    }
+}
+
+/// What the return type cannot be. Whether it is a `Result` is left to the compiler, which sees through aliases.
+fn check_result(result: &Type) -> Result<()> {
+    let message = match bare(result) {
+        Type::Tuple(tuple) if tuple.elems.is_empty() => NO_RESULT,
+        _ if has_impl_trait(result) => {
+            "a result that is recorded needs a type with a name: write it instead of `impl …`"
+        }
+        _ if borrows(result) => {
+            "a recorded result cannot borrow: return an owned type, such as `String` for `&str`"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new_spanned(result, message))
+}

@@ -1,0 +1,285 @@
+//! The attribute's arguments, read into [`Options`].
+
+use proc_macro2::TokenStream;
+use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
+use syn::{Error, Expr, Ident, LitBool, Path, Result, Token, Type};
+
+use crate::duration;
+
+/// An option's value beside its name: what goes wrong with the value later is reported where the user wrote it.
+pub(crate) struct Given<T> {
+    pub(crate) name: Ident,
+    pub(crate) value: T,
+}
+
+/// Declares [`Options`]: a line is the option's name, an example for error messages, its field, and how it is read.
+macro_rules! options {
+    ($($name:literal like $example:literal => $field:ident: $value:ty = $read:expr,)*) => {
+        /// Everything written between the parentheses of `#[idempotent(…)]`.
+        #[derive(Default)]
+        pub(crate) struct Options {
+            $(pub(crate) $field: Option<Given<$value>>,)*
+        }
+
+        const NAMES: &[&str] = &[$($name),*];
+
+        impl Options {
+            fn read(&mut self, name: Ident, input: ParseStream<'_>) -> Result<()> {
+                match name.unraw().to_string().as_str() {
+                    $($name => read_into(&mut self.$field, name, $example, input, $read),)*
+                    _ => Err(unknown(&name, input)),
+                }
+            }
+        }
+    };
+}
+
+options! {
+    "key" like "key = order_id" => key: Parts = parts,
+    "scope" like "scope = \"payments.charge\"" => scope: Expr = expression,
+    "fingerprint" like "fingerprint = (amount, &currency)" => fingerprint: Parts = parts,
+    "ttl" like "ttl = \"24h\"" => ttl: Expr = duration::ttl,
+    "lease" like "lease = \"30s\"" => lease: Expr = duration::lease,
+    "wait" like "wait = \"10s\"" => wait: Expr = duration::wait,
+    "on_err" like "on_err = record" => on_err: OnErr = on_err,
+    "on_crash" like "on_crash = fail" => on_crash: Policy = on_crash,
+    "detach" like "detach = false" => detach: bool = yes_or_no,
+    "store" like "store = self.store" => store: Expr = expression,
+    "codec" like "codec = Json" => codec: Type = type_,
+    "map_err" like "map_err = |error| …" => map_err: Expr = expression,
+    "crate" like "crate = my_crate::idempotent_fn" => facade: Path = path,
+}
+
+impl Options {
+    pub(crate) fn parse(tokens: TokenStream) -> Result<Self> {
+        Self::parse_list.parse2(tokens)
+    }
+
+    fn parse_list(input: ParseStream<'_>) -> Result<Self> {
+        let mut options = Self::default();
+        while !input.is_empty() {
+            if !input.peek(Ident::peek_any) {
+                return Err(input.error("expected an option, as in `key = order_id`"));
+            }
+            options.read(input.call(Ident::parse_any)?, input)?;
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(options)
+    }
+
+    /// The one option that has no default.
+    pub(crate) fn key(&self) -> Result<&Parts> {
+        let missing = "`#[idempotent]` needs a key, the value that tells one call from another: \
+                       `#[idempotent(key = order_id)]`";
+        match &self.key {
+            Some(key) => Ok(&key.value),
+            None => Err(Error::new(proc_macro2::Span::call_site(), missing)),
+        }
+    }
+
+    /// Whether the body is finished after its caller went away, and so must own what it uses.
+    pub(crate) fn detached(&self) -> bool {
+        self.detach.as_ref().is_none_or(|detach| detach.value)
+    }
+}
+
+fn read_into<T>(
+    option: &mut Option<Given<T>>,
+    name: Ident,
+    example: &str,
+    input: ParseStream<'_>,
+    read: fn(ParseStream<'_>) -> Result<T>,
+) -> Result<()> {
+    if option.is_some() {
+        return Err(Error::new(
+            name.span(),
+            format!("`{name}` is given twice: keep one of the two"),
+        ));
+    }
+    let needs_value = || Error::new(name.span(), format!("`{name}` needs a value: `{example}`"));
+    if input.parse::<Option<Token![=]>>()?.is_none() || input.is_empty() || input.peek(Token![,]) {
+        return Err(needs_value());
+    }
+    let value = read(input)?;
+    *option = Some(Given { name, value });
+    Ok(())
+}
+
+fn unknown(name: &Ident, input: ParseStream<'_>) -> Error {
+    let written = name.to_string();
+    let message = if written == "in_tx" {
+        "`in_tx` is not in this version of `idempotent-fn`; without it the record lives in a store of its own".into()
+    } else if let Some(near) = NAMES
+        .iter()
+        .min_by_key(|known| distance(&written, known))
+        .filter(|near| distance(&written, near) <= 2)
+    {
+        format!(
+            "unknown option `{name}`, did you mean `{near}`? The options are {}",
+            listed(NAMES)
+        )
+    } else if input.is_empty() || input.peek(Token![,]) {
+        format!(
+            "`{name}` is not an option; for a key write `key = {name}`. The options are {}",
+            listed(NAMES)
+        )
+    } else {
+        format!("unknown option `{name}`. The options are {}", listed(NAMES))
+    };
+    Error::new(name.span(), message)
+}
+
+fn listed(names: &[&str]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+/// The parts of a key or a fingerprint: the elements of a tuple literal, or the one expression.
+pub(crate) struct Parts {
+    pub(crate) is_tuple: bool,
+    pub(crate) elements: Vec<Expr>,
+}
+
+fn parts(input: ParseStream<'_>) -> Result<Parts> {
+    match expression(input)? {
+        Expr::Tuple(tuple) if tuple.elems.is_empty() => Err(Error::new_spanned(
+            tuple,
+            "nothing in here tells one call from another: name at least one value",
+        )),
+        Expr::Tuple(tuple) => Ok(Parts {
+            is_tuple: true,
+            elements: tuple.elems.into_iter().collect(),
+        }),
+        one => Ok(Parts {
+            is_tuple: false,
+            elements: vec![one],
+        }),
+    }
+}
+
+/// What to do after an `Err` or a crash, by name.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Policy {
+    Rerun,
+    Record,
+    Fail,
+}
+
+pub(crate) enum OnErr {
+    Always(Policy),
+    /// A closure or a function that looks at the error.
+    Decide(Expr),
+}
+
+fn on_err(input: ParseStream<'_>) -> Result<OnErr> {
+    const POLICIES: &[(&str, Policy)] = &[
+        ("rerun", Policy::Rerun),
+        ("record", Policy::Record),
+        ("fail", Policy::Fail),
+    ];
+    let hint = "write `rerun`, `record`, `fail`, or a closure `|error| OnErr::…`";
+    let value = expression(input)?;
+    match policy(&value, POLICIES, hint)? {
+        Some(policy) => Ok(OnErr::Always(policy)),
+        None if matches!(value, Expr::Closure(_) | Expr::Path(_)) => Ok(OnErr::Decide(value)),
+        None => Err(Error::new_spanned(value, hint)),
+    }
+}
+
+fn on_crash(input: ParseStream<'_>) -> Result<Policy> {
+    const POLICIES: &[(&str, Policy)] = &[("rerun", Policy::Rerun), ("fail", Policy::Fail)];
+    let hint = "write `rerun` or `fail`";
+    let value = expression(input)?;
+    policy(&value, POLICIES, hint)?.ok_or_else(|| Error::new_spanned(value, hint))
+}
+
+/// The policy that `value` names. A near miss (`recrod`, `OnErr::Record`, `"record"`) is an error; `None` is something else.
+fn policy(value: &Expr, policies: &[(&str, Policy)], hint: &str) -> Result<Option<Policy>> {
+    let written = match value {
+        Expr::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
+        Expr::Lit(literal) => match &literal.lit {
+            syn::Lit::Str(text) => Some(text.value()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let Some(written) = written else {
+        return Ok(None);
+    };
+    let is_one_word = matches!(value, Expr::Path(path) if path.path.get_ident().is_some());
+    if let Some((_, policy)) = policies
+        .iter()
+        .find(|(name, _)| is_one_word && *name == written)
+    {
+        return Ok(Some(*policy));
+    }
+    match policies
+        .iter()
+        .find(|(name, _)| distance(&written.to_lowercase(), name) <= 1)
+    {
+        Some((name, _)) => Err(Error::new_spanned(
+            value,
+            format!("did you mean `{name}`? {hint}"),
+        )),
+        None => Ok(None),
+    }
+}
+
+fn yes_or_no(input: ParseStream<'_>) -> Result<bool> {
+    let hint = "`detach` is decided where the function is written: `true` or `false`";
+    input
+        .parse::<LitBool>()
+        .map(|literal| literal.value)
+        .map_err(|error| Error::new(error.span(), hint))
+}
+
+/// An expression, out of the parentheses and the invisible group that a `macro_rules!` fragment comes in.
+pub(crate) fn expression(input: ParseStream<'_>) -> Result<Expr> {
+    let mut value: Expr = input.parse()?;
+    loop {
+        value = match value {
+            Expr::Group(group) if group.attrs.is_empty() => *group.expr,
+            Expr::Paren(paren) if paren.attrs.is_empty() => *paren.expr,
+            bare => return Ok(bare),
+        };
+    }
+}
+
+fn type_(input: ParseStream<'_>) -> Result<Type> {
+    input.parse()
+}
+
+fn path(input: ParseStream<'_>) -> Result<Path> {
+    input.call(Path::parse_mod_style)
+}
+
+/// How many letters were added, left out, changed, or swapped with their neighbour.
+fn distance(left: &str, right: &str) -> usize {
+    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    let mut rows = vec![vec![0; right.len() + 1]; left.len() + 1];
+    for row in 0..=left.len() {
+        for column in 0..=right.len() {
+            rows[row][column] = if row == 0 || column == 0 {
+                row.max(column)
+            } else {
+                let changed = usize::from(left[row - 1] != right[column - 1]);
+                let swapped = row > 1
+                    && column > 1
+                    && left[row - 1] == right[column - 2]
+                    && left[row - 2] == right[column - 1];
+                let cheapest = (rows[row - 1][column] + 1)
+                    .min(rows[row][column - 1] + 1)
+                    .min(rows[row - 1][column - 1] + changed);
+                if swapped {
+                    cheapest.min(rows[row - 2][column - 2] + 1)
+                } else {
+                    cheapest
+                }
+            };
+        }
+    }
+    rows[left.len()][right.len()]
+}

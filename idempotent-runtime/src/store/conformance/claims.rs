@@ -1,0 +1,449 @@
+//! Rules about who is granted the right to run.
+
+use std::time::Duration;
+
+use super::{
+    Subject,
+    trial::{
+        DAY, HOUR, LEASE, Trial, done, drop_after, failing, fingerprint, lost, new_key, paying,
+        refused, released, request,
+    },
+};
+use crate::{
+    OnCrash,
+    record::{HOLD, MAX_LEASE, MAX_TOKEN, Record, State},
+    store::{ClaimRequest, Settled, Store},
+};
+
+/// A free key is granted, with the record that the request describes and a token.
+pub async fn a_first_claim_is_granted(subject: &impl Subject) {
+    let trial = Trial::of(subject).await;
+    for request in [paying(fingerprint(1)), failing()] {
+        let key = new_key();
+        assert_eq!(
+            trial.record(&key).await,
+            None,
+            "a key nobody has used has no record"
+        );
+        let rule = "protocol::claim: no record is granted";
+        let (record, takeover) = trial.grant(&key, &request, rule).await;
+        assert!(!takeover, "nobody was overtaken on a first claim");
+        assert!(
+            (1..=MAX_TOKEN).contains(&record.token),
+            "contract 6: a token is from 1 to 2^53 - 1: {}",
+            record.token
+        );
+        let expected = Record {
+            token: record.token,
+            ..request.record()
+        };
+        assert_eq!(
+            record, expected,
+            "a first grant is the request's own record with a token"
+        );
+        trial
+            .stands(
+                &key,
+                &record,
+                "contract 2: the granted record is what a read shows",
+            )
+            .await;
+    }
+}
+
+/// Whoever comes second sees the very record, through any handle, and what is left of its lease.
+pub async fn a_held_record_is_shown_as_it_stands(subject: &impl Subject) {
+    let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
+    let key = new_key();
+    let (running, _) = trial
+        .grant(&key, &paying(fingerprint(1)), "a free key")
+        .await;
+    let rule = "contract 2: another handle sees every acknowledged write";
+    let (seen, left) = other.held(&key, &paying(fingerprint(1)), rule).await;
+    assert_eq!(seen, running, "{rule}");
+    assert!(
+        left <= LEASE && !left.is_zero(),
+        "lease_left of a running record just granted is {left:?} of {LEASE:?}"
+    );
+
+    trial.elapse(&key, LEASE / 2).await;
+    let (_, left) = other
+        .held(&key, &request(), "a lease half over holds")
+        .await;
+    assert!(
+        left <= LEASE / 2,
+        "contract 3: the store's clock uses up the lease; {left:?} of {LEASE:?} after half"
+    );
+
+    for end in [|owned: &Record| done(owned, b"result"), lost] {
+        let key = new_key();
+        let owned = trial.start(&key).await;
+        let record = trial.finished(&key, &end(&owned), HOLD).await;
+        let (seen, left) = other
+            .held(&key, &request(), "protocol::claim: done and lost are held")
+            .await;
+        assert_eq!(
+            (seen, left),
+            (record, Duration::ZERO),
+            "the record is shown whole; only a running one has a lease"
+        );
+    }
+}
+
+/// An owner whose grant was not answered asks again and is told the same; others in between change nothing.
+pub async fn the_same_nonce_gets_the_same_grant(subject: &impl Subject) {
+    let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
+    let rule = "contract 5 (safe to send twice): the same nonce gets the same grant";
+    let (key, first) = (new_key(), failing());
+    let (granted, _) = trial.grant(&key, &first, rule).await;
+    assert_eq!(trial.grant(&key, &first, rule).await.0, granted, "{rule}");
+    other.held(&key, &request(), "a live lease holds").await;
+    assert_eq!(
+        other.grant(&key, &first, rule).await.0,
+        granted,
+        "{rule}, through any handle"
+    );
+
+    trial.elapse(&key, 2 * LEASE).await;
+    other
+        .held(
+            &key,
+            &request(),
+            "a lapsed lease under `fail` is lost, not granted",
+        )
+        .await;
+    let (again, _) = trial
+        .grant(
+            &key,
+            &first,
+            "an owner that still asks has run nothing: granted though lost",
+        )
+        .await;
+    assert_eq!(again, granted, "{rule}, also after others took it for lost");
+    trial
+        .stands(
+            &key,
+            &granted,
+            "the grant that was told is the record: running",
+        )
+        .await;
+
+    let (key, first, second) = (new_key(), request(), request());
+    trial.grant(&key, &first, rule).await;
+    trial.elapse(&key, 2 * LEASE).await;
+    let (taken, _) = trial
+        .grant(&key, &second, "a lapsed lease is taken over")
+        .await;
+    assert_eq!(
+        trial.grant(&key, &second, rule).await.0,
+        taken,
+        "{rule}, of a takeover too"
+    );
+    let (seen, _) = trial
+        .held(&key, &first, "the overtaken nonce has no grant any more")
+        .await;
+    assert_eq!(seen, taken, "the overtaken nonce sees its successor");
+
+    let record = trial.finished(&key, &released(&taken), HOLD).await;
+    let rule = "a claim's repeat that arrives after its own release is late: nobody waits for it, so it must not run";
+    assert_eq!(trial.held(&key, &second, rule).await.0, record, "{rule}");
+}
+
+/// A claim dropped at any of its await points can be asked again: it is this attempt's, or still free.
+pub async fn a_claim_that_was_dropped_can_be_repeated(subject: &impl Subject) {
+    let trial = Trial::of(subject).await;
+    for polls in 0..4 {
+        let (key, request) = (new_key(), request());
+        drop_after(polls, trial.store.claim(&key, &request)).await;
+        let rule =
+            "contract 9: a dropped claim may or may not have been made; the same nonce asks again";
+        let (record, _) = trial.grant(&key, &request, rule).await;
+        assert_eq!(record.attempts, 1, "{rule}; it is still the first grant");
+        trial.finished(&key, &done(&record, b""), HOUR).await;
+    }
+}
+
+/// Under `rerun` a silent owner is overtaken: larger token, one more attempt, twice the lease, at most 8× the option.
+pub async fn a_lapsed_lease_is_taken_over_with_a_longer_one(subject: &impl Subject) {
+    let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
+    let key = new_key();
+    let mut last = trial.start(&key).await;
+    for growth in [2, 4, 8, 8] {
+        trial.elapse(&key, last.lease + HOUR).await;
+        let rule = "protocol::claim: running, lapsed, rerun → granted";
+        let (record, takeover) = other.grant(&key, &request(), rule).await;
+        assert!(takeover, "{rule}, and told as a takeover");
+        assert!(
+            record.token > last.token,
+            "contract 6: a takeover's token grows: {} → {}",
+            last.token,
+            record.token
+        );
+        assert_eq!(
+            record.attempts,
+            last.attempts + 1,
+            "{rule}; each grant counts"
+        );
+        assert_eq!(
+            record.lease,
+            LEASE * growth,
+            "a takeover grants twice the lapsed lease, at most 8× the option"
+        );
+        trial
+            .stands(&key, &record, "the grant that was told is the record")
+            .await;
+        last = record;
+    }
+    for (option, longer, expected) in [
+        (HOUR, 6 * HOUR, 6 * HOUR),
+        (20 * HOUR, 20 * HOUR, MAX_LEASE),
+    ] {
+        let key = new_key();
+        trial
+            .grant(
+                &key,
+                &ClaimRequest {
+                    lease: option,
+                    ..request()
+                },
+                "a free key",
+            )
+            .await;
+        trial.elapse(&key, option + HOUR).await;
+        let (record, _) = trial
+            .grant(
+                &key,
+                &ClaimRequest {
+                    lease: longer,
+                    ..request()
+                },
+                "a lapsed lease",
+            )
+            .await;
+        assert_eq!(
+            record.lease, expected,
+            "a takeover's lease is never below the option and never over a day"
+        );
+    }
+}
+
+/// An owner within its lease is left alone, however long it has been running, if it renews.
+pub async fn a_live_or_renewed_lease_is_not_taken_over(subject: &impl Subject) {
+    let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
+    for request_of_owner in [request(), failing()] {
+        let key = new_key();
+        let (owned, _) = trial.grant(&key, &request_of_owner, "a free key").await;
+        for _ in 0..3 {
+            trial.elapse(&key, LEASE / 3 * 2).await;
+            let rule = "protocol::renew: a heartbeat makes the owner's running record young again";
+            assert_eq!(trial.renew(&key, &owned).await, Settled::Applied, "{rule}");
+            trial.elapse(&key, LEASE / 3 * 2).await;
+            let (seen, _) = other.held(&key, &request(), rule).await;
+            assert_eq!(seen, owned, "{rule}, and changes nothing else");
+        }
+    }
+}
+
+/// Under `fail` a silent owner's record is lost, keeping its nonce; that owner alone may still bring it back.
+pub async fn a_lapsed_lease_under_fail_is_lost(subject: &impl Subject) {
+    let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
+    let key = new_key();
+    let payload = Some(fingerprint(1));
+    let (owned, _) = trial
+        .grant(
+            &key,
+            &ClaimRequest {
+                fingerprint: payload,
+                ..failing()
+            },
+            "a free key",
+        )
+        .await;
+    trial.elapse(&key, 2 * LEASE).await;
+    let rule = "protocol::claim: running, lapsed, fail → lost, with its owner's nonce and all else";
+    let expected = lost(&owned);
+    for claim in [
+        ClaimRequest {
+            fingerprint: payload,
+            ..failing()
+        },
+        request(),
+    ] {
+        assert_eq!(
+            other.held(&key, &claim, rule).await,
+            (expected.clone(), Duration::ZERO),
+            "{rule}"
+        );
+    }
+    trial.stands(&key, &expected, rule).await;
+
+    let rule = "protocol::renew: a late heartbeat makes its own lost record run again";
+    assert_eq!(trial.renew(&key, &owned).await, Settled::Applied, "{rule}");
+    let (seen, left) = other.held(&key, &request(), rule).await;
+    assert_eq!(seen, owned, "{rule}");
+    assert!(!left.is_zero(), "{rule}, with its whole lease");
+}
+
+/// The lease and the policy that count are those the record was granted with, not those of whoever asks later.
+pub async fn the_records_own_policy_decides(subject: &impl Subject) {
+    let trial = Trial::of(subject).await;
+    let rule = "the record's own on_crash decides what a lapse means, not the later caller's";
+    let key = new_key();
+    trial.start(&key).await;
+    trial.elapse(&key, 2 * LEASE).await;
+    let (taken, _) = trial.grant(&key, &failing(), rule).await;
+    assert_eq!(
+        taken.on_crash,
+        OnCrash::Fail,
+        "a grant carries its own request's policy"
+    );
+    trial.elapse(&key, taken.lease + HOUR).await;
+    assert_eq!(
+        trial.held(&key, &request(), rule).await.0.state,
+        State::Lost,
+        "{rule}"
+    );
+
+    let rule = "the record's own lease decides when it has lapsed, not the later caller's";
+    let (key, brief) = (new_key(), Duration::from_millis(1));
+    let (long, _) = trial
+        .grant(
+            &key,
+            &ClaimRequest {
+                lease: DAY,
+                ..request()
+            },
+            "a free key",
+        )
+        .await;
+    trial.elapse(&key, DAY / 2).await;
+    assert_eq!(
+        trial
+            .held(
+                &key,
+                &ClaimRequest {
+                    lease: brief,
+                    ..request()
+                },
+                rule
+            )
+            .await
+            .0,
+        long,
+        "{rule}"
+    );
+    let key = new_key();
+    trial
+        .grant(
+            &key,
+            &ClaimRequest {
+                lease: brief,
+                ..request()
+            },
+            "a free key",
+        )
+        .await;
+    trial.elapse(&key, HOUR).await;
+    trial
+        .grant(
+            &key,
+            &ClaimRequest {
+                lease: DAY,
+                ..request()
+            },
+            rule,
+        )
+        .await;
+}
+
+/// After a release the next claim runs, with whatever payload, as a new grant of the same key.
+pub async fn a_failed_record_may_be_claimed(subject: &impl Subject) {
+    let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
+    let key = new_key();
+    let (first, _) = trial
+        .grant(&key, &paying(fingerprint(1)), "a free key")
+        .await;
+    trial.finished(&key, &released(&first), HOLD).await;
+    let rule = "protocol::claim: failed → granted at once; a failed record pins no fingerprint";
+    let second = ClaimRequest {
+        lease: 3 * LEASE,
+        ..paying(fingerprint(2))
+    };
+    let (record, takeover) = other.grant(&key, &second, rule).await;
+    assert!(!takeover, "nobody was overtaken: the owner had released");
+    assert!(
+        record.token > first.token,
+        "contract 6: tokens grow with every grant"
+    );
+    let expected = Record {
+        token: record.token,
+        attempts: 2,
+        ..second.record()
+    };
+    assert_eq!(
+        record, expected,
+        "{rule}: the request's own record, its lease not doubled, counted as the second"
+    );
+    let rule = "the new grant pins its own payload";
+    assert_eq!(
+        trial.held(&key, &paying(fingerprint(1)), rule).await.0,
+        record,
+        "{rule}"
+    );
+    refused(
+        &trial.finish(&key, &done(&first, b"late"), DAY).await,
+        &record,
+        "the released owner is refused",
+    );
+}
+
+/// Another payload is shown the record, whatever its state, and changes nothing: not even a lapsed one.
+pub async fn a_fingerprint_is_pinned(subject: &impl Subject) {
+    let trial = Trial::of(subject).await;
+    let rule = "the fingerprint is compared before anything else: another payload is Held and changes nothing";
+    for on_crash in [OnCrash::Rerun, OnCrash::Fail] {
+        let (key, pinned) = (
+            new_key(),
+            ClaimRequest {
+                on_crash,
+                ..paying(fingerprint(1))
+            },
+        );
+        let (owned, _) = trial.grant(&key, &pinned, "a free key").await;
+        assert_eq!(
+            trial.held(&key, &paying(fingerprint(2)), rule).await.0,
+            owned,
+            "{rule} (running)"
+        );
+        trial.elapse(&key, 2 * LEASE).await;
+        assert_eq!(
+            trial.held(&key, &paying(fingerprint(2)), rule).await.0,
+            owned,
+            "{rule} (running, lapsed)"
+        );
+        trial.stands(&key, &owned, rule).await;
+        for target in [lost(&owned), done(&owned, b"result")] {
+            let record = trial.finished(&key, &target, HOLD).await;
+            assert_eq!(
+                record.fingerprint, pinned.fingerprint,
+                "protocol::finish: the record keeps its fingerprint"
+            );
+            assert_eq!(
+                trial.held(&key, &paying(fingerprint(2)), rule).await.0,
+                record,
+                "{rule} ({:?})",
+                record.state
+            );
+        }
+    }
+    let rule = "a fingerprint that is absent on either side matches";
+    for (first, second) in [
+        (request(), paying(fingerprint(1))),
+        (paying(fingerprint(1)), request()),
+    ] {
+        let key = new_key();
+        trial.grant(&key, &first, "a free key").await;
+        trial.elapse(&key, 2 * LEASE).await;
+        trial.grant(&key, &second, rule).await;
+    }
+}

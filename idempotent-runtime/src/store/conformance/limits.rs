@@ -1,0 +1,216 @@
+//! Rules about the smallest and the largest.
+
+use std::{collections::HashSet, fmt::Display, time::Duration};
+
+use super::{
+    Subject,
+    trial::{DAY, HOUR, Trial, done, new_key, request, unique},
+};
+use crate::{
+    key::Key,
+    record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Outcome, Record},
+    store::{ClaimRequest, Settled},
+};
+
+/// A lease of a millisecond lapses and is taken over; one of a day holds for a day.
+pub async fn the_shortest_and_longest_leases_work(subject: &impl Subject) {
+    let trial = Trial::of(subject).await;
+    let (key, brief) = (
+        new_key(),
+        ClaimRequest {
+            lease: MIN_LEASE,
+            ..request()
+        },
+    );
+    let (owned, _) = trial.grant(&key, &brief, "a free key").await;
+    assert_eq!(
+        owned.lease, MIN_LEASE,
+        "a lease of a millisecond is granted as asked"
+    );
+    trial.elapse(&key, Duration::from_secs(1)).await;
+    let again = ClaimRequest {
+        lease: MIN_LEASE,
+        ..request()
+    };
+    let (taken, _) = trial
+        .grant(&key, &again, "a lease of a millisecond lapses")
+        .await;
+    assert_eq!(
+        taken.lease,
+        2 * MIN_LEASE,
+        "a takeover grants twice the lapsed lease"
+    );
+    trial.finished(&key, &done(&taken, b""), DAY).await;
+
+    let (key, whole_day) = (
+        new_key(),
+        ClaimRequest {
+            lease: MAX_LEASE,
+            ..request()
+        },
+    );
+    let (owned, _) = trial.grant(&key, &whole_day, "a free key").await;
+    trial.elapse(&key, MAX_LEASE - HOUR).await;
+    assert_eq!(
+        trial
+            .held(&key, &request(), "a lease of a day holds for a day")
+            .await
+            .0,
+        owned
+    );
+    trial.elapse(&key, 2 * HOUR).await;
+    trial
+        .grant(&key, &request(), "a lease of a day has lapsed after a day")
+        .await;
+}
+
+/// A retention of nothing is over at once and is no error; a century is a century; more than that is a century too.
+pub async fn the_shortest_and_longest_retentions_work(subject: &impl Subject) {
+    let trial = Trial::of(subject).await;
+    for retain in [
+        Duration::ZERO,
+        Duration::from_nanos(1),
+        Duration::from_millis(1),
+    ] {
+        let rule = "contract 4: a `retain` below a millisecond counts as one";
+        let key = new_key();
+        let target = done(&trial.start(&key).await, b"brief");
+        assert_eq!(
+            trial.finish(&key, &target, retain).await,
+            Settled::Applied,
+            "{rule} ({retain:?})"
+        );
+        trial.elapse(&key, Duration::from_secs(1)).await;
+        assert_eq!(
+            trial.record(&key).await,
+            None,
+            "{rule}, and is then over ({retain:?})"
+        );
+        trial.start(&key).await;
+    }
+    for (retain, kept) in [
+        (MAX_TTL, MAX_TTL - 365 * DAY),
+        (Duration::MAX, 40 * 365 * DAY),
+    ] {
+        let rule = "contract 4: a `retain` above MAX_TTL (a century) counts as MAX_TTL";
+        let key = new_key();
+        let record = trial
+            .finished(&key, &done(&trial.start(&key).await, b"lasting"), retain)
+            .await;
+        trial.elapse(&key, kept).await;
+        trial.stands(&key, &record, rule).await;
+    }
+}
+
+/// Results come back exactly, whatever their bytes, from nothing to a mebibyte.
+pub async fn results_come_back_byte_for_byte(subject: &impl Subject) {
+    let trial = Trial::of(subject).await;
+    let every_byte: Vec<u8> = (0..=u8::MAX).collect();
+    let mebibyte = every_byte.repeat(4096);
+    for bytes in [&[][..], &[0], &every_byte, &mebibyte] {
+        let key = new_key();
+        let outcome = Some(Outcome::Ok(bytes.into()));
+        let target = Record {
+            outcome,
+            ..done(&trial.start(&key).await, b"")
+        };
+        let record = trial.finished(&key, &target, DAY).await;
+        let (held, _) = trial.held(&key, &request(), "done is held").await;
+        for seen in [record, held] {
+            let seen = seen.outcome.expect("a done record has an outcome");
+            let same = matches!(&seen, Outcome::Ok(seen) if **seen == *bytes);
+            assert!(
+                same,
+                "a result of {} bytes came back with {} or changed",
+                bytes.len(),
+                seen.bytes().len()
+            );
+        }
+    }
+}
+
+/// Keys that look alike, that imitate one another, that are long or strange, are each their own.
+pub async fn keys_of_every_kind_stay_apart(subject: &impl Subject) {
+    let trial = Trial::of(subject).await;
+    let run = unique();
+    let key = |parts: &[&str]| {
+        let parts: Vec<&dyn Display> = parts.iter().map(|part| part as &dyn Display).collect();
+        Key::new(&format!("conformance.{run}"), &parts).expect("a valid key")
+    };
+    let long = "x".repeat(Key::MAX_TEXT);
+    let part = |length: usize| &long[..length];
+    let mut keys: Vec<Key> = [
+        "a",
+        "A",
+        "a ",
+        " a",
+        "ａ",
+        "á",
+        "a\u{301}",
+        "ß",
+        "ss",
+        "İ",
+        "ı",
+        "a\0",
+        "\0",
+        "\n",
+        "\r\n",
+        "\u{7f}",
+        "\u{200b}",
+        "\u{feff}a",
+        "مفتاح",
+        "密钥",
+        "🗝️",
+        "%",
+        "%25",
+        "_",
+        "*",
+        "?",
+        "a:b",
+        "a|b",
+        "a%7Cb",
+        "{a}",
+        "{b}",
+        "a@b",
+        "~a",
+        "'; DROP TABLE keys; --",
+        "$1",
+        "\\",
+        "\"",
+        "1",
+        "01",
+        "1.0",
+        "1e0",
+    ]
+    .iter()
+    .map(|text| key(&[text]))
+    .collect();
+    keys.extend([
+        key(&["a", "b"]),
+        key(&["a:b", "c"]),
+        key(&["a", "b:c"]),
+        key(&["b", "a"]),
+        key(&["a", "b", "c"]),
+    ]);
+    keys.extend([255, 256, 380, 400, Key::MAX_TEXT].map(|length| key(&[part(length)])));
+    keys.extend([
+        key(&[&long, "a"]),
+        key(&[&long, "b"]),
+        key(&[&"x".repeat(1 << 20)]),
+    ]);
+    keys.extend(["a", "A", "a|b", "é"].map(|namespace| key(&["a"]).in_namespace(namespace)));
+    assert_eq!(
+        keys.iter().collect::<HashSet<_>>().len(),
+        keys.len(),
+        "the suite's own keys differ"
+    );
+
+    let rule = "every key is its own record: compare keys byte for byte, whole, and with case";
+    let mut granted = Vec::new();
+    for key in &keys {
+        granted.push(trial.grant(key, &request(), rule).await.0);
+    }
+    for (key, record) in keys.iter().zip(&granted) {
+        trial.stands(key, record, rule).await;
+    }
+}

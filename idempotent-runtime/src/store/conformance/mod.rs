@@ -1,0 +1,186 @@
+//! The suite that every store passes, yours included (feature `conformance`).
+//!
+//! Describe your store to the suite with a [`Subject`], and have every rule run as a test of its own:
+//!
+//! ```ignore
+//! idempotent_runtime::conformance_tests!(MySubject::connect().await);
+//! ```
+//!
+//! or run them all, from anywhere, with [`all`]. Every rule uses new, random keys, so a server may be shared. No rule
+//! sleeps or asserts a duration: [`Subject::elapse`] makes records older.
+//!
+//! `tests/custom_store` in this package's sources is a complete store with its subject, in about a hundred lines.
+
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a rule that is broken panics: that is how the suite speaks"
+)]
+
+mod claims;
+mod data;
+mod limits;
+mod overrules;
+mod races;
+mod retention;
+mod settling;
+mod trial;
+mod wakes;
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use super::Store;
+use crate::key::Key;
+
+/// A store, as the suite needs it.
+pub trait Subject: Send + Sync + 'static {
+    /// The store.
+    type Store: Store;
+
+    /// A new handle on the same records, as another process would have.
+    fn store(&self) -> impl Future<Output = Self::Store> + Send;
+
+    /// Makes the record of `key` older by `time`, by the store's own clock: its lease and its retention are used up by
+    /// that much. Whether the clock is moved (and with it all other records) or this one record is up to you. It is
+    /// called with milliseconds and with a hundred years, also for keys without a record.
+    fn elapse(&self, key: &Key, time: Duration) -> impl Future<Output = ()> + Send;
+
+    /// Puts `bytes` where the record of `key` is kept, replacing it. False if the store keeps no bytes (then nothing
+    /// can be unreadable, and the rules about that are passed over).
+    fn plant(&self, key: &Key, bytes: &[u8]) -> impl Future<Output = bool> + Send {
+        let _ = (key, bytes);
+        std::future::ready(false)
+    }
+
+    /// How many keys `store` has subscribers for, if that can be seen.
+    fn subscribed(&self, store: &Self::Store) -> impl Future<Output = Option<usize>> + Send {
+        let _ = store;
+        std::future::ready(None)
+    }
+}
+
+/// One rule of the suite, to be run against an `S`.
+pub struct Rule<S> {
+    name: &'static str,
+    run: for<'a> fn(&'a S) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+}
+
+impl<S: Subject> Rule<S> {
+    /// The rule's name: that of its function in this module.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Panics if the rule is broken. The message names the sentence of [`Store`]'s contract.
+    pub async fn check(&self, subject: &S) {
+        (self.run)(subject).await;
+    }
+}
+
+impl<S> fmt::Debug for Rule<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Rule").field(&self.name).finish()
+    }
+}
+
+macro_rules! suite {
+    ($($module:ident: $($rule:ident)*;)*) => {
+        $($(pub use $module::$rule;)*)*
+
+        /// Every rule, for a harness of your own.
+        #[must_use]
+        pub fn rules<S: Subject>() -> Vec<Rule<S>> {
+            vec![$($(Rule { name: stringify!($rule), run: |subject| Box::pin($rule(subject)) },)*)*]
+        }
+
+        /// Makes one `#[tokio::test]` of every rule of the [conformance suite](crate::store::conformance). The
+        /// argument is an expression for the [`Subject`](crate::store::conformance::Subject); it may `.await`, and
+        /// every test evaluates it anew. The package needs `tokio` with the features `macros` and `rt-multi-thread`.
+        #[macro_export]
+        macro_rules! conformance_tests {
+            ($subject:expr) => {
+                $($(
+                    #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                    async fn $rule() {
+                        $crate::store::conformance::$rule(&$subject).await;
+                    }
+                )*)*
+            };
+        }
+    };
+}
+
+suite! {
+    claims:
+        a_first_claim_is_granted
+        a_held_record_is_shown_as_it_stands
+        the_same_nonce_gets_the_same_grant
+        a_claim_that_was_dropped_can_be_repeated
+        a_lapsed_lease_is_taken_over_with_a_longer_one
+        a_live_or_renewed_lease_is_not_taken_over
+        a_lapsed_lease_under_fail_is_lost
+        the_records_own_policy_decides
+        a_failed_record_may_be_claimed
+        a_fingerprint_is_pinned;
+    races:
+        of_many_claimers_one_is_granted
+        of_many_takers_one_is_granted
+        a_finish_and_a_takeover_never_both_succeed
+        keys_do_not_wait_for_each_other;
+    settling:
+        a_finish_records_all_of_it
+        a_finish_that_was_dropped_can_be_repeated
+        done_stays_done
+        another_nonce_changes_nothing
+        after_its_release_an_owner_has_nothing
+        an_overtaken_owner_is_refused
+        a_lost_owner_may_still_settle
+        a_missing_record_is_put_back;
+    retention:
+        retention_restarts_on_complete
+        unfinished_records_are_held_for_seven_days
+        an_expired_keys_old_owner_is_refused
+        expires_follows_the_retention
+        tokens_grow_across_everything;
+    limits:
+        the_shortest_and_longest_leases_work
+        the_shortest_and_longest_retentions_work
+        results_come_back_byte_for_byte
+        keys_of_every_kind_stay_apart;
+    overrules:
+        an_overruling_replaces_only_what_was_seen
+        nothing_late_undoes_an_overruling
+        a_forgotten_key_runs_again
+        a_resolved_key_replays;
+    wakes:
+        a_change_wakes_the_subscribers
+        another_subscribers_leaving_wakes_nobody_less
+        dropped_subscriptions_leave_nothing;
+    data:
+        unreadable_bytes_are_left_alone
+        the_local_face_is_the_same_store;
+}
+
+/// Runs every rule, each in a task of its own, and panics at the end if any was broken, listing them.
+///
+/// # Panics
+/// If a rule is broken.
+pub async fn all<S: Subject>(subject: S) {
+    let subject = Arc::new(subject);
+    let mut broken = Vec::new();
+    for rule in rules::<S>() {
+        let subject = Arc::clone(&subject);
+        let name = rule.name;
+        if tokio::spawn(async move { rule.check(&*subject).await })
+            .await
+            .is_err()
+        {
+            broken.push(name);
+        }
+    }
+    assert!(
+        broken.is_empty(),
+        "the store breaks its contract; see the panics above of: {}",
+        broken.join(", ")
+    );
+}

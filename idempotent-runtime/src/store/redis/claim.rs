@@ -1,0 +1,220 @@
+//! A claim: one native command, and a script where a record is in the way.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{Cmd, Value};
+
+use super::{
+    RedisStore,
+    hub::Hub,
+    scripts::{self, Argument, RedisKey},
+};
+use crate::{
+    StoreError, StoreErrorKind,
+    key::Key,
+    record::{HOLD, MAX_LEASE, Record, State},
+    store::{ClaimReply, ClaimRequest, protocol::MAX_LEASE_GROWTH},
+};
+
+/// A record that changes this often while it is claimed is somebody's loop.
+const ROUNDS: usize = 32;
+
+/// What became of a record that was seen.
+enum Met {
+    Answered(ClaimReply),
+    /// Another record stands now.
+    Changed(Record),
+    /// It is gone.
+    Gone,
+}
+
+/// One claim under way.
+struct Attempt<'a> {
+    store: &'a RedisStore,
+    hub: Arc<Hub>,
+    key: &'a Key,
+    request: &'a ClaimRequest,
+    /// The record of a first attempt, and its bytes.
+    fresh: Record,
+    bytes: Vec<u8>,
+}
+
+pub(super) async fn claim(
+    store: &RedisStore,
+    key: &Key,
+    request: &ClaimRequest,
+) -> Result<ClaimReply, StoreError> {
+    let hub = store.hub()?;
+    let mut fresh = request.record();
+    fresh.lease = whole_millis(request.lease);
+    fresh.token = store.time(&hub).await?;
+    let bytes = fresh.encode();
+    let attempt = Attempt {
+        store,
+        hub,
+        key,
+        request,
+        fresh,
+        bytes,
+    };
+    let mut seen = None;
+    for _ in 0..ROUNDS {
+        let record = match seen.take() {
+            Some(record) => record,
+            None => match attempt.place().await? {
+                Placed::Fresh => return Ok(attempt.granted()),
+                Placed::Found(record) => record,
+                Placed::Answered(reply) => return Ok(reply),
+            },
+        };
+        match attempt.meet(record).await? {
+            Met::Answered(reply) => return Ok(reply),
+            Met::Changed(record) => seen = Some(record),
+            Met::Gone => {}
+        }
+    }
+    Err(StoreError::new(
+        StoreErrorKind::Refused,
+        "the record changed too often while it was claimed; claim again",
+    ))
+}
+
+/// What `SET NX` came to.
+enum Placed {
+    Fresh,
+    Found(Record),
+    /// The server takes no data, but the record that stands is an answer.
+    Answered(ClaimReply),
+}
+
+impl Attempt<'_> {
+    fn granted(self) -> ClaimReply {
+        ClaimReply::Granted {
+            record: self.fresh,
+            takeover: false,
+        }
+    }
+
+    /// `SET key record NX GET PX HOLD`: the first call's claim, and a replay's answer.
+    async fn place(&self) -> Result<Placed, StoreError> {
+        let mut command = Cmd::with_capacity(7, self.bytes.len() + self.key.as_str().len() + 64);
+        command
+            .arg("SET")
+            .arg(RedisKey(self.key))
+            .arg(&self.bytes[..])
+            .arg("NX")
+            .arg("GET")
+            .arg("PX");
+        command.arg(Argument::Millis(HOLD));
+        match self.store.send(&self.hub, command).await {
+            Ok(Value::Nil) => Ok(Placed::Fresh),
+            Ok(value) => {
+                let bytes = scripts::text(value).ok_or_else(scripts::unexpected)?;
+                Ok(Placed::Found(Record::decode(&bytes)?))
+            }
+            Err(failure) if failure.refuses_writes() => {
+                let answer = self.answer_by_reading().await?;
+                let refusal = || failure.explain("a claim", self.store.place());
+                answer.map(Placed::Answered).ok_or_else(refusal)
+            }
+            Err(failure) => Err(failure.explain("a claim", self.store.place())),
+        }
+    }
+
+    /// Replays and waiting need no room: only what would have to be written is refused.
+    async fn answer_by_reading(&self) -> Result<Option<ClaimReply>, StoreError> {
+        let Some((record, lease_left)) = self.store.look(&self.hub, self.key).await? else {
+            return Ok(None);
+        };
+        if record.nonce == self.request.nonce && record.state == State::Running {
+            return Ok(Some(granted_before(record)));
+        }
+        let answers = record.conflicts_with(self.request.fingerprint)
+            || match record.state {
+                State::Done => true,
+                State::Lost => record.nonce != self.request.nonce,
+                State::Running => !lease_left.is_zero(),
+                State::Failed => record.nonce == self.request.nonce,
+            };
+        Ok(answers.then_some(ClaimReply::Held { record, lease_left }))
+    }
+
+    /// Decides about a record that stands, as [`protocol::claim`](crate::store::protocol::claim) does.
+    async fn meet(&self, record: Record) -> Result<Met, StoreError> {
+        let own = record.nonce == self.request.nonce;
+        match record.state {
+            State::Running if own => return Ok(Met::Answered(granted_before(record))),
+            State::Lost if own => return self.take(record).await,
+            State::Failed | State::Done if own => return Ok(held(record, Duration::ZERO)),
+            State::Running | State::Lost | State::Failed | State::Done => {}
+        }
+        let conflicts = record.conflicts_with(self.request.fingerprint);
+        match record.state {
+            State::Done | State::Lost => Ok(held(record, Duration::ZERO)),
+            State::Running if conflicts => self.measure(record).await,
+            State::Running | State::Failed => self.take(record).await,
+        }
+    }
+
+    /// The lease that a record of another payload has left.
+    async fn measure(&self, seen: Record) -> Result<Met, StoreError> {
+        Ok(match self.store.look(&self.hub, self.key).await? {
+            Some((record, lease_left)) if same(&record, &seen) => held(record, lease_left),
+            Some((record, _)) => Met::Changed(record),
+            None => Met::Gone,
+        })
+    }
+
+    /// Takes the very record that was seen, if its state and age allow it.
+    async fn take(&self, seen: Record) -> Result<Met, StoreError> {
+        let arguments = [
+            Argument::Bytes(&scripts::seen(&seen)),
+            Argument::Bytes(&self.bytes),
+            Argument::Millis(HOLD),
+            Argument::Millis(MAX_LEASE),
+            Argument::Number(MAX_LEASE_GROWTH),
+        ];
+        let answer = self
+            .store
+            .run(
+                &self.hub,
+                &scripts::TAKEOVER,
+                self.key,
+                &arguments,
+                "a takeover",
+            )
+            .await?;
+        match answer.verdict {
+            b'G' if seen.nonce == self.request.nonce => {
+                Ok(Met::Answered(granted_before(answer.record()?)))
+            }
+            b'G' => Ok(Met::Answered(ClaimReply::Granted {
+                record: answer.record()?,
+                takeover: seen.state == State::Running,
+            })),
+            b'H' => Ok(held(answer.record()?, answer.lease_left)),
+            b'C' => Ok(Met::Changed(answer.record()?)),
+            b'A' => Ok(Met::Gone),
+            _ => Err(scripts::unexpected()),
+        }
+    }
+}
+
+/// The grant whose first answer was lost.
+fn granted_before(record: Record) -> ClaimReply {
+    let takeover = record.attempts > 1;
+    ClaimReply::Granted { record, takeover }
+}
+
+fn held(record: Record, lease_left: Duration) -> Met {
+    Met::Answered(ClaimReply::Held { record, lease_left })
+}
+
+fn same(one: &Record, other: &Record) -> bool {
+    one.nonce == other.nonce && one.state == other.state
+}
+
+/// A lease as the record's bytes hold it.
+fn whole_millis(lease: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,128 @@
+//! A store of your own, from end to end: a table behind a lock, with a clock that tests can move.
+//!
+//! What it shows holds for any place that can run code beside its records, a lock here, a transaction elsewhere: read
+//! the record and its age, let [`protocol`] decide, write what it says, answer what it says.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use idempotent_runtime::{
+    Key, Store, StoreError,
+    record::{MAX_TTL, Record, State},
+    store::{
+        ClaimReply, ClaimRequest, Settled, Subscription, Topics,
+        protocol::{self, Current, Step},
+    },
+};
+
+/// Handles on one table; a clone is another handle. A real one would also remove the rows that have expired.
+#[derive(Clone, Default)]
+pub(crate) struct TableStore {
+    pub(crate) shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+pub(crate) struct Shared {
+    rows: Mutex<HashMap<Key, Row>>,
+    /// The store's own clock, which alone judges leases and retention: microseconds since 1970. It starts there.
+    pub(crate) clock: AtomicU64,
+    pub(crate) topics: Topics,
+}
+
+struct Row {
+    record: Record,
+    written: u64,
+    /// End of retention.
+    until: u64,
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl TableStore {
+    /// One atomic step: under the lock, the record as it stands → what to write → the answer.
+    pub(crate) fn step<R>(
+        &self,
+        key: &Key,
+        decide: impl FnOnce(Option<Current<'_>>, u64) -> Step<R>,
+    ) -> R {
+        let now = self.shared.clock.load(Ordering::SeqCst);
+        let mut rows = self.shared.rows.lock().expect("no step panics");
+        let row = rows.get(key).filter(|row| row.until > now);
+        let current = row.map(|row| Current {
+            record: &row.record,
+            age: Duration::from_micros(now.saturating_sub(row.written)),
+        });
+        let Step { write, reply } = decide(current, now);
+        if let Some((record, retain)) = write {
+            let until = now + micros(retain.clamp(Duration::from_millis(1), MAX_TTL));
+            let expires = if record.state == State::Done {
+                until / 1000
+            } else {
+                0
+            };
+            rows.insert(
+                key.clone(),
+                Row {
+                    record: Record { expires, ..record },
+                    written: now,
+                    until,
+                },
+            );
+        }
+        reply
+    }
+}
+
+impl Store for TableStore {
+    async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
+        Ok(self.step(key, |current, now| protocol::claim(current, request, now)))
+    }
+
+    async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
+        Ok(self.step(key, |current, _| protocol::renew(current, owned)))
+    }
+
+    async fn finish(
+        &self,
+        key: &Key,
+        target: &Record,
+        retain: Duration,
+    ) -> Result<Settled, StoreError> {
+        let settled = self.step(key, |current, _| protocol::finish(current, target, retain));
+        self.shared.topics.publish(key.as_str()); // after the write, never before
+        Ok(settled)
+    }
+
+    async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
+        Ok(self.step(key, |current, _| Step {
+            write: None,
+            reply: current.map(|current| (current.record.clone(), current.lease_left())),
+        }))
+    }
+
+    async fn overrule(
+        &self,
+        key: &Key,
+        seen: Option<&Record>,
+        replacement: &Record,
+        retain: Duration,
+    ) -> Result<Settled, StoreError> {
+        let settled = self.step(key, |current, now| {
+            protocol::overrule(current, seen, replacement, retain, now)
+        });
+        self.shared.topics.publish(key.as_str());
+        Ok(settled)
+    }
+
+    async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
+        Ok(self.shared.topics.subscribe(key).0)
+    }
+}

@@ -1,0 +1,13 @@
+//! The Redis store on real servers.
+
+mod cluster;
+mod commands;
+mod common;
+mod connection;
+mod foreign;
+mod limits;
+mod model;
+mod rights;
+mod sentinel;
+mod takeover;
+mod waiting;

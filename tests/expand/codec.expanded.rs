@@ -1,0 +1,21 @@
+async fn charge(
+    order: Order,
+    amount: u64,
+    currency: String,
+) -> Result<Receipt, PaymentError> {
+    let operation = ::idempotent_fn::operation_with_codec::<
+        Result<Receipt, PaymentError>,
+        Json,
+    >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
+        .exclusive();
+    operation
+        .run(async move {
+            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+                Result<Receipt, PaymentError>,
+            > {
+                return result;
+            }
+            { gateway::charge(order, amount, currency).await }
+        })
+        .await
+}

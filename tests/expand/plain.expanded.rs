@@ -1,0 +1,20 @@
+pub async fn charge(order_id: OrderId, amount: u64) -> Result<Receipt, PaymentError> {
+    let operation = ::idempotent_fn::operation::<
+        Result<Receipt, PaymentError>,
+        _,
+    >("payments.charge", &[&order_id])
+        .exclusive();
+    operation
+        .run(async move {
+            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+                Result<Receipt, PaymentError>,
+            > {
+                return result;
+            }
+            {
+                let receipt = gateway::charge(&order_id, amount).await?;
+                Ok(receipt)
+            }
+        })
+        .await
+}

@@ -1,0 +1,31 @@
+#[tracing::instrument(skip_all)]
+/// Attributes, `mut`, patterns and `cfg`'d parameters stay as they are.
+pub(crate) async fn r#move(
+    Path((id, _)): Path<(u64, u64)>,
+    mut amount: u64,
+    r#type: Type,
+    #[cfg(feature = "audit")]
+    audit: &Audit,
+    callback: Box<dyn Fn(&str) -> bool + Send>,
+) -> Outcome<&'static str> {
+    #![allow(clippy::unused_async)]
+    //! Inner attributes come first.
+    let operation = ::idempotent_fn::operation::<
+        Outcome<&'static str>,
+        _,
+    >(::core::concat!(::core::module_path!(), "::move"), &[&id, &r#type])
+        .exclusive();
+    operation
+        .run(async move {
+            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+                Outcome<&'static str>,
+            > {
+                return result;
+            }
+            {
+                amount += 1;
+                Ok("done")
+            }
+        })
+        .await
+}

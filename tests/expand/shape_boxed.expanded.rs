@@ -1,0 +1,36 @@
+impl Payments for Gateway {
+    fn charge<'life0, 'async_trait>(
+        &'life0 self,
+        order_id: OrderId,
+    ) -> ::core::pin::Pin<
+        Box<
+            dyn ::core::future::Future<
+                Output = Result<Receipt, PaymentError>,
+            > + ::core::marker::Send + 'async_trait,
+        >,
+    >
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        ::std::boxed::Box::pin(async move {
+            let operation = ::idempotent_fn::operation::<
+                Result<Receipt, PaymentError>,
+                _,
+            >("payments.charge", &[&order_id])
+                .exclusive();
+            operation
+                .run_attached(async move {
+                    let body = move || -> ::core::pin::Pin<
+                        Box<
+                            dyn ::core::future::Future<
+                                Output = Result<Receipt, PaymentError>,
+                            > + ::core::marker::Send + 'async_trait,
+                        >,
+                    > { { Box::pin(async move { self.charge_inner(order_id).await }) } };
+                    body().await
+                })
+                .await
+        })
+    }
+}

@@ -1,0 +1,20 @@
+async fn handle<M, const N: usize>(key: String, message: M) -> Result<M::Reply, Error>
+where
+    M: Message + Send + 'static,
+{
+    let operation = ::idempotent_fn::operation::<
+        Result<M::Reply, Error>,
+        _,
+    >(M::NAME, &[&M::NAME, &N, &key])
+        .exclusive();
+    operation
+        .run(async move {
+            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+                Result<M::Reply, Error>,
+            > {
+                return result;
+            }
+            { message.handle(N).await }
+        })
+        .await
+}

@@ -1,0 +1,79 @@
+impl Payments {
+    async fn charge(&self, order_id: OrderId) -> Result<Receipt, PaymentError> {
+        let operation = ::idempotent_fn::operation::<
+            Result<Receipt, PaymentError>,
+            _,
+        >("payments.charge", &[&order_id])
+            .exclusive();
+        operation
+            .run_attached(async move {
+                if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+                    Result<Receipt, PaymentError>,
+                > {
+                    return result;
+                }
+                { self.gateway.charge(order_id).await }
+            })
+            .await
+    }
+    pub(crate) async fn settle(&mut self) -> Result<(), PaymentError> {
+        let operation = ::idempotent_fn::operation::<
+            Result<(), PaymentError>,
+            _,
+        >("payments.settle", &[&self.day])
+            .exclusive();
+        operation
+            .run_attached(async move {
+                if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+                    Result<(), PaymentError>,
+                > {
+                    return result;
+                }
+                {
+                    self.settled = true;
+                    Ok(())
+                }
+            })
+            .await
+    }
+    async fn refund(
+        self: Arc<Self>,
+        order_id: OrderId,
+    ) -> Result<Receipt, PaymentError> {
+        let operation = ::idempotent_fn::operation::<
+            Result<Receipt, PaymentError>,
+            _,
+        >("payments.refund", &[&order_id])
+            .exclusive();
+        operation
+            .run(async move {
+                if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+                    Result<Receipt, PaymentError>,
+                > {
+                    return result;
+                }
+                { self.gateway.refund(order_id).await }
+            })
+            .await
+    }
+    async fn close(mut self) -> Result<(), PaymentError> {
+        let operation = ::idempotent_fn::operation::<
+            Result<(), PaymentError>,
+            _,
+        >("payments.close", &[&self.day])
+            .exclusive();
+        operation
+            .run(async move {
+                if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+                    Result<(), PaymentError>,
+                > {
+                    return result;
+                }
+                {
+                    self.settled = true;
+                    Ok(())
+                }
+            })
+            .await
+    }
+}

@@ -1,0 +1,20 @@
+trait Handler {
+    const SCOPE: &'static str;
+    async fn handle(&self, id: u64) -> Result<String, Error> {
+        let operation = ::idempotent_fn::operation::<
+            Result<String, Error>,
+            _,
+        >(Self::SCOPE, &[&id])
+            .exclusive();
+        operation
+            .run_attached(async move {
+                if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+                    Result<String, Error>,
+                > {
+                    return result;
+                }
+                { Ok(id.to_string()) }
+            })
+            .await
+    }
+}

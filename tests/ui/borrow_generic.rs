@@ -1,0 +1,10 @@
+use idempotent_fn::idempotent;
+
+use std::fmt::Display;
+
+#[idempotent(scope = "charge", key = order)]
+async fn charge<O: Display + Send>(order: O) -> Result<u64, idempotent_fn::Error> {
+    Ok(order.to_string().len() as u64)
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use idempotent_fn::idempotent;
+
+struct Payments;
+
+#[idempotent(key = order)]
+impl Payments {}
+
+fn main() {}

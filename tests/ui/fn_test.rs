@@ -1,0 +1,9 @@
+use idempotent_fn::idempotent;
+
+#[tokio::test]
+#[idempotent(key = "once")]
+async fn charges() -> Result<u64, idempotent_fn::Error> {
+    Ok(1)
+}
+
+fn main() {}

@@ -1,0 +1,12 @@
+use idempotent_fn::idempotent;
+
+struct Payments;
+
+impl Payments {
+    #[idempotent(key = order, detach = false)]
+    async fn charge(&self, order: u64) -> Result<u64, idempotent_fn::Error> {
+        Ok(order)
+    }
+}
+
+fn main() {}
