@@ -6,7 +6,7 @@ use tokio::time::{self, Instant};
 
 use crate::{
     Error, OnCrash,
-    claim::{Asked, Claim},
+    claim::{Asked, Claim, in_doubt},
     events,
     execution::Attempt,
     flight::{self, Followed, Landing, Lead, Place},
@@ -99,10 +99,7 @@ impl<'a> Waiter<'a> {
             let (record, lease_left) = match asked {
                 Asked::Granted(claim) if self.saw_fail && claim.granted().attempts == 1 => {
                     // The record vanished between looking and asking: the same doubt, and now ours to keep.
-                    let lost = Record {
-                        state: State::Lost,
-                        ..claim.granted().clone()
-                    };
+                    let lost = in_doubt(claim.granted());
                     claim.finish(lost).await;
                     return Err(self.indeterminate());
                 }

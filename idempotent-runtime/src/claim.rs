@@ -192,14 +192,21 @@ pub(crate) fn released(record: &Record) -> Record {
     }
 }
 
+/// The record of an attempt whose effects are unknown and must not be repeated, whatever its vanishing would have meant:
+/// should a late message make it run again, it is lost again when that lease lapses.
+pub(crate) fn in_doubt(record: &Record) -> Record {
+    Record {
+        state: State::Lost,
+        on_crash: OnCrash::Fail,
+        ..released(record)
+    }
+}
+
 /// The record of an attempt that stopped midway.
 fn abandoned(record: &Record) -> Record {
     match record.on_crash {
         OnCrash::Rerun => released(record),
-        OnCrash::Fail => Record {
-            state: State::Lost,
-            ..released(record)
-        },
+        OnCrash::Fail => in_doubt(record),
     }
 }
 

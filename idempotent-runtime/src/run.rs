@@ -14,7 +14,7 @@ use tokio::{runtime::Handle, time};
 use crate::{
     Error, Label, OnErr,
     admit::{self, Admission, admit},
-    claim::{Claim, released},
+    claim::{Claim, in_doubt, released},
     codec::Format,
     default_store::Chosen,
     events::{self, Span},
@@ -233,10 +233,7 @@ fn target<T, E>(
         Ok(value) => done(attempt, owned, &terms.ok, value, Outcome::Ok),
         Err(error) => match (terms.judge_err(error), &terms.err) {
             (OnErr::Rerun, _) => released(owned),
-            (OnErr::Fail, _) => Record {
-                state: State::Lost,
-                ..released(owned)
-            },
+            (OnErr::Fail, _) => in_doubt(owned),
             (OnErr::Record, Some(format)) => done(attempt, owned, format, error, Outcome::Err),
             (OnErr::Record, None) => not_recordable(
                 attempt,

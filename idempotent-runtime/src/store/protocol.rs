@@ -163,18 +163,19 @@ pub fn next_token(last: u64, now: u64) -> u64 {
     cmp::min(cmp::max(last.saturating_add(1), now), MAX_TOKEN)
 }
 
-/// A heartbeat: the owner's running record is young again, and its own lost record runs again. No record: it is put
-/// back.
+/// A heartbeat: the owner's running record is young again, and its own lost record runs again, each under the policy
+/// that it has. No record: it is put back.
 pub fn renew(current: Option<Current<'_>>, owned: &Record) -> Step<Settled> {
-    let running = || Record {
+    let running = |record: &Record| Record {
         state: State::Running,
         outcome: None,
-        ..owned.clone()
+        ..record.clone()
     };
     match current {
-        None => Step::write(running(), HOLD, Settled::PutBack),
+        None => Step::write(running(owned), HOLD, Settled::PutBack),
+        // What is kept, not what is sent: a late heartbeat must not undo what the owner has said of its effects since.
         Some(Current { record, .. }) if open_to(record, owned) => {
-            Step::write(running(), HOLD, Settled::Applied)
+            Step::write(running(record), HOLD, Settled::Applied)
         }
         Some(current) => Step::keep(stale(current)),
     }
