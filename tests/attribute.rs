@@ -2,14 +2,14 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Once,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use idempotent_fn::{
-    Codec, CodecError, Error, OnErr, SharedStore, current, idempotent,
+    Codec, CodecError, Error, OnErr, SharedStore, current, idempotent, install,
     store::{ManualClock, MemoryStore},
     with_store,
 };
@@ -19,6 +19,12 @@ use tokio::{sync::Semaphore, task::yield_now};
 fn fresh() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The default store, also where features or the environment say another.
+fn on_memory() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| install(memory()).expect("no default store yet"));
 }
 
 fn memory() -> SharedStore {
@@ -32,6 +38,7 @@ fn memory_with_clock() -> (SharedStore, ManualClock) {
 
 #[tokio::test]
 async fn parts_of_a_key_do_not_run_into_each_other() {
+    on_memory();
     #[idempotent(key = (left, right))]
     async fn pair(left: &'static str, right: &'static str) -> Result<u64, Error> {
         Ok(fresh())
@@ -48,6 +55,7 @@ async fn parts_of_a_key_do_not_run_into_each_other() {
 
 #[tokio::test]
 async fn the_key_is_read_once_before_the_body() {
+    on_memory();
     static READ: AtomicU64 = AtomicU64::new(0);
 
     fn id(order: &str) -> &str {
@@ -72,6 +80,7 @@ async fn the_key_is_read_once_before_the_body() {
 
 #[tokio::test]
 async fn an_empty_key_is_refused() {
+    on_memory();
     #[idempotent(key = ("order", id))]
     async fn keyless(id: &'static str) -> Result<u64, Error> {
         Ok(fresh())
@@ -82,6 +91,7 @@ async fn an_empty_key_is_refused() {
 
 #[tokio::test]
 async fn the_scope_is_the_functions_path_or_what_is_given() {
+    on_memory();
     #[idempotent(key = 1)]
     async fn by_path() -> Result<String, Error> {
         Ok(current().scope().to_owned())
@@ -98,6 +108,7 @@ async fn the_scope_is_the_functions_path_or_what_is_given() {
 
 #[tokio::test]
 async fn two_functions_with_one_scope_are_refused() {
+    on_memory();
     #[idempotent(scope = "payments.shared", key = 1)]
     async fn first() -> Result<u64, Error> {
         Ok(1)
@@ -118,6 +129,7 @@ async fn two_functions_with_one_scope_are_refused() {
 
 #[tokio::test]
 async fn another_payload_under_the_same_key_is_refused() {
+    on_memory();
     #[idempotent(key = order, fingerprint = (amount, &currency))]
     async fn pinned(order: u64, amount: u64, currency: String) -> Result<u64, Error> {
         drop(currency);
@@ -134,6 +146,7 @@ async fn another_payload_under_the_same_key_is_refused() {
 
 #[tokio::test]
 async fn a_result_is_replayed_for_its_ttl() {
+    on_memory();
     #[idempotent(key = order, ttl = "90m")]
     async fn kept(order: u64) -> Result<u64, Error> {
         let _ = order;
@@ -162,6 +175,7 @@ async fn a_result_is_replayed_for_its_ttl() {
 
 #[tokio::test]
 async fn an_expression_is_a_duration_too() {
+    on_memory();
     #[idempotent(key = order, ttl = kept * 2)]
     async fn kept_twice(order: u64, kept: Duration) -> Result<u64, Error> {
         let _ = order;
@@ -181,6 +195,7 @@ async fn an_expression_is_a_duration_too() {
 
 #[tokio::test]
 async fn a_duplicate_waits_or_is_told_at_once() {
+    on_memory();
     #[idempotent(scope = "waits", key = 1, wait = "1m")]
     async fn waits(gate: Arc<Semaphore>) -> Result<u64, Error> {
         gate.acquire().await.expect("open").forget();
@@ -226,6 +241,7 @@ impl From<Error> for Declined {
 
 #[tokio::test]
 async fn an_err_means_what_on_err_says() {
+    on_memory();
     #[idempotent(key = 1)]
     async fn by_default() -> Result<u64, Declined> {
         Err(Declined::Card(fresh()))
@@ -249,6 +265,7 @@ async fn an_err_means_what_on_err_says() {
 
 #[tokio::test]
 async fn an_err_can_be_looked_at() {
+    on_memory();
     #[idempotent(key = card, on_err = |error| match error {
         Declined::Card(_) => OnErr::Record,
         _ => OnErr::Rerun,
@@ -289,6 +306,7 @@ async fn an_err_can_be_looked_at() {
 
 #[tokio::test]
 async fn a_closure_that_never_records_asks_nothing_of_the_error() {
+    on_memory();
     /// Has no serde.
     #[derive(Debug)]
     struct Opaque(#[expect(dead_code, reason = "shown")] u64);
@@ -309,6 +327,7 @@ async fn a_closure_that_never_records_asks_nothing_of_the_error() {
 
 #[tokio::test]
 async fn under_on_crash_fail_an_err_is_in_doubt_unless_it_is_said_otherwise() {
+    on_memory();
     #[idempotent(key = 1, on_crash = fail)]
     async fn in_doubt() -> Result<u64, Declined> {
         Err(Declined::Network(fresh()))
@@ -335,6 +354,7 @@ async fn give_up<F: Future>(call: F) {
 
 #[tokio::test]
 async fn a_body_is_finished_when_its_caller_goes_away() {
+    on_memory();
     #[idempotent(key = 1)]
     async fn finished(ran: Arc<AtomicU64>, gate: Arc<Semaphore>) -> Result<u64, Error> {
         ran.fetch_add(1, Ordering::Relaxed);
@@ -351,6 +371,7 @@ async fn a_body_is_finished_when_its_caller_goes_away() {
 
 #[tokio::test]
 async fn an_attached_body_stops_when_its_caller_goes_away() {
+    on_memory();
     #[idempotent(scope = "attached.rerun", key = 1, detach = false)]
     async fn rerun(ran: &AtomicU64, gate: &Semaphore) -> Result<u64, Declined> {
         ran.fetch_add(1, Ordering::Relaxed);
@@ -380,6 +401,7 @@ async fn an_attached_body_stops_when_its_caller_goes_away() {
 
 #[tokio::test]
 async fn the_store_is_the_one_that_is_given() {
+    on_memory();
     #[idempotent(key = 1, store = store)]
     async fn stored(store: SharedStore) -> Result<u64, Error> {
         Ok(fresh())
@@ -415,6 +437,7 @@ impl Codec<Receipt> for Digits {
 
 #[tokio::test]
 async fn a_codec_records_what_has_no_serde() {
+    on_memory();
     #[idempotent(key = 1, codec = Digits)]
     async fn coded() -> Result<Receipt, Error> {
         Ok(Receipt(fresh()))
@@ -425,6 +448,7 @@ async fn a_codec_records_what_has_no_serde() {
 
 #[tokio::test]
 async fn our_error_becomes_the_functions() {
+    on_memory();
     #[idempotent(key = id, map_err = |error| format!("{prefix}: {error}"))]
     async fn closure(id: &'static str, prefix: &'static str) -> Result<u64, String> {
         Ok(fresh())
@@ -449,6 +473,7 @@ async fn our_error_becomes_the_functions() {
 
 #[tokio::test]
 async fn empty_results_replay_as_themselves() {
+    on_memory();
     static RUNS: AtomicU64 = AtomicU64::new(0);
 
     macro_rules! empty {
@@ -464,12 +489,13 @@ async fn empty_results_replay_as_themselves() {
         })*};
     }
 
-    empty!(unit: () = (), none: Option<u64> = None, no: bool = false, zero: u64 = 0, list: Vec<u64> = vec![]);
+    empty!(unit: () = (), none: Option<u64> = None, no: bool = false, zero: u64 = 0, list: Vec<u64> = Vec::<u64>::new());
     assert_eq!(RUNS.load(Ordering::Relaxed), 5);
 }
 
 #[tokio::test]
 async fn a_body_that_calls_itself_with_its_own_key_is_told() {
+    on_memory();
     #[idempotent(key = 1)]
     async fn outer() -> Result<u64, Error> {
         inner().await
