@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, Once};
 use idempotent_fn::store::MemoryStore;
 use idempotent_fn::{SharedStore, install};
 
+use crate::boxed::Payments;
+use crate::methods::Handler;
 use crate::{attributes, bare, boxed, free, handlers, macros, methods, options};
 
 /// Two calls are one run, a call with another key is another.
@@ -165,8 +167,6 @@ async fn methods() {
 #[tokio::test]
 async fn traits() {
     on_memory();
-    use methods::Handler;
-
     let service = Arc::new(methods::Service::default());
     once!(
         service.by_default(1),
@@ -188,8 +188,6 @@ async fn traits() {
 #[tokio::test]
 async fn boxed_futures() {
     on_memory();
-    use boxed::Payments;
-
     let gateway = Arc::new(boxed::Gateway::default());
     once!(
         gateway.charge("1", 5),
