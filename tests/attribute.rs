@@ -38,12 +38,12 @@ fn memory_with_clock() -> (SharedStore, ManualClock) {
 
 #[tokio::test]
 async fn parts_of_a_key_do_not_run_into_each_other() {
-    on_memory();
     #[idempotent(key = (left, right))]
     async fn pair(left: &'static str, right: &'static str) -> Result<u64, Error> {
         Ok(fresh())
     }
 
+    on_memory();
     let answers = [
         pair("a", "b:c").await.unwrap(),
         pair("a:b", "c").await.unwrap(),
@@ -55,7 +55,6 @@ async fn parts_of_a_key_do_not_run_into_each_other() {
 
 #[tokio::test]
 async fn the_key_is_read_once_before_the_body() {
-    on_memory();
     static READ: AtomicU64 = AtomicU64::new(0);
 
     fn id(order: &str) -> &str {
@@ -69,6 +68,7 @@ async fn the_key_is_read_once_before_the_body() {
         Ok((order, fresh()))
     }
 
+    on_memory();
     let first = read_once("one".into()).await.unwrap();
     assert_eq!(
         (first.0.as_str(), READ.load(Ordering::Relaxed)),
@@ -80,18 +80,17 @@ async fn the_key_is_read_once_before_the_body() {
 
 #[tokio::test]
 async fn an_empty_key_is_refused() {
-    on_memory();
     #[idempotent(key = ("order", id))]
     async fn keyless(id: &'static str) -> Result<u64, Error> {
         Ok(fresh())
     }
 
+    on_memory();
     assert!(matches!(keyless("").await, Err(Error::InvalidKey { .. })));
 }
 
 #[tokio::test]
 async fn the_scope_is_the_functions_path_or_what_is_given() {
-    on_memory();
     #[idempotent(key = 1)]
     async fn by_path() -> Result<String, Error> {
         Ok(current().scope().to_owned())
@@ -102,13 +101,13 @@ async fn the_scope_is_the_functions_path_or_what_is_given() {
         Ok(current().scope().to_owned())
     }
 
+    on_memory();
     assert_eq!(by_path().await.unwrap(), "attribute::by_path");
     assert_eq!(given().await.unwrap(), "payments.given");
 }
 
 #[tokio::test]
 async fn two_functions_with_one_scope_are_refused() {
-    on_memory();
     #[idempotent(scope = "payments.shared", key = 1)]
     async fn first() -> Result<u64, Error> {
         Ok(1)
@@ -119,6 +118,7 @@ async fn two_functions_with_one_scope_are_refused() {
         Ok(2)
     }
 
+    on_memory();
     assert_eq!(first().await.unwrap(), 1);
     let refused = second().await.unwrap_err();
     assert!(matches!(refused, Error::Config { .. }));
@@ -129,13 +129,13 @@ async fn two_functions_with_one_scope_are_refused() {
 
 #[tokio::test]
 async fn another_payload_under_the_same_key_is_refused() {
-    on_memory();
     #[idempotent(key = order, fingerprint = (amount, &currency))]
     async fn pinned(order: u64, amount: u64, currency: String) -> Result<u64, Error> {
         drop(currency);
         Ok(fresh())
     }
 
+    on_memory();
     let first = pinned(1, 100, "EUR".into()).await.unwrap();
     assert_eq!(pinned(1, 100, "EUR".into()).await.unwrap(), first);
     for (amount, currency) in [(101, "EUR"), (100, "USD")] {
@@ -146,7 +146,6 @@ async fn another_payload_under_the_same_key_is_refused() {
 
 #[tokio::test]
 async fn a_result_is_replayed_for_its_ttl() {
-    on_memory();
     #[idempotent(key = order, ttl = "90m")]
     async fn kept(order: u64) -> Result<u64, Error> {
         let _ = order;
@@ -159,6 +158,7 @@ async fn a_result_is_replayed_for_its_ttl() {
         Ok(fresh())
     }
 
+    on_memory();
     let (store, clock) = memory_with_clock();
     with_store(store, async move {
         let first = (kept(1).await.unwrap(), kept_by_default(1).await.unwrap());
@@ -175,13 +175,13 @@ async fn a_result_is_replayed_for_its_ttl() {
 
 #[tokio::test]
 async fn an_expression_is_a_duration_too() {
-    on_memory();
     #[idempotent(key = order, ttl = kept * 2)]
     async fn kept_twice(order: u64, kept: Duration) -> Result<u64, Error> {
         let _ = order;
         Ok(fresh())
     }
 
+    on_memory();
     let (store, clock) = memory_with_clock();
     with_store(store, async move {
         let first = kept_twice(1, Duration::from_secs(5)).await.unwrap();
@@ -195,7 +195,6 @@ async fn an_expression_is_a_duration_too() {
 
 #[tokio::test]
 async fn a_duplicate_waits_or_is_told_at_once() {
-    on_memory();
     #[idempotent(scope = "waits", key = 1, wait = "1m")]
     async fn waits(gate: Arc<Semaphore>) -> Result<u64, Error> {
         gate.acquire().await.expect("open").forget();
@@ -208,6 +207,7 @@ async fn a_duplicate_waits_or_is_told_at_once() {
         Ok(fresh())
     }
 
+    on_memory();
     let gate = Arc::new(Semaphore::new(0));
     let owner = tokio::spawn(waits(gate.clone()));
     let duplicate = tokio::spawn(waits(gate.clone()));
@@ -241,7 +241,6 @@ impl From<Error> for Declined {
 
 #[tokio::test]
 async fn an_err_means_what_on_err_says() {
-    on_memory();
     #[idempotent(key = 1)]
     async fn by_default() -> Result<u64, Declined> {
         Err(Declined::Card(fresh()))
@@ -257,6 +256,7 @@ async fn an_err_means_what_on_err_says() {
         Err(Declined::Card(fresh()))
     }
 
+    on_memory();
     assert_ne!(by_default().await, by_default().await);
     assert_eq!(record().await, record().await);
     assert!(matches!(fail().await, Err(Declined::Card(_))));
@@ -265,7 +265,6 @@ async fn an_err_means_what_on_err_says() {
 
 #[tokio::test]
 async fn an_err_can_be_looked_at() {
-    on_memory();
     #[idempotent(key = card, on_err = |error| match error {
         Declined::Card(_) => OnErr::Record,
         _ => OnErr::Rerun,
@@ -294,6 +293,7 @@ async fn an_err_can_be_looked_at() {
         }
     }
 
+    on_memory();
     assert_eq!(closure(true).await, closure(true).await);
     assert_ne!(closure(false).await, closure(false).await);
     assert!(matches!(function(true).await, Err(Declined::Card(_))));
@@ -306,7 +306,6 @@ async fn an_err_can_be_looked_at() {
 
 #[tokio::test]
 async fn a_closure_that_never_records_asks_nothing_of_the_error() {
-    on_memory();
     /// Has no serde.
     #[derive(Debug)]
     struct Opaque(#[expect(dead_code, reason = "shown")] u64);
@@ -322,12 +321,12 @@ async fn a_closure_that_never_records_asks_nothing_of_the_error() {
         Err(Opaque(fresh()))
     }
 
+    on_memory();
     assert!(opaque().await.is_err());
 }
 
 #[tokio::test]
 async fn under_on_crash_fail_an_err_is_in_doubt_unless_it_is_said_otherwise() {
-    on_memory();
     #[idempotent(key = 1, on_crash = fail)]
     async fn in_doubt() -> Result<u64, Declined> {
         Err(Declined::Network(fresh()))
@@ -338,6 +337,7 @@ async fn under_on_crash_fail_an_err_is_in_doubt_unless_it_is_said_otherwise() {
         Err(Declined::Network(fresh()))
     }
 
+    on_memory();
     assert!(matches!(in_doubt().await, Err(Declined::Network(_))));
     assert_eq!(
         in_doubt().await,
@@ -354,7 +354,6 @@ async fn give_up<F: Future>(call: F) {
 
 #[tokio::test]
 async fn a_body_is_finished_when_its_caller_goes_away() {
-    on_memory();
     #[idempotent(key = 1)]
     async fn finished(ran: Arc<AtomicU64>, gate: Arc<Semaphore>) -> Result<u64, Error> {
         ran.fetch_add(1, Ordering::Relaxed);
@@ -362,6 +361,7 @@ async fn a_body_is_finished_when_its_caller_goes_away() {
         Ok(fresh())
     }
 
+    on_memory();
     let (ran, gate) = (Arc::new(AtomicU64::new(0)), Arc::new(Semaphore::new(0)));
     give_up(finished(ran.clone(), gate.clone())).await;
     gate.add_permits(1);
@@ -371,7 +371,6 @@ async fn a_body_is_finished_when_its_caller_goes_away() {
 
 #[tokio::test]
 async fn an_attached_body_stops_when_its_caller_goes_away() {
-    on_memory();
     #[idempotent(scope = "attached.rerun", key = 1, detach = false)]
     async fn rerun(ran: &AtomicU64, gate: &Semaphore) -> Result<u64, Declined> {
         ran.fetch_add(1, Ordering::Relaxed);
@@ -386,6 +385,7 @@ async fn an_attached_body_stops_when_its_caller_goes_away() {
         Ok(fresh())
     }
 
+    on_memory();
     let (ran, gate) = (AtomicU64::new(0), Semaphore::new(0));
     give_up(rerun(&ran, &gate)).await;
     give_up(fail(&ran, &gate)).await;
@@ -401,12 +401,12 @@ async fn an_attached_body_stops_when_its_caller_goes_away() {
 
 #[tokio::test]
 async fn the_store_is_the_one_that_is_given() {
-    on_memory();
     #[idempotent(key = 1, store = store)]
     async fn stored(store: SharedStore) -> Result<u64, Error> {
         Ok(fresh())
     }
 
+    on_memory();
     let (one, other) = (memory(), memory());
     let first = stored(one.clone()).await.unwrap();
     assert_eq!(stored(one.clone()).await.unwrap(), first);
@@ -437,18 +437,17 @@ impl Codec<Receipt> for Digits {
 
 #[tokio::test]
 async fn a_codec_records_what_has_no_serde() {
-    on_memory();
     #[idempotent(key = 1, codec = Digits)]
     async fn coded() -> Result<Receipt, Error> {
         Ok(Receipt(fresh()))
     }
 
+    on_memory();
     assert_eq!(coded().await.unwrap(), coded().await.unwrap());
 }
 
 #[tokio::test]
 async fn our_error_becomes_the_functions() {
-    on_memory();
     #[idempotent(key = id, map_err = |error| format!("{prefix}: {error}"))]
     async fn closure(id: &'static str, prefix: &'static str) -> Result<u64, String> {
         Ok(fresh())
@@ -464,6 +463,7 @@ async fn our_error_becomes_the_functions() {
         Ok(fresh())
     }
 
+    on_memory();
     let text = closure("", "refused").await.unwrap_err();
     assert!(text.starts_with("refused: "), "{text}");
     let ours = function("").await.unwrap_err();
@@ -473,7 +473,6 @@ async fn our_error_becomes_the_functions() {
 
 #[tokio::test]
 async fn empty_results_replay_as_themselves() {
-    on_memory();
     static RUNS: AtomicU64 = AtomicU64::new(0);
 
     macro_rules! empty {
@@ -489,13 +488,13 @@ async fn empty_results_replay_as_themselves() {
         })*};
     }
 
+    on_memory();
     empty!(unit: () = (), none: Option<u64> = None, no: bool = false, zero: u64 = 0, list: Vec<u64> = Vec::<u64>::new());
     assert_eq!(RUNS.load(Ordering::Relaxed), 5);
 }
 
 #[tokio::test]
 async fn a_body_that_calls_itself_with_its_own_key_is_told() {
-    on_memory();
     #[idempotent(key = 1)]
     async fn outer() -> Result<u64, Error> {
         inner().await
@@ -505,6 +504,7 @@ async fn a_body_that_calls_itself_with_its_own_key_is_told() {
         Box::pin(outer())
     }
 
+    on_memory();
     assert!(matches!(outer().await, Err(Error::Reentrant { .. })));
 }
 
