@@ -245,7 +245,7 @@ proptest! {
     #[test]
     fn digests_never_contain_the_key(part in "[g-z]{4,30}") {
         let key = key(&source(None, "scope", &[&part]));
-        let shown = format!("{:?}", key);
+        let shown = format!("{key:?}");
         prop_assert!(!shown["Key(".len()..].contains(&part));
     }
 }

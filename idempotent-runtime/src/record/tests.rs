@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
@@ -76,11 +78,10 @@ fn example() -> Record {
 /// Frozen: other releases, and the Redis scripts, read these offsets.
 #[test]
 fn the_layout_of_version_1() {
-    let hex: String = example()
-        .encode()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut hex = String::new();
+    for byte in example().encode() {
+        write!(hex, "{byte:02x}").expect("strings take any text");
+    }
     let expected = [
         "01",                               //  0 version
         "44",                               //  1 state: 'D'
