@@ -3,6 +3,8 @@
 mod cluster;
 mod commands;
 mod common;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod connection;
 mod foreign;
 mod limits;
