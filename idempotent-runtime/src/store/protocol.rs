@@ -3,6 +3,9 @@
 //! A store that can run code where its records live (a lock, a transaction) calls these and writes what they say, in one
 //! atomic step. `takeover.lua`, `renew.lua` and `finish.lua` say the same in Redis' language.
 
+#[cfg(test)]
+mod tests;
+
 use std::{cmp, time::Duration};
 
 use super::{ClaimReply, ClaimRequest, Settled};
