@@ -71,7 +71,7 @@ pub use options::RedisOptions;
 /// ~idempotent:* &idempotent:* -@all +set +get +pttl +pexpire +time +evalsha +eval +publish +subscribe +unsubscribe
 /// ```
 ///
-/// with `+spublish +ssubscribe +sunsubscribe +cluster|slots +asking +readonly` instead of the last three in a cluster.
+/// with `+spublish +ssubscribe +sunsubscribe +cluster|slots +asking` instead of the last three in a cluster.
 /// `+info` lets the store look at version and eviction policy, `+script|load` saves the first use of each script a
 /// round trip; without `+publish` or `+subscribe` waiters poll.
 ///
