@@ -17,6 +17,8 @@ use crate::{
 const ASKS: u32 = 4;
 /// How long at most, where `wait` is shorter: time for the second asking.
 const ASKING: Duration = Duration::from_secs(1);
+/// How long one command's answer is waited for, where the store itself is more patient.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -51,7 +53,11 @@ pub(crate) enum Asked {
 impl Claim {
     /// Asks for the right to run. An answer that is lost is asked for again with the same nonce, for a short while; then
     /// the runtime sees the claim through.
-    pub(crate) async fn ask(attempt: &Arc<Attempt>, lead: Option<Lead>) -> Result<Asked, Error> {
+    pub(crate) async fn ask(
+        attempt: &Arc<Attempt>,
+        lead: Option<Lead>,
+        deadline: Instant,
+    ) -> Result<Asked, Error> {
         attempt.arm(true);
         let mut claim = Self {
             attempt: Arc::clone(attempt),
@@ -60,11 +66,13 @@ impl Claim {
         };
         let mut in_doubt = false;
         let mut asks = 0;
-        let give_up = Instant::now() + cmp::max(attempt.wait, ASKING);
+        let give_up = cmp::max(deadline, Instant::now() + ASKING);
         let mut pause = FIRST_PAUSE;
         let error = loop {
             asks += 1;
-            match attempt.store.claim(&attempt.key, &attempt.request).await {
+            let patience = cmp::min(PATIENCE, give_up.saturating_duration_since(Instant::now()));
+            let reply = attempt.store.claim(&attempt.key, &attempt.request);
+            match answer(attempt, patience, reply).await {
                 Ok(ClaimReply::Granted { record, takeover }) => {
                     attempt.granted(&record);
                     if takeover {
@@ -136,11 +144,9 @@ impl Claim {
             return None;
         };
         let attempt = &self.attempt;
-        let settled = match attempt
-            .store
-            .finish(&attempt.key, target, retention(target.state, attempt.ttl))
-            .await
-        {
+        let retain = retention(target.state, attempt.ttl);
+        let reply = attempt.store.finish(&attempt.key, target, retain);
+        let settled = match answer(attempt, PATIENCE, reply).await {
             Ok(settled) => settled,
             Err(error) => {
                 count::unrecorded(&attempt.store);
@@ -215,7 +221,8 @@ async fn see_through(attempt: Arc<Attempt>) {
     let mut pause = FIRST_PAUSE;
     let give_up = Instant::now() + HOLD;
     while Instant::now() < give_up {
-        match attempt.store.claim(&attempt.key, &attempt.request).await {
+        let reply = attempt.store.claim(&attempt.key, &attempt.request);
+        match answer(&attempt, PATIENCE, reply).await {
             Ok(ClaimReply::Granted { record, .. }) => {
                 return settle(attempt, released(&record)).await;
             }
@@ -235,7 +242,8 @@ async fn settle(attempt: Arc<Attempt>, target: Record) {
     let give_up = Instant::now() + retain;
     let mut pause = FIRST_PAUSE;
     loop {
-        match attempt.store.finish(&attempt.key, &target, retain).await {
+        let reply = attempt.store.finish(&attempt.key, &target, retain);
+        match answer(&attempt, PATIENCE, reply).await {
             Ok(settled) => return note(&attempt, &settled),
             Err(error) if !is_passing(&error) => return events::gave_up(&attempt, &error),
             Err(error) if Instant::now() >= give_up => return events::gave_up(&attempt, &error),
@@ -244,6 +252,21 @@ async fn settle(attempt: Arc<Attempt>, target: Record) {
         time::sleep(pause).await;
         pause = longer(pause);
     }
+}
+
+/// The store's answer, or that there was none for so long: then nobody knows whether the command is carried out.
+pub(crate) async fn answer<R>(
+    attempt: &Attempt,
+    patience: Duration,
+    reply: impl Future<Output = Result<R, StoreError>>,
+) -> Result<R, StoreError> {
+    if attempt.store.local().is_some() {
+        return reply.await;
+    }
+    time::timeout(patience, reply).await.unwrap_or_else(|_| {
+        let silence = format!("the store gave no answer for {patience:?}");
+        Err(StoreError::new(StoreErrorKind::Ambiguous, silence))
+    })
 }
 
 /// Counts and reports what a finish or a renew met.

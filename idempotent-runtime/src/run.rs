@@ -3,6 +3,7 @@
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
 use std::{
+    cmp,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -19,11 +20,11 @@ use crate::{
     default_store::Chosen,
     events::{self, Span},
     execution::Attempt,
-    handover::hand_over,
+    handover::carry_on,
     heartbeat::Driven,
     key::Key,
     operation::{Operation, Terms},
-    record::{Nonce, Outcome, Record, State},
+    record::{MAX_TTL, Nonce, Outcome, Record, State},
     recorded::IntoErr,
     store::{ClaimRequest, Settled, count},
 };
@@ -160,7 +161,8 @@ fn prepare<T, E>(
         key,
         (**store).clone(),
         request,
-        (terms.ttl, terms.wait),
+        // `Duration::MAX` says "for ever"; a clock does not reach that far.
+        (cmp::min(terms.ttl, MAX_TTL), cmp::min(terms.wait, MAX_TTL)),
         runtime,
     );
     attempt
@@ -363,7 +365,7 @@ impl<T: 'static, E: 'static, F, B> Drop for Run<T, E, F, B> {
             attempt.orphan();
             let runtime = attempt.runtime.clone();
             // Whatever it answers, nobody is there to hear it; the record tells the next caller.
-            hand_over(&runtime, Orphaned(flow));
+            carry_on(&runtime, Orphaned(flow));
         }
     }
 }
