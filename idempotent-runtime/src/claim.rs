@@ -9,7 +9,7 @@ use crate::{
     execution::Attempt,
     flight::{Landing, Lead},
     handover::hand_over,
-    record::{HOLD, Record, State},
+    record::{HOLD, Outcome, Record, State},
     store::{ClaimReply, Settled, count, retention},
 };
 
@@ -29,6 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// | asked, no answer yet | asks again with the same nonce until answered, and releases: nothing ran |
 /// | granted, body not polled yet | releases, under `fail` too |
 /// | the body runs | abandons: free at once under `rerun`, lost under `fail` |
+/// | its result is being encoded (a panic) | finishes, without the result: what has run must not run again |
 /// | the body has returned | finishes, until answered or `ttl` has passed |
 pub(crate) struct Claim {
     pub(crate) attempt: Arc<Attempt>,
@@ -40,6 +41,7 @@ enum Stage {
     Asked,
     Granted(Record),
     Started(Record),
+    Encoding(Record),
     Finishing(Record),
     Settled,
 }
@@ -112,7 +114,10 @@ impl Claim {
     /// The record as it was granted.
     pub(crate) fn granted(&self) -> &Record {
         match &self.stage {
-            Stage::Granted(record) | Stage::Started(record) | Stage::Finishing(record) => record,
+            Stage::Granted(record)
+            | Stage::Started(record)
+            | Stage::Encoding(record)
+            | Stage::Finishing(record) => record,
             Stage::Asked | Stage::Settled => unreachable!("only granted claims are handed out"),
         }
     }
@@ -121,6 +126,13 @@ impl Claim {
     pub(crate) fn start(&mut self) {
         if let Stage::Granted(record) = mem::replace(&mut self.stage, Stage::Settled) {
             self.stage = Stage::Started(record);
+        }
+    }
+
+    /// The body has returned a result that is final, and encoding it is about to begin.
+    pub(crate) fn encode(&mut self) {
+        if let Stage::Started(record) = mem::replace(&mut self.stage, Stage::Settled) {
+            self.stage = Stage::Encoding(record);
         }
     }
 
@@ -182,6 +194,10 @@ impl Drop for Claim {
             Stage::Asked => hand_over(&runtime, see_through(attempt)),
             Stage::Granted(record) => hand_over(&runtime, settle(attempt, released(&record))),
             Stage::Started(record) => hand_over(&runtime, settle(attempt, abandoned(&record))),
+            Stage::Encoding(record) => {
+                let target = not_recorded(&record, "encoding it panicked");
+                hand_over(&runtime, settle(attempt, target));
+            }
             Stage::Finishing(target) => hand_over(&runtime, settle(attempt, target)),
         }
         self.attempt.arm(false);
@@ -194,6 +210,16 @@ pub(crate) fn released(record: &Record) -> Record {
         state: State::Failed,
         codec: 0,
         outcome: None,
+        ..record.clone()
+    }
+}
+
+/// The record of an attempt that has run to its end, without the result: a retry must not run it again because of that.
+pub(crate) fn not_recorded(record: &Record, reason: &str) -> Record {
+    Record {
+        state: State::Done,
+        codec: 0,
+        outcome: Some(Outcome::NotRecorded(reason.as_bytes().into())),
         ..record.clone()
     }
 }
