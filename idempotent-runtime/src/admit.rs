@@ -120,7 +120,8 @@ impl<'a> Waiter<'a> {
             }
             self.saw_fail |= record.on_crash == OnCrash::Fail;
             if let Some(lead) = &lead {
-                lead.extend(self.deadline.saturating_duration_since(Instant::now()) + ASKING);
+                let believed = self.deadline.saturating_duration_since(Instant::now()) + ASKING;
+                lead.waits(believed, lease_left);
             }
             self.wait(lease_left).await?;
         }
