@@ -11,6 +11,7 @@ use std::{cmp, time::Duration};
 use super::{ClaimReply, ClaimRequest, Settled};
 use crate::{
     OnCrash,
+    fingerprint::Fingerprint,
     record::{HOLD, MAX_LEASE, Outcome, Record, State},
 };
 
@@ -276,6 +277,7 @@ pub fn replacement(
         },
         |seen| Record {
             nonce: request.nonce,
+            fingerprint: pinned(seen).or(request.fingerprint),
             ..seen.clone()
         },
     );
@@ -301,5 +303,13 @@ fn stale(current: Current<'_>) -> Settled {
     Settled::Stale {
         record: current.record.clone(),
         lease_left: current.lease_left(),
+    }
+}
+
+/// The payload that a record stands for. One that was released stands for none.
+fn pinned(record: &Record) -> Option<Fingerprint> {
+    match record.state {
+        State::Failed => None,
+        State::Running | State::Done | State::Lost => record.fingerprint,
     }
 }
