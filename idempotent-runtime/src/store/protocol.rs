@@ -63,8 +63,8 @@ impl<R> Step<R> {
     }
 }
 
-/// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under `fail`; anything else is
-/// left. `now` is the store's time in microseconds since 1970.
+/// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under `fail`; else left as it is.
+/// `now` is the store's time in microseconds since 1970.
 ///
 /// A nonce that asks again gets the same grant, also once others have taken its owner for lost: an owner that still
 /// asks has not run anything. After its release it gets nothing: then the message was late, and nobody waits for it.
