@@ -5,8 +5,8 @@ use std::{cmp, sync::Arc, time::Duration};
 use tokio::time::{self, Instant};
 
 use crate::{
-    Error, OnCrash,
-    claim::{Asked, Claim},
+    Error, OnCrash, StoreError,
+    claim::{Asked, Claim, PATIENCE, answer},
     events,
     execution::Attempt,
     flight::{self, Followed, Landing, Lead, Place},
@@ -87,7 +87,7 @@ impl<'a> Waiter<'a> {
             if self.saw_fail && self.is_gone().await? {
                 return Err(self.indeterminate());
             }
-            let asked = Claim::ask(self.attempt, lead).await?;
+            let asked = Claim::ask(self.attempt, lead, self.deadline).await?;
             if self.attempt.is_orphaned() {
                 // The claim has been seen through, and nobody is left to run or wait for. If it was granted, dropping
                 // it releases the key.
@@ -120,7 +120,8 @@ impl<'a> Waiter<'a> {
             }
             self.saw_fail |= record.on_crash == OnCrash::Fail;
             if let Some(lead) = &lead {
-                lead.extend(self.deadline.saturating_duration_since(Instant::now()) + ASKING);
+                let believed = self.deadline.saturating_duration_since(Instant::now()) + ASKING;
+                lead.waits(believed, lease_left);
             }
             self.wait(lease_left).await?;
         }
@@ -139,7 +140,9 @@ impl<'a> Waiter<'a> {
         }
         let Some(subscription) = &mut self.subscription else {
             events::waiting(attempt);
-            let subscription = attempt.store.subscribe(&attempt.key).await;
+            let subscription = attempt.store.subscribe(&attempt.key);
+            let patience = cmp::min(PATIENCE, self.deadline - now);
+            let subscription = answer(attempt, patience, subscription).await;
             self.subscription = Some(subscription.unwrap_or_else(|error| {
                 events::not_subscribed(attempt, &error);
                 Subscription::polling()
@@ -176,7 +179,7 @@ impl<'a> Waiter<'a> {
                 State::Running if self.wait(lease_left).await.is_ok() => {}
                 _ => return Err(superseded),
             }
-            match self.attempt.store.read(&self.attempt.key).await {
+            match self.read().await {
                 Ok(Some(read)) => (record, lease_left) = read,
                 Ok(None) => return Err(superseded),
                 // The record stands as it was last seen, as far as anybody knows.
@@ -203,9 +206,14 @@ impl<'a> Waiter<'a> {
     }
 
     async fn is_gone(&self) -> Result<bool, Error> {
-        let read = self.attempt.store.read(&self.attempt.key).await;
+        let read = self.read().await;
         read.map(|read| read.is_none())
             .map_err(|error| Error::store(self.attempt.label, error))
+    }
+
+    async fn read(&self) -> Result<Option<(Record, Duration)>, StoreError> {
+        let reply = self.attempt.store.read(&self.attempt.key);
+        answer(self.attempt, PATIENCE, reply).await
     }
 
     fn indeterminate(&self) -> Error {

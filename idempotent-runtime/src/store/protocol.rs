@@ -3,11 +3,15 @@
 //! A store that can run code where its records live (a lock, a transaction) calls these and writes what they say, in one
 //! atomic step. `takeover.lua`, `renew.lua` and `finish.lua` say the same in Redis' language.
 
+#[cfg(test)]
+mod tests;
+
 use std::{cmp, time::Duration};
 
 use super::{ClaimReply, ClaimRequest, Settled};
 use crate::{
     OnCrash,
+    fingerprint::Fingerprint,
     record::{HOLD, MAX_LEASE, Outcome, Record, State},
 };
 
@@ -163,8 +167,8 @@ pub fn next_token(last: u64, now: u64) -> u64 {
     cmp::min(cmp::max(last.saturating_add(1), now), MAX_TOKEN)
 }
 
-/// A heartbeat: the owner's running record is young again, and its own lost record runs again, each as it stands: the
-/// owner may have made it `fail` since (see [`lost`]). No record: it is put back.
+/// A heartbeat: the owner's running record is young again, and its own lost record runs again, each under the policy
+/// that it has. No record: it is put back.
 pub fn renew(current: Option<Current<'_>>, owned: &Record) -> Step<Settled> {
     let running = |record: &Record| Record {
         state: State::Running,
@@ -173,6 +177,7 @@ pub fn renew(current: Option<Current<'_>>, owned: &Record) -> Step<Settled> {
     };
     match current {
         None => Step::write(running(owned), HOLD, Settled::PutBack),
+        // What is kept, not what is sent: a late heartbeat must not undo what the owner has said of its effects since.
         Some(Current { record, .. }) if open_to(record, owned) => {
             Step::write(running(record), HOLD, Settled::Applied)
         }
@@ -246,8 +251,8 @@ pub fn abandoned(owned: &Record) -> Record {
     }
 }
 
-/// What an attempt leaves whose effects nobody knows. From here on its policy is `fail`: should a heartbeat that was
-/// sent before arrive late, the record runs once more, and lapses to lost again.
+/// What an attempt leaves whose effects are unknown and must not be repeated, whatever its vanishing would have meant:
+/// should a late message make it run again, it is lost again when that lease lapses.
 #[must_use]
 pub fn lost(owned: &Record) -> Record {
     Record {
@@ -272,6 +277,7 @@ pub fn replacement(
         },
         |seen| Record {
             nonce: request.nonce,
+            fingerprint: pinned(seen).or(request.fingerprint),
             ..seen.clone()
         },
     );
@@ -297,5 +303,13 @@ fn stale(current: Current<'_>) -> Settled {
     Settled::Stale {
         record: current.record.clone(),
         lease_left: current.lease_left(),
+    }
+}
+
+/// The payload that a record stands for. One that was released stands for none.
+fn pinned(record: &Record) -> Option<Fingerprint> {
+    match record.state {
+        State::Failed => None,
+        State::Running | State::Done | State::Lost => record.fingerprint,
     }
 }

@@ -2,7 +2,7 @@
 -- A heartbeat of an owner, who sends its record as running:
 --
 --   absent                         -> Running, put back
---   Running or Lost, same nonce    -> Running, as it stands but as young as new
+--   Running or Lost, same nonce    -> Running, as young as new, under the policy that is kept
 --   anything else                  -> unchanged
 --
 -- KEYS[1]  the record
@@ -38,6 +38,7 @@ if not current then return keep(ARGV[1], 'P') end
 
 local state = state_of(current)
 if (state == 'R' or state == 'L') and string.sub(current, 3, 18) == string.sub(ARGV[1], 3, 18) then
+  -- What is kept, not what is sent: a late heartbeat must not undo what the owner has said of its effects since.
   return keep(string.sub(current, 1, 1) .. 'R' .. string.sub(current, 3), 'A')
 end
 return { now, 'S', current, lease_left(current, tonumber(ARGV[2])) }
