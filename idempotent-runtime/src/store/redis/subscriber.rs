@@ -280,7 +280,8 @@ mod tests {
         let live = hub.subscriber.link.current().expect("connected");
         // The keeper looked before the newcomer came.
         withdraw(&hub.subscriber, &live, &key).await;
-        newcomer.changed().await;
+        let woken = tokio::time::timeout(Duration::from_secs(60), newcomer.changed()).await;
+        assert!(woken.is_ok(), "the newcomer is woken");
         let listeners = server.cli(&["PUBSUB", "NUMSUB", "idempotent:scope|1"]);
         assert!(listeners.ends_with('1'), "{listeners}");
     }
