@@ -307,6 +307,16 @@ impl<T, E> Terms<T, E> {
         }
     }
 
+    /// What an `Ok` means that stands for a passing failure: nothing happened, unless it is the author's word that is
+    /// needed to say so.
+    pub(crate) fn judge_transient(&self) -> OnErr {
+        match (self.on_crash, self.on_err) {
+            (_, Some(OnErr::Fail)) => OnErr::Fail,
+            (_, Some(OnErr::Rerun)) | (OnCrash::Rerun, _) => OnErr::Rerun,
+            (OnCrash::Fail, _) => OnErr::Fail,
+        }
+    }
+
     /// What an `Err` of the body means.
     pub(crate) fn judge_err(&self, error: &E) -> OnErr {
         let fallback = match (self.on_crash, &self.err) {

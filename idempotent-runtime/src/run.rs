@@ -230,7 +230,10 @@ fn target<T, E>(
     result: &Result<T, E>,
 ) -> Record {
     match result {
-        Ok(value) if (terms.ok.is_transient)(value) => released(claim.granted()),
+        Ok(value) if (terms.ok.is_transient)(value) => match terms.judge_transient() {
+            OnErr::Fail => in_doubt(claim.granted()),
+            OnErr::Rerun | OnErr::Record => released(claim.granted()),
+        },
         Ok(value) => done(attempt, claim, &terms.ok, value, Outcome::Ok),
         Err(error) => match (terms.judge_err(error), &terms.err) {
             (OnErr::Rerun, _) => released(claim.granted()),
