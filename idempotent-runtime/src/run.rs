@@ -365,7 +365,9 @@ impl<T, E> Future for Orphaned<T, E> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(drop)
+        // Nobody is refused: nobody is there.
+        let InSpan { span, flow } = &mut self.0;
+        span.in_scope(|| flow.as_mut().poll(cx)).map(drop)
     }
 }
 
