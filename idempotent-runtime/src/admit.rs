@@ -6,12 +6,12 @@ use tokio::time::{self, Instant};
 
 use crate::{
     Error, OnCrash, StoreError,
-    claim::{Asked, Claim, PATIENCE, answer, in_doubt},
+    claim::{Asked, Claim, PATIENCE, answer},
     events,
     execution::Attempt,
     flight::{self, Followed, Landing, Lead, Place},
     record::{Record, State},
-    store::Subscription,
+    store::{Subscription, protocol::lost},
 };
 
 /// How long a waiter sleeps at most when changes are pushed to it, should a message be lost.
@@ -116,7 +116,7 @@ impl<'a> Waiter<'a> {
             let (record, lease_left) = match asked {
                 Asked::Granted(claim) if self.saw_fail && claim.granted().attempts == 1 => {
                     // The record vanished between looking and asking: the same doubt, and now ours to keep.
-                    let lost = in_doubt(claim.granted());
+                    let lost = lost(claim.granted());
                     claim.finish(lost).await;
                     return Err(self.indeterminate());
                 }

@@ -5,12 +5,16 @@ use std::{cmp, mem, sync::Arc, time::Duration};
 use tokio::time::{self, Instant};
 
 use crate::{
-    Error, OnCrash, StoreError, StoreErrorKind, events,
+    Error, StoreError, StoreErrorKind, events,
     execution::Attempt,
     flight::{Landing, Lead},
     handover::hand_over,
     record::{HOLD, Outcome, Record, State},
-    store::{ClaimReply, Settled, count, retention},
+    store::{
+        ClaimReply, Settled, count,
+        protocol::{abandoned, released},
+        retention,
+    },
 };
 
 /// How often a claim is asked for at most while its caller waits, when there is no answer.
@@ -204,16 +208,6 @@ impl Drop for Claim {
     }
 }
 
-/// The record of an attempt in which nothing happened.
-pub(crate) fn released(record: &Record) -> Record {
-    Record {
-        state: State::Failed,
-        codec: 0,
-        outcome: None,
-        ..record.clone()
-    }
-}
-
 /// The record of an attempt that has run to its end, without the result: a retry must not run it again because of that.
 pub(crate) fn not_recorded(record: &Record, reason: &str) -> Record {
     Record {
@@ -221,24 +215,6 @@ pub(crate) fn not_recorded(record: &Record, reason: &str) -> Record {
         codec: 0,
         outcome: Some(Outcome::NotRecorded(reason.as_bytes().into())),
         ..record.clone()
-    }
-}
-
-/// The record of an attempt whose effects are unknown and must not be repeated, whatever its vanishing would have meant:
-/// should a late message make it run again, it is lost again when that lease lapses.
-pub(crate) fn in_doubt(record: &Record) -> Record {
-    Record {
-        state: State::Lost,
-        on_crash: OnCrash::Fail,
-        ..released(record)
-    }
-}
-
-/// The record of an attempt that stopped midway.
-fn abandoned(record: &Record) -> Record {
-    match record.on_crash {
-        OnCrash::Rerun => released(record),
-        OnCrash::Fail => in_doubt(record),
     }
 }
 

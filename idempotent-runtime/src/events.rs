@@ -148,7 +148,10 @@ impl Span {
         #[cfg(feature = "tracing")]
         return self.span.in_scope(work);
         #[cfg(not(feature = "tracing"))]
-        work()
+        {
+            let Self {} = self;
+            work()
+        }
     }
 
     pub(crate) fn refused(&self, error: &Error) {
@@ -158,6 +161,6 @@ impl Span {
             tracing::info!(target: "idempotent_fn", error = %error, "refused");
         });
         #[cfg(not(feature = "tracing"))]
-        let _ = error;
+        let (Self {}, _) = (self, error);
     }
 }

@@ -15,7 +15,7 @@ use tokio::{runtime::Handle, time};
 use crate::{
     Error, Label, OnErr,
     admit::{self, Admission, admit},
-    claim::{Claim, in_doubt, not_recorded, released},
+    claim::{Claim, not_recorded},
     codec::Format,
     default_store::Chosen,
     events::{self, Span},
@@ -26,7 +26,10 @@ use crate::{
     operation::{Operation, Terms},
     record::{MAX_TTL, Nonce, Outcome, Record, State},
     recorded::IntoErr,
-    store::{ClaimRequest, Settled, count},
+    store::{
+        ClaimRequest, Settled, count,
+        protocol::{lost, released},
+    },
 };
 
 impl<T, E, F> Operation<T, E, F> {
@@ -237,7 +240,7 @@ fn target<T, E>(
         Ok(value) => done(attempt, claim, &terms.ok, value, Outcome::Ok),
         Err(error) => match (terms.judge_err(error), &terms.err) {
             (OnErr::Rerun, _) => released(claim.granted()),
-            (OnErr::Fail, _) => in_doubt(claim.granted()),
+            (OnErr::Fail, _) => lost(claim.granted()),
             (OnErr::Record, Some(format)) => done(attempt, claim, format, error, Outcome::Err),
             (OnErr::Record, None) => {
                 let reason = "it is an `Err`, and errors are not recorded here";

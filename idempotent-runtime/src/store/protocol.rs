@@ -3,12 +3,16 @@
 //! A store that can run code where its records live (a lock, a transaction) calls these and writes what they say, in one
 //! atomic step. `takeover.lua`, `renew.lua` and `finish.lua` say the same in Redis' language.
 
+#[cfg(test)]
+mod tests;
+
 use std::{cmp, time::Duration};
 
 use super::{ClaimReply, ClaimRequest, Settled};
 use crate::{
     OnCrash,
-    record::{HOLD, MAX_LEASE, Record, State},
+    fingerprint::Fingerprint,
+    record::{HOLD, MAX_LEASE, Outcome, Record, State},
 };
 
 pub use crate::record::MAX_TOKEN;
@@ -59,8 +63,8 @@ impl<R> Step<R> {
     }
 }
 
-/// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under `fail`; anything else is
-/// left. `now` is the store's time in microseconds since 1970.
+/// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under `fail`; else left as it is.
+/// `now` is the store's time in microseconds since 1970.
 ///
 /// A nonce that asks again gets the same grant, also once others have taken its owner for lost: an owner that still
 /// asks has not run anything. After its release it gets nothing: then the message was late, and nobody waits for it.
@@ -227,6 +231,69 @@ pub fn overrule(
     Step::write(record, retain, Settled::Applied)
 }
 
+/// What an attempt leaves in which nothing happened: the key is free.
+#[must_use]
+pub fn released(owned: &Record) -> Record {
+    Record {
+        state: State::Failed,
+        codec: 0,
+        outcome: None,
+        ..owned.clone()
+    }
+}
+
+/// What an attempt leaves that stopped midway: its own policy decides.
+#[must_use]
+pub fn abandoned(owned: &Record) -> Record {
+    match owned.on_crash {
+        OnCrash::Rerun => released(owned),
+        OnCrash::Fail => lost(owned),
+    }
+}
+
+/// What an attempt leaves whose effects are unknown and must not be repeated, whatever its vanishing would have meant:
+/// should a late message make it run again, it is lost again when that lease lapses.
+#[must_use]
+pub fn lost(owned: &Record) -> Record {
+    Record {
+        state: State::Lost,
+        on_crash: OnCrash::Fail,
+        ..released(owned)
+    }
+}
+
+/// What an operator's decision about the record that was `seen` puts in its place: a result with its codec, or nothing,
+/// and then the next claim runs. `request` is the decision's own; only [`overrule`] knows the token.
+#[must_use]
+pub fn replacement(
+    seen: Option<&Record>,
+    request: &ClaimRequest,
+    result: Option<(u32, Outcome)>,
+) -> Record {
+    let base = seen.map_or_else(
+        || Record {
+            attempts: 0,
+            ..request.record()
+        },
+        |seen| Record {
+            nonce: request.nonce,
+            fingerprint: pinned(seen).or(request.fingerprint),
+            ..seen.clone()
+        },
+    );
+    let (state, codec, outcome) = match result {
+        Some((codec, outcome)) => (State::Done, codec, Some(outcome)),
+        None => (State::Failed, 0, None),
+    };
+    Record {
+        state,
+        codec,
+        outcome,
+        expires: 0,
+        ..base
+    }
+}
+
 /// Whether `record` is the owner's and still open: running, or lost but not yet resolved.
 fn open_to(record: &Record, owned: &Record) -> bool {
     record.nonce == owned.nonce && matches!(record.state, State::Running | State::Lost)
@@ -236,5 +303,13 @@ fn stale(current: Current<'_>) -> Settled {
     Settled::Stale {
         record: current.record.clone(),
         lease_left: current.lease_left(),
+    }
+}
+
+/// The payload that a record stands for. One that was released stands for none.
+fn pinned(record: &Record) -> Option<Fingerprint> {
+    match record.state {
+        State::Failed => None,
+        State::Running | State::Done | State::Lost => record.fingerprint,
     }
 }

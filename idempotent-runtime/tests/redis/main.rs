@@ -1,8 +1,12 @@
 //! The Redis store on real servers.
 
+#![allow(clippy::similar_names, reason = "owner and owned are the words here")]
+
 mod cluster;
 mod commands;
 mod common;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod connection;
 mod foreign;
 mod limits;

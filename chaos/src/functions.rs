@@ -1,0 +1,139 @@
+//! The annotated functions and their body.
+
+use std::{fmt, time::Duration};
+
+use idempotent_fn::{Error, current, idempotent};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    history::{End, Event, Run},
+    ledger,
+    say::say,
+};
+
+/// The lease of every function here: short, for owners that vanish.
+pub const LEASE: Duration = Duration::from_millis(600);
+/// How long a duplicate waits.
+pub const WAIT: Duration = Duration::from_secs(3);
+/// Results are kept for longer than a run of this takes.
+pub const TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// What a body does once it has had its effect.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub enum Plan {
+    /// Is pending for so many milliseconds, and returns `Ok`.
+    Pend(u64),
+    /// Blocks its thread for so many milliseconds, and returns `Ok`.
+    Block(u64),
+    /// Returns `Err`.
+    Decline,
+    /// Panics.
+    Panic,
+}
+
+/// One call's share of the work.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    /// The call.
+    pub call: u64,
+    /// Its key.
+    pub key: u32,
+    /// What the body does, if it is this call's that runs.
+    pub plan: Plan,
+}
+
+/// Why a call failed.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Failure {
+    /// The body said no.
+    Declined(Run),
+    /// The library's error, by its name.
+    Refused(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        // `InFlight { operation: …`
+        let text = format!("{error:?}");
+        let name = text.split(|c: char| !c.is_alphanumeric()).next();
+        Self::Refused(name.unwrap_or_default().to_owned())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// `on_crash = rerun`.
+#[idempotent(scope = "chaos.rerun", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL)]
+pub async fn rerun(work: Work) -> Result<Run, Failure> {
+    body(work).await
+}
+
+/// `on_crash = rerun, detach = false`.
+#[idempotent(scope = "chaos.rerun_attached", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL, detach = false)]
+pub async fn rerun_attached(work: &Work) -> Result<Run, Failure> {
+    body(*work).await
+}
+
+/// `on_err = record`.
+#[idempotent(scope = "chaos.record", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL, on_err = record)]
+pub async fn record(work: Work) -> Result<Run, Failure> {
+    body(work).await
+}
+
+/// `on_crash = fail`.
+#[idempotent(scope = "chaos.fail", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL, on_crash = fail)]
+pub async fn fail(work: Work) -> Result<Run, Failure> {
+    body(work).await
+}
+
+/// `on_crash = fail, detach = false`.
+#[idempotent(
+    scope = "chaos.fail_attached", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL,
+    on_crash = fail, detach = false
+)]
+pub async fn fail_attached(work: &Work) -> Result<Run, Failure> {
+    body(*work).await
+}
+
+/// Says how a body ended, also one that is dropped.
+struct Ending(u64, End);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let how = if std::thread::panicking() {
+            End::Panicked
+        } else {
+            self.1
+        };
+        say(Event::Ended { call: self.0, how });
+    }
+}
+
+async fn body(Work { call, key, plan }: Work) -> Result<Run, Failure> {
+    let execution = current();
+    let (token, attempt) = (execution.fencing_token(), execution.attempt());
+    say(Event::Started {
+        call,
+        key,
+        token,
+        attempt,
+    });
+    let mut ending = Ending(call, End::Stopped);
+    ledger::effect(call, key, token).await;
+    let run = Run { call, token };
+    match plan {
+        Plan::Pend(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+        Plan::Block(millis) => std::thread::sleep(Duration::from_millis(millis)),
+        Plan::Decline => {
+            ending.1 = End::Err;
+            return Err(Failure::Declined(run));
+        }
+        Plan::Panic => panic!("as planned"),
+    }
+    ending.1 = End::Ok;
+    Ok(run)
+}
