@@ -234,7 +234,7 @@ fn target<T, E>(
 ) -> Record {
     match result {
         Ok(value) if (terms.ok.is_transient)(value) => match terms.judge_transient() {
-            OnErr::Fail => in_doubt(claim.granted()),
+            OnErr::Fail => lost(claim.granted()),
             OnErr::Rerun | OnErr::Record => released(claim.granted()),
         },
         Ok(value) => done(attempt, claim, &terms.ok, value, Outcome::Ok),
