@@ -26,7 +26,7 @@ fn printed(error: &Error) -> String {
     let mut text = format!("{error} {error:?} {error:#?}");
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
-        text += &format!(" {error} {error:?}");
+        text.extend([error.to_string(), format!("{error:?}")]);
         source = error.source();
     }
     text
