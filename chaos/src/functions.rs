@@ -18,16 +18,18 @@ pub const WAIT: Duration = Duration::from_secs(3);
 /// Results are kept for longer than a run of this takes.
 pub const TTL: Duration = Duration::from_secs(24 * 3600);
 
-/// What a body does once it has had its effect.
+/// What a body does, apart from its effect.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Plan {
-    /// Is pending for so many milliseconds, and returns `Ok`.
+    /// Has its effect, is pending for so many milliseconds, and returns `Ok`.
     Pend(u64),
-    /// Blocks its thread for so many milliseconds, and returns `Ok`.
+    /// Is pending for so many milliseconds, has its effect, and returns `Ok`.
+    Late(u64),
+    /// Blocks its thread for so many milliseconds, has its effect, and returns `Ok`.
     Block(u64),
-    /// Returns `Err`.
+    /// Has its effect, and returns `Err`.
     Decline,
-    /// Panics.
+    /// Has its effect, and panics.
     Panic,
 }
 
@@ -123,11 +125,16 @@ async fn body(Work { call, key, plan }: Work) -> Result<Run, Failure> {
         attempt,
     });
     let mut ending = Ending(call, End::Stopped);
+    match plan {
+        Plan::Late(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+        Plan::Block(millis) => std::thread::sleep(Duration::from_millis(millis)),
+        Plan::Pend(_) | Plan::Decline | Plan::Panic => {}
+    }
     ledger::effect(call, key, token).await;
     let run = Run { call, token };
     match plan {
         Plan::Pend(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
-        Plan::Block(millis) => std::thread::sleep(Duration::from_millis(millis)),
+        Plan::Late(_) | Plan::Block(_) => {}
         Plan::Decline => {
             ending.1 = End::Err;
             return Err(Failure::Declined(run));

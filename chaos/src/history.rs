@@ -118,7 +118,7 @@ pub enum Event {
         key: u32,
         function: Function,
     },
-    /// The store granted a claim; `sent` is when it was asked.
+    /// The store granted a claim; `sent` is when it was first asked.
     Granted {
         key: u32,
         token: u64,
@@ -211,10 +211,8 @@ pub enum Kind {
     MemoryFull,
     /// Another server becomes the master.
     Failover,
-    /// A body is pending for longer than its lease.
+    /// A body takes longer than its lease: pending, or blocking its thread.
     SlowBody,
-    /// A body blocks its thread for longer than its lease.
-    BlockedBody,
     /// A body panics.
     Panic,
     /// A caller goes away.

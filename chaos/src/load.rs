@@ -85,9 +85,11 @@ fn plan(rng: &mut Rng) -> Plan {
     match rng.u8(..100) {
         0..=2 => Plan::Decline,
         3 => Plan::Panic,
-        4 => Plan::Block(rng.u64(lease..lease * 2)),
-        5..=8 => Plan::Pend(rng.u64(lease..lease * 3)),
-        9..=18 => Plan::Pend(rng.u64(20..200)),
+        4 | 5 => Plan::Block(rng.u64(lease..lease * 2)),
+        6 | 7 => Plan::Late(rng.u64(lease..lease * 3)),
+        8 | 9 => Plan::Pend(rng.u64(lease..lease * 3)),
+        10..=14 => Plan::Late(rng.u64(20..200)),
+        15..=19 => Plan::Pend(rng.u64(20..200)),
         _ => Plan::Pend(rng.u64(0..4)),
     }
 }

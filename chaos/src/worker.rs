@@ -1,9 +1,6 @@
 //! A worker process: makes the calls it is told to make, on the store it is told to use.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use idempotent_fn::{
     SharedStore, drain, install,
@@ -63,13 +60,13 @@ impl Place {
             .response_timeout(ANSWER)
             .connection_timeout(ANSWER);
         let redis: RedisStore = match self {
-            Self::Memory => return SharedStore::new(Witness(Arc::new(MemoryStore::new()))),
+            Self::Memory => return SharedStore::new(Witness::new(MemoryStore::new())),
             Self::One(url) => options.open(url),
             Self::Cluster(urls) => options.open_cluster(urls),
             Self::Sentinel(name, urls) => options.open_sentinel(urls, name),
         }
         .expect("the conductor's URLs are right");
-        SharedStore::new(Witness(Arc::new(redis)))
+        SharedStore::new(Witness::new(redis))
     }
 }
 
