@@ -57,7 +57,7 @@ pub fn conduct(topology: Topology, seed: u64, duration: Duration) -> Vec<Entry> 
     let faults = {
         let (shared, rng) = (Arc::clone(&shared), rng.fork());
         thread::spawn(move || {
-            server_faults::run(&shared.site, rng, &shared.log, &shared.stop, &shared.hush)
+            server_faults::run(&shared.site, rng, &shared.log, &shared.stop, &shared.hush);
         })
     };
     thread::sleep(duration);

@@ -15,7 +15,7 @@ use fastrand::Rng;
 use idempotent_test_support::{Direction, Proxy, Worker};
 
 use crate::{
-    functions::LEASE,
+    functions::LEASE_MS,
     history::{Answer, Entry, Event, Kind, Micros, now},
     ledger::Log,
     load::Load,
@@ -233,7 +233,7 @@ impl Driver {
     }
 
     fn begin_fault(&mut self) {
-        let lease = u64::try_from(LEASE.as_millis()).expect("short");
+        let lease = LEASE_MS;
         let kinds: &[Kind] = match (&*self.shared.site, &self.link) {
             // Its records die with it, and its clock stops with it.
             (Site::Memory, _) => return,

@@ -110,6 +110,7 @@ pub enum Target {
 }
 
 /// What can happen.
+#[allow(missing_docs, reason = "the fields are named after what they are")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A caller called.

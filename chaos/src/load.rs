@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use fastrand::Rng;
 
 use crate::{
-    functions::{LEASE, Plan},
+    functions::{LEASE_MS, Plan},
     history::Function,
     worker::Order,
 };
@@ -81,7 +81,7 @@ fn key(number: u64) -> u32 {
 }
 
 fn plan(rng: &mut Rng) -> Plan {
-    let lease = u64::try_from(LEASE.as_millis()).expect("short");
+    let lease = LEASE_MS;
     match rng.u8(..100) {
         0..=2 => Plan::Decline,
         3 => Plan::Panic,

@@ -19,7 +19,7 @@ use crate::{
 
 /// The real store, watched.
 #[derive(Debug)]
-pub struct Witness<S> {
+pub(crate) struct Witness<S> {
     store: S,
     /// When claims were first asked for that have no answer yet: a lease may count from there.
     asked: Mutex<HashMap<Nonce, Micros>>,
@@ -92,7 +92,7 @@ impl<S: Store> LocalStore for Witness<S> {
 }
 
 impl<S: Store> Witness<S> {
-    pub fn new(store: S) -> Self {
+    pub(crate) fn new(store: S) -> Self {
         Self {
             store,
             asked: Mutex::default(),

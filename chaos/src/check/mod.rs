@@ -7,8 +7,8 @@ mod world;
 
 use std::collections::BTreeMap;
 
-pub use case::Case;
-pub use world::World;
+use case::Case;
+use world::World;
 
 use crate::history::Entry;
 
