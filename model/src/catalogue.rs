@@ -8,7 +8,8 @@ use crate::{
 };
 
 use Fault::{
-    Crash, Drop, Err, ErrFail, Evict, Expire, Failover, Lapse, Late, Operator, Panic, Twice,
+    Crash, Drop, Err, ErrFail, Evict, Expire, Failover, Lapse, Late, Operator, Panic, Refused,
+    Twice,
 };
 
 /// A variant, and the guarantees that it does not give. All others it gives.
@@ -17,13 +18,22 @@ pub struct Row {
     /// The variant.
     pub variant: Variant,
     /// What does not hold. That it really does not is asserted too.
-    pub fails: &'static [Claim],
+    pub fails: Vec<Claim>,
 }
 
-const MESSAGES: &[Fault] = &[Late, Twice];
-const USUAL: &[Fault] = &[Late, Twice, Drop, Panic, Crash, Lapse, Err];
+/// What happens to the messages of a network.
+const MESSAGES: &[Fault] = &[Late, Twice, Refused];
+/// What happens to callers, bodies and processes.
+const MISHAPS: &[Fault] = &[Drop, Panic, Crash, Lapse, Err];
+/// All of that.
+const USUAL: &[Fault] = &[Late, Twice, Refused, Drop, Panic, Crash, Lapse, Err];
 
-fn row(variant: Variant, fails: &'static [Claim]) -> Row {
+/// A claim that arrives once its caller has been answered and has gone is granted to nobody. It costs a lease.
+const STRAY: &[Claim] = &[Claim::GrantedToSomebody, Claim::StoppedForSuccessor];
+
+fn row(variant: Variant, fails: &[Claim]) -> Row {
+    let mut fails = fails.to_vec();
+    fails.sort_unstable();
     Row { variant, fails }
 }
 
@@ -35,7 +45,7 @@ fn fail(name: &'static str) -> Variant {
     Variant::new(name, OnCrash::Fail)
 }
 
-/// Two deploys: one at most once with a long lease, the other not.
+/// Two deploys: one `fail` with a long lease, the other `rerun`. Their retentions differ as well.
 fn versions(name: &'static str) -> Variant {
     rerun(name)
         .caller(0, |terms| {
@@ -51,133 +61,161 @@ fn flights(variant: Variant) -> Variant {
     variant.caller(1, |terms| terms.process = 0)
 }
 
-/// What the table has, with `budget` faults in a run.
+/// One of the callers has another payload.
+fn payloads(variant: Variant) -> Variant {
+    (0..3).fold(variant, |variant, caller| {
+        variant.caller(caller, |terms| {
+            terms.payload = if caller == 2 { 2 } else { 1 }
+        })
+    })
+}
+
+fn with(more: Fault) -> Vec<Fault> {
+    [USUAL, &[more]].concat()
+}
+
+/// What the table has, with `faults` in a run.
 #[must_use]
-pub fn rows(budget: u8) -> Vec<Row> {
-    let stray = &[Claim::GrantedToSomebody, Claim::StoppedForSuccessor];
-    let mut rows = vec![
-        row(rerun("rerun").faults(budget, USUAL), stray),
-        row(fail("fail").faults(budget, USUAL), &[]),
-        row(
-            rerun("rerun, one step").faults(budget, USUAL).one_step(),
-            stray,
-        ),
-        row(fail("fail, one step").faults(budget, USUAL).one_step(), &[]),
-        row(
-            rerun("rerun, attached").faults(budget, USUAL).attached(),
-            stray,
-        ),
-        row(fail("fail, attached").faults(budget, USUAL).attached(), &[]),
-        row(rerun("messages only").faults(budget + 1, MESSAGES), &[]),
-        row(versions("two versions").faults(budget, USUAL), stray),
-    ];
-    let with = |more: &[Fault]| [USUAL, more].concat();
-    rows.extend([
-        row(
-            rerun("rerun, Err of effects unknown")
-                .faults(budget, &with(&[ErrFail]))
-                .attached(),
-            stray,
-        ),
-        row(
-            rerun("rerun, operator").faults(budget, &with(&[Operator])),
-            stray,
-        ),
-        row(
-            fail("fail, operator").faults(budget, &with(&[Operator])),
-            &[],
-        ),
-        row(
-            flights(rerun("rerun, flights")).faults(budget, USUAL),
-            stray,
-        ),
-        row(flights(fail("fail, flights")).faults(budget, USUAL), &[]),
-        row(
-            rerun("rerun, end of retention").faults(budget, &with(&[Expire])),
-            stray,
-        ),
-        row(
-            fail("fail, end of retention").faults(budget, &with(&[Expire])),
-            &[],
-        ),
-        row(
-            rerun("rerun, eviction").faults(budget, &with(&[Evict])),
-            stray,
-        ),
-        row(fail("fail, eviction").faults(budget, &with(&[Evict])), &[]),
-        row(
-            rerun("rerun, failover").faults(budget, &with(&[Failover])),
-            stray,
-        ),
-        row(
-            fail("fail, failover").faults(budget, &with(&[Failover])),
-            &[],
-        ),
-    ]);
+pub fn rows(faults: u8) -> Vec<Row> {
+    let mut rows = holding(faults);
+    rows.extend(forgetting(faults));
     rows
+}
+
+fn holding(faults: u8) -> Vec<Row> {
+    vec![
+        row(rerun("rerun").faults(faults, USUAL), STRAY),
+        row(fail("fail").faults(faults, USUAL), &[]),
+        row(
+            rerun("rerun, attached").faults(faults, USUAL).attached(),
+            STRAY,
+        ),
+        row(fail("fail, attached").faults(faults, USUAL).attached(), &[]),
+        row(rerun("rerun, messages only").faults(faults, MESSAGES), &[]),
+        row(
+            rerun("rerun, in memory").faults(faults, MISHAPS).one_step(),
+            &[],
+        ),
+        row(
+            fail("fail, in memory").faults(faults, MISHAPS).one_step(),
+            &[],
+        ),
+        row(
+            flights(rerun("rerun, flights")).faults(faults, USUAL),
+            STRAY,
+        ),
+        row(flights(fail("fail, flights")).faults(faults, USUAL), &[]),
+        row(
+            payloads(rerun("rerun, two payloads")).faults(faults, USUAL),
+            STRAY,
+        ),
+        row(
+            payloads(fail("fail, two payloads")).faults(faults, USUAL),
+            &[],
+        ),
+        row(
+            versions("two versions").faults(faults, USUAL),
+            &[STRAY, &[Claim::LostStarted]].concat(),
+        ),
+        row(
+            rerun("rerun, on_err = fail").faults(faults, &with(ErrFail)),
+            STRAY,
+        ),
+        row(
+            rerun("rerun, operator").faults(faults, &with(Operator)),
+            STRAY,
+        ),
+        row(fail("fail, operator").faults(faults, &with(Operator)), &[]),
+    ]
+}
+
+/// Where the store forgets, or a claim does not name what it saw.
+fn forgetting(faults: u8) -> Vec<Row> {
+    let forgets = &[STRAY, &[Claim::StaleRefused, Claim::Agree]].concat();
+    let again = &[Claim::OneOwner, Claim::TokensGrow, Claim::Fenced];
+    vec![
+        row(
+            rerun("rerun, end of retention").faults(faults, &with(Expire)),
+            &[STRAY, &[Claim::StaleRefused]].concat(),
+        ),
+        row(
+            fail("fail, end of retention").faults(faults, &with(Expire)),
+            &[Claim::GrantedToSomebody],
+        ),
+        row(
+            rerun("rerun, eviction").faults(faults, &with(Evict)),
+            forgets,
+        ),
+        row(
+            fail("fail, eviction").faults(faults, &with(Evict)),
+            &[forgets, &[Claim::AtMostOnce][..]].concat(),
+        ),
+        row(
+            rerun("rerun, failover").faults(faults, &with(Failover)),
+            &[&forgets[..], again].concat(),
+        ),
+        row(
+            fail("fail, failover").faults(faults, &with(Failover)),
+            &[&forgets[..], again, &[Claim::AtMostOnce]].concat(),
+        ),
+        row(
+            fail("fail, claims name nothing")
+                .faults(faults, USUAL)
+                .one_step(),
+            &[STRAY, &[Claim::LostStarted]].concat(),
+        ),
+    ]
 }
 
 /// A broken protocol, and the guarantee that notices.
 #[must_use]
 pub fn broken() -> Vec<(Variant, Claim)> {
-    let with = |more: &[Fault]| [USUAL, more].concat();
+    let rerun = |faults, kinds: &[Fault]| rerun("broken").faults(faults, kinds);
+    let fail = |faults, kinds: &[Fault]| fail("broken").faults(faults, kinds);
+    let versions = |faults| versions("broken").faults(faults, USUAL);
     vec![
         (
-            rerun("")
-                .faults(1, &with(&[Evict]))
-                .broken(Broken::TokenInRecord),
+            rerun(1, &with(Evict)).broken(Broken::TokenInRecord),
             Claim::TokensGrow,
         ),
         (
-            rerun("").faults(2, USUAL).broken(Broken::DeleteOnRelease),
+            rerun(2, USUAL).broken(Broken::DeleteOnRelease),
             Claim::StaleRefused,
         ),
+        (rerun(0, USUAL).broken(Broken::NoNonce), Claim::OneOwner),
         (
-            rerun("").faults(0, USUAL).broken(Broken::NoNonce),
-            Claim::OneOwner,
-        ),
-        (
-            rerun("").faults(2, USUAL).broken(Broken::TakeoverByState),
+            rerun(2, USUAL).broken(Broken::TakeoverByState),
             Claim::NoRepeat,
         ),
         (
-            rerun("")
-                .faults(1, USUAL)
-                .broken(Broken::AbandonTouchesDone),
+            rerun(1, USUAL).broken(Broken::AbandonTouchesDone),
             Claim::DoneStays,
         ),
         (
-            fail("").faults(1, USUAL).broken(Broken::NotSeenThrough),
+            fail(1, USUAL).broken(Broken::NotSeenThrough),
             Claim::LostStarted,
         ),
         (
-            rerun("").faults(1, USUAL).broken(Broken::NotHandedOver),
+            rerun(1, USUAL).broken(Broken::NotHandedOver),
             Claim::NoRepeat,
         ),
+        (versions(0).broken(Broken::AgeFromTtl), Claim::NoRepeat),
+        (versions(1).broken(Broken::TakersPolicy), Claim::AtMostOnce),
         (
-            versions("").faults(0, USUAL).broken(Broken::AgeFromTtl),
-            Claim::NoRepeat,
-        ),
-        (
-            versions("").faults(1, USUAL).broken(Broken::TakersPolicy),
-            Claim::AtMostOnce,
-        ),
-        (
-            fail("").faults(1, USUAL).broken(Broken::LostIsFinal),
+            fail(1, USUAL).broken(Broken::LostIsFinal),
             Claim::StoppedForSuccessor,
         ),
+        (rerun(0, USUAL).broken(Broken::SleepsAtOnce), Claim::Woken),
         (
-            rerun("").faults(0, USUAL).broken(Broken::SleepsAtOnce),
-            Claim::Woken,
-        ),
-        (
-            fail("").faults(1, &with(&[Expire])).broken(Broken::NoHold),
+            fail(1, &with(Expire)).broken(Broken::NoHold),
             Claim::AtMostOnce,
         ),
         (
-            fail("")
-                .faults(1, &with(&[Evict]))
-                .broken(Broken::AbsentIsStale),
+            rerun(2, &with(ErrFail)).broken(Broken::UnknownIsRerun),
+            Claim::AtMostOnce,
+        ),
+        (
+            fail(1, &with(Evict)).broken(Broken::AbsentIsStale),
             Claim::Agree,
         ),
     ]

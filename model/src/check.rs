@@ -46,6 +46,8 @@ pub enum Action {
     Late(usize),
     /// No answer; the caller gives up.
     GiveUp(usize),
+    /// Refused, and certainly not carried out.
+    Refuse(usize),
     /// A heartbeat without an answer, which may still arrive.
     LateRenew(usize),
     /// No answer for the operator.
@@ -120,7 +122,11 @@ impl Variant {
             may(Fault::Twice, Action::Twice(caller));
         }
         match this.phase {
-            Phase::Asking(_) => may(Fault::Late, Action::GiveUp(caller)),
+            Phase::Asking(_) => {
+                may(Fault::Late, Action::GiveUp(caller));
+                may(Fault::Refused, Action::Refuse(caller));
+            }
+            Phase::Finishing(_) => may(Fault::Refused, Action::Refuse(caller)),
             Phase::Started { effect, .. } => {
                 may(Fault::Late, Action::LateRenew(caller));
                 may(Fault::Panic, Action::Panic(caller));
@@ -224,6 +230,7 @@ impl Variant {
                     world.stray(command);
                 }
             }
+            Action::Refuse(caller) => world.refused_to(self, caller),
             Action::Drop(caller) => world.dropped(self, caller),
             Action::Crash(process) => world.crash(self, process),
             Action::Decide(_) | Action::Overrule | Action::LateOverrule => {
@@ -258,7 +265,7 @@ impl Variant {
                 let effect = true;
                 world.callers[caller].phase = Phase::Started { owned, effect };
             }
-            Action::Return(_, end) => world.returns(caller, owned, end, index + 1),
+            Action::Return(_, end) => world.returns(self, caller, owned, end, index + 1),
             Action::Renew(_) => {
                 let told = world.renew(self, caller, owned);
                 world.renewed(self, caller, told);
@@ -347,6 +354,7 @@ impl Variant {
             Action::Return(_, end) => end != End::Ok,
             Action::Late(_)
             | Action::GiveUp(_)
+            | Action::Refuse(_)
             | Action::LateRenew(_)
             | Action::LateOverrule
             | Action::Twice(_)

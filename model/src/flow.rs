@@ -91,14 +91,7 @@ impl World {
 
     fn end_with(&mut self, variant: &Variant, caller: usize, landing: &Landing) {
         self.land(variant, caller, landing);
-        self.callers[caller] = Caller {
-            phase: Phase::Ended,
-            orphaned: false,
-            saw_fail: false,
-            subscribed: false,
-            notified: false,
-            due: false,
-        };
+        self.callers[caller] = Caller::at(Phase::Ended);
     }
 
     /// What is left to do is done by the runtime, and the caller waits no longer.
@@ -200,7 +193,15 @@ impl World {
     }
 
     /// The body returns.
-    pub(crate) fn returns(&mut self, caller: usize, owned: Rec, end: End, value: u8) {
+    pub(crate) fn returns(
+        &mut self,
+        variant: &Variant,
+        caller: usize,
+        owned: Rec,
+        end: End,
+        value: u8,
+    ) {
+        let unknown_is_rerun = variant.is_broken(Broken::UnknownIsRerun);
         let target = match end {
             End::Ok => Rec {
                 state: State::Done,
@@ -211,7 +212,14 @@ impl World {
                 self.history.nothing_happened(caller);
                 Rec::of(&released(&owned.real()))
             }
-            End::ErrFail => Rec::of(&lost(&owned.real())),
+            End::ErrFail => Rec {
+                on_crash: if unknown_is_rerun {
+                    owned.on_crash
+                } else {
+                    OnCrash::Fail
+                },
+                ..Rec::of(&lost(&owned.real()))
+            },
         };
         *self.phase(caller) = Phase::Finishing(target);
     }
@@ -286,11 +294,43 @@ impl World {
                 self.land(variant, caller, &Landing::Failed);
                 self.leave_asking(variant, caller);
             }
-            Phase::Asking(_) => *self.phase(caller) = Phase::Asking(first),
+            Phase::Asking(_) => {
+                self.callers[caller].doubt = true;
+                *self.phase(caller) = Phase::Asking(first);
+            }
             Phase::SeeingThrough(_) => *self.phase(caller) = Phase::SeeingThrough(first),
-            Phase::Finishing(target) => self.hand_over(variant, caller, Phase::Settling(target)),
+            Phase::Finishing(_) => self.unrecorded(variant, caller),
             _ => {}
         }
+    }
+
+    /// A command is refused, and the caller asks no more: it is not in doubt about this one.
+    pub(crate) fn refused_to(&mut self, variant: &Variant, caller: usize) {
+        match self.callers[caller].phase {
+            Phase::Asking(_) => {
+                let doubt = self.callers[caller].doubt;
+                self.land(variant, caller, &Landing::Failed);
+                if doubt {
+                    self.leave_asking(variant, caller);
+                } else {
+                    self.end(variant, caller);
+                }
+            }
+            Phase::Finishing(_) => self.unrecorded(variant, caller),
+            _ => {}
+        }
+    }
+
+    /// The caller gets its own result, and the runtime sees to it that it is recorded.
+    fn unrecorded(&mut self, variant: &Variant, caller: usize) {
+        let Phase::Finishing(target) = self.callers[caller].phase else {
+            return;
+        };
+        let heard = target.state == State::Done && !self.callers[caller].orphaned;
+        if heard && target.on_crash == OnCrash::Fail && !self.history.overruled[caller] {
+            self.history.answered(target.value);
+        }
+        self.hand_over(variant, caller, Phase::Settling(target));
     }
 
     fn leave_asking(&mut self, variant: &Variant, caller: usize) {

@@ -11,4 +11,5 @@ pub mod history;
 pub mod rec;
 pub mod store;
 pub mod variant;
+pub mod verdict;
 pub mod world;

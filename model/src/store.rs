@@ -243,7 +243,6 @@ impl World {
             self.now(variant),
         );
         if let Some((record, retain)) = write {
-            let forgets = self.cell.kept.is_some_and(|k| k.rec.state == State::Done);
             self.write(variant, &record, retain, true);
             let token = Rec::of(&record).token;
             if token <= self.history.token {
@@ -259,11 +258,11 @@ impl World {
                 self.history.excused[usize::from(self.history.holder)] = true;
             }
             self.history.holder = OPERATOR;
-            if forgets || replacement.state != State::Done {
-                let answer = if forgets { 0 } else { self.history.answer };
+            if replacement.state != State::Done {
                 self.history.starts_afresh();
-                self.history.answer = answer;
             }
+            // Where there was an answer that nobody recorded, the operator's word is what counts.
+            self.history.answer = 0;
             self.publish();
         }
         told(reply)

@@ -36,6 +36,8 @@ pub enum Fault {
     Late,
     /// A command is carried out and answered, and once more at any time.
     Twice,
+    /// A command is refused, and certainly not carried out.
+    Refused,
     /// A caller goes away.
     Drop,
     /// A body panics.
@@ -56,6 +58,28 @@ pub enum Fault {
     Evict,
     /// A failover to a server that has not seen the last write, and whose clock is behind.
     Failover,
+}
+
+impl Fault {
+    /// Its name in the table.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::Twice => "twice",
+            Self::Refused => "refused",
+            Self::Drop => "drop",
+            Self::Panic => "panic",
+            Self::Crash => "crash",
+            Self::Lapse => "lapse",
+            Self::Err => "err",
+            Self::ErrFail => "err: unknown",
+            Self::Operator => "operator",
+            Self::Expire => "expiry",
+            Self::Evict => "eviction",
+            Self::Failover => "failover",
+        }
+    }
 }
 
 /// One rule taken away. Each must be noticed.
@@ -85,6 +109,8 @@ pub enum Broken {
     SleepsAtOnce,
     /// A running record is kept for the retention only.
     NoHold,
+    /// What a body said of unknown effects keeps the policy `rerun`.
+    UnknownIsRerun,
     /// A renew or a finish that finds no record is refused.
     AbsentIsStale,
 }

@@ -98,6 +98,8 @@ pub struct Caller {
     pub phase: Phase,
     /// Whether its caller has gone and the runtime carries on with the body.
     pub orphaned: bool,
+    /// Whether a claim of its own had no answer, and may have been granted.
+    pub doubt: bool,
     /// Whether it saw a running owner under `fail`.
     pub saw_fail: bool,
     /// Whether its subscription is in force.
@@ -168,21 +170,13 @@ impl World {
     /// Before anything has happened.
     #[must_use]
     pub fn new(variant: &Variant) -> Self {
-        let caller = Caller {
-            phase: Phase::Idle,
-            orphaned: false,
-            saw_fail: false,
-            subscribed: false,
-            notified: false,
-            due: false,
-        };
         Self {
             cell: Cell {
                 kept: None,
                 clock: 0,
             },
             behind: None,
-            callers: [caller; CALLERS],
+            callers: [Caller::at(Phase::Idle); CALLERS],
             flights: [None; CALLERS],
             operator: Operator::Idle,
             strays: Vec::new(),
@@ -312,6 +306,22 @@ impl World {
         match variant.claiming {
             Claiming::OneStep => Step::Claim,
             Claiming::TwoSteps => Step::Place,
+        }
+    }
+}
+
+impl Caller {
+    /// At a phase, and nothing seen yet.
+    #[must_use]
+    pub const fn at(phase: Phase) -> Self {
+        Self {
+            phase,
+            orphaned: false,
+            doubt: false,
+            saw_fail: false,
+            subscribed: false,
+            notified: false,
+            due: false,
         }
     }
 }
