@@ -14,11 +14,11 @@ use std::{
 };
 
 use fastrand::Rng;
-use idempotent_test_support::{Direction, Proxy, Worker};
+use idempotent_test_support::{Proxy, Worker};
 
+use self::faults::Active;
 use crate::{
-    functions::LEASE_MS,
-    history::{Answer, Entry, Event, Kind, Micros, now},
+    history::{Answer, Entry, Event, Kind},
     ledger::Log,
     load::Load,
     say::Line,
