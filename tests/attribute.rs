@@ -459,8 +459,10 @@ async fn empty_results_replay_as_themselves() {
                 Ok($value)
             }
 
-            assert_eq!($name().await.unwrap(), $value);
-            assert_eq!($name().await.unwrap(), $value);
+            let expected: $type = $value;
+            assert_eq!($name().await.unwrap(), expected);
+            let expected: $type = $value;
+            assert_eq!($name().await.unwrap(), expected);
         })*};
     }
 

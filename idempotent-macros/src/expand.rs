@@ -28,13 +28,14 @@
 //! function. Every name is at `mixed_site`: the user's code does not see `operation` or `result`.
 
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote_spanned};
+use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprReference, Ident, Result, Token, Type};
+use syn::{Expr, Ident, Result, Type};
 
 use crate::function::Function;
 use crate::options::{Given, OnErr, Options, Parts, Policy};
+use crate::parts::{by_reference, evaluate};
 
 pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStream> {
     let site = Span::mixed_site();
@@ -224,102 +225,6 @@ fn variant(facade: &TokenStream, of: &str, policy: Policy) -> TokenStream {
 /// Only a closure that never says `Record` is known not to ask for the error to be recorded.
 fn may_record(decide: &Expr) -> bool {
     !matches!(decide, Expr::Closure(_)) || mentions(decide.to_token_stream(), "Record")
-}
-
-/// The parts of key and fingerprint by reference, with the statements that must come before them.
-///
-/// `&dyn Display` is not `Send`, so nothing may be awaited while one exists: a part that awaits behind another part is
-/// bound to a name first, and so is whatever is evaluated before it.
-fn evaluate(
-    key: &Parts,
-    fingerprint: Option<&Given<Parts>>,
-) -> (TokenStream, Vec<TokenStream>, TokenStream) {
-    let site = Span::mixed_site();
-    let behind = fingerprint.map_or(&[][..], |fingerprint| &fingerprint.value.elements);
-    let parts = key.elements.iter().chain(behind).enumerate();
-    let last_await = parts
-        .filter(|(_, part)| awaits(part))
-        .last()
-        .map_or(0, |(position, _)| position);
-    let mut bindings = TokenStream::new();
-    let mut bind = |name: &str, index: usize, position: usize, part: &Expr| {
-        let by_reference = by_reference(part);
-        if last_await == 0 || position > last_await || is_place(part) {
-            return by_reference;
-        }
-        let name = format_ident!("{name}_{index}", span = site);
-        bindings.extend(quote_spanned!(site=> let #name = #by_reference;));
-        name.to_token_stream()
-    };
-    let parts = key.elements.iter().enumerate();
-    let key_parts: Vec<_> = parts
-        .map(|(index, part)| bind("key", index, index, part))
-        .collect();
-    let parts = behind.iter().enumerate();
-    let fingerprint_parts: Vec<_> = parts
-        .map(|(index, part)| bind("fingerprint", index, key.elements.len() + index, part))
-        .collect();
-    let fingerprint = fingerprint.map(|Given { name, value }| {
-        let method = Ident::new("fingerprint", site.located_at(name.span()));
-        let value = if value.is_tuple {
-            quote_spanned!(site=> &(#(#fingerprint_parts,)*))
-        } else {
-            quote_spanned!(site=> #(#fingerprint_parts)*)
-        };
-        quote_spanned!(site=> .#method(#value))
-    });
-    (bindings, key_parts, fingerprint.unwrap_or_default())
-}
-
-/// `&value`, with parentheses where `value` needs them.
-fn by_reference(value: &Expr) -> TokenStream {
-    let mut and_token = Token![&](Span::mixed_site());
-    and_token.span = Span::mixed_site().located_at(value.span());
-    let expr = Box::new(value.clone());
-    ExprReference {
-        attrs: Vec::new(),
-        and_token,
-        mutability: None,
-        expr,
-    }
-    .to_token_stream()
-}
-
-/// Whether evaluating `part` early or late is the same: it runs nothing.
-fn is_place(part: &Expr) -> bool {
-    match part {
-        Expr::Path(_) | Expr::Lit(_) => true,
-        Expr::Field(field) => is_place(&field.base),
-        Expr::Reference(reference) => is_place(&reference.expr),
-        _ => false,
-    }
-}
-
-/// Whether the expression itself awaits; an async block inside it does so elsewhere.
-fn awaits(part: &Expr) -> bool {
-    fn scan(tokens: TokenStream) -> bool {
-        let mut after_dot = false;
-        let mut in_async = false;
-        tokens.into_iter().any(|token| {
-            let dot = after_dot;
-            after_dot = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
-            match token {
-                TokenTree::Ident(ident) => {
-                    in_async |= ident == "async";
-                    dot && ident == "await"
-                }
-                TokenTree::Group(group)
-                    if in_async && group.delimiter() == proc_macro2::Delimiter::Brace =>
-                {
-                    in_async = false;
-                    false
-                }
-                TokenTree::Group(group) => scan(group.stream()),
-                _ => false,
-            }
-        })
-    }
-    scan(part.to_token_stream())
 }
 
 fn mentions(tokens: TokenStream, word: &str) -> bool {

@@ -3,13 +3,13 @@
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
-use syn::visit::{self, Visit};
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, GenericParam, Lifetime, PathArguments, ReceiverKind,
-    Result, ReturnType, Safety, Signature, Token, Type, TypeParamBound, Visibility, token,
+    Attribute, Error, FnArg, GenericParam, ReceiverKind, Result, ReturnType, Safety, Signature,
+    Token, Type, Visibility, token,
 };
 
 use crate::options::Options;
+use crate::types::{bare, borrows, boxed_output, has_impl_trait};
 
 /// A function that can be an operation.
 pub(crate) struct Function {
@@ -95,7 +95,7 @@ impl Function {
                         "another type may have a method of this name",
                     );
                 }
-                FnArg::Typed(typed) if matches!(*typed.ty, Type::ImplTrait(_)) => {
+                FnArg::Typed(typed) if has_impl_trait(&typed.ty) => {
                     return refuse(
                         typed.ty.to_token_stream(),
                         "each type would be an operation of the same name",
@@ -221,7 +221,7 @@ fn sync_message(attributes: &[Attribute]) -> &'static str {
 fn check_result(result: &Type) -> Result<()> {
     let message = match bare(result) {
         Type::Tuple(tuple) if tuple.elems.is_empty() => NO_RESULT,
-        Type::ImplTrait(_) => {
+        _ if has_impl_trait(result) => {
             "a result that is recorded needs a type with a name: write it instead of `impl …`"
         }
         _ if borrows(result) => {
@@ -230,87 +230,4 @@ fn check_result(result: &Type) -> Result<()> {
         _ => return Ok(()),
     };
     Err(Error::new_spanned(result, message))
-}
-
-/// `R` of `Pin<Box<dyn Future<Output = R> + Send>>`, whatever paths lead to these names.
-fn boxed_output(ty: &Type) -> Option<&Type> {
-    let Type::TraitObject(object) = bare(argument_of(argument_of(ty, "Pin")?, "Box")?) else {
-        return None;
-    };
-    let future = object.bounds.iter().find_map(|bound| match bound {
-        TypeParamBound::Trait(bound) => bound
-            .path
-            .segments
-            .last()
-            .filter(|last| last.ident == "Future"),
-        _ => None,
-    })?;
-    let PathArguments::AngleBracketed(arguments) = &future.arguments else {
-        return None;
-    };
-    arguments.args.iter().find_map(|argument| match argument {
-        GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(&assoc.ty),
-        _ => None,
-    })
-}
-
-/// `T` of `….name<T>`.
-fn argument_of<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
-    let Type::Path(path) = bare(ty) else {
-        return None;
-    };
-    let last = path
-        .path
-        .segments
-        .last()
-        .filter(|last| last.ident == name)?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
-        return None;
-    };
-    match arguments.args.first() {
-        Some(GenericArgument::Type(argument)) => Some(argument),
-        _ => None,
-    }
-}
-
-/// A type out of the invisible group that a `macro_rules!` fragment comes in, and out of parentheses.
-fn bare(ty: &Type) -> &Type {
-    match ty {
-        Type::Group(group) => bare(&group.elem),
-        Type::Paren(paren) => bare(&paren.elem),
-        _ => ty,
-    }
-}
-
-/// Whether the type has a `&` or a lifetime that is neither `'static` nor bound within the type.
-fn borrows(ty: &Type) -> bool {
-    let mut search = Borrows(false);
-    search.visit_type(ty);
-    search.0
-}
-
-struct Borrows(bool);
-
-impl<'ast> Visit<'ast> for Borrows {
-    fn visit_type_reference(&mut self, reference: &'ast syn::TypeReference) {
-        self.0 |= reference.lifetime.is_none();
-        visit::visit_type_reference(self, reference);
-    }
-
-    fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
-        self.0 |= lifetime.ident != "static";
-    }
-
-    // `fn(&str)`, `dyn Fn(&str)` and `for<'a> …` bind their own lifetimes.
-    fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
-    fn visit_parenthesized_generic_arguments(
-        &mut self,
-        _: &'ast syn::ParenthesizedGenericArguments,
-    ) {
-    }
-    fn visit_trait_bound(&mut self, bound: &'ast syn::TraitBound) {
-        if bound.lifetimes.is_none() {
-            visit::visit_trait_bound(self, bound);
-        }
-    }
 }

@@ -59,25 +59,31 @@ fn half_written_code_still_completes_in_an_editor() {
     );
 }
 
-/// What README shows below `<!-- golden: x -->` is `tests/expand/x.rs`, whatever the line breaks and comments.
+/// A block of README's below `<!-- golden: x -->` is `tests/expand/x.rs`, whatever its line breaks and comments. README
+/// shows `plain` and `plain.expanded` at least.
 #[test]
 fn readme_shows_goldens() {
-    let readme = fs::read_to_string(directory().join("../../README.md")).unwrap_or_default();
+    let Ok(readme) = fs::read_to_string(directory().join("../../README.md")) else {
+        return;
+    };
+    let mut shown = Vec::new();
     for marked in readme.split("<!-- golden: ").skip(1) {
-        let (name, rest) = marked.split_once(" -->").expect("the end of the comment");
-        let shown = rest
+        let (name, rest) = marked.split_once(" -->").expect("the comment's end");
+        let block = rest
             .split("```")
             .nth(1)
-            .and_then(|block| block.strip_prefix("rust"))
-            .expect("a rust block");
-        let (_, shown) = shown.split_once('\n').expect("a line of code");
+            .and_then(|block| block.strip_prefix("rust"));
+        let (_, code) = block
+            .and_then(|block| block.split_once('\n'))
+            .expect("a block of Rust");
         let golden = fs::read_to_string(directory().join(format!("{name}.rs"))).expect(name);
-        assert_eq!(
-            normal(shown),
-            normal(&golden),
-            "README's `{name}` is not tests/expand/{name}.rs"
-        );
+        assert_eq!(normal(code), normal(&golden), "README's `{name}`");
+        shown.push(name);
     }
+    assert!(
+        shown.contains(&"plain") && shown.contains(&"plain.expanded"),
+        "{shown:?}"
+    );
 }
 
 fn normal(source: &str) -> String {

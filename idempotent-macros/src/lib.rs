@@ -6,6 +6,8 @@ mod function;
 #[cfg(test)]
 mod golden;
 mod options;
+mod parts;
+mod types;
 
 use proc_macro2::TokenStream;
 

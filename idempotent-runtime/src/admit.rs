@@ -11,7 +11,7 @@ use crate::{
     execution::Attempt,
     flight::{self, Followed, Landing, Lead, Place},
     record::{Record, State},
-    store::Subscription,
+    store::{Subscription, protocol::lost},
 };
 
 /// How long a waiter sleeps at most when changes are pushed to it, should a message be lost.
@@ -99,10 +99,7 @@ impl<'a> Waiter<'a> {
             let (record, lease_left) = match asked {
                 Asked::Granted(claim) if self.saw_fail && claim.granted().attempts == 1 => {
                     // The record vanished between looking and asking: the same doubt, and now ours to keep.
-                    let lost = Record {
-                        state: State::Lost,
-                        ..claim.granted().clone()
-                    };
+                    let lost = lost(claim.granted());
                     claim.finish(lost).await;
                     return Err(self.indeterminate());
                 }

@@ -5,12 +5,16 @@ use std::{cmp, mem, sync::Arc, time::Duration};
 use tokio::time::{self, Instant};
 
 use crate::{
-    Error, OnCrash, StoreError, StoreErrorKind, events,
+    Error, StoreError, StoreErrorKind, events,
     execution::Attempt,
     flight::{Landing, Lead},
     handover::hand_over,
     record::{HOLD, Record, State},
-    store::{ClaimReply, Settled, count, retention},
+    store::{
+        ClaimReply, Settled, count,
+        protocol::{abandoned, released},
+        retention,
+    },
 };
 
 /// How often a claim is asked for at most while its caller waits, when there is no answer.
@@ -179,27 +183,6 @@ impl Drop for Claim {
             Stage::Finishing(target) => hand_over(&runtime, settle(attempt, target)),
         }
         self.attempt.arm(false);
-    }
-}
-
-/// The record of an attempt in which nothing happened.
-pub(crate) fn released(record: &Record) -> Record {
-    Record {
-        state: State::Failed,
-        codec: 0,
-        outcome: None,
-        ..record.clone()
-    }
-}
-
-/// The record of an attempt that stopped midway.
-fn abandoned(record: &Record) -> Record {
-    match record.on_crash {
-        OnCrash::Rerun => released(record),
-        OnCrash::Fail => Record {
-            state: State::Lost,
-            ..released(record)
-        },
     }
 }
 

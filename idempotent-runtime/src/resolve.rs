@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::{
     Error, Key, OnCrash, Operation, SharedStore,
     record::{Nonce, Outcome, Record, State},
-    store::{ClaimRequest, Settled, retention},
+    store::{ClaimRequest, Settled, protocol::replacement, retention},
 };
 
 /// How an operation that is in doubt is settled.
@@ -144,7 +144,8 @@ impl<T, E, F> Operation<T, E, F> {
                 seen.as_ref().map_or(Duration::ZERO, |s| s.1),
             )?;
             let seen_record = seen.as_ref().map(|(record, _)| record);
-            let replacement = self.replacement(&request, seen_record, outcome);
+            let result = outcome.map(|outcome| (self.terms.ok.codec, outcome));
+            let replacement = replacement(seen_record, &request, result);
             let retain = retention(replacement.state, self.terms.ttl);
             seen = match store
                 .overrule(key, seen_record, &replacement, retain)
@@ -161,42 +162,6 @@ impl<T, E, F> Operation<T, E, F> {
             operation,
             retry_after,
         })
-    }
-
-    fn replacement(
-        &self,
-        request: &ClaimRequest,
-        seen: Option<&Record>,
-        outcome: Option<Outcome>,
-    ) -> Record {
-        let blank = Record {
-            attempts: 0,
-            ..request.record()
-        };
-        let base = seen.map_or_else(
-            || blank,
-            |seen| Record {
-                nonce: request.nonce,
-                ..seen.clone()
-            },
-        );
-        let state = if outcome.is_some() {
-            State::Done
-        } else {
-            State::Failed
-        };
-        let codec = if outcome.is_some() {
-            self.terms.ok.codec
-        } else {
-            0
-        };
-        Record {
-            state,
-            codec,
-            outcome,
-            expires: 0,
-            ..base
-        }
     }
 
     fn outcome(&self, store: &SharedStore, value: &T) -> Result<Outcome, Error> {

@@ -14,7 +14,7 @@ use tokio::{runtime::Handle, time};
 use crate::{
     Error, Label, OnErr,
     admit::{self, Admission, admit},
-    claim::{Claim, released},
+    claim::Claim,
     codec::Format,
     default_store::Chosen,
     events::{self, Span},
@@ -25,7 +25,10 @@ use crate::{
     operation::{Operation, Terms},
     record::{Nonce, Outcome, Record, State},
     recorded::IntoErr,
-    store::{ClaimRequest, Settled, count},
+    store::{
+        ClaimRequest, Settled, count,
+        protocol::{lost, released},
+    },
 };
 
 impl<T, E, F> Operation<T, E, F> {
@@ -233,10 +236,7 @@ fn target<T, E>(
         Ok(value) => done(attempt, owned, &terms.ok, value, Outcome::Ok),
         Err(error) => match (terms.judge_err(error), &terms.err) {
             (OnErr::Rerun, _) => released(owned),
-            (OnErr::Fail, _) => Record {
-                state: State::Lost,
-                ..released(owned)
-            },
+            (OnErr::Fail, _) => lost(owned),
             (OnErr::Record, Some(format)) => done(attempt, owned, format, error, Outcome::Err),
             (OnErr::Record, None) => not_recordable(
                 attempt,

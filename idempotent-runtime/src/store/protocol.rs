@@ -8,7 +8,7 @@ use std::{cmp, time::Duration};
 use super::{ClaimReply, ClaimRequest, Settled};
 use crate::{
     OnCrash,
-    record::{HOLD, MAX_LEASE, Record, State},
+    record::{HOLD, MAX_LEASE, Outcome, Record, State},
 };
 
 pub use crate::record::MAX_TOKEN;
@@ -163,18 +163,19 @@ pub fn next_token(last: u64, now: u64) -> u64 {
     cmp::min(cmp::max(last.saturating_add(1), now), MAX_TOKEN)
 }
 
-/// A heartbeat: the owner's running record is young again, and its own lost record runs again. No record: it is put
-/// back.
+/// A heartbeat: the owner's running record is young again, and its own lost record runs again, each under the policy
+/// that it has. No record: it is put back.
 pub fn renew(current: Option<Current<'_>>, owned: &Record) -> Step<Settled> {
-    let running = || Record {
+    let running = |record: &Record| Record {
         state: State::Running,
         outcome: None,
-        ..owned.clone()
+        ..record.clone()
     };
     match current {
-        None => Step::write(running(), HOLD, Settled::PutBack),
+        None => Step::write(running(owned), HOLD, Settled::PutBack),
+        // What is kept, not what is sent: a late heartbeat must not undo what the owner has said of its effects since.
         Some(Current { record, .. }) if open_to(record, owned) => {
-            Step::write(running(), HOLD, Settled::Applied)
+            Step::write(running(record), HOLD, Settled::Applied)
         }
         Some(current) => Step::keep(stale(current)),
     }
@@ -224,6 +225,68 @@ pub fn overrule(
         ..replacement.clone()
     };
     Step::write(record, retain, Settled::Applied)
+}
+
+/// What an attempt leaves in which nothing happened: the key is free.
+#[must_use]
+pub fn released(owned: &Record) -> Record {
+    Record {
+        state: State::Failed,
+        codec: 0,
+        outcome: None,
+        ..owned.clone()
+    }
+}
+
+/// What an attempt leaves that stopped midway: its own policy decides.
+#[must_use]
+pub fn abandoned(owned: &Record) -> Record {
+    match owned.on_crash {
+        OnCrash::Rerun => released(owned),
+        OnCrash::Fail => lost(owned),
+    }
+}
+
+/// What an attempt leaves whose effects are unknown and must not be repeated, whatever its vanishing would have meant:
+/// should a late message make it run again, it is lost again when that lease lapses.
+#[must_use]
+pub fn lost(owned: &Record) -> Record {
+    Record {
+        state: State::Lost,
+        on_crash: OnCrash::Fail,
+        ..released(owned)
+    }
+}
+
+/// What an operator's decision about the record that was `seen` puts in its place: a result with its codec, or nothing,
+/// and then the next claim runs. `request` is the decision's own; only [`overrule`] knows the token.
+#[must_use]
+pub fn replacement(
+    seen: Option<&Record>,
+    request: &ClaimRequest,
+    result: Option<(u32, Outcome)>,
+) -> Record {
+    let base = seen.map_or_else(
+        || Record {
+            attempts: 0,
+            ..request.record()
+        },
+        |seen| Record {
+            nonce: request.nonce,
+            ..seen.clone()
+        },
+    );
+    let (state, codec, outcome) = match result {
+        Some((codec, outcome)) => (State::Done, codec, Some(outcome)),
+        None => (State::Failed, 0, None),
+    };
+    Record {
+        state,
+        codec,
+        outcome,
+        expires: 0,
+        ..base
+    }
 }
 
 /// Whether `record` is the owner's and still open: running, or lost but not yet resolved.

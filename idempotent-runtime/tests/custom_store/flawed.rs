@@ -1,1 +1,272 @@
+//! The custom store again, with one flaw at a time: each is a defect that real stores have had.
 
+mod decide;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use idempotent_runtime::{
+    Key, Store, StoreError,
+    record::{HOLD, Record, State},
+    store::{
+        ClaimReply, ClaimRequest, LocalStore, Settled, Subscription, Topics,
+        conformance::Subject,
+        protocol::{self, Current, Step},
+    },
+};
+
+use self::decide::{held, nobody, stale};
+use crate::{caught::Flaw, store::TableStore};
+
+#[derive(Clone)]
+pub(crate) struct Flawed {
+    table: TableStore,
+    flaw: Flaw,
+    planted: Arc<Mutex<HashMap<Key, Vec<u8>>>>,
+    kept: Arc<Mutex<Vec<Subscription>>>,
+    running: Arc<tokio::sync::Semaphore>,
+    elsewhere: Elsewhere,
+}
+
+impl Flawed {
+    pub(crate) fn with(flaw: Flaw) -> Self {
+        Self {
+            table: TableStore::default(),
+            flaw,
+            planted: Arc::default(),
+            kept: Arc::default(),
+            running: Arc::new(tokio::sync::Semaphore::new(1)),
+            elsewhere: Elsewhere::default(),
+        }
+    }
+
+    /// The table's atomic step, with what is wrong about keys, bytes and retention.
+    fn step<R>(
+        &self,
+        key: &Key,
+        decide: impl FnOnce(Option<Current<'_>>, u64) -> Step<R>,
+    ) -> Result<R, StoreError> {
+        let text = key.as_str();
+        let key = &match self.flaw {
+            Flaw::FoldsTheCaseOfKeys => named(&text.to_lowercase()),
+            Flaw::CutsKeys => named(text.get(..120).unwrap_or(text)),
+            Flaw::TrimsKeys => named(text.trim_end()),
+            _ => key.clone(),
+        };
+        if let Some(bytes) = self.planted.lock().expect("no panic").get(key)
+            && self.flaw != Flaw::OverwritesWhatItCannotRead
+        {
+            Record::decode(bytes)?;
+        }
+        Ok(self.table.step(key, |current, now| {
+            let age = current.map_or(Duration::ZERO, |current| current.age);
+            let mut step = decide(current, now);
+            if let Some((record, retain)) = &mut step.write {
+                *retain = self.retain(record.state, *retain, age);
+            }
+            step
+        }))
+    }
+
+    fn publish(&self, key: &Key) {
+        if self.flaw != Flaw::WakesNobody {
+            self.table.shared.topics.publish(key.as_str());
+        }
+    }
+}
+
+fn named(text: &str) -> Key {
+    Key::new("flawed", &[&text]).expect("a valid key")
+}
+
+impl Store for Flawed {
+    async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
+        match self.flaw {
+            Flaw::ReadsThenWrites => {
+                let mut decided = None;
+                let reply = self.step(key, |current, now| {
+                    let Step { write, reply } = self.decide_claim(current, request, now);
+                    decided = write;
+                    Step { write: None, reply }
+                })?;
+                tokio::task::yield_now().await;
+                return self.step(key, |_, _| Step {
+                    write: decided,
+                    reply,
+                });
+            }
+            Flaw::ClaimsInTwoSteps => {
+                let placeholder = ClaimRequest {
+                    nonce: nobody(),
+                    ..request.clone()
+                };
+                let mut mine = false;
+                self.step(key, |current, now| {
+                    mine = current.is_none();
+                    match current {
+                        None => protocol::claim(None, &placeholder, now),
+                        Some(current) => held(current.record),
+                    }
+                })?;
+                tokio::task::yield_now().await;
+                return self.step(key, |current, now| {
+                    protocol::claim(current.filter(|_| !mine), request, now)
+                });
+            }
+            Flaw::WaitsForOtherKeys => {
+                let permit = self.running.acquire().await.expect("never closed");
+                permit.forget(); // until the owner has finished
+            }
+            _ => {}
+        }
+        self.step(key, |current, now| self.decide_claim(current, request, now))
+    }
+
+    async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
+        self.step(key, |current, _| self.decide_settle(current, owned, HOLD))
+    }
+
+    async fn finish(
+        &self,
+        key: &Key,
+        target: &Record,
+        retain: Duration,
+    ) -> Result<Settled, StoreError> {
+        if self.flaw == Flaw::FinishesInTwoSteps && target.state == State::Done {
+            let cleared = Record {
+                state: State::Failed,
+                outcome: None,
+                ..target.clone()
+            };
+            self.step(key, |current, _| {
+                protocol::finish(current, &cleared, retain)
+            })?;
+            tokio::task::yield_now().await;
+            return self.step(key, |current, _| match current {
+                Some(current) if current.record.nonce == target.nonce => stale(current.record),
+                current => protocol::finish(current, target, retain),
+            });
+        }
+        let settled = self.step(key, |current, _| {
+            self.decide_settle(current, target, retain)
+        })?;
+        self.publish(key);
+        Ok(settled)
+    }
+
+    async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
+        self.step(key, |current, _| {
+            let shown = current.map(|current| {
+                let mut record = current.record.clone();
+                if self.flaw == Flaw::SetsNoExpires {
+                    record.expires = 0;
+                }
+                (record, current.lease_left())
+            });
+            Step {
+                write: None,
+                reply: shown,
+            }
+        })
+    }
+
+    async fn overrule(
+        &self,
+        key: &Key,
+        seen: Option<&Record>,
+        replacement: &Record,
+        retain: Duration,
+    ) -> Result<Settled, StoreError> {
+        let settled = self.step(key, |current, now| {
+            self.decide_overrule(current, seen, replacement, retain, now)
+        })?;
+        if self.flaw != Flaw::WakesNobodyOnAnOverruling {
+            self.publish(key);
+        }
+        Ok(settled)
+    }
+
+    async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
+        let topics = &self.table.shared.topics;
+        let (subscription, first) = topics.subscribe(key);
+        match self.flaw {
+            Flaw::KeepsSubscriptions => {
+                self.kept
+                    .lock()
+                    .expect("no panic")
+                    .push(topics.subscribe(key).0);
+            }
+            Flaw::WakesOnlyTheFirst if !first => return Ok(Topics::default().subscribe(key).0),
+            _ => {}
+        }
+        Ok(subscription)
+    }
+
+    fn local(&self) -> Option<&dyn LocalStore> {
+        (self.flaw == Flaw::LocalFaceOfAnotherStore).then_some(&self.elsewhere as _)
+    }
+}
+
+/// A local face on a table of its own.
+#[derive(Clone, Default)]
+struct Elsewhere(TableStore);
+
+impl LocalStore for Elsewhere {
+    fn peek(&self, key: &Key, look: &mut dyn FnMut(&Record)) {
+        self.0.step(key, |current, _| {
+            if let Some(current) = current {
+                look(current.record);
+            }
+            Step {
+                write: None,
+                reply: (),
+            }
+        });
+    }
+
+    fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
+        Ok(self
+            .0
+            .step(key, |current, now| protocol::claim(current, request, now)))
+    }
+
+    fn finish(&self, key: &Key, target: &Record, retain: Duration) -> Result<Settled, StoreError> {
+        Ok(self
+            .0
+            .step(key, |current, _| protocol::finish(current, target, retain)))
+    }
+}
+
+impl Subject for Flawed {
+    type Store = Self;
+
+    async fn store(&self) -> Self {
+        match self.flaw {
+            Flaw::EveryHandleIsAnotherStore => Self::with(self.flaw),
+            _ => self.clone(),
+        }
+    }
+
+    async fn elapse(&self, key: &Key, time: Duration) {
+        self.table.elapse(key, time).await;
+    }
+
+    async fn plant(&self, key: &Key, bytes: &[u8]) -> bool {
+        self.planted
+            .lock()
+            .expect("no panic")
+            .insert(key.clone(), bytes.to_vec());
+        if let Ok(record) = Record::decode(bytes) {
+            let write = Some((record, HOLD));
+            self.table.step(key, |_, _| Step { write, reply: () });
+        }
+        true
+    }
+
+    async fn subscribed(&self, store: &Self) -> Option<usize> {
+        Some(store.table.shared.topics.len())
+    }
+}

@@ -1,6 +1,7 @@
 //! A complete custom store ([`store`]), the suite it passes, and stores with one flaw each ([`flawed`]), which the
-//! suite must catch.
+//! suite catches ([`caught`]).
 
+mod caught;
 mod flawed;
 mod store;
 

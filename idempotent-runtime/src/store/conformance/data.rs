@@ -62,22 +62,22 @@ async fn all_incompatible<S: Subject>(trial: &Trial<'_, S>, key: &Key, claim: &C
         ..released(&owned)
     };
     let store = &trial.store;
-    incompatible("claim", store.claim(key, &request()).await);
-    incompatible("claim", store.claim(key, claim).await);
-    incompatible("read", store.read(key).await);
-    incompatible("renew", store.renew(key, &owned).await);
+    incompatible("claim", &store.claim(key, &request()).await);
+    incompatible("claim", &store.claim(key, claim).await);
+    incompatible("read", &store.read(key).await);
+    incompatible("renew", &store.renew(key, &owned).await);
     for target in [done(&owned, b"result"), released(&owned)] {
-        incompatible("finish", store.finish(key, &target, HOLD).await);
+        incompatible("finish", &store.finish(key, &target, HOLD).await);
     }
     for seen in [Some(&owned), None] {
         incompatible(
             "overrule",
-            store.overrule(key, seen, &replacement, HOLD).await,
+            &store.overrule(key, seen, &replacement, HOLD).await,
         );
     }
 }
 
-fn incompatible<T: std::fmt::Debug>(method: &str, answer: Result<T, StoreError>) {
+fn incompatible<T: std::fmt::Debug>(method: &str, answer: &Result<T, StoreError>) {
     let kind = answer.as_ref().map_err(StoreError::kind);
     assert!(
         matches!(kind, Err(StoreErrorKind::Incompatible)),

@@ -18,6 +18,7 @@
 
 mod claims;
 mod data;
+mod lapses;
 mod limits;
 mod overrules;
 mod races;
@@ -116,12 +117,13 @@ suite! {
         a_held_record_is_shown_as_it_stands
         the_same_nonce_gets_the_same_grant
         a_claim_that_was_dropped_can_be_repeated
+        a_failed_record_may_be_claimed
+        a_fingerprint_is_pinned;
+    lapses:
         a_lapsed_lease_is_taken_over_with_a_longer_one
         a_live_or_renewed_lease_is_not_taken_over
         a_lapsed_lease_under_fail_is_lost
-        the_records_own_policy_decides
-        a_failed_record_may_be_claimed
-        a_fingerprint_is_pinned;
+        the_records_own_policy_decides;
     races:
         of_many_claimers_one_is_granted
         of_many_takers_one_is_granted

@@ -154,7 +154,7 @@ pub async fn a_finish_and_a_takeover_never_both_succeed<S: Subject>(subject: &S)
             .expect("claim answered with an error");
         match (settled, reply) {
             (Settled::Applied, ClaimReply::Held { record, .. }) => {
-                assert_eq!(record.state, State::Done)
+                assert_eq!(record.state, State::Done);
             }
             (settled, ClaimReply::Granted { record, .. }) => {
                 refused(

@@ -1,5 +1,7 @@
 //! Rules about subscriptions. A store whose subscriptions do not push passes: its waiters poll.
 
+use std::time::Duration;
+
 use tokio::time::timeout;
 
 use super::{
@@ -33,12 +35,12 @@ async fn told(subscription: &mut Subscription, change: &str) {
 /// Complete, release, abandon and an operator's decision wake every subscriber, in every process, each time.
 pub async fn a_change_wakes_the_subscribers(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
-    let ends: [(&str, fn(&Record) -> Record); 3] = [
-        ("a complete", |owned| done(owned, b"")),
+    let complete = |owned: &Record| done(owned, b"");
+    for (change, end) in [
+        ("a complete", complete as fn(&Record) -> Record),
         ("a release", released),
         ("an abandon", lost),
-    ];
-    for (change, end) in ends {
+    ] {
         let key = new_key();
         let owned = trial.start(&key).await;
         let mut here = subscribe(&trial, &key).await;
@@ -127,7 +129,7 @@ pub async fn dropped_subscriptions_leave_nothing(subject: &impl Subject) {
     drop(subscriptions);
     let left = timeout(HANGS, async {
         while subject.subscribed(&trial.store).await != Some(before) {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
     assert!(

@@ -80,7 +80,7 @@ impl Connector {
             Wire::One(connection) => self.prepare(connection.clone(), clock).await?,
             #[cfg(feature = "redis-cluster")]
             Wire::Cluster(connection) => {
-                super::cluster::prepare(connection.clone(), self, clock).await?
+                super::cluster::prepare(connection.clone(), self, clock).await?;
             }
         }
         Ok(live)

@@ -77,8 +77,13 @@ impl Live {
             Wire::Cluster(_) => false,
         };
         if spent {
-            self.alive.store(false, Ordering::Release);
+            self.retire();
         }
+    }
+
+    /// Gives the connection up: whoever comes next makes another.
+    pub(super) fn retire(&self) {
+        self.alive.store(false, Ordering::Release);
     }
 }
 

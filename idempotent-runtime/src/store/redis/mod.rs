@@ -149,7 +149,7 @@ impl RedisStore {
         self.time(&hub).await.map(drop)
     }
 
-    pub(crate) fn assemble(target: Target, options: RedisOptions) -> Self {
+    fn assemble(target: Target, options: RedisOptions) -> Self {
         let place = target.describe().into();
         let connector = Arc::new(Connector {
             target,

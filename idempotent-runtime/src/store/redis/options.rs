@@ -99,7 +99,7 @@ impl RedisOptions {
 
     #[cfg(feature = "redis-tls")]
     fn certificates(&mut self) -> &mut redis::TlsCertificates {
-        self.tls.get_or_insert_with(|| redis::TlsCertificates {
+        self.tls.get_or_insert(redis::TlsCertificates {
             client_tls: None,
             root_cert: None,
         })

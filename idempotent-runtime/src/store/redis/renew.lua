@@ -28,16 +28,17 @@ end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 
-local function keep(answer)
-  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local function keep(record, answer)
+  redis.call('SET', KEYS[1], record, 'PX', ARGV[2])
   return { now, answer, '', 0 }
 end
 
 local current = redis.call('GET', KEYS[1])
-if not current then return keep('P') end
+if not current then return keep(ARGV[1], 'P') end
 
 local state = state_of(current)
 if (state == 'R' or state == 'L') and string.sub(current, 3, 18) == string.sub(ARGV[1], 3, 18) then
-  return keep('A')
+  -- What is kept, not what is sent: a late heartbeat must not undo what the owner has said of its effects since.
+  return keep(string.sub(current, 1, 1) .. 'R' .. string.sub(current, 3), 'A')
 end
 return { now, 'S', current, lease_left(current, tonumber(ARGV[2])) }

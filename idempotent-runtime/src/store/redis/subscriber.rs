@@ -1,7 +1,10 @@
 //! One connection that listens for changed records, and who waits for which.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,6 +39,8 @@ pub(super) struct Subscriber {
     link: Link,
     topics: Topics,
     events: mpsc::UnboundedSender<Event>,
+    /// Whether there was a connection before, whose messages somebody may have missed.
+    listened: AtomicBool,
     /// The keeper's end, until the first waiter starts it.
     unkept: Mutex<Option<mpsc::UnboundedReceiver<Event>>>,
 }
@@ -52,6 +57,7 @@ impl Default for Subscriber {
             link: Link::default(),
             topics,
             events,
+            listened: AtomicBool::new(false),
             unkept: Mutex::new(Some(unkept)),
         }
     }
@@ -84,6 +90,8 @@ impl Subscriber {
         match result {
             Ok(()) => subscription,
             Err(error) => {
+                // Others may be waiting on that connection.
+                let _ = subscriber.events.send(Event::Lost);
                 crate::events::store_warning(&format!(
                     "cannot listen for changes, waiters poll instead: {error}"
                 ));
@@ -108,19 +116,31 @@ impl Subscriber {
         self.link.live(open).await
     }
 
-    /// Subscribes anew to everything, and wakes everybody: something may have been missed.
+    /// Subscribes anew to everything. After a gap everybody is woken: something may have been missed.
     async fn resume(&self, live: &Live) -> RedisResult<()> {
         let keys = self.topics.keys();
         if !keys.is_empty() {
             listen(live, &keys).await?;
         }
-        self.topics.publish_all();
+        if self.listened.swap(true, Ordering::Relaxed) {
+            self.topics.publish_all();
+        }
         Ok(())
     }
 }
 
-/// Returns once the server has acknowledged.
+/// Returns once the server has acknowledged. A connection that does not is given up.
 async fn listen(live: &Live, keys: &[Key]) -> RedisResult<()> {
+    let result = subscribe_all(live, keys).await;
+    if let Err(error) = &result
+        && error.code().is_none()
+    {
+        live.retire();
+    }
+    result
+}
+
+async fn subscribe_all(live: &Live, keys: &[Key]) -> RedisResult<()> {
     match live.wire.clone() {
         Wire::One(mut connection) => {
             // In portions, so that no answer is too late because there were many.

@@ -1,0 +1,102 @@
+//! What the checks ask of a type's tokens.
+
+use syn::visit::{self, Visit};
+use syn::{GenericArgument, Lifetime, PathArguments, Type, TypeParamBound};
+
+/// `R` of `Pin<Box<dyn Future<Output = R> + Send>>`, whatever paths lead to these names.
+pub(crate) fn boxed_output(ty: &Type) -> Option<&Type> {
+    let Type::TraitObject(object) = bare(argument_of(argument_of(ty, "Pin")?, "Box")?) else {
+        return None;
+    };
+    let future = object.bounds.iter().find_map(|bound| match bound {
+        TypeParamBound::Trait(bound) => bound
+            .path
+            .segments
+            .last()
+            .filter(|last| last.ident == "Future"),
+        _ => None,
+    })?;
+    let PathArguments::AngleBracketed(arguments) = &future.arguments else {
+        return None;
+    };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(&assoc.ty),
+        _ => None,
+    })
+}
+
+/// `T` of `….name<T>`.
+fn argument_of<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
+    let Type::Path(path) = bare(ty) else {
+        return None;
+    };
+    let last = path
+        .path
+        .segments
+        .last()
+        .filter(|last| last.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return None;
+    };
+    match arguments.args.first() {
+        Some(GenericArgument::Type(argument)) => Some(argument),
+        _ => None,
+    }
+}
+
+/// A type out of the invisible group that a `macro_rules!` fragment comes in, and out of parentheses.
+pub(crate) fn bare(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => bare(&group.elem),
+        Type::Paren(paren) => bare(&paren.elem),
+        _ => ty,
+    }
+}
+
+/// Whether the type has a `&` or a lifetime that is neither `'static` nor bound within the type.
+pub(crate) fn borrows(ty: &Type) -> bool {
+    let mut search = Borrows(false);
+    search.visit_type(ty);
+    search.0
+}
+
+struct Borrows(bool);
+
+impl<'ast> Visit<'ast> for Borrows {
+    fn visit_type_reference(&mut self, reference: &'ast syn::TypeReference) {
+        self.0 |= reference.lifetime.is_none();
+        visit::visit_type_reference(self, reference);
+    }
+
+    fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
+        self.0 |= lifetime.ident != "static";
+    }
+
+    // `fn(&str)`, `dyn Fn(&str)` and `for<'a> …` bind their own lifetimes.
+    fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
+    fn visit_parenthesized_generic_arguments(
+        &mut self,
+        _: &'ast syn::ParenthesizedGenericArguments,
+    ) {
+    }
+    fn visit_trait_bound(&mut self, bound: &'ast syn::TraitBound) {
+        if bound.lifetimes.is_none() {
+            visit::visit_trait_bound(self, bound);
+        }
+    }
+}
+
+/// Whether the type is or contains `impl Trait`.
+pub(crate) fn has_impl_trait(ty: &Type) -> bool {
+    let mut search = HasImplTrait(false);
+    search.visit_type(ty);
+    search.0
+}
+
+struct HasImplTrait(bool);
+
+impl<'ast> Visit<'ast> for HasImplTrait {
+    fn visit_type_impl_trait(&mut self, _: &'ast syn::TypeImplTrait) {
+        self.0 = true;
+    }
+}

@@ -1,0 +1,35 @@
+//! The memory store keeps the contract.
+
+use std::time::Duration;
+
+use idempotent_runtime::{
+    Key, conformance_tests,
+    store::{ManualClock, MemoryStore, conformance::Subject},
+};
+
+struct Memory {
+    clock: ManualClock,
+    store: MemoryStore,
+}
+
+impl Memory {
+    fn new() -> Self {
+        let clock = ManualClock::new();
+        let store = MemoryStore::with_clock(&clock);
+        Self { clock, store }
+    }
+}
+
+impl Subject for Memory {
+    type Store = MemoryStore;
+
+    async fn store(&self) -> MemoryStore {
+        self.store.clone()
+    }
+
+    async fn elapse(&self, _: &Key, time: Duration) {
+        self.clock.advance(time);
+    }
+}
+
+conformance_tests!(Memory::new());

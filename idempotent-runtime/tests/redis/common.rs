@@ -1,0 +1,137 @@
+//! What the tests share.
+
+use std::{sync::Arc, time::Duration};
+
+use idempotent_runtime::{
+    Key, OnCrash, Store,
+    record::{HOLD, Nonce, Outcome, Record, State},
+    store::{ClaimReply, ClaimRequest, Settled, redis::RedisStore},
+};
+use idempotent_test_support::RedisServer;
+
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
+pub(crate) const TTL: Duration = Duration::from_secs(3600);
+
+pub(crate) fn key(part: &str) -> Key {
+    Key::new("payments.charge", &[&part]).expect("a valid key")
+}
+
+/// The key as Redis has it.
+pub(crate) fn redis_key(key: &Key) -> String {
+    format!("idempotent:{}", key.as_str())
+}
+
+/// The `number`th attempt's claim.
+pub(crate) fn request(number: u8) -> ClaimRequest {
+    ClaimRequest {
+        nonce: Nonce::from_bytes([number; 16]),
+        lease: LEASE,
+        on_crash: OnCrash::Rerun,
+        fingerprint: None,
+    }
+}
+
+pub(crate) fn failing(number: u8) -> ClaimRequest {
+    ClaimRequest {
+        on_crash: OnCrash::Fail,
+        ..request(number)
+    }
+}
+
+pub(crate) fn done(owned: &Record, result: &[u8]) -> Record {
+    Record {
+        state: State::Done,
+        codec: 7,
+        outcome: Some(Outcome::Ok(Arc::from(result))),
+        ..owned.clone()
+    }
+}
+
+pub(crate) fn in_state(owned: &Record, state: State) -> Record {
+    Record {
+        state,
+        ..owned.clone()
+    }
+}
+
+#[track_caller]
+pub(crate) fn granted(reply: ClaimReply) -> Record {
+    match reply {
+        ClaimReply::Granted { record, .. } => record,
+        other => panic!("not granted: {other:?}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn held(reply: ClaimReply) -> (Record, Duration) {
+    match reply {
+        ClaimReply::Held { record, lease_left } => (record, lease_left),
+        other => panic!("not held: {other:?}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn stale(settled: Settled) -> Record {
+    match settled {
+        Settled::Stale { record, .. } => record,
+        other => panic!("not stale: {other:?}"),
+    }
+}
+
+/// Claims and completes, as the first call does.
+pub(crate) async fn first_call(store: &RedisStore, key: &Key, number: u8, result: &[u8]) -> Record {
+    let owned = granted(store.claim(key, &request(number)).await.expect("claim"));
+    let target = done(&owned, result);
+    assert_eq!(
+        store.finish(key, &target, TTL).await.expect("finish"),
+        Settled::Applied
+    );
+    target
+}
+
+/// Makes the record older.
+pub(crate) fn elapse(server: &RedisServer, key: &Key, by: Duration) {
+    let name = redis_key(key);
+    let left = pttl(server, key);
+    let left = left - i64::try_from(by.as_millis()).expect("short");
+    assert_eq!(server.cli(&["PEXPIRE", &name, &left.to_string()]), "1");
+}
+
+/// What Redis still grants the record, in milliseconds.
+pub(crate) fn pttl(server: &RedisServer, key: &Key) -> i64 {
+    let left = server.cli(&["PTTL", &redis_key(key)]);
+    left.parse().expect("a number")
+}
+
+/// Milliseconds of HOLD.
+pub(crate) fn hold() -> i64 {
+    i64::try_from(HOLD.as_millis()).expect("short")
+}
+
+/// The value's bytes, or none.
+pub(crate) fn value(server: &RedisServer, key: &Key) -> Option<Vec<u8>> {
+    let client = redis::Client::open(server.url()).expect("a URL");
+    let mut connection = client.get_connection().expect("the server is there");
+    redis::cmd("GET")
+        .arg(redis_key(key))
+        .query(&mut connection)
+        .expect("a string")
+}
+
+pub(crate) fn put(server: &RedisServer, key: &Key, bytes: &[u8]) {
+    let client = redis::Client::open(server.url()).expect("a URL");
+    let mut connection = client.get_connection().expect("the server is there");
+    redis::cmd("SET")
+        .arg(redis_key(key))
+        .arg(bytes)
+        .exec(&mut connection)
+        .expect("a string");
+}
+
+pub(crate) fn record(server: &RedisServer, key: &Key) -> Option<Record> {
+    value(server, key).map(|bytes| Record::decode(&bytes).expect("readable"))
+}
+
+pub(crate) fn store(server: &RedisServer) -> RedisStore {
+    RedisStore::new(&server.url()).expect("a valid URL")
+}

@@ -1,0 +1,154 @@
+//! What is not a record of this version stays as it is.
+
+use std::time::Duration;
+
+use idempotent_runtime::{
+    Store, StoreError, StoreErrorKind,
+    record::{Record, State},
+};
+use idempotent_test_support::RedisServer;
+
+use crate::common::*;
+
+#[track_caller]
+fn incompatible<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+    let error = result.expect_err("incompatible");
+    assert_eq!(error.kind(), StoreErrorKind::Incompatible, "{error}");
+    assert!(!error.to_string().contains("charge"), "{error}");
+}
+
+/// Every operation that could change the record of attempt 1.
+async fn nothing_reads_it(server: &RedisServer, what: &str) {
+    let store = store(server);
+    let owned = request(1).record();
+    for number in [1, 2] {
+        incompatible(store.claim(&key("1"), &request(number)).await);
+    }
+    incompatible(store.read(&key("1")).await);
+    incompatible(store.renew(&key("1"), &owned).await);
+    for target in [
+        done(&owned, b"1"),
+        in_state(&owned, State::Failed),
+        in_state(&owned, State::Lost),
+    ] {
+        incompatible(store.finish(&key("1"), &target, TTL).await);
+    }
+    let replacement = in_state(&request(3).record(), State::Failed);
+    incompatible(store.overrule(&key("1"), None, &replacement, TTL).await);
+    for state in [State::Running, State::Failed, State::Done, State::Lost] {
+        let seen = if state == State::Done {
+            done(&owned, b"")
+        } else {
+            in_state(&owned, state)
+        };
+        incompatible(
+            store
+                .overrule(&key("1"), Some(&seen), &replacement, TTL)
+                .await,
+        );
+    }
+    assert!(!what.is_empty());
+}
+
+/// A record of attempt 1, with some bytes changed.
+fn changed(state: State, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let owned = Record {
+        token: 5,
+        ..request(1).record()
+    };
+    let record = if state == State::Done {
+        done(&owned, b"42")
+    } else {
+        in_state(&owned, state)
+    };
+    let mut bytes = record.encode();
+    change(&mut bytes);
+    bytes
+}
+
+#[tokio::test]
+async fn values_that_no_release_wrote() {
+    let server = RedisServer::start();
+    let values: Vec<(&str, Vec<u8>)> = vec![
+        ("nothing", vec![]),
+        ("text", b"locked by worker 7".to_vec()),
+        ("a long text", vec![b'x'; 200]),
+        (
+            "a record cut short",
+            changed(State::Running, |bytes| bytes.truncate(40)),
+        ),
+        (
+            "the next version",
+            changed(State::Running, |bytes| bytes[0] = 2),
+        ),
+        (
+            "a lost one of the next version",
+            changed(State::Lost, |bytes| bytes[0] = 2),
+        ),
+        (
+            "an unknown state",
+            changed(State::Running, |bytes| bytes[1] = b'X'),
+        ),
+        (
+            "an unknown flag",
+            changed(State::Running, |bytes| bytes[30] = 16),
+        ),
+        (
+            "an outcome flag without an outcome",
+            changed(State::Running, |bytes| bytes[30] = 4),
+        ),
+        (
+            "two outcome flags",
+            changed(State::Done, |bytes| bytes[30] = 12),
+        ),
+        (
+            "a running result",
+            changed(State::Running, |bytes| bytes.push(1)),
+        ),
+        (
+            "a released result",
+            changed(State::Failed, |bytes| bytes.push(1)),
+        ),
+        (
+            "an impossible token",
+            changed(State::Running, |bytes| bytes[18] = 0xff),
+        ),
+        (
+            "a token just too large",
+            changed(State::Lost, |bytes| {
+                bytes[18..26].copy_from_slice(&(1u64 << 53).to_be_bytes())
+            }),
+        ),
+    ];
+    for (what, bytes) in values {
+        put(&server, &key("1"), &bytes);
+        nothing_reads_it(&server, what).await;
+        assert_eq!(value(&server, &key("1")), Some(bytes), "{what} was changed");
+        // Nor is its end changed: it has none.
+        assert_eq!(pttl(&server, &key("1")), -1, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn values_of_another_type() {
+    let server = RedisServer::start();
+    server.cli(&["HSET", &redis_key(&key("1")), "status", "locked"]);
+    nothing_reads_it(&server, "a hash").await;
+    assert_eq!(
+        server.cli(&["HGET", &redis_key(&key("1")), "status"]),
+        "locked"
+    );
+}
+
+#[tokio::test]
+async fn a_foreign_value_that_appears_during_a_claim() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    // A takeover that was sent to a record is told what stands now, and leaves it.
+    granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    elapse(&server, &key("1"), Duration::from_secs(60));
+    let newer = changed(State::Running, |bytes| bytes[0] = 3);
+    put(&server, &key("1"), &newer);
+    incompatible(store.claim(&key("1"), &request(2)).await);
+    assert_eq!(value(&server, &key("1")), Some(newer));
+}

@@ -1,0 +1,426 @@
+//! Leases, takeovers, and messages that come twice or late.
+
+use std::time::Duration;
+
+use idempotent_runtime::{
+    OnCrash, Store,
+    record::{Nonce, State},
+    store::{ClaimReply, ClaimRequest, Settled},
+};
+use idempotent_test_support::RedisServer;
+
+use crate::common::*;
+
+const TAKEOVER: &str = include_str!("../../src/store/redis/takeover.lua");
+const PAST_LEASE: Duration = Duration::from_secs(31);
+
+#[tokio::test]
+async fn a_running_owner_is_left_alone_until_its_lease_lapses() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+
+    elapse(&server, &key("1"), Duration::from_secs(10));
+    let (record, left) = held(store.claim(&key("1"), &request(2)).await.expect("claim"));
+    assert_eq!(record, owned);
+    assert!(
+        left > Duration::ZERO && left <= Duration::from_secs(20),
+        "{left:?}"
+    );
+
+    elapse(&server, &key("1"), Duration::from_secs(20));
+    let reply = store.claim(&key("1"), &request(2)).await.expect("claim");
+    let ClaimReply::Granted {
+        record,
+        takeover: true,
+    } = reply
+    else {
+        panic!("{reply:?}")
+    };
+    assert_eq!(
+        (record.nonce, record.attempts, record.state),
+        (request(2).nonce, 2, State::Running)
+    );
+    assert_eq!(record.lease, 2 * LEASE);
+    assert!(record.token > owned.token);
+}
+
+#[tokio::test]
+async fn a_heartbeat_makes_the_lease_young_again() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    elapse(&server, &key("1"), PAST_LEASE);
+    assert_eq!(
+        store.renew(&key("1"), &owned).await.expect("renew"),
+        Settled::Applied
+    );
+    let (record, left) = held(store.claim(&key("1"), &request(2)).await.expect("claim"));
+    assert_eq!(record, owned);
+    assert!(left > Duration::from_secs(10), "{left:?}");
+}
+
+#[tokio::test]
+async fn leases_of_silent_owners_grow_to_eight_times_the_option() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    for (number, factor) in [(2, 2), (3, 4), (4, 8), (5, 8)] {
+        elapse(&server, &key("1"), LEASE * 8);
+        let record = granted(
+            store
+                .claim(&key("1"), &request(number))
+                .await
+                .expect("claim"),
+        );
+        assert_eq!(record.lease, LEASE * factor);
+    }
+}
+
+#[tokio::test]
+async fn a_lapsed_lease_under_fail_is_lost_and_its_owner_may_come_back() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let owned = granted(store.claim(&key("1"), &failing(1)).await.expect("claim"));
+    elapse(&server, &key("1"), PAST_LEASE);
+    // The record's policy counts, not the later caller's.
+    let (record, _) = held(store.claim(&key("1"), &request(2)).await.expect("claim"));
+    assert_eq!((record.state, record.nonce), (State::Lost, owned.nonce));
+    assert!(pttl(&server, &key("1")) > hold() - 60_000);
+
+    assert_eq!(
+        store.renew(&key("1"), &owned).await.expect("renew"),
+        Settled::Applied
+    );
+    assert_eq!(record_state(&server), State::Running);
+    let finished = store
+        .finish(&key("1"), &done(&owned, b"42"), TTL)
+        .await
+        .expect("finish");
+    assert_eq!(finished, Settled::Applied);
+}
+
+fn record_state(server: &RedisServer) -> State {
+    record(server, &key("1")).expect("there").state
+}
+
+#[tokio::test]
+async fn a_claim_that_asks_again_gets_the_same_grant() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    assert_eq!(
+        granted(store.claim(&key("1"), &request(1)).await.expect("claim")),
+        owned
+    );
+
+    elapse(&server, &key("1"), PAST_LEASE);
+    let second = granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
+    assert_eq!(
+        granted(store.claim(&key("1"), &request(2)).await.expect("claim")),
+        second
+    );
+    assert_eq!(record(&server, &key("1")).expect("there"), second);
+}
+
+#[tokio::test]
+async fn an_owner_declared_lost_that_still_asks_has_not_run() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let owned = granted(store.claim(&key("1"), &failing(1)).await.expect("claim"));
+    elapse(&server, &key("1"), PAST_LEASE);
+    held(store.claim(&key("1"), &failing(2)).await.expect("claim"));
+    assert_eq!(
+        granted(store.claim(&key("1"), &failing(1)).await.expect("claim")),
+        owned
+    );
+    assert_eq!(record_state(&server), State::Running);
+}
+
+#[tokio::test]
+async fn a_claim_that_comes_after_its_own_release_gets_nothing() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    let released = in_state(&owned, State::Failed);
+    assert_eq!(
+        store
+            .finish(&key("1"), &released, TTL)
+            .await
+            .expect("finish"),
+        Settled::Applied
+    );
+    let (record, _) = held(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    assert_eq!(record, released);
+    // Unfinished records are kept for HOLD, whatever the caller's ttl.
+    assert!(pttl(&server, &key("1")) > hold() - 60_000);
+}
+
+#[tokio::test]
+async fn a_released_record_goes_to_the_next_with_a_larger_token() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    store
+        .finish(&key("1"), &in_state(&owned, State::Failed), TTL)
+        .await
+        .expect("finish");
+    let reply = store.claim(&key("1"), &request(2)).await.expect("claim");
+    let ClaimReply::Granted {
+        record,
+        takeover: false,
+    } = reply
+    else {
+        panic!("{reply:?}")
+    };
+    assert_eq!((record.attempts, record.lease), (2, LEASE));
+    assert!(record.token > owned.token);
+}
+
+/// Sends the takeover script as a message that was under way for long.
+fn late_takeover(server: &RedisServer, number: u8, seen_state: u8, seen: Nonce) -> Vec<u8> {
+    let mut named = vec![seen_state];
+    named.extend(seen.as_bytes());
+    let client = redis::Client::open(server.url()).expect("a URL");
+    let mut connection = client.get_connection().expect("the server is there");
+    let answer: (u64, Vec<u8>, Vec<u8>, u64) = redis::cmd("EVAL")
+        .arg(TAKEOVER)
+        .arg(1)
+        .arg(redis_key(&key("1")))
+        .arg(named)
+        .arg(request(number).record().encode())
+        .arg(hold())
+        .arg(86_400_000)
+        .arg(8)
+        .query(&mut connection)
+        .expect("an answer");
+    answer.1
+}
+
+#[tokio::test]
+async fn a_late_takeover_applies_to_nothing_but_the_record_it_saw() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    // Nothing there.
+    assert_eq!(late_takeover(&server, 9, b'F', request(1).nonce), b"A");
+    assert_eq!(value(&server, &key("1")), None);
+
+    let first = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    elapse(&server, &key("1"), PAST_LEASE);
+    let second = granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
+    elapse(&server, &key("1"), 3 * PAST_LEASE);
+    // Lapsed, but another attempt's.
+    assert_eq!(late_takeover(&server, 9, b'R', first.nonce), b"C");
+    // The same attempt's, in another state.
+    store
+        .finish(&key("1"), &in_state(&second, State::Failed), TTL)
+        .await
+        .expect("finish");
+    let before = value(&server, &key("1"));
+    assert_eq!(late_takeover(&server, 9, b'R', second.nonce), b"C");
+    assert_eq!(value(&server, &key("1")), before);
+    // And it does apply to the very record.
+    assert_eq!(late_takeover(&server, 9, b'F', second.nonce), b"G");
+    assert_eq!(
+        record(&server, &key("1")).expect("there").nonce,
+        request(9).nonce
+    );
+}
+
+#[tokio::test]
+async fn an_overtaken_owner_changes_nothing() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let first = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    elapse(&server, &key("1"), PAST_LEASE);
+    let second = granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
+
+    assert_eq!(
+        stale(store.renew(&key("1"), &first).await.expect("renew")),
+        second
+    );
+    for target in [
+        done(&first, b"1"),
+        in_state(&first, State::Failed),
+        in_state(&first, State::Lost),
+    ] {
+        let Settled::Stale { record, lease_left } =
+            store.finish(&key("1"), &target, TTL).await.expect("finish")
+        else {
+            panic!("{target:?} was applied")
+        };
+        assert_eq!(record, second);
+        assert!(lease_left > LEASE && lease_left <= 2 * LEASE);
+    }
+    assert_eq!(record(&server, &key("1")).expect("there"), second);
+}
+
+#[tokio::test]
+async fn what_is_done_stays_done_and_a_repeated_finish_is_applied() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let target = first_call(&store, &key("1"), 1, b"42").await;
+    let before = value(&server, &key("1"));
+    assert_eq!(
+        store.finish(&key("1"), &target, TTL).await.expect("finish"),
+        Settled::Applied
+    );
+    let other = done(&target, b"another result");
+    assert_eq!(
+        store.finish(&key("1"), &other, TTL).await.expect("finish"),
+        Settled::Applied
+    );
+    assert_eq!(
+        stale(store.renew(&key("1"), &target).await.expect("renew")).state,
+        State::Done
+    );
+    let failed = store
+        .finish(
+            &key("1"),
+            &in_state(&granted_again(&target), State::Failed),
+            TTL,
+        )
+        .await;
+    assert_eq!(stale(failed.expect("finish")).state, State::Done);
+    assert_eq!(value(&server, &key("1")), before);
+}
+
+fn granted_again(done: &idempotent_runtime::record::Record) -> idempotent_runtime::record::Record {
+    idempotent_runtime::record::Record {
+        outcome: None,
+        codec: 0,
+        ..done.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_vanished_is_put_back() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    server.cli(&["FLUSHALL"]);
+    assert_eq!(
+        store.renew(&key("1"), &owned).await.expect("renew"),
+        Settled::PutBack
+    );
+    assert_eq!(record(&server, &key("1")).expect("back"), owned);
+    server.cli(&["FLUSHALL"]);
+    assert_eq!(
+        store
+            .finish(&key("1"), &done(&owned, b"42"), TTL)
+            .await
+            .expect("finish"),
+        Settled::PutBack
+    );
+    assert_eq!(record_state(&server), State::Done);
+}
+
+#[tokio::test]
+async fn a_running_record_whose_expiry_was_taken_away_counts_as_just_renewed() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    elapse(&server, &key("1"), PAST_LEASE);
+    server.cli(&["PERSIST", &redis_key(&key("1"))]);
+    let read = store.read(&key("1")).await.expect("read").expect("there");
+    assert_eq!(read, (owned.clone(), LEASE));
+
+    let (record, left) = held(store.claim(&key("1"), &request(2)).await.expect("claim"));
+    assert_eq!((record, left), (owned, LEASE));
+    assert!(pttl(&server, &key("1")) > hold() - 60_000);
+    elapse(&server, &key("1"), PAST_LEASE);
+    granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
+}
+
+#[tokio::test]
+async fn an_age_below_zero_is_zero() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    let longer = (hold() + 3_600_000).to_string();
+    server.cli(&["PEXPIRE", &redis_key(&key("1")), &longer]);
+    let (_, left) = held(store.claim(&key("1"), &request(2)).await.expect("claim"));
+    assert_eq!(left, LEASE);
+}
+
+#[tokio::test]
+async fn odd_durations_stay_within_the_format() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    // A lease of nothing lapses at once.
+    let none = ClaimRequest {
+        lease: Duration::from_micros(900),
+        ..request(1)
+    };
+    let owned = granted(store.claim(&key("1"), &none).await.expect("claim"));
+    assert_eq!(owned.lease, Duration::ZERO);
+    granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
+
+    // Retention of nothing is a millisecond, of centuries the longest there is.
+    for (part, retain) in [("short", Duration::ZERO), ("long", Duration::MAX)] {
+        let owned = granted(store.claim(&key(part), &request(3)).await.expect("claim"));
+        let settled = store
+            .finish(&key(part), &done(&owned, b"42"), retain)
+            .await
+            .expect("finish");
+        assert_eq!(settled, Settled::Applied);
+    }
+    let century = 100 * 365 * 24 * 3_600_000_i64;
+    assert!((century - 60_000..=century).contains(&pttl(&server, &key("long"))));
+    let kept = record(&server, &key("long")).expect("done");
+    assert!(kept.expires > u64::try_from(century).expect("positive"));
+
+    // The longest lease does not grow any more.
+    let day = Duration::from_secs(86_400);
+    let longest = ClaimRequest {
+        lease: day,
+        ..request(4)
+    };
+    granted(store.claim(&key("day"), &longest).await.expect("claim"));
+    elapse(&server, &key("day"), day);
+    let next = ClaimRequest {
+        lease: day,
+        ..request(5)
+    };
+    assert_eq!(
+        granted(store.claim(&key("day"), &next).await.expect("claim")).lease,
+        day
+    );
+}
+
+#[tokio::test]
+async fn a_fingerprint_conflict_takes_nothing() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let print = |byte| {
+        Some(idempotent_runtime::fingerprint::Fingerprint::from_bytes(
+            [byte; 16],
+        ))
+    };
+    let one = ClaimRequest {
+        fingerprint: print(1),
+        on_crash: OnCrash::Fail,
+        ..request(1)
+    };
+    let two = ClaimRequest {
+        fingerprint: print(2),
+        ..request(2)
+    };
+    let owned = granted(store.claim(&key("1"), &one).await.expect("claim"));
+    let (record, left) = held(store.claim(&key("1"), &two).await.expect("claim"));
+    assert_eq!(record, owned);
+    assert!(left > Duration::ZERO && left <= LEASE);
+    // Not even a lapsed one: it is neither taken nor declared lost.
+    elapse(&server, &key("1"), PAST_LEASE);
+    let (record, left) = held(store.claim(&key("1"), &two).await.expect("claim"));
+    assert_eq!((record, left), (owned.clone(), Duration::ZERO));
+    // A released record pins nothing.
+    store
+        .finish(&key("1"), &in_state(&owned, State::Failed), TTL)
+        .await
+        .expect("finish");
+    assert_eq!(
+        granted(store.claim(&key("1"), &two).await.expect("claim")).fingerprint,
+        print(2)
+    );
+}

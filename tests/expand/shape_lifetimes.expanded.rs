@@ -1,0 +1,24 @@
+async fn longest<'a>(
+    left: &'a str,
+    right: &str,
+    found: &mut &'a str,
+) -> Result<u64, Error> {
+    let operation = ::idempotent_fn::operation::<
+        Result<u64, Error>,
+        _,
+    >(::core::concat!(::core::module_path!(), "::longest"), &[&left, &right])
+        .exclusive();
+    operation
+        .run_attached(async move {
+            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+                Result<u64, Error>,
+            > {
+                return result;
+            }
+            {
+                *found = left;
+                Ok(1)
+            }
+        })
+        .await
+}
