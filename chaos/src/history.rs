@@ -110,6 +110,7 @@ pub enum Target {
 }
 
 /// What can happen.
+#[allow(missing_docs, reason = "the fields are named after what they are")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A caller called.
@@ -118,7 +119,7 @@ pub enum Event {
         key: u32,
         function: Function,
     },
-    /// The store granted a claim; `sent` is when it was asked.
+    /// The store granted a claim; `sent` is when it was first asked.
     Granted {
         key: u32,
         token: u64,
@@ -211,10 +212,8 @@ pub enum Kind {
     MemoryFull,
     /// Another server becomes the master.
     Failover,
-    /// A body is pending for longer than its lease.
+    /// A body takes longer than its lease: pending, or blocking its thread.
     SlowBody,
-    /// A body blocks its thread for longer than its lease.
-    BlockedBody,
     /// A body panics.
     Panic,
     /// A caller goes away.

@@ -144,6 +144,10 @@ pub fn report(summary: &Summary, verdict: &Verdict) -> String {
     for (reason, count) in &verdict.repeats {
         line(&format!("  after {reason}"), count.to_string());
     }
+    line(
+        "bodies that began after their lease",
+        verdict.late_starts.to_string(),
+    );
     line("violations", verdict.violations.len().to_string());
     text
 }

@@ -1,9 +1,6 @@
 //! A worker process: makes the calls it is told to make, on the store it is told to use.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use idempotent_fn::{
     SharedStore, drain, install,
@@ -16,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 
 use crate::{
-    functions::{self, Failure, LEASE, Plan, Work},
+    functions::{self, Failure, LEASE_MS, Plan, Work},
     history::{Answer, Event, Function},
     ledger,
     say::{CALL, Call, Operator, say},
@@ -24,11 +21,11 @@ use crate::{
 };
 
 /// Below a third of the lease, as the store's documentation asks.
-const ANSWER: Duration = Duration::from_millis(LEASE.as_millis() as u64 / 3 - 10);
+const ANSWER: Duration = Duration::from_millis(LEASE_MS / 3 - 10);
 
 /// Where the records are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Place {
+pub(crate) enum Place {
     /// In the worker's own memory.
     Memory,
     /// On one server.
@@ -41,7 +38,7 @@ pub enum Place {
 
 /// What a worker is told, a line of JSON each.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Order {
+pub(crate) enum Order {
     /// Call; go away after `patience` milliseconds.
     Call {
         call: u64,
@@ -55,7 +52,7 @@ pub enum Order {
 }
 
 /// What a worker says once it has drained.
-pub const DRAINED: &str = "drained";
+pub(crate) const DRAINED: &str = "drained";
 
 impl Place {
     fn open(&self) -> SharedStore {
@@ -63,13 +60,13 @@ impl Place {
             .response_timeout(ANSWER)
             .connection_timeout(ANSWER);
         let redis: RedisStore = match self {
-            Self::Memory => return SharedStore::new(Witness(Arc::new(MemoryStore::new()))),
+            Self::Memory => return SharedStore::new(Witness::new(MemoryStore::new())),
             Self::One(url) => options.open(url),
             Self::Cluster(urls) => options.open_cluster(urls),
             Self::Sentinel(name, urls) => options.open_sentinel(urls, name),
         }
         .expect("the conductor's URLs are right");
-        SharedStore::new(Witness(Arc::new(redis)))
+        SharedStore::new(Witness::new(redis))
     }
 }
 

@@ -10,21 +10,21 @@ use crate::history::{Answer, Entry, Event, Kind, Micros};
 
 /// A fault's time and place.
 #[derive(Clone, Copy, Debug)]
-pub struct Window {
-    pub kind: Kind,
+pub(crate) struct Window {
+    pub(crate) kind: Kind,
     /// `None`: the server, so everybody.
-    pub process: Option<u32>,
-    pub from: Micros,
-    pub until: Micros,
+    pub(crate) process: Option<u32>,
+    pub(crate) from: Micros,
+    pub(crate) until: Micros,
 }
 
 /// Everything that happened.
 #[derive(Debug, Default)]
-pub struct World {
-    pub cases: BTreeMap<u32, Case>,
-    pub faults: Vec<Window>,
-    pub killed: HashMap<u32, Micros>,
-    pub healed: Option<Micros>,
+pub(crate) struct World {
+    pub(crate) cases: BTreeMap<u32, Case>,
+    pub(crate) faults: Vec<Window>,
+    pub(crate) killed: HashMap<u32, Micros>,
+    pub(crate) healed: Option<Micros>,
     /// The keys of calls.
     keys: HashMap<u64, u32>,
     noted: Vec<String>,
