@@ -233,7 +233,10 @@ fn target<T, E>(
     result: &Result<T, E>,
 ) -> Record {
     match result {
-        Ok(value) if (terms.ok.is_transient)(value) => released(claim.granted()),
+        Ok(value) if (terms.ok.is_transient)(value) => match terms.judge_transient() {
+            OnErr::Fail => lost(claim.granted()),
+            OnErr::Rerun | OnErr::Record => released(claim.granted()),
+        },
         Ok(value) => done(attempt, claim, &terms.ok, value, Outcome::Ok),
         Err(error) => match (terms.judge_err(error), &terms.err) {
             (OnErr::Rerun, _) => released(claim.granted()),
@@ -365,7 +368,9 @@ impl<T, E> Future for Orphaned<T, E> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(drop)
+        // Nobody is refused: nobody is there.
+        let InSpan { span, flow } = &mut self.0;
+        span.in_scope(|| flow.as_mut().poll(cx)).map(drop)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Runs the checker, and says what it found.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap, HashSet},
     fmt::{self, Write as _},
     hash::{DefaultHasher, Hash, Hasher},
+    mem::{self, Discriminant},
     thread,
     time::{Duration, Instant},
 };
@@ -92,32 +93,67 @@ impl fmt::Display for Trace {
     }
 }
 
-/// Whether every run is finite: no step leads back to a state that was there before. With
-/// [`Claim::Ends`] in all states, every call then ends, whatever the order of the steps.
-///
-/// # Errors
-/// A run that goes in circles.
-pub fn runs_are_finite(variant: &Variant) -> Result<usize, Vec<Action>> {
-    struct Visit {
-        world: World,
-        came_by: Option<Action>,
-        next: Vec<Action>,
+/// What was met on a walk through all states.
+#[derive(Clone, Debug, Default)]
+pub struct Walk {
+    /// States.
+    pub states: usize,
+    /// The kinds of steps taken, and of phases the calls were in.
+    pub met: BTreeSet<String>,
+    kinds: (HashSet<Discriminant<Action>>, HashSet<Discriminant<Phase>>),
+}
+
+impl Walk {
+    fn meets(&mut self, action: &Action, world: &World) {
+        if self.kinds.0.insert(mem::discriminant(action)) {
+            self.met.insert(kind(action));
+        }
+        for caller in &world.callers {
+            if self.kinds.1.insert(mem::discriminant(&caller.phase)) {
+                self.met.insert(kind(&caller.phase));
+            }
+        }
     }
-    let visit = |world: World, came_by| {
+}
+
+/// The name of an enum's variant.
+fn kind(value: &impl fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    let name = text.split(|c: char| !c.is_alphanumeric()).next();
+    name.unwrap_or_default().to_owned()
+}
+
+struct Visit {
+    world: World,
+    came_by: Option<Action>,
+    next: Vec<Action>,
+}
+
+impl Visit {
+    fn new(variant: &Variant, world: World, came_by: Option<Action>) -> Self {
         let mut next = Vec::new();
         variant.actions(&world, &mut next);
-        Visit {
+        Self {
             world,
             came_by,
             next,
         }
-    };
-    // Whether all that follows has been seen.
+    }
+}
+
+/// Walks through all states, to see whether every run is finite: no step leads back to a state that was there before.
+/// With [`Claim::Ends`] in all states, every call then ends, whatever the order of the steps.
+///
+/// # Errors
+/// A run that goes in circles.
+pub fn walk(variant: &Variant) -> Result<Walk, Vec<Action>> {
+    let mut walk = Walk::default();
+    // Whether all that follows a state has been seen.
     let mut closed = HashMap::new();
     let mut path: Vec<Visit> = variant
         .init_states()
         .into_iter()
-        .map(|world| visit(world, None))
+        .map(|world| Visit::new(variant, world, None))
         .collect();
     while let Some(here) = path.last_mut() {
         let Some(action) = here.next.pop() else {
@@ -128,6 +164,7 @@ pub fn runs_are_finite(variant: &Variant) -> Result<usize, Vec<Action>> {
         let Some(next) = variant.next_state(&here.world, action) else {
             continue;
         };
+        walk.meets(&action, &next);
         match closed.get(&fingerprint(&next)) {
             Some(true) => {}
             Some(false) => {
@@ -136,11 +173,12 @@ pub fn runs_are_finite(variant: &Variant) -> Result<usize, Vec<Action>> {
             }
             None => {
                 closed.insert(fingerprint(&next), false);
-                path.push(visit(next, Some(action)));
+                path.push(Visit::new(variant, next, Some(action)));
             }
         }
     }
-    Ok(closed.len())
+    walk.states = closed.len();
+    Ok(walk)
 }
 
 /// As the checker does, a state is known by 64 bits of its hash.
