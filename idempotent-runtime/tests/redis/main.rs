@@ -14,4 +14,5 @@ mod model;
 mod rights;
 mod sentinel;
 mod takeover;
+mod urls;
 mod waiting;
