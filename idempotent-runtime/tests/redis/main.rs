@@ -9,6 +9,7 @@ mod common;
 mod conformance;
 mod connection;
 mod foreign;
+mod hostile;
 mod limits;
 mod model;
 mod rights;
