@@ -14,6 +14,7 @@ mod limits;
 mod model;
 mod rights;
 mod sentinel;
+mod soak;
 mod takeover;
 mod urls;
 mod waiting;
