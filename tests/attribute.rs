@@ -2,14 +2,14 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Once,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use idempotent_fn::{
-    Codec, CodecError, Error, OnErr, SharedStore, current, idempotent,
+    Codec, CodecError, Error, OnErr, SharedStore, current, idempotent, install,
     store::{ManualClock, MemoryStore},
     with_store,
 };
@@ -19,6 +19,12 @@ use tokio::{sync::Semaphore, task::yield_now};
 fn fresh() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The default store, also where features or the environment say another.
+fn on_memory() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| install(memory()).expect("no default store yet"));
 }
 
 fn memory() -> SharedStore {
@@ -37,6 +43,7 @@ async fn parts_of_a_key_do_not_run_into_each_other() {
         Ok(fresh())
     }
 
+    on_memory();
     let answers = [
         pair("a", "b:c").await.unwrap(),
         pair("a:b", "c").await.unwrap(),
@@ -61,6 +68,7 @@ async fn the_key_is_read_once_before_the_body() {
         Ok((order, fresh()))
     }
 
+    on_memory();
     let first = read_once("one".into()).await.unwrap();
     assert_eq!(
         (first.0.as_str(), READ.load(Ordering::Relaxed)),
@@ -77,6 +85,7 @@ async fn an_empty_key_is_refused() {
         Ok(fresh())
     }
 
+    on_memory();
     assert!(matches!(keyless("").await, Err(Error::InvalidKey { .. })));
 }
 
@@ -92,6 +101,7 @@ async fn the_scope_is_the_functions_path_or_what_is_given() {
         Ok(current().scope().to_owned())
     }
 
+    on_memory();
     assert_eq!(by_path().await.unwrap(), "attribute::by_path");
     assert_eq!(given().await.unwrap(), "payments.given");
 }
@@ -108,6 +118,7 @@ async fn two_functions_with_one_scope_are_refused() {
         Ok(2)
     }
 
+    on_memory();
     assert_eq!(first().await.unwrap(), 1);
     let refused = second().await.unwrap_err();
     assert!(matches!(refused, Error::Config { .. }));
@@ -124,6 +135,7 @@ async fn another_payload_under_the_same_key_is_refused() {
         Ok(fresh())
     }
 
+    on_memory();
     let first = pinned(1, 100, "EUR".into()).await.unwrap();
     assert_eq!(pinned(1, 100, "EUR".into()).await.unwrap(), first);
     for (amount, currency) in [(101, "EUR"), (100, "USD")] {
@@ -146,6 +158,7 @@ async fn a_result_is_replayed_for_its_ttl() {
         Ok(fresh())
     }
 
+    on_memory();
     let (store, clock) = memory_with_clock();
     with_store(store, async move {
         let first = (kept(1).await.unwrap(), kept_by_default(1).await.unwrap());
@@ -168,6 +181,7 @@ async fn an_expression_is_a_duration_too() {
         Ok(fresh())
     }
 
+    on_memory();
     let (store, clock) = memory_with_clock();
     with_store(store, async move {
         let first = kept_twice(1, Duration::from_secs(5)).await.unwrap();
@@ -193,6 +207,7 @@ async fn a_duplicate_waits_or_is_told_at_once() {
         Ok(fresh())
     }
 
+    on_memory();
     let gate = Arc::new(Semaphore::new(0));
     let owner = tokio::spawn(waits(gate.clone()));
     let duplicate = tokio::spawn(waits(gate.clone()));
@@ -241,6 +256,7 @@ async fn an_err_means_what_on_err_says() {
         Err(Declined::Card(fresh()))
     }
 
+    on_memory();
     assert_ne!(by_default().await, by_default().await);
     assert_eq!(record().await, record().await);
     assert!(matches!(fail().await, Err(Declined::Card(_))));
@@ -277,6 +293,7 @@ async fn an_err_can_be_looked_at() {
         }
     }
 
+    on_memory();
     assert_eq!(closure(true).await, closure(true).await);
     assert_ne!(closure(false).await, closure(false).await);
     assert!(matches!(function(true).await, Err(Declined::Card(_))));
@@ -304,6 +321,7 @@ async fn a_closure_that_never_records_asks_nothing_of_the_error() {
         Err(Opaque(fresh()))
     }
 
+    on_memory();
     assert!(opaque().await.is_err());
 }
 
@@ -319,6 +337,7 @@ async fn under_on_crash_fail_an_err_is_in_doubt_unless_it_is_said_otherwise() {
         Err(Declined::Network(fresh()))
     }
 
+    on_memory();
     assert!(matches!(in_doubt().await, Err(Declined::Network(_))));
     assert_eq!(
         in_doubt().await,
@@ -342,6 +361,7 @@ async fn a_body_is_finished_when_its_caller_goes_away() {
         Ok(fresh())
     }
 
+    on_memory();
     let (ran, gate) = (Arc::new(AtomicU64::new(0)), Arc::new(Semaphore::new(0)));
     give_up(finished(ran.clone(), gate.clone())).await;
     gate.add_permits(1);
@@ -365,6 +385,7 @@ async fn an_attached_body_stops_when_its_caller_goes_away() {
         Ok(fresh())
     }
 
+    on_memory();
     let (ran, gate) = (AtomicU64::new(0), Semaphore::new(0));
     give_up(rerun(&ran, &gate)).await;
     give_up(fail(&ran, &gate)).await;
@@ -385,6 +406,7 @@ async fn the_store_is_the_one_that_is_given() {
         Ok(fresh())
     }
 
+    on_memory();
     let (one, other) = (memory(), memory());
     let first = stored(one.clone()).await.unwrap();
     assert_eq!(stored(one.clone()).await.unwrap(), first);
@@ -420,6 +442,7 @@ async fn a_codec_records_what_has_no_serde() {
         Ok(Receipt(fresh()))
     }
 
+    on_memory();
     assert_eq!(coded().await.unwrap(), coded().await.unwrap());
 }
 
@@ -440,6 +463,7 @@ async fn our_error_becomes_the_functions() {
         Ok(fresh())
     }
 
+    on_memory();
     let text = closure("", "refused").await.unwrap_err();
     assert!(text.starts_with("refused: "), "{text}");
     let ours = function("").await.unwrap_err();
@@ -466,7 +490,8 @@ async fn empty_results_replay_as_themselves() {
         })*};
     }
 
-    empty!(unit: () = (), none: Option<u64> = None, no: bool = false, zero: u64 = 0, list: Vec<u64> = vec![]);
+    on_memory();
+    empty!(unit: () = (), none: Option<u64> = None, no: bool = false, zero: u64 = 0, list: Vec<u64> = Vec::<u64>::new());
     assert_eq!(RUNS.load(Ordering::Relaxed), 5);
 }
 
@@ -481,6 +506,7 @@ async fn a_body_that_calls_itself_with_its_own_key_is_told() {
         Box::pin(outer())
     }
 
+    on_memory();
     assert!(matches!(outer().await, Err(Error::Reentrant { .. })));
 }
 

@@ -5,8 +5,8 @@ use std::{cmp, sync::Arc, time::Duration};
 use tokio::time::{self, Instant};
 
 use crate::{
-    Error, OnCrash,
-    claim::{Asked, Claim},
+    Error, OnCrash, StoreError,
+    claim::{Asked, Claim, PATIENCE, answer},
     events,
     execution::Attempt,
     flight::{self, Followed, Landing, Lead, Place},
@@ -31,38 +31,21 @@ pub(crate) enum Admission {
 /// Asks the store, waits for whoever runs, and asks again, until there is an answer or `wait` is over.
 pub(crate) async fn admit(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
     let mut waiter = Waiter::new(attempt);
-    if attempt.store.local().is_some() {
+    let admission = if attempt.store.local().is_some() {
         // A store in this process is asked as cheaply as a flight is joined, and wakes its waiters itself.
-        return waiter.lead(None).await;
-    }
-    loop {
-        let believed = cmp::max(attempt.request.lease, ASKING);
-        match flight::join(attempt, believed) {
-            Place::Leader(lead) => return waiter.lead(Some(lead)).await,
-            Place::Aside => return waiter.lead(None).await,
-            Place::Follower(follow) => {
-                events::waiting(attempt);
-                match follow.landed(waiter.deadline).await {
-                    Followed::Landed(Landing::Record(record)) => return waiter.judge(record),
-                    Followed::Landed(Landing::Failed(error)) => {
-                        return Err(Error::store(attempt.label(), error));
-                    }
-                    Followed::Landed(Landing::Free) | Followed::Stalled => {}
-                    Followed::TimedOut(retry_after) => {
-                        return Err(Error::InFlight {
-                            operation: attempt.label(),
-                            retry_after,
-                        });
-                    }
-                }
-            }
-        }
-    }
+        waiter.lead(None).await
+    } else {
+        waiter.fly().await
+    };
+    waiter.tell();
+    admission
 }
 
 struct Waiter<'a> {
     attempt: &'a Arc<Attempt>,
     deadline: Instant,
+    /// Since when it has been waiting, if it ever did.
+    waits: Option<Instant>,
     subscription: Option<Subscription>,
     poll: Duration,
     /// A running owner was seen whose effects must not be repeated.
@@ -75,9 +58,43 @@ impl<'a> Waiter<'a> {
         Self {
             attempt,
             deadline,
+            waits: None,
             subscription: None,
             poll: FIRST_POLL,
             saw_fail: false,
+        }
+    }
+
+    fn tell(&self) {
+        if let Some(since) = self.waits {
+            events::waited(self.attempt, since.elapsed());
+        }
+    }
+
+    /// Asks for all duplicates of this process, or waits for the one of them who does.
+    async fn fly(&mut self) -> Result<Admission, Error> {
+        let attempt = self.attempt;
+        loop {
+            let believed = cmp::max(attempt.request.lease, ASKING);
+            let follow = match flight::join(attempt, believed) {
+                Place::Leader(lead) => return self.lead(Some(lead)).await,
+                Place::Aside => return self.lead(None).await,
+                Place::Follower(follow) => follow,
+            };
+            self.waits.get_or_insert_with(Instant::now);
+            match follow.landed(self.deadline).await {
+                Followed::Landed(Landing::Record(record)) => return self.judge(record),
+                Followed::Landed(Landing::Failed(error)) => {
+                    return Err(Error::store(attempt.label(), error));
+                }
+                Followed::Landed(Landing::Free) | Followed::Stalled => {}
+                Followed::TimedOut(retry_after) => {
+                    return Err(Error::InFlight {
+                        operation: attempt.label(),
+                        retry_after,
+                    });
+                }
+            }
         }
     }
 
@@ -87,7 +104,7 @@ impl<'a> Waiter<'a> {
             if self.saw_fail && self.is_gone().await? {
                 return Err(self.indeterminate());
             }
-            let asked = Claim::ask(self.attempt, lead).await?;
+            let asked = Claim::ask(self.attempt, lead, self.deadline).await?;
             if self.attempt.is_orphaned() {
                 // The claim has been seen through, and nobody is left to run or wait for. If it was granted, dropping
                 // it releases the key.
@@ -120,7 +137,8 @@ impl<'a> Waiter<'a> {
             }
             self.saw_fail |= record.on_crash == OnCrash::Fail;
             if let Some(lead) = &lead {
-                lead.extend(self.deadline.saturating_duration_since(Instant::now()) + ASKING);
+                let believed = self.deadline.saturating_duration_since(Instant::now()) + ASKING;
+                lead.waits(believed, lease_left);
             }
             self.wait(lease_left).await?;
         }
@@ -138,8 +156,10 @@ impl<'a> Waiter<'a> {
             });
         }
         let Some(subscription) = &mut self.subscription else {
-            events::waiting(attempt);
-            let subscription = attempt.store.subscribe(&attempt.key).await;
+            self.waits.get_or_insert(now);
+            let subscription = attempt.store.subscribe(&attempt.key);
+            let patience = cmp::min(PATIENCE, self.deadline - now);
+            let subscription = answer(attempt, patience, subscription).await;
             self.subscription = Some(subscription.unwrap_or_else(|error| {
                 events::not_subscribed(attempt, &error);
                 Subscription::polling()
@@ -176,7 +196,7 @@ impl<'a> Waiter<'a> {
                 State::Running if self.wait(lease_left).await.is_ok() => {}
                 _ => return Err(superseded),
             }
-            match self.attempt.store.read(&self.attempt.key).await {
+            match self.read().await {
                 Ok(Some(read)) => (record, lease_left) = read,
                 Ok(None) => return Err(superseded),
                 // The record stands as it was last seen, as far as anybody knows.
@@ -203,9 +223,14 @@ impl<'a> Waiter<'a> {
     }
 
     async fn is_gone(&self) -> Result<bool, Error> {
-        let read = self.attempt.store.read(&self.attempt.key).await;
+        let read = self.read().await;
         read.map(|read| read.is_none())
             .map_err(|error| Error::store(self.attempt.label(), error))
+    }
+
+    async fn read(&self) -> Result<Option<(Record, Duration)>, StoreError> {
+        let reply = self.attempt.store.read(&self.attempt.key);
+        answer(self.attempt, PATIENCE, reply).await
     }
 
     fn indeterminate(&self) -> Error {
@@ -221,5 +246,8 @@ pub(crate) async fn adopt(
     record: Record,
     lease_left: Duration,
 ) -> Result<Arc<Record>, Error> {
-    Waiter::new(attempt).adopt(record, lease_left).await
+    let mut waiter = Waiter::new(attempt);
+    let adopted = waiter.adopt(record, lease_left).await;
+    waiter.tell();
+    adopted
 }

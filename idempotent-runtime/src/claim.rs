@@ -9,7 +9,7 @@ use crate::{
     execution::Attempt,
     flight::{Landing, Lead},
     handover::hand_over,
-    record::{HOLD, Record, State},
+    record::{HOLD, Outcome, Record, State},
     store::{
         ClaimReply, Settled, count,
         protocol::{abandoned, released},
@@ -21,6 +21,8 @@ use crate::{
 const ASKS: u32 = 4;
 /// How long at most, where `wait` is shorter: time for the second asking.
 const ASKING: Duration = Duration::from_secs(1);
+/// How long one command's answer is waited for, where the store itself is more patient.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -31,6 +33,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// | asked, no answer yet | asks again with the same nonce until answered, and releases: nothing ran |
 /// | granted, body not polled yet | releases, under `fail` too |
 /// | the body runs | abandons: free at once under `rerun`, lost under `fail` |
+/// | its result is being encoded (a panic) | finishes, without the result: what has run must not run again |
 /// | the body has returned | finishes, until answered or `ttl` has passed |
 pub(crate) struct Claim {
     pub(crate) attempt: Arc<Attempt>,
@@ -42,6 +45,7 @@ enum Stage {
     Asked,
     Granted(Record),
     Started(Record),
+    Encoding(Record),
     Finishing(Record),
     Settled,
 }
@@ -55,7 +59,11 @@ pub(crate) enum Asked {
 impl Claim {
     /// Asks for the right to run. An answer that is lost is asked for again with the same nonce, for a short while; then
     /// the runtime sees the claim through.
-    pub(crate) async fn ask(attempt: &Arc<Attempt>, lead: Option<Lead>) -> Result<Asked, Error> {
+    pub(crate) async fn ask(
+        attempt: &Arc<Attempt>,
+        lead: Option<Lead>,
+        deadline: Instant,
+    ) -> Result<Asked, Error> {
         attempt.arm(true);
         let mut claim = Self {
             attempt: Arc::clone(attempt),
@@ -64,11 +72,13 @@ impl Claim {
         };
         let mut in_doubt = false;
         let mut asks = 0;
-        let give_up = Instant::now() + cmp::max(attempt.wait, ASKING);
+        let begun = Instant::now();
+        let give_up = cmp::max(deadline, begun + ASKING);
         let mut pause = FIRST_PAUSE;
         let error = loop {
             asks += 1;
-            match attempt.store.claim(&attempt.key, &attempt.request).await {
+            let patience = cmp::min(PATIENCE, give_up.saturating_duration_since(Instant::now()));
+            match claim_afresh(attempt, begun, patience).await {
                 Ok(ClaimReply::Granted { record, takeover }) => {
                     attempt.granted(&record);
                     if takeover {
@@ -108,7 +118,10 @@ impl Claim {
     /// The record as it was granted.
     pub(crate) fn granted(&self) -> &Record {
         match &self.stage {
-            Stage::Granted(record) | Stage::Started(record) | Stage::Finishing(record) => record,
+            Stage::Granted(record)
+            | Stage::Started(record)
+            | Stage::Encoding(record)
+            | Stage::Finishing(record) => record,
             Stage::Asked | Stage::Settled => unreachable!("only granted claims are handed out"),
         }
     }
@@ -117,6 +130,13 @@ impl Claim {
     pub(crate) fn start(&mut self) {
         if let Stage::Granted(record) = mem::replace(&mut self.stage, Stage::Settled) {
             self.stage = Stage::Started(record);
+        }
+    }
+
+    /// The body has returned a result that is final, and encoding it is about to begin.
+    pub(crate) fn encode(&mut self) {
+        if let Stage::Started(record) = mem::replace(&mut self.stage, Stage::Settled) {
+            self.stage = Stage::Encoding(record);
         }
     }
 
@@ -140,11 +160,9 @@ impl Claim {
             return None;
         };
         let attempt = &self.attempt;
-        let settled = match attempt
-            .store
-            .finish(&attempt.key, target, retention(target.state, attempt.ttl))
-            .await
-        {
+        let retain = retention(target.state, attempt.ttl);
+        let reply = attempt.store.finish(&attempt.key, target, retain);
+        let settled = match answer(attempt, PATIENCE, reply).await {
             Ok(settled) => settled,
             Err(error) => {
                 count::unrecorded(&attempt.store);
@@ -180,9 +198,48 @@ impl Drop for Claim {
             Stage::Asked => hand_over(&runtime, see_through(attempt)),
             Stage::Granted(record) => hand_over(&runtime, settle(attempt, released(&record))),
             Stage::Started(record) => hand_over(&runtime, settle(attempt, abandoned(&record))),
+            Stage::Encoding(record) => {
+                let target = not_recorded(&record, "encoding it panicked");
+                hand_over(&runtime, settle(attempt, target));
+            }
             Stage::Finishing(target) => hand_over(&runtime, settle(attempt, target)),
         }
         self.attempt.arm(false);
+    }
+}
+
+/// The record of an attempt that has run to its end, without the result: a retry must not run it again because of that.
+pub(crate) fn not_recorded(record: &Record, reason: &str) -> Record {
+    Record {
+        state: State::Done,
+        codec: 0,
+        outcome: Some(Outcome::NotRecorded(reason.as_bytes().into())),
+        ..record.clone()
+    }
+}
+
+/// Asks once. The lease of a grant counts from the first asking that reached the store, since `begun`: where the answer
+/// was long in coming, the lease is renewed before the body may begin on it.
+async fn claim_afresh(
+    attempt: &Attempt,
+    begun: Instant,
+    patience: Duration,
+) -> Result<ClaimReply, StoreError> {
+    let reply = attempt.store.claim(&attempt.key, &attempt.request);
+    let reply = answer(attempt, patience, reply).await?;
+    let ClaimReply::Granted { record, .. } = &reply else {
+        return Ok(reply);
+    };
+    if begun.elapsed() <= record.lease / 3 {
+        return Ok(reply);
+    }
+    let renewed = attempt.store.renew(&attempt.key, record);
+    match answer(attempt, patience, renewed).await? {
+        Settled::Stale { record, lease_left } => Ok(ClaimReply::Held { record, lease_left }),
+        settled => {
+            note(attempt, &settled);
+            Ok(reply)
+        }
     }
 }
 
@@ -191,7 +248,8 @@ async fn see_through(attempt: Arc<Attempt>) {
     let mut pause = FIRST_PAUSE;
     let give_up = Instant::now() + HOLD;
     while Instant::now() < give_up {
-        match attempt.store.claim(&attempt.key, &attempt.request).await {
+        let reply = attempt.store.claim(&attempt.key, &attempt.request);
+        match answer(&attempt, PATIENCE, reply).await {
             Ok(ClaimReply::Granted { record, .. }) => {
                 return settle(attempt, released(&record)).await;
             }
@@ -211,7 +269,8 @@ async fn settle(attempt: Arc<Attempt>, target: Record) {
     let give_up = Instant::now() + retain;
     let mut pause = FIRST_PAUSE;
     loop {
-        match attempt.store.finish(&attempt.key, &target, retain).await {
+        let reply = attempt.store.finish(&attempt.key, &target, retain);
+        match answer(&attempt, PATIENCE, reply).await {
             Ok(settled) => return note(&attempt, &settled),
             Err(error) if !is_passing(&error) => return events::gave_up(&attempt, &error),
             Err(error) if Instant::now() >= give_up => return events::gave_up(&attempt, &error),
@@ -220,6 +279,21 @@ async fn settle(attempt: Arc<Attempt>, target: Record) {
         time::sleep(pause).await;
         pause = longer(pause);
     }
+}
+
+/// The store's answer, or that there was none for so long: then nobody knows whether the command is carried out.
+pub(crate) async fn answer<R>(
+    attempt: &Attempt,
+    patience: Duration,
+    reply: impl Future<Output = Result<R, StoreError>>,
+) -> Result<R, StoreError> {
+    if attempt.store.local().is_some() {
+        return reply.await;
+    }
+    time::timeout(patience, reply).await.unwrap_or_else(|_| {
+        let silence = format!("the store gave no answer for {patience:?}");
+        Err(StoreError::new(StoreErrorKind::Ambiguous, silence))
+    })
 }
 
 /// Counts and reports what a finish or a renew met.

@@ -35,8 +35,9 @@ pub(crate) fn ran(attempt: &Attempt, recorded: bool) {
     event!(DEBUG, attempt, "ran", recorded = recorded);
 }
 
-pub(crate) fn waiting(attempt: &Attempt) {
-    event!(DEBUG, attempt, "waiting");
+/// Told once the waiting is over, whatever came of it.
+pub(crate) fn waited(attempt: &Attempt, waited: Duration) {
+    event!(DEBUG, attempt, "waited", waited_ms = millis(waited));
 }
 
 pub(crate) fn taken_over(attempt: &Attempt, record: &Record) {
@@ -147,7 +148,10 @@ impl Span {
         #[cfg(feature = "tracing")]
         return self.span.in_scope(work);
         #[cfg(not(feature = "tracing"))]
-        work()
+        {
+            let Self {} = self;
+            work()
+        }
     }
 
     pub(crate) fn refused(&self, error: &Error) {
@@ -157,6 +161,6 @@ impl Span {
             tracing::info!(target: "idempotent_fn", error = %error, "refused");
         });
         #[cfg(not(feature = "tracing"))]
-        let _ = error;
+        let (Self {}, _) = (self, error);
     }
 }

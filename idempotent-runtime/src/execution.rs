@@ -189,12 +189,13 @@ pub fn try_current() -> Option<Execution> {
 /// do not matter inside.
 ///
 /// Tasks spawned inside do not inherit it.
-pub fn with_store<F: Future>(store: SharedStore, future: F) -> impl Future<Output = F::Output> {
+pub async fn with_store<F: Future>(store: SharedStore, future: F) -> F::Output {
+    // Asked where it is polled, not where it was made: it may have been spawned.
     let context = Context {
         store: Some(store),
         ..Context::current()
     };
-    CONTEXT.scope(context, future)
+    CONTEXT.scope(context, future).await
 }
 
 tokio::task_local! {

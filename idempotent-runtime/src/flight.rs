@@ -26,9 +26,27 @@ struct Flight {
 
 #[derive(Clone)]
 enum Phase {
-    /// The leader is believed at work until then.
-    Flying(Instant),
+    Flying(Belief),
     Landed(Landing),
+}
+
+/// What is believed of a flight.
+#[derive(Clone, Copy)]
+struct Belief {
+    /// The leader is at work until then.
+    leader: Instant,
+    /// Whoever runs, the leader or another process' owner, holds its lease until then.
+    owner: Instant,
+}
+
+impl Belief {
+    fn new(leader: Duration, owner: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            leader: now + leader,
+            owner: now + owner,
+        }
+    }
 }
 
 /// What a flight ended with.
@@ -63,7 +81,7 @@ impl Flights {
     }
 }
 
-/// Joins the flight of the attempt's key, or starts it. `believed` is how long a leader may be silent.
+/// Joins the flight of the attempt's key, or starts it. `believed` is how long a leader that asks may be silent.
 pub(crate) fn join(attempt: &Arc<Attempt>, believed: Duration) -> Place {
     let fingerprint = attempt.request.fingerprint;
     match attempt.store.flights().by_key.entry(attempt.key.clone()) {
@@ -80,7 +98,8 @@ pub(crate) fn join(attempt: &Arc<Attempt>, believed: Duration) -> Place {
             })
         }
         Entry::Vacant(entry) => {
-            let phase = watch::Sender::new(Phase::Flying(Instant::now() + believed));
+            let belief = Belief::new(believed, attempt.request.lease);
+            let phase = watch::Sender::new(Phase::Flying(belief));
             let flight = Arc::new(Flight { fingerprint, phase });
             entry.insert(Arc::clone(&flight));
             Place::Leader(Lead {
@@ -98,12 +117,19 @@ pub(crate) struct Lead {
 }
 
 impl Lead {
-    /// The leader was just seen at work, and may be silent for `believed` from now on.
-    pub(crate) fn extend(&self, believed: Duration) {
+    /// The leader runs, was just seen at work, and may be silent for `lease` from now on.
+    pub(crate) fn extend(&self, lease: Duration) {
+        self.believe(Belief::new(lease, lease));
+    }
+
+    /// The leader waits for another process' owner: it may be silent for `believed`, its owner for `lease_left`.
+    pub(crate) fn waits(&self, believed: Duration, lease_left: Duration) {
+        self.believe(Belief::new(believed, lease_left));
+    }
+
+    fn believe(&self, belief: Belief) {
         if let Some(flight) = &self.flight {
-            flight
-                .phase
-                .send_replace(Phase::Flying(Instant::now() + believed));
+            flight.phase.send_replace(Phase::Flying(belief));
         }
     }
 
@@ -141,7 +167,7 @@ pub(crate) enum Followed {
     Landed(Landing),
     /// The leader has been silent for too long; the flight is over and the next one asks the store.
     Stalled,
-    /// The follower's own time is over; the leader is believed at work for this long.
+    /// The follower's own time is over; whoever runs has this much left of its lease.
     TimedOut(Duration),
 }
 
@@ -150,12 +176,12 @@ impl Follow {
     pub(crate) async fn landed(mut self, deadline: Instant) -> Followed {
         loop {
             let phase = self.phase.borrow_and_update().clone();
-            let until = match phase {
+            let belief = match phase {
                 Phase::Landed(landing) => return Followed::Landed(landing),
-                Phase::Flying(until) => until,
+                Phase::Flying(belief) => belief,
             };
             let now = Instant::now();
-            if now >= until {
+            if now >= belief.leader {
                 self.attempt
                     .store
                     .flights()
@@ -163,10 +189,10 @@ impl Follow {
                 return Followed::Stalled;
             }
             if now >= deadline {
-                return Followed::TimedOut(until - now);
+                return Followed::TimedOut(belief.owner.saturating_duration_since(now));
             }
             // The flight keeps the sender, so `changed` fails never; a time-out is looked at above.
-            let _ = time::timeout_at(until.min(deadline), self.phase.changed()).await;
+            let _ = time::timeout_at(belief.leader.min(deadline), self.phase.changed()).await;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    panic::{self, AssertUnwindSafe},
     pin::Pin,
     sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Poll, Waker},
@@ -33,26 +34,43 @@ pub async fn drain(timeout: Duration) -> usize {
     PENDING.load(Ordering::SeqCst)
 }
 
-/// Carries `work` on in `runtime`. What can be done at once, without waiting, is done before this returns.
+/// Carries the library's own `work` on in `runtime`. What can be done at once, without waiting, is done before this
+/// returns. It is called from destructors, so it does not panic, whatever a store does.
 pub(crate) fn hand_over(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
-    let work: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(work);
-    let mut work = Counted {
-        work,
-        _pending: Pending::new(),
-    };
-    // The drop that brought us here may happen outside of any runtime, and timers need one.
-    let _entered = runtime.enter();
-    if Pin::new(&mut work)
-        .poll(&mut Context::from_waker(Waker::noop()))
-        .is_pending()
-    {
-        runtime.spawn(work);
-    }
+    let mut work = Counted::new(work);
+    let deliver = AssertUnwindSafe(|| {
+        // The drop that brought us here may happen outside of any runtime, and timers need one.
+        let _entered = runtime.enter();
+        if Pin::new(&mut work)
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+        {
+            runtime.spawn(work);
+        }
+    });
+    // The panic itself has been reported by its hook, and what was not delivered is settled by its lease.
+    let _ = panic::catch_unwind(deliver);
+}
+
+/// Carries a user's `body` on in `runtime`, and polls it nowhere else: whoever drops a call may hold a lock that the body
+/// asks for, or be unwinding, where a second panic ends the process.
+pub(crate) fn carry_on(runtime: &Handle, body: impl Future<Output = ()> + Send + 'static) {
+    let body = Counted::new(body);
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(runtime.spawn(body))));
 }
 
 struct Counted {
     work: Pin<Box<dyn Future<Output = ()> + Send>>,
     _pending: Pending,
+}
+
+impl Counted {
+    fn new(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self {
+            work: Box::pin(work),
+            _pending: Pending::new(),
+        }
+    }
 }
 
 impl Future for Counted {

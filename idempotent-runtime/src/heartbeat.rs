@@ -15,7 +15,7 @@ use tokio::time::{self, Instant, Sleep};
 
 use crate::{
     StoreError,
-    claim::{Claim, note},
+    claim::{Claim, PATIENCE, answer, note},
     events,
     execution::{self, Attempt},
     record::Record,
@@ -86,7 +86,10 @@ impl<'a> Heartbeat<'a> {
                         events::heartbeat_late(self.attempt, late);
                     }
                     let (attempt, owned) = (Arc::clone(self.attempt), self.owned.clone());
-                    let renew = async move { attempt.store.renew(&attempt.key, &owned).await };
+                    let renew = async move {
+                        let reply = attempt.store.renew(&attempt.key, &owned);
+                        answer(&attempt, PATIENCE, reply).await
+                    };
                     self.phase = Phase::Renewing(Box::pin(renew));
                 }
                 Phase::Renewing(renew) => {

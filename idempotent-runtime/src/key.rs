@@ -11,6 +11,9 @@
 //!
 //! Text over [`Key::MAX_TEXT`] bytes is replaced, after the scope, by `~` and its SHA-256 in hex.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::{self, Display, Write};
 
 use arrayvec::ArrayString;

@@ -319,8 +319,10 @@ impl<T, E> Terms<T, E> {
                 ))
             })
         };
-        let undecodable =
-            |error: crate::CodecError| incompatible(format!("its result does not decode: {error}"));
+        let undecodable = |error: crate::CodecError| {
+            let error = without_value(&error.to_string());
+            incompatible(format!("its result does not decode: {error}"))
+        };
         match &record.outcome {
             Some(RecordedOutcome::Ok(bytes)) => {
                 readable(self.ok.codec)?;
@@ -343,6 +345,16 @@ impl<T, E> Terms<T, E> {
         }
     }
 
+    /// What an `Ok` means that stands for a passing failure: nothing happened, unless it is the author's word that is
+    /// needed to say so.
+    pub(crate) fn judge_transient(&self) -> OnErr {
+        match (self.on_crash, self.on_err) {
+            (_, Some(OnErr::Fail)) => OnErr::Fail,
+            (_, Some(OnErr::Rerun)) | (OnCrash::Rerun, _) => OnErr::Rerun,
+            (OnCrash::Fail, _) => OnErr::Fail,
+        }
+    }
+
     /// What an `Err` of the body means.
     pub(crate) fn judge_err(&self, error: &E) -> OnErr {
         let fallback = match (self.on_crash, &self.err) {
@@ -352,5 +364,18 @@ impl<T, E> Terms<T, E> {
         };
         self.classify
             .map_or(self.on_err.unwrap_or(fallback), |classify| classify(error))
+    }
+}
+
+/// serde's text of what it met instead of what it wanted, without the value that it met: results are as personal as keys.
+fn without_value(text: &str) -> String {
+    let met = text.find("invalid type: ").or(text.find("invalid value: "));
+    let value = met.and_then(|met| Some(met + text[met..].find(['"', '`'])?));
+    let wanted = text.rfind(", expected");
+    match (value, wanted) {
+        (Some(value), Some(wanted)) if value < wanted => {
+            format!("{}…{}", &text[..value], &text[wanted..])
+        }
+        _ => text.to_owned(),
     }
 }

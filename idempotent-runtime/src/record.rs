@@ -17,6 +17,9 @@
 //! 63  result      …      the codec's bytes
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{OnCrash, fingerprint::Fingerprint};

@@ -68,11 +68,13 @@ impl<T, E, F> Operation<T, E, F> {
 
     /// Settles a key that is in doubt ([`Error::Indeterminate`]), once you have found out what happened. Nothing that
     /// its vanished owner still sends undoes it. A key that has no record, or was released, may be given a result too.
+    /// With a [`fingerprint`](Self::fingerprint), that payload is meant and no other.
     ///
     /// Cancel-safe: it is done or it is not; doing it again does no harm.
     ///
     /// # Errors
-    /// [`Error::InFlight`] while an owner runs; [`Error::Config`] when a result is recorded already (see
+    /// [`Error::InFlight`] while an owner runs; [`Error::KeyReused`] where the key was used with another payload;
+    /// [`Error::Config`] when a result is recorded already (see
     /// [`forget`](Self::forget)) or the given one cannot be; those of [`inspect`](Self::inspect).
     pub async fn resolve(self, resolution: Resolution<T>) -> Result<(), Error> {
         let (store, key) = self.place()?;
@@ -81,7 +83,11 @@ impl<T, E, F> Operation<T, E, F> {
             Resolution::Rerun => None,
             Resolution::Done(value) => Some(self.outcome(&store, &value)?),
         };
+        let fingerprint = self.terms.fingerprint();
         self.overrule(&store, &key, |seen, lease_left| {
+            if seen.is_some_and(|seen| seen.conflicts_with(fingerprint)) {
+                return Err(Error::KeyReused { operation });
+            }
             match seen.map(|seen| seen.state) {
                 Some(State::Running) if !lease_left.is_zero() => {
                     return Err(Error::InFlight {
@@ -102,8 +108,8 @@ impl<T, E, F> Operation<T, E, F> {
         .await
     }
 
-    /// Resets the key, whatever is recorded: the next call runs. A body that is running goes on, but its result is not
-    /// recorded, and the next call does not wait for it. The near caches of other processes may replay an old result for
+    /// Resets the key, whatever is recorded: the next call runs. A body that is running is stopped by its next heartbeat;
+    /// its result is not recorded, and the next call does not wait for it. The near caches of other processes may replay an old result for
     /// a while.
     ///
     /// Cancel-safe: it is done or it is not; doing it again does no harm.

@@ -3,6 +3,7 @@
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
 use std::{
+    cmp,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -14,16 +15,16 @@ use tokio::{runtime::Handle, time};
 use crate::{
     Error, Label, OnErr,
     admit::{self, Admission, admit},
-    claim::Claim,
+    claim::{Claim, not_recorded},
     codec::Format,
     default_store,
     events::{self, Span},
     execution::{Attempt, Context as Surroundings},
-    handover::hand_over,
+    handover::carry_on,
     heartbeat::Driven,
     key::Key,
     operation::{Operation, Terms},
-    record::{Nonce, Outcome, Record, RecordRef, State},
+    record::{MAX_TTL, Nonce, Outcome, Record, RecordRef, State},
     recorded::IntoErr,
     store::{
         ClaimRequest, Settled, SharedStore, count,
@@ -154,7 +155,8 @@ fn prepare<T, E>(
         key,
         store.clone(),
         request,
-        (terms.ttl, terms.wait),
+        // `Duration::MAX` says "for ever"; a clock does not reach that far.
+        (cmp::min(terms.ttl, MAX_TTL), cmp::min(terms.wait, MAX_TTL)),
         runtime,
     );
     attempt
@@ -183,7 +185,7 @@ where
     };
     let (record, lease_left) = match claim.drive(body).await {
         Driven::Returned(result) => {
-            let target = target(&attempt, &terms, &claim, &result);
+            let target = target(&attempt, &terms, &mut claim, &result);
             let recorded = target.state == State::Done;
             match claim.finish(target).await {
                 Some(Settled::Stale { record, lease_left }) => (record, lease_left),
@@ -218,63 +220,52 @@ fn replay<T, E>(
 fn target<T, E>(
     attempt: &Attempt,
     terms: &Terms<T, E>,
-    claim: &Claim,
+    claim: &mut Claim,
     result: &Result<T, E>,
 ) -> Record {
-    let owned = claim.granted();
     match result {
-        Ok(value) if (terms.ok.is_transient)(value) => released(owned),
-        Ok(value) => done(attempt, owned, &terms.ok, value, Outcome::Ok),
+        Ok(value) if (terms.ok.is_transient)(value) => match terms.judge_transient() {
+            OnErr::Fail => lost(claim.granted()),
+            OnErr::Rerun | OnErr::Record => released(claim.granted()),
+        },
+        Ok(value) => done(attempt, claim, &terms.ok, value, Outcome::Ok),
         Err(error) => match (terms.judge_err(error), &terms.err) {
-            (OnErr::Rerun, _) => released(owned),
-            (OnErr::Fail, _) => lost(owned),
-            (OnErr::Record, Some(format)) => done(attempt, owned, format, error, Outcome::Err),
-            (OnErr::Record, None) => not_recordable(
-                attempt,
-                owned,
-                "it is an `Err`, and errors are not recorded here",
-            ),
+            (OnErr::Rerun, _) => released(claim.granted()),
+            (OnErr::Fail, _) => lost(claim.granted()),
+            (OnErr::Record, Some(format)) => done(attempt, claim, format, error, Outcome::Err),
+            (OnErr::Record, None) => {
+                let reason = "it is an `Err`, and errors are not recorded here";
+                events::not_recordable(attempt, reason);
+                not_recorded(claim.granted(), reason)
+            }
         },
     }
 }
 
 fn done<V>(
     attempt: &Attempt,
-    owned: &Record,
+    claim: &mut Claim,
     format: &Format<V>,
     value: &V,
     outcome: fn(Arc<[u8]>) -> Outcome,
 ) -> Record {
+    claim.encode();
     let mut bytes = Vec::with_capacity(128);
     let limit = attempt.store.result_limit();
-    match (format.encode)(value, &mut bytes) {
+    let reason = match (format.encode)(value, &mut bytes) {
         Ok(()) if bytes.len() <= limit => {
-            let outcome = Some(outcome(bytes.into()));
-            Record {
+            return Record {
                 state: State::Done,
                 codec: format.codec,
-                outcome,
-                ..owned.clone()
-            }
+                outcome: Some(outcome(bytes.into())),
+                ..claim.granted().clone()
+            };
         }
-        Ok(()) => {
-            let reason = format!("it has {} bytes, the store takes {limit}", bytes.len());
-            not_recordable(attempt, owned, &reason)
-        }
-        Err(error) => not_recordable(attempt, owned, &format!("it cannot be encoded: {error}")),
-    }
-}
-
-/// Done, without the result: a retry must not run the effect again because of it.
-fn not_recordable(attempt: &Attempt, owned: &Record, reason: &str) -> Record {
-    events::not_recordable(attempt, reason);
-    let outcome = Some(Outcome::NotRecorded(reason.as_bytes().into()));
-    Record {
-        state: State::Done,
-        codec: 0,
-        outcome,
-        ..owned.clone()
-    }
+        Ok(()) => format!("it has {} bytes, the store takes {limit}", bytes.len()),
+        Err(error) => format!("it cannot be encoded: {error}"),
+    };
+    events::not_recordable(attempt, &reason);
+    not_recorded(claim.granted(), &reason)
 }
 
 /// A call whose body is finished also when its caller goes away.
@@ -358,7 +349,7 @@ impl<T: 'static, E: 'static, F, B> Drop for Run<T, E, F, B> {
             attempt.orphan();
             let runtime = attempt.runtime.clone();
             // Whatever it answers, nobody is there to hear it; the record tells the next caller.
-            hand_over(&runtime, Orphaned(flow));
+            carry_on(&runtime, Orphaned(flow));
         }
     }
 }
@@ -369,7 +360,9 @@ impl<T, E> Future for Orphaned<T, E> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(drop)
+        // Nobody is refused: nobody is there.
+        let InSpan { span, flow } = &mut self.0;
+        span.in_scope(|| flow.as_mut().poll(cx)).map(drop)
     }
 }
 

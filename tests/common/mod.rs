@@ -7,6 +7,7 @@
 )]
 
 pub mod faulty;
+pub mod refusal;
 
 use std::{
     future::{Future, poll_fn},

@@ -322,9 +322,10 @@ proptest! {
 
     #[test]
     fn fingerprints_are_equal_exactly_where_the_values_are(trees in vec(tree(), 2..12)) {
-        for one in &trees {
-            for other in &trees {
-                prop_assert_eq!(of(one) == of(other), one.meaning() == other.meaning(), "{:?} {:?}", one, other);
+        let trees: Vec<_> = trees.iter().map(|tree| (of(tree), tree.meaning(), tree)).collect();
+        for (one, meaning, tree) in &trees {
+            for (other, its_meaning, its_tree) in &trees {
+                prop_assert_eq!(one == other, meaning == its_meaning, "{:?} {:?}", tree, its_tree);
             }
         }
     }

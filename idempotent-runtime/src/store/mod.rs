@@ -53,7 +53,7 @@ pub const DEFAULT_MAX_RESULT: usize = 1024 * 1024;
 /// 8. **Honest errors.** [`StoreErrorKind`](crate::StoreErrorKind) says whether a failed command may have been carried
 ///    out. When in doubt: `Ambiguous`. A store does not repeat commands on its own and is never quietly empty.
 /// 9. **Cancel-safe to the protocol.** A dropped future may or may not have been carried out; the caller takes it as
-///    ambiguous.
+///    ambiguous. So does it with a command that has no answer after 10 seconds.
 pub trait Store: Send + Sync + 'static {
     /// Asks for the right to run: see [`protocol::claim`].
     fn claim(

@@ -3,11 +3,15 @@
 //! A store that can run code where its records live (a lock, a transaction) calls these and writes what they say, in one
 //! atomic step. `takeover.lua`, `renew.lua` and `finish.lua` say the same in Redis' language.
 
+#[cfg(test)]
+mod tests;
+
 use std::{cmp, time::Duration};
 
 use super::{ClaimReply, ClaimRequest, Settled};
 use crate::{
     OnCrash,
+    fingerprint::Fingerprint,
     record::{HOLD, MAX_LEASE, Outcome, Record, State},
 };
 
@@ -59,8 +63,8 @@ impl<R> Step<R> {
     }
 }
 
-/// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under `fail`; anything else is
-/// left. `now` is the store's time in microseconds since 1970.
+/// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under `fail`; else left as it is.
+/// `now` is the store's time in microseconds since 1970.
 ///
 /// A nonce that asks again gets the same grant, also once others have taken its owner for lost: an owner that still
 /// asks has not run anything. After its release it gets nothing: then the message was late, and nobody waits for it.
@@ -273,6 +277,7 @@ pub fn replacement(
         },
         |seen| Record {
             nonce: request.nonce,
+            fingerprint: pinned(seen).or(request.fingerprint),
             ..seen.clone()
         },
     );
@@ -298,5 +303,13 @@ fn stale(current: Current<'_>) -> Settled {
     Settled::Stale {
         record: current.record.clone(),
         lease_left: current.lease_left(),
+    }
+}
+
+/// The payload that a record stands for. One that was released stands for none.
+fn pinned(record: &Record) -> Option<Fingerprint> {
+    match record.state {
+        State::Failed => None,
+        State::Running | State::Done | State::Lost => record.fingerprint,
     }
 }

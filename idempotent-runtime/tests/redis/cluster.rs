@@ -106,7 +106,7 @@ async fn waiters_are_woken_through_their_shard() {
             .finish(&key(&part), &done(&owned, b"42"), TTL)
             .await
             .expect("finish");
-        subscription.changed().await;
+        told(&mut subscription).await;
         drop(subscription);
         for _ in 0..2000 {
             if listeners().ends_with('0') {
@@ -186,7 +186,7 @@ async fn a_node_that_dies_is_replaced_and_the_others_go_on() {
     for part in &parts {
         first_call(&store, &key(part), 1, b"42").await;
     }
-    subscription.changed().await;
+    told(&mut subscription).await;
     // Acknowledged writes that no replica has yet would be lost with the node.
     wait_until("the replicas have everything", || {
         cluster.nodes()[3..]
@@ -225,7 +225,7 @@ async fn a_node_that_dies_is_replaced_and_the_others_go_on() {
     }
     held(answer.expect("the replica answers"));
     // Its listener is told of the loss, and listens to the new node.
-    subscription.changed().await;
+    told(&mut subscription).await;
     let new = node_of(&cluster, &parts[0]);
     for _ in 0..500 {
         if new.cli(&["PUBSUB", "SHARDNUMSUB", &named]).ends_with('1') {
@@ -290,6 +290,6 @@ async fn a_user_with_the_documented_rights_can_do_everything() {
         let mut subscription = store.subscribe(&key(&part)).await.expect("subscribe");
         assert!(subscription.is_push());
         first_call(&store, &key(&part), 1, b"42").await;
-        subscription.changed().await;
+        told(&mut subscription).await;
     }
 }

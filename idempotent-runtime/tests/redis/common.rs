@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use idempotent_runtime::{
     Key, OnCrash, Store,
     record::{HOLD, Nonce, Outcome, Record, State},
-    store::{ClaimReply, ClaimRequest, Settled, redis::RedisStore},
+    store::{ClaimReply, ClaimRequest, Settled, Subscription, redis::RedisStore},
 };
 use idempotent_test_support::RedisServer;
 
@@ -134,4 +134,10 @@ pub(crate) fn record(server: &RedisServer, key: &Key) -> Option<Record> {
 
 pub(crate) fn store(server: &RedisServer) -> RedisStore {
     RedisStore::new(&server.url()).expect("a valid URL")
+}
+
+/// Waits until a change is told. It is waited for, not measured.
+pub(crate) async fn told(subscription: &mut Subscription) {
+    let told = tokio::time::timeout(Duration::from_secs(60), subscription.changed()).await;
+    told.expect("a change is told");
 }

@@ -116,7 +116,7 @@ async fn values_that_no_release_wrote() {
         (
             "a token just too large",
             changed(State::Lost, |bytes| {
-                bytes[18..26].copy_from_slice(&(1u64 << 53).to_be_bytes())
+                bytes[18..26].copy_from_slice(&(1u64 << 53).to_be_bytes());
             }),
         ),
     ];

@@ -1,5 +1,7 @@
 //! The Redis store on real servers.
 
+#![allow(clippy::similar_names, reason = "owner and owned are the words here")]
+
 mod cluster;
 mod commands;
 mod common;

@@ -40,13 +40,20 @@ enum Step {
         attempt: u8,
         state: State,
     },
-    /// What was seen: nothing, or the record as it stands, or an attempt's own.
     Overrule {
-        seen: Option<Option<u8>>,
+        seen: Seen,
         replacement: u8,
         state: State,
     },
     Elapse(u64),
+}
+
+/// The record an operator saw.
+#[derive(Clone, Copy, Debug)]
+enum Seen {
+    Nothing,
+    Standing,
+    Of(u8),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -63,7 +70,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
                 lease,
             }
         });
-    let seen = prop::option::of(prop::option::of(attempt()));
+    let seen = prop_oneof![
+        Just(Seen::Nothing),
+        Just(Seen::Standing),
+        attempt().prop_map(Seen::Of)
+    ];
     let step = prop_oneof![
         6 => claim,
         2 => attempt().prop_map(|attempt| Step::Renew { attempt }),
@@ -104,6 +115,8 @@ impl Side {
     fn target(&self, attempt: u8, state: State) -> Record {
         match state {
             State::Done => done(&self.owned(attempt), &[attempt]),
+            // Its policy is `fail` from then on.
+            State::Lost => protocol::lost(&self.owned(attempt)),
             state => in_state(&self.owned(attempt), state),
         }
     }
@@ -125,7 +138,7 @@ struct Model {
 
 impl Model {
     fn step<R>(&mut self, decide: impl FnOnce(Option<Current<'_>>, u64) -> Decision<R>) -> R {
-        let age = self.now - self.written;
+        let age = self.now.saturating_sub(self.written);
         if self.slot.as_ref().is_some_and(|(_, retain)| age >= *retain) {
             self.slot = None;
         }
@@ -336,9 +349,9 @@ impl Pair<'_> {
                 let replacement = in_state_of(replacement, state);
                 // Only state and nonce are named, and those agree.
                 let seen = match seen {
-                    None => None,
-                    Some(None) => standing.cloned(),
-                    Some(Some(attempt)) => Some(redis.owned(attempt)),
+                    Seen::Nothing => None,
+                    Seen::Standing => standing.cloned(),
+                    Seen::Of(attempt) => Some(redis.owned(attempt)),
                 };
                 let real = store.overrule(key, seen.as_ref(), &replacement, retain(state));
                 let real = runtime.block_on(real).expect("overrule");

@@ -44,7 +44,7 @@ async fn a_user_with_the_documented_rights_can_do_everything() {
     let mut subscription = store.subscribe(&key("3")).await.expect("subscribe");
     assert!(subscription.is_push());
     first_call(&store, &key("3"), 1, b"42").await;
-    subscription.changed().await;
+    told(&mut subscription).await;
 }
 
 #[tokio::test]
@@ -231,7 +231,7 @@ async fn by_tls_when_the_authority_is_trusted() {
     let mut subscription = store.subscribe(&key("2")).await.expect("subscribe");
     assert!(subscription.is_push());
     first_call(&store, &key("2"), 1, b"42").await;
-    subscription.changed().await;
+    told(&mut subscription).await;
 
     let error = RedisOptions::new()
         .tls_root("no certificate")

@@ -54,7 +54,7 @@ async fn a_failover_is_followed() {
     assert_eq!(record.outcome, target.outcome);
 
     // Waiters were told of the loss, and listen to the new primary.
-    subscription.changed().await;
+    told(&mut subscription).await;
     let new: &RedisServer = sentinel.master();
     for _ in 0..1000 {
         if new
@@ -70,7 +70,7 @@ async fn a_failover_is_followed() {
             .ends_with('1')
     );
     first_call(&store, &key("2"), 3, b"43").await;
-    subscription.changed().await;
+    told(&mut subscription).await;
 }
 
 /// A primary that was demoted still answers, on connections that are still open.

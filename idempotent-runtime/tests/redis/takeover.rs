@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use idempotent_runtime::{
     OnCrash, Store,
-    record::{Nonce, State},
+    record::{Nonce, Record, State},
     store::{ClaimReply, ClaimRequest, Settled},
 };
 use idempotent_test_support::RedisServer;
@@ -285,8 +285,8 @@ async fn what_is_done_stays_done_and_a_repeated_finish_is_applied() {
     assert_eq!(value(&server, &key("1")), before);
 }
 
-fn granted_again(done: &idempotent_runtime::record::Record) -> idempotent_runtime::record::Record {
-    idempotent_runtime::record::Record {
+fn granted_again(done: &Record) -> Record {
+    Record {
         outcome: None,
         codec: 0,
         ..done.clone()
@@ -423,4 +423,35 @@ async fn a_fingerprint_conflict_takes_nothing() {
         granted(store.claim(&key("1"), &two).await.expect("claim")).fingerprint,
         print(2)
     );
+}
+
+/// A server whose clock went back, or a failover to one that is behind.
+#[tokio::test]
+async fn tokens_grow_past_a_clock_that_went_back() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let ahead = 1 << 52;
+    for (state, token, expected) in [
+        (State::Running, ahead, ahead + 1),
+        (State::Failed, ahead, ahead + 1),
+        (State::Failed, (1 << 53) - 1, (1 << 53) - 1),
+    ] {
+        let standing = Record {
+            token,
+            state,
+            ..request(1).record()
+        };
+        put(&server, &key("1"), &standing.encode());
+        server.cli(&["PEXPIRE", &redis_key(&key("1")), "1000000"]);
+        let taken = granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
+        assert_eq!(taken.token, expected, "{state:?}");
+
+        put(&server, &key("1"), &standing.encode());
+        let replacement = in_state(&request(3).record(), State::Failed);
+        let settled = store
+            .overrule(&key("1"), Some(&standing), &replacement, TTL)
+            .await;
+        assert_eq!(settled.expect("overrule"), Settled::Applied);
+        assert_eq!(record(&server, &key("1")).expect("there").token, expected);
+    }
 }

@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
-use idempotent_fn::SharedStore;
 use idempotent_fn::store::MemoryStore;
+use idempotent_fn::{SharedStore, install};
 
+use crate::boxed::Payments;
+use crate::methods::Handler;
 use crate::{attributes, bare, boxed, free, handlers, macros, methods, options};
 
 /// Two calls are one run, a call with another key is another.
@@ -19,6 +21,12 @@ macro_rules! once {
     }};
 }
 
+/// The default store, also where features or the environment say another.
+fn on_memory() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| install(memory()).expect("no default store yet"));
+}
+
 fn memory() -> SharedStore {
     SharedStore::new(MemoryStore::new())
 }
@@ -29,6 +37,7 @@ fn assert_send<F: Future + Send>(future: F) -> F {
 
 #[tokio::test]
 async fn functions() {
+    on_memory();
     once!(free::plain(1), free::plain(1), free::plain(2));
     once!(
         free::names(1, 2, 3, 4),
@@ -63,6 +72,7 @@ async fn functions() {
 
 #[tokio::test]
 async fn generic_functions_replay_their_own_type() {
+    on_memory();
     once!(
         free::generic("k", vec![1]),
         free::generic("k", vec![2]),
@@ -72,6 +82,7 @@ async fn generic_functions_replay_their_own_type() {
 
 #[tokio::test]
 async fn a_replay_leaves_borrowed_arguments_alone() {
+    on_memory();
     let (mut first, mut again) = ("", "");
     let left = String::from("longer");
     let ran = free::lifetimes(&left, "short", &mut first).await;
@@ -81,6 +92,7 @@ async fn a_replay_leaves_borrowed_arguments_alone() {
 
 #[tokio::test]
 async fn patterns() {
+    on_memory();
     let named = |name: &str| free::Named {
         name: name.to_owned(),
         other: 0,
@@ -94,6 +106,7 @@ async fn patterns() {
 
 #[tokio::test]
 async fn control_flow_is_the_users() {
+    on_memory();
     assert_eq!(
         free::flow(String::from("seven"))
             .await
@@ -113,6 +126,7 @@ async fn control_flow_is_the_users() {
 
 #[tokio::test]
 async fn keys_that_await_or_fail() {
+    on_memory();
     let call = |id: &str| assert_send(free::awaits(1, id.to_owned()));
     once!(call("1"), call("1"), call("2"));
     let no_number = call("one").await.unwrap_err();
@@ -123,6 +137,7 @@ async fn keys_that_await_or_fail() {
 
 #[tokio::test]
 async fn temporaries_of_the_key_are_gone_before_the_body() {
+    on_memory();
     let names = || Arc::new(Mutex::new(vec![String::from("zero")]));
     let call = |names| assert_send(free::temporaries(names));
     let other = Arc::new(Mutex::new(vec![String::from("other")]));
@@ -131,6 +146,7 @@ async fn temporaries_of_the_key_are_gone_before_the_body() {
 
 #[tokio::test]
 async fn methods() {
+    on_memory();
     let service = |tenant: &str| methods::Service {
         tenant: tenant.to_owned(),
         runs: 0,
@@ -150,8 +166,7 @@ async fn methods() {
 
 #[tokio::test]
 async fn traits() {
-    use methods::Handler;
-
+    on_memory();
     let service = Arc::new(methods::Service::default());
     once!(
         service.by_default(1),
@@ -172,8 +187,7 @@ async fn traits() {
 
 #[tokio::test]
 async fn boxed_futures() {
-    use boxed::Payments;
-
+    on_memory();
     let gateway = Arc::new(boxed::Gateway::default());
     once!(
         gateway.charge("1", 5),
@@ -192,6 +206,7 @@ async fn boxed_futures() {
 
 #[tokio::test]
 async fn beside_other_attributes() {
+    on_memory();
     once!(
         attributes::traced_above(1),
         attributes::traced_above(1),
@@ -222,12 +237,14 @@ async fn beside_other_attributes() {
 
 #[tokio::test]
 async fn written_by_macros() {
+    on_memory();
     once!(macros::one(1), macros::one(1), macros::one(2));
     once!(macros::two(1), macros::two(1), macros::two(2));
 }
 
 #[tokio::test]
 async fn without_the_prelude() {
+    on_memory();
     let name = |name: &str| name.to_owned();
     once!(
         bare::bare(1, name("a")),
@@ -239,6 +256,7 @@ async fn without_the_prelude() {
 
 #[tokio::test]
 async fn options() {
+    on_memory();
     let id = |id: &str| id.to_owned();
     once!(
         options::durations(id("a")),
@@ -259,6 +277,7 @@ async fn options() {
 
 #[tokio::test]
 async fn recorded_errors_replay() {
+    on_memory();
     assert_eq!(options::recorded(1).await, options::recorded(1).await);
     assert_eq!(options::decided(1).await, options::decided(1).await);
     assert_eq!(

@@ -66,6 +66,12 @@ impl Sentinel {
         &self.servers
     }
 
+    /// The sentinels.
+    #[must_use]
+    pub fn sentinels(&self) -> &[RedisServer] {
+        &self.sentinels
+    }
+
     /// The server that the first sentinel now names.
     #[must_use]
     pub fn master(&self) -> &RedisServer {

@@ -52,6 +52,11 @@ impl Worker {
         }
     }
 
+    /// The next line, if it comes within `patience`.
+    pub fn line_within(&mut self, patience: Duration) -> Result<String, RecvTimeoutError> {
+        self.lines.recv_timeout(patience)
+    }
+
     /// Waits for a line that starts with `prefix`, passing over others, and returns what follows the prefix.
     #[allow(
         clippy::must_use_candidate,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     record::{HOLD, Outcome, Record, State},
-    store::{ClaimRequest, Settled, Store},
+    store::{ClaimRequest, Settled, Store, protocol},
 };
 
 /// Everything in the target is recorded, and every later claim sees it.
@@ -247,6 +247,19 @@ pub async fn a_lost_owner_may_still_settle(subject: &impl Subject) {
     assert_eq!(
         other.held(&key, &request(), rule).await.0,
         lost(&owned),
+        "{rule}"
+    );
+    let key = new_key();
+    let (owned, _) = trial.grant(&key, &request(), "a free key").await;
+    let rule = "protocol::renew: an owner under rerun that said its effects are unknown stays so, also when a heartbeat \
+                that it sent before arrives late";
+    let unknown = protocol::lost(&owned);
+    trial.finished(&key, &unknown, HOLD).await;
+    assert_eq!(trial.renew(&key, &owned).await, Settled::Applied, "{rule}");
+    trial.elapse(&key, 2 * LEASE).await;
+    assert_eq!(
+        other.held(&key, &request(), rule).await.0,
+        unknown,
         "{rule}"
     );
 }

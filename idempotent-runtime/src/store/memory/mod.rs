@@ -1,20 +1,18 @@
 //! Records in this process' memory.
 
-mod hash;
+mod expiry;
 mod packed;
-mod pages;
-mod shard;
 
 use std::{
     fmt,
-    num::NonZero,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    thread::available_parallelism,
     time::Duration,
 };
+
+use dashmap::{DashMap, Entry};
 
 use super::{
     ClaimReply, ClaimRequest, LocalStore, Settled, Store, Subscription, Topics,
@@ -24,52 +22,58 @@ use crate::{
     StoreError, StoreErrorKind,
     clock::{Clock, ManualClock},
     key::Key,
-    record::{Record, RecordRef},
+    record::{HOLD, MAX_TTL, Record, RecordRef, State},
 };
-use hash::Hasher;
-use shard::{Full, Shard};
+use expiry::Expiry;
+use packed::{Packed, pack};
 
-/// Keeps records in the memory of this process: for one process, or for tests. They end with the process.
+/// Keeps records in a [`DashMap`] of this process: for one process, or for tests. They end with the process.
 ///
-/// Clones are the same store. Each key has its own record; no key waits for another's body. Records past their end are
-/// removed in small steps by later calls, never all at once.
+/// Clones are the same store. Each key has its own entry; no key waits for another's body. Records past their end are
+/// removed in small steps by later calls, never all at once. A result may be replayed for some milliseconds past its end:
+/// replays go by a coarse clock.
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    shards: Box<[Padded<RwLock<Shard>>]>,
-    hasher: Hasher,
-    limit: Option<Limit>,
+    records: DashMap<Arc<str>, Slot, foldhash::fast::RandomState>,
+    len: AtomicUsize,
+    max_records: usize,
     clock: Clock,
     topics: Topics,
+    expiry: Expiry,
 }
 
-/// On a cache line of its own, so that threads with different keys do not meet in the processor either.
-#[repr(align(128))]
-#[derive(Default)]
-struct Padded<T>(T);
+/// So many that none is large: one that grows holds up its keys for the time it takes.
+const SHARDS: usize = 256;
 
-struct Limit {
-    most: usize,
-    len: AtomicUsize,
+/// What is kept for one key.
+enum Slot {
+    /// Few, and only while their bodies run.
+    Running(Box<Running>),
+    /// Many, and kept for long: packed.
+    Settled(Box<[u8]>),
 }
 
-/// How many records one call takes off at most. Each call adds at most one, so that is fast enough.
-const BATCH: usize = 4;
+struct Running {
+    record: Record,
+    /// When it was granted or renewed, on the store's clock in µs.
+    written: u64,
+}
 
 impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self::build(Clock::system(), None)
+        Self::build(Clock::system(), usize::MAX)
     }
 
     /// An empty store that goes by `clock`: leases lapse and results expire when the test moves it.
     #[must_use]
     pub fn with_clock(clock: &ManualClock) -> Self {
-        let store = Self::build(Clock::Manual(clock.clone()), None);
+        let store = Self::build(Clock::Manual(clock.clone()), usize::MAX);
         let topics = store.shared.topics.clone();
         clock.on_advance(move || topics.publish_all());
         store
@@ -80,21 +84,22 @@ impl MemoryStore {
     /// the next call with its key would then run again.
     #[must_use]
     pub fn bounded(max_records: usize) -> Self {
-        Self::build(Clock::system(), Some(max_records))
+        Self::build(Clock::system(), max_records)
     }
 
-    fn build(clock: Clock, most: Option<usize>) -> Self {
-        let limit = most.map(|most| Limit {
-            most,
-            len: AtomicUsize::new(0),
-        });
+    fn build(clock: Clock, max_records: usize) -> Self {
+        let records =
+            DashMap::with_hasher_and_shard_amount(foldhash::fast::RandomState::default(), SHARDS);
+        let expiry = Expiry::default();
+        let topics = Topics::default();
         Self {
             shared: Arc::new(Shared {
-                shards: (0..shards()).map(|_| Padded::default()).collect(),
-                hasher: Hasher::default(),
-                limit,
+                records,
+                len: AtomicUsize::new(0),
+                max_records,
                 clock,
-                topics: Topics::default(),
+                topics,
+                expiry,
             }),
         }
     }
@@ -102,8 +107,7 @@ impl MemoryStore {
     /// Records kept at the moment, those past their end but not yet removed included.
     #[must_use]
     pub fn len(&self) -> usize {
-        let shards = self.shared.shards.iter();
-        shards.map(|shard| shard.read().len()).sum()
+        self.shared.len.load(Ordering::Relaxed)
     }
 
     /// Whether nothing is kept.
@@ -118,68 +122,132 @@ impl MemoryStore {
         key: &Key,
         decide: impl FnOnce(Option<Current<'_>>, u64) -> Step<R>,
     ) -> Result<R, StoreError> {
-        let Shared {
-            shards,
-            hasher,
-            limit,
-            clock,
-            ..
-        } = &*self.shared;
-        let (shard, hash) = hasher.shard_and_hash(key.as_str().as_bytes(), shards.len());
-        let now = clock.now();
-        let mut shard = shards[shard].write();
-        let room = || limit.as_ref().is_none_or(Limit::take);
-        let reply = shard.step(hash, key, now, room, |current| decide(current, now));
-        let removed = shard.sweep(now, BATCH, hasher);
-        drop(shard);
-        self.shared.give_back(removed);
-        reply.map_err(|Full| {
-            // What is past its end elsewhere is in the way too.
-            for shard in shards {
-                let removed = shard.write().sweep(now, BATCH, hasher);
-                self.shared.give_back(removed);
+        let shared = &*self.shared;
+        let now = shared.clock.now();
+        let known = shared.records.get_mut(key.as_str());
+        let (reply, ends) = if let Some(mut known) = known {
+            let (reply, ends) = known.value_mut().step(now, decide);
+            (reply, ends.map(|gone| (gone, Arc::clone(known.key()))))
+        } else {
+            match shared.records.entry(key.as_str().into()) {
+                Entry::Occupied(mut entry) => {
+                    let (reply, ends) = entry.get_mut().step(now, decide);
+                    (reply, ends.map(|gone| (gone, Arc::clone(entry.key()))))
+                }
+                Entry::Vacant(entry) => {
+                    let Step { write, reply } = decide(None, now);
+                    let mut ends = None;
+                    if let Some((record, retain)) = write {
+                        if !shared.take_room() {
+                            drop(entry);
+                            shared.sweep(now);
+                            return Err(full());
+                        }
+                        let (slot, gone) = Slot::new(record, retain, now);
+                        ends = gone.map(|gone| (gone, Arc::clone(entry.key())));
+                        entry.insert(slot);
+                    }
+                    (reply, ends)
+                }
             }
-            StoreError::new(
-                StoreErrorKind::Refused,
-                "the memory store is full; records leave it at the end of their `ttl`",
-            )
-        })
+        };
+        if let Some((gone, key)) = ends {
+            shared.expiry.add(gone, key);
+        }
+        shared.sweep(now);
+        Ok(reply)
     }
 }
 
-/// So many more than there are processors that threads seldom meet at a lock, and so few that their locks stay in the
-/// processor's caches.
-fn shards() -> usize {
-    let processors = available_parallelism().map_or(4, NonZero::get);
-    (8 * processors).next_power_of_two().min(1024)
+fn full() -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Refused,
+        "the memory store is full; records leave it at the end of their `ttl`",
+    )
 }
 
 impl Shared {
-    fn give_back(&self, removed: usize) {
-        if let (Some(limit), 1..) = (&self.limit, removed) {
-            limit.len.fetch_sub(removed, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Limit {
-    fn take(&self) -> bool {
-        let more = |len: usize| (len < self.most).then_some(len + 1);
+    /// Counts one record more, if there is room.
+    fn take_room(&self) -> bool {
+        let more = |len: usize| (len < self.max_records).then_some(len + 1);
         self.len
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .is_ok()
     }
+
+    /// Removes a few records whose end has passed.
+    fn sweep(&self, now: u64) {
+        for key in self.expiry.due(now) {
+            let removed = self.records.remove_if(&*key, |_, slot| slot.gone() <= now);
+            if removed.is_some() {
+                self.len.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
-impl Padded<RwLock<Shard>> {
-    // Nothing is left half done where a panic could come from.
-    fn read(&self) -> RwLockReadGuard<'_, Shard> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+impl Slot {
+    /// The slot of a record, and when it is to be removed. A running one is settled by its owner, or taken over.
+    fn new(record: Record, retain: Duration, now: u64) -> (Self, Option<u64>) {
+        if record.state == State::Running {
+            let running = Running {
+                record,
+                written: now,
+            };
+            return (Self::Running(Box::new(running)), None);
+        }
+        let gone = later(now, retain.clamp(Duration::from_millis(1), MAX_TTL));
+        (Self::Settled(pack(&record, gone)), Some(gone))
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Shard> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    fn gone(&self) -> u64 {
+        match self {
+            Self::Running(running) => later(running.written, HOLD),
+            Self::Settled(bytes) => Packed::new(bytes).gone(),
+        }
     }
+
+    /// Shows the record, unless it is past its end.
+    fn peek(&self, now: u64, look: &mut dyn FnMut(RecordRef<'_>)) {
+        if now >= self.gone() {
+            return;
+        }
+        match self {
+            Self::Running(running) => look(running.record.as_ref()),
+            Self::Settled(bytes) => look(Packed::new(bytes).peek()),
+        }
+    }
+
+    /// `decide`s about the record, and writes what it says. Also answers when the new record is to be removed.
+    fn step<R>(
+        &mut self,
+        now: u64,
+        decide: impl FnOnce(Option<Current<'_>>, u64) -> Step<R>,
+    ) -> (R, Option<u64>) {
+        let is_kept = now < self.gone();
+        let Step { write, reply } = match self {
+            Self::Running(running) if is_kept => {
+                let Running { record, written } = &**running;
+                let age = Duration::from_micros(now.saturating_sub(*written));
+                decide(Some(Current { record, age }), now)
+            }
+            Self::Settled(bytes) if is_kept => {
+                let (record, age) = (&Packed::new(bytes).record(), Duration::ZERO);
+                decide(Some(Current { record, age }), now)
+            }
+            Self::Running(_) | Self::Settled(_) => decide(None, now),
+        };
+        let Some((record, retain)) = write else {
+            return (reply, None);
+        };
+        let (slot, gone) = Self::new(record, retain, now);
+        *self = slot;
+        (reply, gone)
+    }
+}
+
+fn later(now: u64, by: Duration) -> u64 {
+    now.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX))
 }
 
 impl Default for MemoryStore {
@@ -198,17 +266,9 @@ impl fmt::Debug for MemoryStore {
 
 impl LocalStore for MemoryStore {
     fn peek(&self, key: &Key, look: &mut dyn FnMut(RecordRef<'_>)) {
-        let Shared {
-            shards,
-            hasher,
-            clock,
-            ..
-        } = &*self.shared;
-        let key = key.as_str();
-        let (shard, hash) = hasher.shard_and_hash(key.as_bytes(), shards.len());
-        shards[shard]
-            .read()
-            .peek(hash, key, || clock.recent(), look);
+        if let Some(slot) = self.shared.records.get(key.as_str()) {
+            slot.peek(self.shared.clock.recent(), look);
+        }
     }
 
     fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {

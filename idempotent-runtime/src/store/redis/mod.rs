@@ -3,6 +3,7 @@
 //! A key's record is one string value under `idempotent:` and the key's text, so an operator finds it by its scope:
 //! `redis-cli --scan --pattern 'idempotent:payments.charge|*'`.
 
+mod calls;
 mod check;
 mod claim;
 mod clock;
@@ -20,14 +21,11 @@ mod subscriber;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use redis::{Cmd, Value};
-
 use self::{
     clock::Clock,
     connect::{Connector, Target},
-    failure::Failure,
     hub::{Hub, Hubs},
-    scripts::{Answer, Argument, Script},
+    scripts::Argument,
     subscriber::Subscriber,
 };
 use crate::{
@@ -71,7 +69,7 @@ pub use options::RedisOptions;
 /// ~idempotent:* &idempotent:* -@all +set +get +pttl +pexpire +time +evalsha +eval +publish +subscribe +unsubscribe
 /// ```
 ///
-/// with `+spublish +ssubscribe +sunsubscribe +cluster|slots +asking +readonly` instead of the last three in a cluster.
+/// with `+spublish +ssubscribe +sunsubscribe +cluster|slots +asking` instead of the last three in a cluster.
 /// `+info` lets the store look at version and eviction policy, `+script|load` saves the first use of each script a
 /// round trip; without `+publish` or `+subscribe` waiters poll.
 ///
@@ -171,78 +169,6 @@ impl RedisStore {
 
     fn place(&self) -> &str {
         &self.inner.connector.place
-    }
-
-    /// Sends one command, once.
-    async fn send(&self, hub: &Arc<Hub>, command: Cmd) -> Result<Value, Failure> {
-        let Inner {
-            connector, clock, ..
-        } = &*self.inner;
-        let live = hub
-            .commands
-            .live(|| connector.commands(clock))
-            .await
-            .map_err(Failure::NotSent)?;
-        live.send(command).await
-    }
-
-    /// The server's time, µs since 1970.
-    async fn time(&self, hub: &Arc<Hub>) -> Result<u64, StoreError> {
-        let Inner {
-            connector, clock, ..
-        } = &*self.inner;
-        // The connection first: making it teaches the time.
-        hub.commands.live(|| connector.commands(clock)).await?;
-        if let Some(now) = clock.now() {
-            return Ok(now);
-        }
-        let answer = self.send(hub, redis::cmd("TIME")).await;
-        let answer = answer.map_err(|failure| failure.explain("TIME", self.place()))?;
-        connector.learn(answer, clock)?;
-        clock.now().ok_or_else(scripts::unexpected)
-    }
-
-    /// Runs a script on one key, bringing it along where the server does not know it.
-    async fn run(
-        &self,
-        hub: &Arc<Hub>,
-        script: &Script,
-        key: &Key,
-        arguments: &[Argument<'_>],
-        doing: &str,
-    ) -> Result<Answer, StoreError> {
-        let mut result = self.send(hub, script.by_hash(key, arguments)).await;
-        if let Err(failure) = &result
-            && failure.code() == Some("NOSCRIPT")
-        {
-            result = self.send(hub, script.by_code(key, arguments)).await;
-        }
-        let answer =
-            Answer::parse(result.map_err(|failure| failure.explain(doing, self.place()))?)?;
-        self.inner.clock.learn(answer.now);
-        Ok(answer)
-    }
-
-    /// The record as it stands.
-    async fn look(
-        &self,
-        hub: &Arc<Hub>,
-        key: &Key,
-    ) -> Result<Option<(Record, Duration)>, StoreError> {
-        let answer = self
-            .run(
-                hub,
-                &scripts::READ,
-                key,
-                &[Argument::Millis(HOLD)],
-                "reading",
-            )
-            .await?;
-        match answer.verdict {
-            b'A' => Ok(None),
-            b'R' => Ok(Some((answer.record()?, answer.lease_left))),
-            _ => Err(scripts::unexpected()),
-        }
     }
 }
 

@@ -25,6 +25,7 @@ pub struct RedisOptions {
     pub(super) response_timeout: Duration,
     pub(super) connection_timeout: Duration,
     pub(super) allow_eviction: bool,
+    #[cfg(feature = "redis-sentinel")]
     pub(super) sentinel_user: Option<(Option<String>, String)>,
     #[cfg(feature = "redis-tls")]
     pub(super) tls: Option<redis::TlsCertificates>,
@@ -37,6 +38,7 @@ impl RedisOptions {
             response_timeout: Duration::from_secs(2),
             connection_timeout: Duration::from_secs(2),
             allow_eviction: false,
+            #[cfg(feature = "redis-sentinel")]
             sentinel_user: None,
             #[cfg(feature = "redis-tls")]
             tls: None,
@@ -105,13 +107,19 @@ impl RedisOptions {
         })
     }
 
-    /// A store on one server. See [`RedisStore::new`].
+    /// A store on one server, as [`RedisStore::new`] with these options.
+    ///
+    /// # Errors
+    /// [`Config`](StoreErrorKind::Config) when the URL or a certificate cannot be read.
     pub fn open(self, url: &str) -> Result<RedisStore, StoreError> {
         let target = Target::One(self.parse(url)?);
         Ok(RedisStore::assemble(target, self))
     }
 
-    /// A store on a cluster. See [`RedisStore::cluster`].
+    /// A store on a cluster, as [`RedisStore::cluster`] with these options.
+    ///
+    /// # Errors
+    /// [`Config`](StoreErrorKind::Config) when a URL or a certificate cannot be read, or the URLs contradict one another.
     #[cfg(feature = "redis-cluster")]
     pub fn open_cluster<U: AsRef<str>>(
         self,
@@ -122,7 +130,10 @@ impl RedisOptions {
         Ok(RedisStore::assemble(Target::Cluster(nodes), self))
     }
 
-    /// A store on the primary that sentinels know. See [`RedisStore::sentinel`].
+    /// A store on the primary that sentinels know, as [`RedisStore::sentinel`] with these options.
+    ///
+    /// # Errors
+    /// [`Config`](StoreErrorKind::Config) when a URL or a certificate cannot be read.
     #[cfg(feature = "redis-sentinel")]
     pub fn open_sentinel<U: AsRef<str>>(
         self,

@@ -2,7 +2,7 @@
 -- A heartbeat of an owner, who sends its record as running:
 --
 --   absent                         -> Running, put back
---   Running or Lost, same nonce    -> Running, as young as new
+--   Running or Lost, same nonce    -> Running, as young as new, under the policy that is kept
 --   anything else                  -> unchanged
 --
 -- KEYS[1]  the record

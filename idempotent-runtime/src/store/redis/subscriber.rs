@@ -200,12 +200,10 @@ async fn vacate(subscriber: &Subscriber, key: &Key) {
     }
 }
 
-/// Listens again after a loss, for as long as somebody waits.
+/// Listens again after a loss, for as long as somebody waits. Until then waiters poll, as they do anyway.
 async fn mend(subscriber: &Subscriber, connector: &Connector) {
     let mut pause = FIRST_PAUSE;
     while !subscriber.topics.is_empty() {
-        // Whoever waits should look for himself meanwhile.
-        subscriber.topics.publish_all();
         let mended = match subscriber.link.current() {
             // A cluster's connection lives on, a part of it was replaced.
             Some(live) => subscriber.resume(&live).await.is_ok(),

@@ -1,0 +1,189 @@
+//! The claims about one key, whatever its crash policy.
+
+use std::collections::BTreeMap;
+
+use super::{Case, Rule, Verdict};
+use crate::history::{Answer, Run, Settled, Target};
+
+/// One owner per token; tokens grow with the attempts.
+pub(super) fn tokens(case: &Case, verdict: &mut Verdict) {
+    let mut owners = BTreeMap::new();
+    let mut by_attempt = BTreeMap::new();
+    let mut wrong = |why: String| verdict.violated(Rule::Tokens, Some(case.key), why);
+    for start in &case.starts {
+        if let Some(other) = owners.insert(start.token, start.call)
+            && other != start.call
+        {
+            wrong(format!(
+                "calls {other} and {} have one token, {}",
+                start.call, start.token
+            ));
+        }
+    }
+    let mut holders = BTreeMap::new();
+    for grant in &case.grants {
+        if let Some(other) = holders.insert(grant.token, grant.process)
+            && other != grant.process
+        {
+            wrong(format!(
+                "processes {other} and {} were granted token {}",
+                grant.process, grant.token
+            ));
+        }
+    }
+    let granted = case.grants.iter().map(|grant| (grant.attempt, grant.token));
+    let started = case.starts.iter().map(|start| (start.attempt, start.token));
+    for (attempt, token) in granted.chain(started) {
+        if let Some(other) = by_attempt.insert(attempt, token)
+            && other != token
+        {
+            wrong(format!(
+                "attempt {attempt} was granted twice, with tokens {other} and {token}"
+            ));
+        }
+    }
+    let attempts: Vec<_> = by_attempt.into_iter().collect();
+    for pair in attempts.windows(2) {
+        let [(earlier, small), (later, large)] = [pair[0], pair[1]];
+        if large <= small {
+            wrong(format!(
+                "attempt {later} has token {large}, attempt {earlier} has {small}"
+            ));
+        }
+    }
+}
+
+/// What a stale owner sends changes nothing, and its caller gets its successor's result.
+pub(super) fn stale(case: &Case, verdict: &mut Verdict) {
+    let mut wrong = |why: String| verdict.violated(Rule::Stale, Some(case.key), why);
+    for change in case
+        .changes
+        .iter()
+        .filter(|change| change.settled == Settled::Applied)
+    {
+        let successor = case
+            .grants
+            .iter()
+            .find(|grant| grant.token > change.token && grant.at < change.sent);
+        if let Some(successor) = successor {
+            let what = if change.target.is_some() {
+                "finish"
+            } else {
+                "renew"
+            };
+            wrong(format!(
+                "a {what} with token {} was accepted after {}",
+                change.token, successor.token
+            ));
+        }
+        if change.target == Some(Target::Done)
+            && let Some(later) = case.starts.iter().find(|start| start.token > change.token)
+        {
+            wrong(format!(
+                "token {} is done, and yet {} ran",
+                change.token, later.token
+            ));
+        }
+    }
+    for (id, call, answered) in case.answers() {
+        if let Some((_, run)) = case.recorded(answered)
+            && let Some(later) = case.starts.iter().find(|start| start.token > run.token)
+        {
+            wrong(format!(
+                "call {id} gets the result of token {}, and {} ran",
+                run.token, later.token
+            ));
+        }
+        if call.stale && matches!(answered.answer, Answer::Ok(run) if run.call == id) {
+            wrong(format!(
+                "call {id} was stale, and its caller got its own result"
+            ));
+        }
+    }
+}
+
+/// Recorded replies agree, and stay.
+pub(super) fn agreement(case: &Case, verdict: &mut Verdict) {
+    let mut wrong = |why: String| verdict.violated(Rule::Agreement, Some(case.key), why);
+    let mut replies = BTreeMap::new();
+    for (id, _, answered) in case.answers() {
+        if let Some((failed, run)) = case.recorded(answered) {
+            replies.entry((failed, run.call, run.token)).or_insert(id);
+        }
+    }
+    if replies.len() > 1 {
+        wrong(format!(
+            "recorded replies differ (an Err?, of call, token; and who got it): {replies:?}"
+        ));
+    }
+    let Some((since, result)) = case.first_recorded() else {
+        return;
+    };
+    for (id, _, answered) in case.answers().filter(|(_, call, _)| call.at > since) {
+        let passing = matches!(&answered.answer, Answer::Refused(name) if name == "Unavailable" || name == "InFlight");
+        if !passing && case.recorded(answered) != Some(result) {
+            wrong(format!(
+                "call {id} came after {result:?} was answered, and gets {:?}",
+                answered.answer
+            ));
+        }
+    }
+    if let Some(grant) = case.grants.iter().find(|grant| grant.sent > since) {
+        wrong(format!(
+            "token {} was granted after {result:?} was answered",
+            grant.token
+        ));
+    }
+}
+
+/// A result comes from a run of this key.
+pub(super) fn origin(case: &Case, verdict: &mut Verdict) {
+    for (id, _, answered) in case.answers() {
+        let (Answer::Ok(run) | Answer::Declined(run)) = answered.answer else {
+            continue;
+        };
+        let Run { call, token } = run;
+        if !case
+            .starts
+            .iter()
+            .any(|start| start.call == call && start.token == token)
+        {
+            let why =
+                format!("call {id} gets the result of {run:?}, which did not run with this key");
+            verdict.violated(Rule::Origin, Some(case.key), why);
+        }
+    }
+}
+
+/// A downstream service that refuses smaller tokens.
+pub(super) fn fence(case: &Case, verdict: &mut Verdict) {
+    let mut wrong = |why: String| verdict.violated(Rule::Fence, Some(case.key), why);
+    let mut largest = 0;
+    for effect in &case.effects {
+        if !effect.fenced && effect.token < largest {
+            wrong(format!(
+                "token {} was let through after {largest}",
+                effect.token
+            ));
+        }
+        largest = largest.max(effect.token);
+    }
+    for (id, _, answered) in case.answers() {
+        let Some((_, run)) = case.recorded(answered) else {
+            continue;
+        };
+        let effect = case
+            .effects
+            .iter()
+            .find(|effect| effect.call == run.call && effect.token == run.token);
+        match effect {
+            None => wrong(format!("call {id} gets {run:?}, which had no effect")),
+            Some(effect) if effect.fenced => {
+                wrong(format!(
+                    "call {id} gets {run:?}, whose effect was refused by a service that fences"
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+}

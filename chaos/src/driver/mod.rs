@@ -1,0 +1,211 @@
+//! One worker: what it is told, and what it says.
+
+mod faults;
+
+use std::{
+    collections::HashMap,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+        mpsc::RecvTimeoutError,
+    },
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+use idempotent_test_support::{Proxy, Worker};
+
+use self::faults::Active;
+use crate::{
+    history::{Answer, Entry, Event, Kind},
+    ledger::Log,
+    load::Load,
+    say::Line,
+    server_faults::Hush,
+    site::Site,
+    worker::{DRAINED, Order},
+};
+
+/// So many calls are under way in a worker at most.
+const SLOTS: usize = 32;
+/// How long the end of everything may take.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What all drivers share.
+pub(crate) struct Shared {
+    pub(crate) site: Arc<Site>,
+    pub(crate) load: Load,
+    pub(crate) log: Arc<Log>,
+    pub(crate) ledger: u16,
+    pub(crate) stop: AtomicBool,
+    pub(crate) hush: Arc<Hush>,
+    /// The mean time between two calls of a worker.
+    pub(crate) pause: Duration,
+    pub(crate) processes: AtomicU32,
+}
+
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    rng: Rng,
+    link: Option<Proxy>,
+    worker: Worker,
+    process: u32,
+    /// The calls under way, with their keys.
+    calls: HashMap<u64, u32>,
+    /// Keys whose caller retries.
+    retries: Vec<u32>,
+    active: Option<Active>,
+    drained: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>, rng: Rng) -> Self {
+        let link = shared.site.link();
+        let (worker, process) = spawn(&shared, link.as_ref());
+        Self {
+            shared,
+            rng,
+            link,
+            worker,
+            process,
+            calls: HashMap::new(),
+            retries: Vec::new(),
+            active: None,
+            drained: false,
+        }
+    }
+
+    /// Calls and fails until told to stop; then waits for what is under way.
+    pub(crate) fn run(&mut self) {
+        let mut next_call = Instant::now();
+        let mut next_fault = Instant::now() + self.lull();
+        while !self.shared.stop.load(SeqCst) {
+            self.listen(Duration::from_millis(2));
+            self.hush();
+            let now = Instant::now();
+            if now >= next_call {
+                next_call = now + self.shared.pause.mul_f64(self.rng.f64() * 2.0);
+                self.call();
+            }
+            if self
+                .active
+                .as_ref()
+                .is_some_and(|active| now >= active.until)
+            {
+                self.end_fault();
+                next_fault = now + self.lull();
+            } else if self.active.is_none() && now >= next_fault {
+                self.begin_fault();
+                next_fault = now + self.lull();
+            }
+        }
+        self.end_fault();
+    }
+
+    /// Waits until every call has ended and nothing is left behind.
+    pub(crate) fn settle(&mut self) {
+        let since = Instant::now();
+        while !self.calls.is_empty() && since.elapsed() < PATIENCE {
+            self.listen(Duration::from_millis(5));
+        }
+        self.order(&Order::Drain);
+        while !self.drained && since.elapsed() < PATIENCE {
+            self.listen(Duration::from_millis(5));
+        }
+    }
+
+    /// Calls every key once more, with nothing in the way.
+    pub(crate) fn epilogue(&mut self, keys: impl Iterator<Item = u32>) {
+        for key in keys {
+            while self.calls.len() >= SLOTS {
+                self.listen(Duration::from_millis(1));
+            }
+            let order = self.shared.load.quiet(key);
+            self.order(&order);
+        }
+        self.settle();
+    }
+
+    fn lull(&mut self) -> Duration {
+        Duration::from_millis(self.rng.u64(200..1_200))
+    }
+
+    fn call(&mut self) {
+        if self.calls.len() >= SLOTS || self.paused() {
+            return;
+        }
+        let order = match self.retries.pop() {
+            Some(key) if self.rng.u8(..) < 200 => self.shared.load.again(key, &mut self.rng),
+            _ => self.shared.load.next(&mut self.rng),
+        };
+        self.order(&order);
+    }
+
+    fn order(&mut self, order: &Order) {
+        if let Order::Call { call, key, .. } = order {
+            self.calls.insert(*call, *key);
+        }
+        self.worker
+            .send(&serde_json::to_string(order).expect("plain data"));
+    }
+
+    fn paused(&self) -> bool {
+        matches!(&self.active, Some(active) if active.kind == Kind::Stop)
+    }
+
+    /// Takes in what the worker has said.
+    fn listen(&mut self, patience: Duration) {
+        let mut patience = patience;
+        loop {
+            match self.worker.line_within(patience) {
+                Ok(line) => {
+                    let line =
+                        serde_json::from_str(&line).expect("a worker that lives says whole lines");
+                    self.heard(line);
+                }
+                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!(
+                        "worker {} ended by itself: {:?}",
+                        self.process,
+                        self.worker.wait()
+                    )
+                }
+            }
+            patience = Duration::ZERO;
+        }
+    }
+
+    fn heard(&mut self, Line { at, event }: Line) {
+        match &event {
+            Event::Answered { call, answer, .. } => {
+                let key = self.calls.remove(call);
+                let content = matches!(answer, Answer::Ok(_));
+                self.retries
+                    .extend(key.filter(|_| !content && self.retries.len() < SLOTS));
+            }
+            Event::Left { call } => {
+                let key = self.calls.remove(call);
+                self.retries
+                    .extend(key.filter(|_| self.retries.len() < SLOTS));
+            }
+            Event::Noted { what, .. } if what.starts_with(DRAINED) => self.drained = true,
+            _ => {}
+        }
+        self.shared.log.push(Entry {
+            at,
+            process: self.process,
+            event,
+        });
+    }
+}
+
+fn spawn(shared: &Shared, link: Option<&Proxy>) -> (Worker, u32) {
+    let process = shared.processes.fetch_add(1, SeqCst) + 1;
+    let place = serde_json::to_string(&shared.site.place(link)).expect("plain data");
+    let program = std::env::current_exe().expect("this program has a path");
+    let mut command = Command::new(program);
+    command.args(["worker", &shared.ledger.to_string(), &place]);
+    (Worker::spawn(&mut command), process)
+}

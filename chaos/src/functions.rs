@@ -1,0 +1,147 @@
+//! The annotated functions and their body.
+
+use std::{fmt, time::Duration};
+
+use idempotent_fn::{Error, current, idempotent};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    history::{End, Event, Run},
+    ledger,
+    say::say,
+};
+
+/// The lease of every function here: short, for owners that vanish.
+pub(crate) const LEASE: Duration = Duration::from_millis(LEASE_MS);
+pub(crate) const LEASE_MS: u64 = 600;
+/// How long a duplicate waits.
+pub(crate) const WAIT: Duration = Duration::from_secs(3);
+/// Results are kept for longer than a run of this takes.
+pub(crate) const TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// What a body does, apart from its effect.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Plan {
+    /// Has its effect, is pending for so many milliseconds, and returns `Ok`.
+    Pend(u64),
+    /// Is pending for so many milliseconds, has its effect, and returns `Ok`.
+    Late(u64),
+    /// Blocks its thread for so many milliseconds, has its effect, and returns `Ok`.
+    Block(u64),
+    /// Has its effect, and returns `Err`.
+    Decline,
+    /// Has its effect, and panics.
+    Panic,
+}
+
+/// One call's share of the work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    /// The call.
+    pub(crate) call: u64,
+    /// Its key.
+    pub(crate) key: u32,
+    /// What the body does, if it is this call's that runs.
+    pub(crate) plan: Plan,
+}
+
+/// Why a call failed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Failure {
+    /// The body said no.
+    Declined(Run),
+    /// The library's error, by its name.
+    Refused(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        // `InFlight { operation: …`
+        let text = format!("{error:?}");
+        let name = text.split(|c: char| !c.is_alphanumeric()).next();
+        Self::Refused(name.unwrap_or_default().to_owned())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// `on_crash = rerun`.
+#[idempotent(scope = "chaos.rerun", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL)]
+pub(crate) async fn rerun(work: Work) -> Result<Run, Failure> {
+    body(work).await
+}
+
+/// `on_crash = rerun, detach = false`.
+#[idempotent(scope = "chaos.rerun_attached", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL, detach = false)]
+pub(crate) async fn rerun_attached(work: &Work) -> Result<Run, Failure> {
+    body(*work).await
+}
+
+/// `on_err = record`.
+#[idempotent(scope = "chaos.record", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL, on_err = record)]
+pub(crate) async fn record(work: Work) -> Result<Run, Failure> {
+    body(work).await
+}
+
+/// `on_crash = fail`.
+#[idempotent(scope = "chaos.fail", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL, on_crash = fail)]
+pub(crate) async fn fail(work: Work) -> Result<Run, Failure> {
+    body(work).await
+}
+
+/// `on_crash = fail, detach = false`.
+#[idempotent(
+    scope = "chaos.fail_attached", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL,
+    on_crash = fail, detach = false
+)]
+pub(crate) async fn fail_attached(work: &Work) -> Result<Run, Failure> {
+    body(*work).await
+}
+
+/// Says how a body ended, also one that is dropped.
+struct Ending(u64, End);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let how = if std::thread::panicking() {
+            End::Panicked
+        } else {
+            self.1
+        };
+        say(Event::Ended { call: self.0, how });
+    }
+}
+
+async fn body(Work { call, key, plan }: Work) -> Result<Run, Failure> {
+    let execution = current();
+    let (token, attempt) = (execution.fencing_token(), execution.attempt());
+    say(Event::Started {
+        call,
+        key,
+        token,
+        attempt,
+    });
+    let mut ending = Ending(call, End::Stopped);
+    match plan {
+        Plan::Late(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+        Plan::Block(millis) => std::thread::sleep(Duration::from_millis(millis)),
+        Plan::Pend(_) | Plan::Decline | Plan::Panic => {}
+    }
+    ledger::effect(call, key, token).await;
+    let run = Run { call, token };
+    match plan {
+        Plan::Pend(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+        Plan::Late(_) | Plan::Block(_) => {}
+        Plan::Decline => {
+            ending.1 = End::Err;
+            return Err(Failure::Declined(run));
+        }
+        Plan::Panic => panic!("as planned"),
+    }
+    ending.1 = End::Ok;
+    Ok(run)
+}

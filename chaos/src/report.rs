@@ -1,0 +1,210 @@
+//! What a run is told as.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use crate::{
+    check::{Verdict, Violation},
+    functions::LEASE,
+    history::{Answer, End, Entry, Event, Kind, Settled, micros},
+};
+
+/// So many lines of a violation's history are shown.
+const LINES: usize = 60;
+
+/// The numbers of a run.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Calls made.
+    pub operations: u64,
+    /// Keys called.
+    pub keys: u64,
+    /// Bodies begun.
+    pub bodies: u64,
+    /// Faults by kind: injected, and shown to have happened.
+    pub faults: BTreeMap<Kind, (u64, u64)>,
+    /// Answers, by what they say.
+    pub answers: BTreeMap<String, u64>,
+    /// Owners that were taken over.
+    pub takeovers: u64,
+    /// Finishes that were refused because another owns the record.
+    pub stale_finishes: u64,
+    /// The same for renews.
+    pub stale_renews: u64,
+    /// Effects that a service which fences would have refused.
+    pub fenced: u64,
+}
+
+impl Summary {
+    /// Counts.
+    #[must_use]
+    pub fn of(history: &[Entry]) -> Self {
+        let mut summary = Self::default();
+        let mut keys = std::collections::HashSet::new();
+        let mut starts = BTreeMap::new();
+        for entry in history {
+            match &entry.event {
+                Event::Called { key, .. } => {
+                    summary.operations += 1;
+                    keys.insert(*key);
+                }
+                Event::Started { call, .. } => {
+                    summary.bodies += 1;
+                    starts.insert(*call, entry.at);
+                }
+                Event::Granted { takeover, .. } => summary.takeovers += u64::from(*takeover),
+                Event::Finished {
+                    settled: Settled::Stale,
+                    ..
+                } => summary.stale_finishes += 1,
+                Event::Renewed {
+                    settled: Settled::Stale,
+                    ..
+                } => summary.stale_renews += 1,
+                Event::Effect { fenced, .. } => summary.fenced += u64::from(*fenced),
+                Event::Answered {
+                    answer, unrecorded, ..
+                } => summary.answered(answer, *unrecorded),
+                Event::Left { .. } => summary.fault(Kind::Cancel, true),
+                Event::Ended {
+                    how: End::Panicked, ..
+                } => summary.fault(Kind::Panic, true),
+                Event::Ended { call, .. } => {
+                    let began = starts.get(call).copied().unwrap_or(entry.at);
+                    if entry.at.saturating_sub(began) > micros(LEASE) {
+                        summary.fault(Kind::SlowBody, true);
+                    }
+                }
+                Event::Fault { kind, observed, .. } => summary.fault(*kind, *observed),
+                _ => {}
+            }
+        }
+        summary.keys = keys.len() as u64;
+        summary
+    }
+
+    fn fault(&mut self, kind: Kind, observed: bool) {
+        let (injected, seen) = self.faults.entry(kind).or_default();
+        *injected += 1;
+        *seen += u64::from(observed);
+    }
+
+    fn answered(&mut self, answer: &Answer, unrecorded: bool) {
+        let name = match answer {
+            Answer::Ok(_) if unrecorded => "Ok, unrecorded",
+            Answer::Ok(_) => "Ok",
+            Answer::Declined(_) => "the body's Err",
+            Answer::Refused(name) => name,
+        };
+        *self.answers.entry(name.to_owned()).or_default() += 1;
+    }
+
+    /// Injected and observed, all kinds together.
+    #[must_use]
+    pub fn total_faults(&self) -> (u64, u64) {
+        let add = |sum: (u64, u64), one: &(u64, u64)| (sum.0 + one.0, sum.1 + one.1);
+        self.faults.values().fold((0, 0), add)
+    }
+}
+
+/// The report of a run.
+#[must_use]
+pub fn report(summary: &Summary, verdict: &Verdict) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<44}{value:>10}");
+    };
+    line("operations", summary.operations.to_string());
+    line("  keys", summary.keys.to_string());
+    line("  bodies begun", summary.bodies.to_string());
+    for (name, count) in &summary.answers {
+        line(&format!("  answered {name}"), count.to_string());
+    }
+    let (injected, observed) = summary.total_faults();
+    line(
+        "faults injected / observed",
+        format!("{injected} / {observed}"),
+    );
+    for (kind, (injected, observed)) in &summary.faults {
+        line(&format!("  {kind:?}"), format!("{injected} / {observed}"));
+    }
+    line("takeovers", summary.takeovers.to_string());
+    line(
+        "stale completes refused",
+        summary.stale_finishes.to_string(),
+    );
+    line("stale renews refused", summary.stale_renews.to_string());
+    line(
+        "late effects a fencing service refuses",
+        summary.fenced.to_string(),
+    );
+    line(
+        "bodies run again (under `rerun` only)",
+        verdict.repeats.values().sum::<u64>().to_string(),
+    );
+    for (reason, count) in &verdict.repeats {
+        line(&format!("  after {reason}"), count.to_string());
+    }
+    line(
+        "bodies that began after their lease",
+        verdict.late_starts.to_string(),
+    );
+    line("violations", verdict.violations.len().to_string());
+    text
+}
+
+/// The shortest history around a violation: what happened with its key, and the faults meanwhile.
+#[must_use]
+pub fn around(history: &[Entry], violation: &Violation) -> String {
+    let mut calls = std::collections::HashSet::new();
+    for entry in history {
+        if let Event::Called { call, key, .. } = entry.event
+            && Some(key) == violation.key
+        {
+            calls.insert(call);
+        }
+    }
+    let mut lines: Vec<&Entry> = history
+        .iter()
+        .filter(|entry| concerns(&entry.event, violation.key, &calls))
+        .collect();
+    lines.sort_by_key(|entry| entry.at);
+    let (Some(first), Some(last)) = (lines.first(), lines.last()) else {
+        return String::new();
+    };
+    let (from, until) = (first.at, last.at);
+    let faults = history.iter().filter(|entry| {
+        matches!(entry.event, Event::Fault { until: end, .. } if entry.at <= until && end >= from)
+    });
+    lines.extend(faults);
+    lines.sort_by_key(|entry| entry.at);
+    let mut text = String::new();
+    for entry in lines.iter().take(LINES) {
+        let millis = entry.at.abs_diff(from) / 1000;
+        let sign = if entry.at < from { "-" } else { "" };
+        let _ = writeln!(
+            text,
+            "{sign}{millis:>8} ms  process {:<3} {:?}",
+            entry.process, entry.event
+        );
+    }
+    if lines.len() > LINES {
+        let _ = writeln!(text, "… and {} more", lines.len() - LINES);
+    }
+    text
+}
+
+fn concerns(event: &Event, of: Option<u32>, calls: &std::collections::HashSet<u64>) -> bool {
+    match event {
+        Event::Called { key, .. }
+        | Event::Granted { key, .. }
+        | Event::Renewed { key, .. }
+        | Event::Finished { key, .. }
+        | Event::Started { key, .. }
+        | Event::Effect { key, .. } => Some(*key) == of,
+        Event::Ended { call, .. } | Event::Answered { call, .. } | Event::Left { call } => {
+            calls.contains(call)
+        }
+        Event::Noted { call, .. } => call.is_some_and(|call| calls.contains(&call)),
+        Event::Killed { .. } | Event::Fault { .. } | Event::Healed => false,
+    }
+}

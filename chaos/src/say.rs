@@ -1,0 +1,102 @@
+//! A worker's voice: its lines of the history, and what the library reports to operators.
+
+use std::{
+    fmt,
+    io::Write,
+    process,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use serde::Serialize;
+use tracing::{
+    Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+use crate::history::{Event, Micros, now};
+
+/// An event as a worker writes it: the conductor knows which process it is.
+#[derive(Debug, Serialize, serde::Deserialize)]
+pub(crate) struct Line {
+    /// When.
+    pub(crate) at: Micros,
+    /// What.
+    pub(crate) event: Event,
+}
+
+/// Writes one line to the conductor. A conductor that is gone needs no worker.
+pub(crate) fn say(event: Event) {
+    let line = Line { at: now(), event };
+    let mut text = serde_json::to_string(&line).expect("events are plain data");
+    text.push('\n');
+    let mut output = std::io::stdout().lock();
+    if output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+        .is_err()
+    {
+        process::exit(1);
+    }
+}
+
+tokio::task_local! {
+    /// The call that is being polled.
+    pub(crate) static CALL: Call;
+}
+
+/// A call under way.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// Which.
+    pub(crate) id: u64,
+    /// Whether the library has said that its result is not recorded.
+    pub(crate) unrecorded: AtomicBool,
+}
+
+/// Turns the library's events into lines.
+#[derive(Debug)]
+pub(crate) struct Operator;
+
+impl Subscriber for Operator {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "idempotent_fn"
+            && metadata.is_event()
+            && *metadata.level() <= tracing::Level::WARN
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        let what = message.0;
+        let call = CALL.try_with(|call| {
+            if what == "unrecorded" {
+                call.unrecorded.store(true, Ordering::Relaxed);
+            }
+            call.id
+        });
+        say(Event::Noted {
+            what,
+            call: call.ok(),
+        });
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}

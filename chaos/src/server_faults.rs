@@ -1,0 +1,239 @@
+//! Faults of the servers: one at a time, each with its proof.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+use idempotent_test_support::{RedisCluster, RedisServer, Sentinel, wait_until};
+
+use crate::{
+    functions::LEASE,
+    history::{Entry, Event, Kind, now},
+    ledger::Log,
+    site::Site,
+};
+
+/// How long a fault's traces are waited for.
+const TRACE: Duration = Duration::from_millis(1_500);
+
+/// Injects faults until told to stop; everything is whole again when it returns.
+pub(crate) fn run(site: &Site, mut rng: Rng, log: &Log, stop: &AtomicBool, hush: &Arc<Hush>) {
+    while !stop.load(Relaxed) {
+        sleep(Duration::from_millis(rng.u64(100..900)));
+        let at = now();
+        let (kind, observed) = match site {
+            Site::Memory => return,
+            Site::One(server) => one(server, &mut rng),
+            Site::Cluster(group) => cluster(group, &mut rng),
+            Site::Sentinel(group) => sentinel(group, &mut rng, hush),
+        };
+        let event = Event::Fault {
+            kind,
+            process: None,
+            until: now(),
+            observed,
+        };
+        log.push(Entry {
+            at,
+            process: 0,
+            event,
+        });
+    }
+}
+
+/// Somebody asks all workers to be stopped for a moment.
+#[derive(Debug, Default)]
+pub(crate) struct Hush {
+    pub(crate) wanted: AtomicBool,
+    pub(crate) stopped: std::sync::atomic::AtomicUsize,
+    pub(crate) workers: usize,
+}
+
+fn one(server: &RedisServer, rng: &mut Rng) -> (Kind, bool) {
+    match rng.u8(..12) {
+        0..=2 => client_kill(server, rng),
+        3 | 4 => script_flush(server),
+        5 | 6 => restart(server, Duration::ZERO),
+        7 => restart(server, LEASE * 3 / 2),
+        8 => server_stop(server, LEASE * 3 / 2),
+        _ => memory_full(server, rng),
+    }
+}
+
+fn cluster(group: &RedisCluster, rng: &mut Rng) -> (Kind, bool) {
+    let masters: Vec<_> = group
+        .nodes()
+        .iter()
+        .filter(|node| is_master(node))
+        .collect();
+    let master = masters[rng.usize(..masters.len())];
+    match rng.u8(..8) {
+        0 | 1 => client_kill(master, rng),
+        2 => script_flush(master),
+        3 => server_stop(master, LEASE * 4 / 3),
+        4 | 5 => memory_full(master, rng),
+        _ => cluster_failover(group, rng),
+    }
+}
+
+fn sentinel(group: &Sentinel, rng: &mut Rng, hush: &Hush) -> (Kind, bool) {
+    let master = group.master();
+    match rng.u8(..8) {
+        0..=2 => client_kill(master, rng),
+        3 | 4 => script_flush(master),
+        5 | 6 => memory_full(master, rng),
+        _ => sentinel_failover(group, hush),
+    }
+}
+
+fn is_master(server: &RedisServer) -> bool {
+    server.cli(&["INFO", "replication"]).contains("role:master")
+}
+
+fn client_kill(server: &RedisServer, rng: &mut Rng) -> (Kind, bool) {
+    let kind = if rng.bool() { "normal" } else { "pubsub" };
+    let killed = server.cli(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
+    (Kind::ClientKill, killed != "0")
+}
+
+/// How often the server has refused something with this code.
+fn refusals(server: &RedisServer, code: &str) -> u64 {
+    let stats = server.cli(&["INFO", "errorstats"]);
+    let count = stats.lines().find_map(|line| {
+        let rest = line.strip_prefix("errorstat_")?.strip_prefix(code)?;
+        rest.strip_prefix(":count=")?.trim_end().parse().ok()
+    });
+    count.unwrap_or(0)
+}
+
+fn soon(condition: impl Fn() -> bool) -> bool {
+    let since = Instant::now();
+    while since.elapsed() < TRACE {
+        if condition() {
+            return true;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    condition()
+}
+
+fn script_flush(server: &RedisServer) -> (Kind, bool) {
+    let before = refusals(server, "NOSCRIPT");
+    server.cli(&["SCRIPT", "FLUSH"]);
+    (
+        Kind::ScriptFlush,
+        soon(|| refusals(server, "NOSCRIPT") > before),
+    )
+}
+
+fn memory_full(server: &RedisServer, rng: &mut Rng) -> (Kind, bool) {
+    let before = refusals(server, "OOM");
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    sleep(Duration::from_millis(rng.u64(50..500)));
+    let observed = refusals(server, "OOM") > before;
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    (Kind::MemoryFull, observed)
+}
+
+fn restart(server: &RedisServer, away: Duration) -> (Kind, bool) {
+    let old = server.id();
+    server.kill();
+    let gone = !server.is_running();
+    sleep(away);
+    server.restart();
+    let kind = if away.is_zero() {
+        Kind::Restart
+    } else {
+        Kind::Away
+    };
+    (kind, gone && server.id() != old)
+}
+
+fn server_stop(server: &RedisServer, duration: Duration) -> (Kind, bool) {
+    server.pause();
+    sleep(duration);
+    server.resume();
+    // It was stopped until now: `pause` has waited for that. Now it answers again.
+    (Kind::ServerStop, server.cli(&["PING"]) == "PONG")
+}
+
+/// A failover by hand: the master lets nobody write until the replica has everything, so nothing is lost.
+fn cluster_failover(group: &RedisCluster, rng: &mut Rng) -> (Kind, bool) {
+    let replicas: Vec<_> = group
+        .nodes()
+        .iter()
+        .filter(|node| !is_master(node))
+        .collect();
+    let replica = replicas[rng.usize(..replicas.len())];
+    // It may be refused, or be given up, while the master is busy with something else.
+    let asked = replica.try_cli(&["CLUSTER", "FAILOVER"]).is_ok();
+    let since = Instant::now();
+    while asked && since.elapsed() < Duration::from_secs(5) {
+        if is_master(replica) {
+            return (Kind::Failover, true);
+        }
+        sleep(Duration::from_millis(20));
+    }
+    (Kind::Failover, false)
+}
+
+/// Sentinel's failover loses what the replica has not got. Everybody is stopped until it has everything.
+fn sentinel_failover(group: &Sentinel, hush: &Hush) -> (Kind, bool) {
+    hush.wanted.store(true, Relaxed);
+    let since = Instant::now();
+    while hush.stopped.load(Relaxed) < hush.workers && since.elapsed() < Duration::from_secs(10) {
+        sleep(Duration::from_millis(5));
+    }
+    let all_quiet = hush.stopped.load(Relaxed) == hush.workers;
+    let old = group.master().port();
+    let mut observed = false;
+    if all_quiet && in_step(group) {
+        let asked = group.sentinels()[0].try_cli(&["SENTINEL", "FAILOVER", group.master_name()]);
+        let since = Instant::now();
+        while asked.is_ok() && !observed && since.elapsed() < Duration::from_secs(10) {
+            sleep(Duration::from_millis(20));
+            observed = group.master().port() != old && is_master(group.master());
+        }
+        if observed {
+            // What the old master still acknowledged as one would be lost.
+            group.wait_for_failover();
+            let old = group.servers().iter().find(|server| server.port() == old);
+            let old = old.expect("it is one of ours");
+            wait_until("the old master follows the new one", || !is_master(old));
+        }
+    }
+    hush.wanted.store(false, Relaxed);
+    (Kind::Failover, observed)
+}
+
+/// Whether the replicas have all that the master has.
+fn in_step(group: &Sentinel) -> bool {
+    let offset = |server: &RedisServer, name: &str| {
+        let info = server.cli(&["INFO", "replication"]);
+        let line = info
+            .lines()
+            .find_map(|line| line.strip_prefix(name).map(str::to_owned));
+        line.and_then(|number| number.trim_end().parse::<u64>().ok())
+            .unwrap_or(0)
+    };
+    let master = group.master();
+    let replicas: Vec<_> = group
+        .servers()
+        .iter()
+        .filter(|server| server.port() != master.port())
+        .collect();
+    // What was under way arrives.
+    sleep(Duration::from_millis(50));
+    soon(|| {
+        let all = offset(master, "master_repl_offset:");
+        replicas
+            .iter()
+            .all(|replica| offset(replica, "slave_repl_offset:") >= all)
+    })
+}

@@ -1,0 +1,102 @@
+//! The servers of a run.
+
+use idempotent_test_support::{Proxy, RedisCluster, RedisServer, Sentinel};
+
+use crate::worker::Place;
+
+/// Which servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// None: records in one worker's memory.
+    Memory,
+    /// One server, whose acknowledged writes are on disk; each worker reaches it through a faulty link of its own.
+    One,
+    /// A master, two replicas, three sentinels.
+    Sentinel,
+    /// Three masters with a replica each.
+    Cluster,
+}
+
+impl Topology {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::One, Self::Cluster, Self::Sentinel, Self::Memory];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::One => "one",
+            Self::Sentinel => "sentinel",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+/// The servers, running.
+#[derive(Debug)]
+pub(crate) enum Site {
+    Memory,
+    One(RedisServer),
+    Sentinel(Sentinel),
+    Cluster(RedisCluster),
+}
+
+impl Site {
+    pub(crate) fn start(topology: Topology) -> Self {
+        match topology {
+            Topology::Memory => Self::Memory,
+            Topology::One => Self::One(RedisServer::builder().appendonly().start()),
+            Topology::Sentinel => Self::Sentinel(sentinel()),
+            Topology::Cluster => Self::Cluster(cluster()),
+        }
+    }
+
+    /// How many processes call.
+    pub(crate) fn workers(&self) -> usize {
+        if matches!(self, Self::Memory) { 1 } else { 4 }
+    }
+
+    /// A link of a worker's own, where links can be had.
+    pub(crate) fn link(&self) -> Option<Proxy> {
+        match self {
+            Self::One(server) => Some(Proxy::start(&format!("127.0.0.1:{}", server.port()))),
+            // Clients of these are told the servers' own addresses.
+            Self::Memory | Self::Sentinel(_) | Self::Cluster(_) => None,
+        }
+    }
+
+    pub(crate) fn place(&self, link: Option<&Proxy>) -> Place {
+        match self {
+            Self::Memory => Place::Memory,
+            Self::One(server) => Place::One(link.map_or_else(|| server.url(), Proxy::url)),
+            Self::Sentinel(group) => Place::Sentinel(group.master_name().to_owned(), group.urls()),
+            Self::Cluster(group) => Place::Cluster(group.urls()),
+        }
+    }
+}
+
+/// A failover that nobody asked for forgets what the replicas have not got yet, and then no claim holds. Here only those
+/// happen that lose nothing.
+fn sentinel() -> Sentinel {
+    let group = Sentinel::start();
+    for sentinel in group.sentinels() {
+        sentinel.cli(&[
+            "SENTINEL",
+            "SET",
+            group.master_name(),
+            "down-after-milliseconds",
+            "600000",
+        ]);
+    }
+    group
+}
+
+/// As for [`sentinel`].
+fn cluster() -> RedisCluster {
+    let group = RedisCluster::start_with_replicas();
+    for node in group.nodes() {
+        node.cli(&["CONFIG", "SET", "cluster-replica-no-failover", "yes"]);
+    }
+    group
+}

@@ -1,0 +1,172 @@
+//! A store that writes down what the real one answered. It is what an operator's own store wrapper would look like.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use idempotent_fn::{
+    Key, Store, StoreError,
+    record::{Nonce, Record, State},
+    store::{ClaimReply, ClaimRequest, LocalStore, Settled, Subscription},
+};
+
+use crate::{
+    history::{self, Event, Micros, Target, now},
+    say::say,
+};
+
+/// The real store, watched.
+#[derive(Debug)]
+pub(crate) struct Witness<S> {
+    store: S,
+    /// When claims were first asked for that have no answer yet: a lease may count from there.
+    asked: Mutex<HashMap<Nonce, Micros>>,
+}
+
+/// The keys here are numbers: `scope|42`.
+fn number(key: &Key) -> u32 {
+    let text = key.as_str();
+    let number = text
+        .rsplit('|')
+        .next()
+        .and_then(|number| number.parse().ok());
+    number.unwrap_or_else(|| panic!("not a key of ours: {text}"))
+}
+
+fn settled(settled: &Settled) -> history::Settled {
+    match settled {
+        Settled::Applied => history::Settled::Applied,
+        Settled::PutBack => history::Settled::PutBack,
+        _ => history::Settled::Stale,
+    }
+}
+
+fn claimed(key: &Key, reply: &ClaimReply, sent: Micros) {
+    if let ClaimReply::Granted { record, takeover } = reply {
+        say(Event::Granted {
+            key: number(key),
+            token: record.token,
+            attempt: record.attempts,
+            lease_ms: history::micros(record.lease) / 1000,
+            takeover: *takeover,
+            sent,
+        });
+    }
+}
+
+fn finished(key: &Key, target: &Record, reply: &Settled, sent: Micros) {
+    say(Event::Finished {
+        key: number(key),
+        token: target.token,
+        target: match target.state {
+            State::Done => Target::Done,
+            State::Lost => Target::Lost,
+            _ => Target::Released,
+        },
+        settled: settled(reply),
+        sent,
+    });
+}
+
+/// A store in this process stays one.
+impl<S: Store> LocalStore for Witness<S> {
+    fn peek(&self, key: &Key, look: &mut dyn FnMut(idempotent_fn::record::RecordRef<'_>)) {
+        self.local_store().peek(key, look);
+    }
+
+    fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
+        let sent = now();
+        let reply = self.local_store().claim(key, request)?;
+        claimed(key, &reply, sent);
+        Ok(reply)
+    }
+
+    fn finish(&self, key: &Key, target: &Record, retain: Duration) -> Result<Settled, StoreError> {
+        let sent = now();
+        let reply = self.local_store().finish(key, target, retain)?;
+        finished(key, target, &reply, sent);
+        Ok(reply)
+    }
+}
+
+impl<S: Store> Witness<S> {
+    pub(crate) fn new(store: S) -> Self {
+        Self {
+            store,
+            asked: Mutex::default(),
+        }
+    }
+
+    fn asked<T>(&self, look: impl FnOnce(&mut HashMap<Nonce, Micros>) -> T) -> T {
+        look(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn local_store(&self) -> &dyn LocalStore {
+        self.store
+            .local()
+            .expect("only a local store is asked like this")
+    }
+}
+
+impl<S: Store> Store for Witness<S> {
+    async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
+        let nonce = request.nonce;
+        let sent = self.asked(|asked| *asked.entry(nonce).or_insert_with(now));
+        let reply = self.store.claim(key, request).await?;
+        self.asked(|asked| asked.remove(&nonce));
+        claimed(key, &reply, sent);
+        Ok(reply)
+    }
+
+    async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
+        let sent = now();
+        let reply = self.store.renew(key, owned).await?;
+        say(Event::Renewed {
+            key: number(key),
+            token: owned.token,
+            settled: settled(&reply),
+            sent,
+        });
+        Ok(reply)
+    }
+
+    async fn finish(
+        &self,
+        key: &Key,
+        target: &Record,
+        retain: Duration,
+    ) -> Result<Settled, StoreError> {
+        let sent = now();
+        let reply = self.store.finish(key, target, retain).await?;
+        finished(key, target, &reply, sent);
+        Ok(reply)
+    }
+
+    async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
+        self.store.read(key).await
+    }
+
+    async fn overrule(
+        &self,
+        key: &Key,
+        seen: Option<&Record>,
+        replacement: &Record,
+        retain: Duration,
+    ) -> Result<Settled, StoreError> {
+        self.store.overrule(key, seen, replacement, retain).await
+    }
+
+    async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
+        self.store.subscribe(key).await
+    }
+
+    fn local(&self) -> Option<&dyn LocalStore> {
+        self.store.local().map(|_| self as &dyn LocalStore)
+    }
+
+    fn describe(&self) -> String {
+        self.store.describe()
+    }
+}

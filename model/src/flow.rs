@@ -1,0 +1,427 @@
+//! The callers' side: what a call does with an answer, and what is owed when it goes away.
+//!
+//! It follows `admit.rs`, `claim.rs` and `run.rs` in the runtime. An answer arrives with the step that gives it: what a
+//! caller does next is a step of its own, so a slow answer is a slow caller. Lost and late answers are faults.
+
+use idempotent_runtime::{
+    OnCrash,
+    record::{Record, State},
+    store::protocol::{abandoned, lost, released},
+};
+
+use crate::{
+    history::Claim,
+    rec::Rec,
+    store::{Met, Told},
+    variant::{Broken, CALLERS, Variant},
+    world::{Caller, Command, For, Kept, Phase, World},
+};
+
+/// What a flight ends with.
+enum Landing {
+    Record(Rec),
+    Free,
+    Failed,
+}
+
+/// How a body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With a result.
+    Ok,
+    /// With an `Err` that says: nothing happened.
+    Err,
+    /// With an `Err` that says: effects unknown.
+    ErrFail,
+}
+
+impl World {
+    fn phase(&mut self, caller: usize) -> &mut Phase {
+        &mut self.callers[caller].phase
+    }
+
+    /// A call begins, or begins again after a flight that had nothing to share.
+    pub(crate) fn join(&mut self, variant: &Variant, caller: usize) {
+        let process = usize::from(variant.callers[caller].process);
+        match self.flights[process] {
+            Some(leader) => *self.phase(caller) = Phase::Following(leader),
+            None => {
+                if variant.shares(caller) {
+                    self.flights[process] = u8::try_from(caller).ok();
+                }
+                self.ask(variant, caller);
+            }
+        }
+    }
+
+    fn ask(&mut self, variant: &Variant, caller: usize) {
+        let looks = self.callers[caller].saw_fail && variant.forgets();
+        *self.phase(caller) = if looks {
+            Phase::Looking
+        } else {
+            Phase::Asking(Self::first(variant))
+        };
+    }
+
+    /// The flight this one leads is over.
+    fn land(&mut self, variant: &Variant, caller: usize, landing: &Landing) {
+        let process = usize::from(variant.callers[caller].process);
+        let leader = u8::try_from(caller).ok();
+        if self.flights[process] == leader {
+            self.flights[process] = None;
+        }
+        for follower in 0..CALLERS {
+            if !matches!(self.callers[follower].phase, Phase::Following(l) if Some(l) == leader) {
+                continue;
+            }
+            *self.phase(follower) = match landing {
+                Landing::Free => Phase::Joining,
+                Landing::Record(_) | Landing::Failed => Phase::Ended,
+            };
+            if let Landing::Record(record) = landing {
+                self.history.answered(record.value);
+            }
+        }
+    }
+
+    /// Nothing is owed any more.
+    fn end(&mut self, variant: &Variant, caller: usize) {
+        self.end_with(variant, caller, &Landing::Free);
+    }
+
+    fn end_with(&mut self, variant: &Variant, caller: usize, landing: &Landing) {
+        self.land(variant, caller, landing);
+        self.callers[caller] = Caller::at(Phase::Ended);
+    }
+
+    /// What is left to do is done by the runtime, and the caller waits no longer.
+    fn hand_over(&mut self, variant: &Variant, caller: usize, work: Phase) {
+        self.end(variant, caller);
+        *self.phase(caller) = work;
+    }
+
+    fn settle_later(&mut self, variant: &Variant, caller: usize, target: &Record) {
+        self.hand_over(variant, caller, Phase::Settling(Rec::of(target)));
+    }
+
+    /// Looks whether the record that was seen is still there: `is_gone`.
+    pub(crate) fn look(&mut self, variant: &Variant, caller: usize) {
+        match self.cell.kept {
+            None => self.end(variant, caller), // Indeterminate
+            Some(_) => *self.phase(caller) = Phase::Asking(Self::first(variant)),
+        }
+    }
+
+    /// The store answers a claim.
+    pub(crate) fn met(&mut self, variant: &Variant, caller: usize, met: Met) {
+        let this = self.callers[caller];
+        match (this.phase, met) {
+            (Phase::Asking(_), Met::Next(step)) => *self.phase(caller) = Phase::Asking(step),
+            (_, Met::Next(step)) => *self.phase(caller) = Phase::SeeingThrough(step),
+            (Phase::SeeingThrough(_), Met::Granted(rec)) => {
+                *self.phase(caller) = Phase::Settling(Rec::of(&released(&rec.real())));
+            }
+            (Phase::SeeingThrough(_), Met::Held(_)) => self.end(variant, caller),
+            (_, Met::Granted(rec)) if this.orphaned => {
+                self.settle_later(variant, caller, &released(&rec.real()));
+            }
+            (_, Met::Granted(rec)) if this.saw_fail && rec.attempts == 1 => {
+                *self.phase(caller) = Phase::Finishing(Rec::of(&lost(&rec.real())));
+            }
+            (_, Met::Granted(rec)) => *self.phase(caller) = Phase::Granted(rec),
+            (_, Met::Held(_)) if this.orphaned => self.end(variant, caller),
+            (_, Met::Held(kept)) => self.held(variant, caller, kept.rec),
+        }
+    }
+
+    fn held(&mut self, variant: &Variant, caller: usize, rec: Rec) {
+        if rec.conflicts_with(variant.callers[caller].payload) {
+            return self.end(variant, caller); // KeyReused
+        }
+        match rec.state {
+            State::Running => {
+                self.callers[caller].saw_fail |= rec.on_crash == OnCrash::Fail;
+                self.wait(caller, For::Claim);
+            }
+            State::Done => {
+                self.history.answered(rec.value);
+                self.end_with(variant, caller, &Landing::Record(rec));
+            }
+            _ => self.end(variant, caller), // Indeterminate, or InFlight for what was released
+        }
+    }
+
+    /// Subscribes the first time, and asks again; sleeps then.
+    fn wait(&mut self, caller: usize, aim: For) {
+        *self.phase(caller) = if self.callers[caller].subscribed {
+            Phase::Asleep(aim)
+        } else {
+            Phase::Subscribing(aim)
+        };
+    }
+
+    /// The subscription is in force.
+    pub(crate) fn subscribed(&mut self, variant: &Variant, caller: usize, aim: For) {
+        self.callers[caller].subscribed = true;
+        match aim {
+            _ if variant.is_broken(Broken::SleepsAtOnce) => {
+                *self.phase(caller) = Phase::Asleep(aim);
+            }
+            For::Claim => self.ask(variant, caller),
+            For::Adoption => *self.phase(caller) = Phase::Adopting,
+        }
+    }
+
+    /// A sleeper wakes.
+    pub(crate) fn wake(&mut self, variant: &Variant, caller: usize, aim: For) {
+        self.callers[caller].notified = false;
+        self.callers[caller].due = false;
+        match aim {
+            For::Claim => self.ask(variant, caller),
+            For::Adoption => *self.phase(caller) = Phase::Adopting,
+        }
+    }
+
+    /// The body is polled for the first time.
+    pub(crate) fn start(&mut self, caller: usize, owned: Rec) {
+        let at_most_once = owned.on_crash == OnCrash::Fail;
+        self.history.starts(caller, owned.token, at_most_once);
+        *self.phase(caller) = Phase::Started {
+            owned,
+            effect: false,
+        };
+    }
+
+    /// The body returns.
+    pub(crate) fn returns(
+        &mut self,
+        variant: &Variant,
+        caller: usize,
+        owned: Rec,
+        end: End,
+        value: u8,
+    ) {
+        let unknown_is_rerun = variant.is_broken(Broken::UnknownIsRerun);
+        let target = match end {
+            End::Ok => Rec {
+                state: State::Done,
+                value,
+                ..owned
+            },
+            End::Err => {
+                self.history.nothing_happened(caller);
+                Rec::of(&released(&owned.real()))
+            }
+            End::ErrFail => Rec {
+                on_crash: if unknown_is_rerun {
+                    owned.on_crash
+                } else {
+                    OnCrash::Fail
+                },
+                ..Rec::of(&lost(&owned.real()))
+            },
+        };
+        *self.phase(caller) = Phase::Finishing(target);
+    }
+
+    /// The store answers a heartbeat.
+    pub(crate) fn renewed(&mut self, variant: &Variant, caller: usize, told: Told) {
+        let kept = match told {
+            Told::Applied => return self.history.heard_of(caller),
+            Told::Absent => return,
+            Told::Stale(kept) => kept,
+        };
+        let Rec { state, nonce, .. } = kept.rec;
+        let own = nonce == variant.nonce(caller);
+        let nobody = state == State::Running
+            && !self.is_alive(variant, nonce)
+            && !self.has_crashed(variant, nonce);
+        if own || nobody {
+            self.history.breaks(Claim::StoppedForSuccessor);
+        }
+        self.land(variant, caller, &Landing::Free);
+        self.adopt(variant, caller, Some(kept));
+    }
+
+    /// The store answers a finish.
+    pub(crate) fn finished(&mut self, variant: &Variant, caller: usize, target: Rec, told: Told) {
+        if matches!(self.callers[caller].phase, Phase::Settling(_)) {
+            return self.end(variant, caller);
+        }
+        match told {
+            Told::Applied if target.state == State::Done => {
+                self.history.heard_of(caller);
+                if !self.callers[caller].orphaned {
+                    self.history.answered(target.value);
+                }
+                self.end_with(variant, caller, &Landing::Record(target));
+            }
+            Told::Stale(kept) if self.history.started[caller] => {
+                self.land(variant, caller, &Landing::Free);
+                self.adopt(variant, caller, Some(kept));
+            }
+            _ => self.end(variant, caller),
+        }
+    }
+
+    /// The result of whoever overtook this attempt: recorded, waited for, or `Superseded`.
+    pub(crate) fn adopt(&mut self, variant: &Variant, caller: usize, kept: Option<Kept>) {
+        match kept {
+            Some(Kept { rec, .. })
+                if rec.state == State::Done
+                    && !rec.conflicts_with(variant.callers[caller].payload) =>
+            {
+                if !self.callers[caller].orphaned {
+                    self.history.answered(rec.value);
+                }
+                self.end(variant, caller);
+            }
+            // A lapsed one is waited for until the time is over.
+            Some(Kept { rec, lapsed: false })
+                if rec.state == State::Running && !self.callers[caller].orphaned =>
+            {
+                self.wait(caller, For::Adoption);
+            }
+            _ => self.end(variant, caller),
+        }
+    }
+
+    /// A command gets no answer, and the caller asks again or, `giving_up`, leaves the rest to the runtime.
+    pub(crate) fn unanswered(&mut self, variant: &Variant, caller: usize, giving_up: bool) {
+        let first = Self::first(variant);
+        match self.callers[caller].phase {
+            Phase::Asking(_) if giving_up => {
+                self.land(variant, caller, &Landing::Failed);
+                self.leave_asking(variant, caller);
+            }
+            Phase::Asking(_) => {
+                self.callers[caller].doubt = true;
+                *self.phase(caller) = Phase::Asking(first);
+            }
+            Phase::SeeingThrough(_) => *self.phase(caller) = Phase::SeeingThrough(first),
+            Phase::Finishing(_) => self.unrecorded(variant, caller),
+            _ => {}
+        }
+    }
+
+    /// A command is refused, and the caller asks no more: it is not in doubt about this one.
+    pub(crate) fn refused_to(&mut self, variant: &Variant, caller: usize) {
+        match self.callers[caller].phase {
+            Phase::Asking(_) => {
+                let doubt = self.callers[caller].doubt;
+                self.land(variant, caller, &Landing::Failed);
+                if doubt {
+                    self.leave_asking(variant, caller);
+                } else {
+                    self.end(variant, caller);
+                }
+            }
+            Phase::Finishing(_) => self.unrecorded(variant, caller),
+            _ => {}
+        }
+    }
+
+    /// The caller gets its own result, and the runtime sees to it that it is recorded.
+    fn unrecorded(&mut self, variant: &Variant, caller: usize) {
+        let Phase::Finishing(target) = self.callers[caller].phase else {
+            return;
+        };
+        let heard = target.state == State::Done && !self.callers[caller].orphaned;
+        if heard && target.on_crash == OnCrash::Fail && !self.history.overruled[caller] {
+            self.history.answered(target.value);
+        }
+        self.hand_over(variant, caller, Phase::Settling(target));
+    }
+
+    fn leave_asking(&mut self, variant: &Variant, caller: usize) {
+        if variant.is_broken(Broken::NotSeenThrough) {
+            self.end(variant, caller);
+        } else {
+            self.hand_over(variant, caller, Phase::SeeingThrough(Self::first(variant)));
+        }
+    }
+
+    /// The caller goes away: the table in `claim.rs`, and what `run` does where `run_attached` does not.
+    pub(crate) fn dropped(&mut self, variant: &Variant, caller: usize) {
+        let command = self.command(caller);
+        let this = self.callers[caller];
+        match this.phase {
+            Phase::Asking(_) | Phase::Started { .. } | Phase::Finishing(_)
+                if !variant.attached
+                    && !variant.is_broken(Broken::NotSeenThrough)
+                    && !variant.is_broken(Broken::NotHandedOver)
+                    && !variant.is_broken(Broken::AbandonTouchesDone) =>
+            {
+                self.callers[caller].orphaned = true;
+                return;
+            }
+            Phase::Asking(_) => self.leave_asking(variant, caller),
+            Phase::Granted(rec) => self.settle_later(variant, caller, &released(&rec.real())),
+            Phase::Started { owned, .. } => self.abandon(variant, caller, owned),
+            Phase::Finishing(_) if variant.is_broken(Broken::NotHandedOver) => {
+                self.end(variant, caller);
+            }
+            Phase::Finishing(target) if variant.is_broken(Broken::AbandonTouchesDone) => {
+                let target = Rec { value: 0, ..target };
+                self.settle_later(variant, caller, &abandoned(&target.real()));
+            }
+            Phase::Finishing(target) => self.hand_over(variant, caller, Phase::Settling(target)),
+            _ => self.end(variant, caller),
+        }
+        if let Some(command) = command {
+            self.stray(command);
+        }
+    }
+
+    /// The body stops midway.
+    pub(crate) fn abandon(&mut self, variant: &Variant, caller: usize, owned: Rec) {
+        self.history.excused[caller] = true;
+        self.settle_later(variant, caller, &abandoned(&owned.real()));
+    }
+
+    /// A process dies. Its commands may still arrive.
+    pub(crate) fn crash(&mut self, variant: &Variant, process: u8) {
+        for caller in 0..CALLERS {
+            let phase = self.callers[caller].phase;
+            if variant.callers[caller].process != process
+                || matches!(phase, Phase::Idle | Phase::Ended)
+            {
+                continue;
+            }
+            if let Some(command) = self.command(caller) {
+                self.stray(command);
+            }
+            self.history.excused[caller] = true;
+            self.history.crashed[caller] = true;
+            self.callers[caller].phase = Phase::Ended;
+            self.end(variant, caller);
+        }
+        // Whoever waited there has gone as well.
+        for caller in 0..CALLERS {
+            if variant.callers[caller].process == process
+                && self.callers[caller].phase == Phase::Joining
+            {
+                self.end(variant, caller);
+            }
+        }
+    }
+
+    /// Carries out what this caller waits for.
+    pub(crate) fn carry_out(&mut self, variant: &Variant, command: Command) -> Answer {
+        match command {
+            Command::Claim(by, step) => {
+                let met = self.claim(variant, by.into(), step);
+                Answer::Met(met)
+            }
+            Command::Renew(by, owned) => Answer::Told(self.renew(variant, by.into(), owned)),
+            Command::Finish(by, target) => Answer::Told(self.finish(variant, by.into(), target)),
+            Command::Overrule(seen, rec) => Answer::Told(self.overrule(variant, seen, rec)),
+        }
+    }
+}
+
+/// What the store says to any command.
+pub(crate) enum Answer {
+    Met(Met),
+    Told(Told),
+}

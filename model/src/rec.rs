@@ -1,0 +1,116 @@
+//! A record in a small form: states are copied and hashed millions of times.
+//!
+//! The protocol itself only ever sees the real [`Record`]. What it writes is taken over whole: a field that the small form
+//! cannot hold is a panic, never an abstraction by accident.
+
+use std::{sync::Arc, time::Duration};
+
+use idempotent_runtime::{
+    OnCrash,
+    fingerprint::Fingerprint,
+    record::{Nonce, Outcome, Record, State},
+};
+
+/// The unit in which leases are counted.
+pub const LEASE: Duration = Duration::from_secs(1);
+
+/// A [`Record`] of the model.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rec {
+    /// Where it stands.
+    pub state: State,
+    /// The attempt; see [`nonce`].
+    pub nonce: u8,
+    /// The fencing token.
+    pub token: u8,
+    /// In [`LEASE`]s.
+    pub lease: u8,
+    /// The record's own policy.
+    pub on_crash: OnCrash,
+    /// Grants so far.
+    pub attempts: u8,
+    /// The payload; 0 is none.
+    pub payload: u8,
+    /// The result; 0 is none.
+    pub value: u8,
+}
+
+impl std::fmt::Debug for Rec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { nonce, token, .. } = self;
+        write!(f, "{:?}(nonce {nonce}, token {token}", self.state)?;
+        if self.value != 0 {
+            write!(f, ", value {}", self.value)?;
+        }
+        write!(f, ")")
+    }
+}
+
+/// The nonce with this number.
+#[must_use]
+pub fn nonce(number: u8) -> Nonce {
+    Nonce::from_bytes([number; 16])
+}
+
+/// The payload with this number; 0 is none.
+#[must_use]
+pub fn payload(number: u8) -> Option<Fingerprint> {
+    (number != 0).then(|| Fingerprint::from_bytes([number; 16]))
+}
+
+/// The result with this number.
+#[must_use]
+pub fn outcome(value: u8) -> Outcome {
+    Outcome::Ok(Arc::from([value]))
+}
+
+impl Rec {
+    /// The real record.
+    #[must_use]
+    pub fn real(self) -> Record {
+        Record {
+            state: self.state,
+            nonce: nonce(self.nonce),
+            token: self.token.into(),
+            lease: LEASE * self.lease.into(),
+            on_crash: self.on_crash,
+            attempts: self.attempts.into(),
+            fingerprint: payload(self.payload),
+            codec: u32::from(self.value != 0),
+            expires: 0,
+            outcome: (self.value != 0).then(|| outcome(self.value)),
+        }
+    }
+
+    /// The small form of a record that the protocol wrote.
+    ///
+    /// # Panics
+    /// When the record does not fit.
+    #[must_use]
+    pub fn of(record: &Record) -> Self {
+        let small = |number: u128| u8::try_from(number).expect("a model's numbers are small");
+        let rec = Self {
+            state: record.state,
+            nonce: record.nonce.as_bytes()[0],
+            token: small(record.token.into()),
+            lease: small(record.lease.as_millis() / LEASE.as_millis()),
+            on_crash: record.on_crash,
+            attempts: small(record.attempts.into()),
+            payload: record
+                .fingerprint
+                .map_or(0, |payload| payload.as_bytes()[0]),
+            value: record
+                .outcome
+                .as_ref()
+                .map_or(0, |outcome| outcome.bytes()[0]),
+        };
+        assert_eq!(rec.real(), *record, "the model's record misses something");
+        rec
+    }
+
+    /// Whether it pins another payload.
+    #[must_use]
+    pub fn conflicts_with(self, other: u8) -> bool {
+        self.real().conflicts_with(payload(other))
+    }
+}

@@ -1,0 +1,323 @@
+//! The store: its decisions are the runtime's own functions, applied to the model's one record.
+
+use std::time::Duration;
+
+use idempotent_runtime::{
+    OnCrash,
+    record::{HOLD, Record, State},
+    store::{
+        ClaimReply, ClaimRequest, Settled,
+        protocol::{self, Current, Step as Decision},
+    },
+};
+
+use crate::{
+    history::{Claim, OPERATOR},
+    rec::{LEASE, Rec, nonce, payload},
+    variant::{Broken, Variant},
+    world::{Cell, Kept, Step, World},
+};
+
+/// What the store says to a step of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// The right to run.
+    Granted(Rec),
+    /// Another record stands.
+    Held(Kept),
+    /// It has to be asked like this.
+    Next(Step),
+}
+
+/// What the store says to a renew, a finish or an overruling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Done as asked.
+    Applied,
+    /// Nothing changed; this stands.
+    Stale(Kept),
+    /// Nothing changed, there is nothing.
+    Absent,
+}
+
+/// The retention of a result. How long it is plays no part.
+const TTL: Duration = Duration::from_secs(60);
+
+/// The longest age of a lease that matters.
+const AGES: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl World {
+    /// What the store sees of its record, when `asking` asks.
+    fn current<'a>(
+        &self,
+        variant: &Variant,
+        real: Option<&'a Record>,
+        asking: Option<usize>,
+    ) -> Option<Current<'a>> {
+        let kept = self.cell.kept?;
+        let mut lapsed = kept.lapsed;
+        if let Some(asking) = asking
+            && variant.is_broken(Broken::AgeFromTtl)
+        {
+            // Kept for the writer's `ttl`, and thought to be kept for one's own.
+            let writer = usize::from(kept.rec.nonce - 1);
+            lapsed |= variant
+                .callers
+                .get(writer)
+                .is_some_and(|writer| writer.ttl < variant.callers[asking].ttl);
+        }
+        Some(Current {
+            record: real?,
+            age: if lapsed { AGES } else { Duration::ZERO },
+        })
+    }
+
+    fn real(&self) -> Option<Record> {
+        self.cell.kept.map(|kept| kept.rec.real())
+    }
+
+    fn now(&self, variant: &Variant) -> u64 {
+        if variant.is_broken(Broken::TokenInRecord) {
+            return 0;
+        }
+        u64::from(self.cell.clock) + 1
+    }
+
+    /// Writes what the protocol says, and notes what that breaks.
+    fn write(&mut self, variant: &Variant, record: &Record, retain: Duration, overruling: bool) {
+        let rec = Rec::of(record);
+        assert!(
+            rec.state == State::Done || retain == HOLD,
+            "what is unfinished is kept for HOLD"
+        );
+        if let Some(Kept { rec: before, .. }) = self.cell.kept
+            && before.state == State::Done
+            && before != rec
+            && !overruling
+        {
+            self.history.breaks(Claim::DoneStays);
+        }
+        if variant.may(crate::variant::Fault::Failover) {
+            self.behind = Some(self.cell);
+        }
+        self.cell = Cell {
+            kept: Some(Kept { rec, lapsed: false }),
+            clock: self.cell.clock.max(rec.token),
+        };
+    }
+
+    /// A step of a claim is carried out.
+    pub fn claim(&mut self, variant: &Variant, caller: usize, step: Step) -> Met {
+        match (step, self.cell.kept) {
+            (Step::Claim, _) | (Step::Place, None) => self.decide(variant, caller, None),
+            (Step::Place, Some(kept)) => self.meet(variant, caller, kept),
+            (Step::Take { .. }, None) => Met::Next(Step::Place),
+            (
+                Step::Take {
+                    state,
+                    nonce,
+                    lapsed,
+                },
+                Some(kept),
+            ) => {
+                if variant.is_broken(Broken::TakeoverByState) && kept.rec.state == state {
+                    return self.decide(variant, caller, Some(lapsed));
+                }
+                if kept.rec.state == state && kept.rec.nonce == nonce {
+                    return self.decide(variant, caller, None);
+                }
+                self.meet(variant, caller, kept)
+            }
+        }
+    }
+
+    /// What a store that claims in two steps does about a record that was in the way.
+    fn meet(&self, variant: &Variant, caller: usize, kept: Kept) -> Met {
+        let rec = kept.rec;
+        let own = rec.nonce == variant.nonce(caller);
+        let take = Met::Next(Step::Take {
+            state: rec.state,
+            nonce: rec.nonce,
+            lapsed: kept.lapsed && variant.is_broken(Broken::TakeoverByState),
+        });
+        match rec.state {
+            State::Running if own => Met::Granted(rec),
+            State::Lost if own => take,
+            _ if own || rec.conflicts_with(variant.callers[caller].payload) => Met::Held(kept),
+            State::Running | State::Failed => take,
+            _ => Met::Held(kept),
+        }
+    }
+
+    /// The protocol decides about a claim.
+    fn decide(&mut self, variant: &Variant, caller: usize, lapsed: Option<bool>) -> Met {
+        let terms = variant.callers[caller];
+        let request = ClaimRequest {
+            nonce: nonce(variant.nonce(caller)),
+            lease: LEASE * terms.lease.into(),
+            on_crash: terms.on_crash,
+            fingerprint: payload(terms.payload),
+        };
+        let mut real = self.real();
+        if let Some(record) = &mut real
+            && variant.is_broken(Broken::TakersPolicy)
+        {
+            record.on_crash = terms.on_crash;
+        }
+        if variant.is_broken(Broken::LostIsFinal)
+            && let Some(kept) = self.cell.kept
+            && kept.rec.state == State::Lost
+        {
+            return Met::Held(kept);
+        }
+        let mut current = self.current(variant, real.as_ref(), Some(caller));
+        if let (Some(current), Some(lapsed)) = (&mut current, lapsed) {
+            current.age = if lapsed { AGES } else { Duration::ZERO };
+        }
+        let Decision { write, reply } = protocol::claim(current, &request, self.now(variant));
+        let before = self.cell.kept.map(|kept| (kept.rec.nonce, kept.rec.token));
+        if let Some((record, retain)) = write {
+            self.write(variant, &record, retain, false);
+        }
+        match reply {
+            ClaimReply::Granted { record, .. } => {
+                let rec = Rec::of(&record);
+                if before != Some((rec.nonce, rec.token)) {
+                    self.history.granted(caller, rec.token);
+                }
+                Met::Granted(rec)
+            }
+            ClaimReply::Held { record, lease_left } => Met::Held(Kept {
+                rec: Rec::of(&record),
+                lapsed: lease_left.is_zero(),
+            }),
+            _ => unreachable!("a claim is granted or held"),
+        }
+    }
+
+    /// A heartbeat is carried out.
+    pub fn renew(&mut self, variant: &Variant, caller: usize, owned: Rec) -> Told {
+        if let Some(told) = self.refused(variant) {
+            return told;
+        }
+        let real = self.real();
+        let current = self.current(variant, real.as_ref(), None);
+        let decision = protocol::renew(current, &owned.real());
+        self.settle(variant, caller, decision)
+    }
+
+    /// An attempt's end is carried out.
+    pub fn finish(&mut self, variant: &Variant, caller: usize, target: Rec) -> Told {
+        if let Some(told) = self.refused(variant) {
+            return told;
+        }
+        let mut real = self.real();
+        if let Some(record) = &mut real
+            && variant.is_broken(Broken::AbandonTouchesDone)
+        {
+            record.state = State::Running;
+        }
+        let current = self.current(variant, real.as_ref(), None);
+        let decision = protocol::finish(current, &target.real(), retention(target.state));
+        let written = decision.write.is_some();
+        let told = self.settle(variant, caller, decision);
+        if written {
+            if target.state == State::Failed && variant.is_broken(Broken::DeleteOnRelease) {
+                self.cell.kept = None;
+            }
+            self.publish();
+        }
+        told
+    }
+
+    /// An operator's decision is carried out.
+    pub fn overrule(&mut self, variant: &Variant, seen: Option<Rec>, replacement: Rec) -> Told {
+        let real = self.real();
+        let current = self.current(variant, real.as_ref(), None);
+        let seen = seen.map(Rec::real);
+        let Decision { write, reply } = protocol::overrule(
+            current,
+            seen.as_ref(),
+            &replacement.real(),
+            retention(replacement.state),
+            self.now(variant),
+        );
+        if let Some((record, retain)) = write {
+            self.write(variant, &record, retain, true);
+            let token = Rec::of(&record).token;
+            if token <= self.history.token {
+                self.history.breaks(Claim::TokensGrow);
+            }
+            self.history.token = self.history.token.max(token);
+            if let Some(overruled) = self
+                .history
+                .overruled
+                .get_mut(usize::from(self.history.holder))
+            {
+                *overruled = true;
+                self.history.excused[usize::from(self.history.holder)] = true;
+            }
+            self.history.holder = OPERATOR;
+            if replacement.state != State::Done {
+                self.history.starts_afresh();
+            }
+            // Where there was an answer that nobody recorded, the operator's word is what counts.
+            self.history.answer = 0;
+            self.publish();
+        }
+        told(reply)
+    }
+
+    /// What two of the broken protocols answer to an owner.
+    fn refused(&self, variant: &Variant) -> Option<Told> {
+        match self.cell.kept {
+            None => variant
+                .is_broken(Broken::AbsentIsStale)
+                .then_some(Told::Absent),
+            Some(kept) => (kept.rec.state == State::Lost && variant.is_broken(Broken::LostIsFinal))
+                .then_some(Told::Stale(kept)),
+        }
+    }
+
+    fn settle(&mut self, variant: &Variant, caller: usize, decision: Decision<Settled>) -> Told {
+        if let Some((record, retain)) = decision.write {
+            if usize::from(self.history.holder) != caller {
+                self.history.breaks(Claim::StaleRefused);
+            }
+            self.write(variant, &record, retain, false);
+            if record.state == State::Lost && self.history.started[caller] {
+                self.history.pins(caller);
+            }
+        }
+        told(decision.reply)
+    }
+}
+
+fn retention(state: State) -> Duration {
+    if state == State::Done { TTL } else { HOLD }
+}
+
+fn told(settled: Settled) -> Told {
+    match settled {
+        Settled::Applied | Settled::PutBack => Told::Applied,
+        Settled::Stale { record, lease_left } => Told::Stale(Kept {
+            rec: Rec::of(&record),
+            lapsed: record.state == State::Running && lease_left.is_zero(),
+        }),
+        _ => Told::Absent,
+    }
+}
+
+/// What an operator's decision puts in place of the record that was seen.
+#[must_use]
+pub fn replacement(seen: Option<Rec>, value: Option<u8>) -> Rec {
+    let request = ClaimRequest {
+        nonce: nonce(OPERATOR + 1),
+        lease: LEASE,
+        on_crash: OnCrash::Rerun,
+        fingerprint: None,
+    };
+    let seen = seen.map(Rec::real);
+    let result = value.map(|value| (1, crate::rec::outcome(value)));
+    Rec::of(&protocol::replacement(seen.as_ref(), &request, result))
+}

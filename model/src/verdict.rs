@@ -1,0 +1,189 @@
+//! Runs the checker, and says what it found.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt::{self, Write as _},
+    hash::{DefaultHasher, Hash, Hasher},
+    mem::{self, Discriminant},
+    thread,
+    time::{Duration, Instant},
+};
+
+use stateright::{Checker, HasDiscoveries, Model};
+
+use crate::{check::Action, history::Claim, variant::Variant, world::World};
+
+/// What was found about a variant, in all its states.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// States explored.
+    pub states: usize,
+    /// Steps of the longest shortest way to one.
+    pub depth: usize,
+    /// How long that took.
+    pub took: Duration,
+    /// What does not hold.
+    pub fails: Vec<Claim>,
+}
+
+/// Explores all states of a variant.
+#[must_use]
+pub fn check(variant: &Variant) -> Verdict {
+    let start = Instant::now();
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let checker = variant
+        .clone()
+        .checker()
+        .threads(threads)
+        .spawn_bfs()
+        .join();
+    Verdict {
+        states: checker.unique_state_count(),
+        depth: checker.max_depth(),
+        took: start.elapsed(),
+        fails: Claim::ALL
+            .into_iter()
+            .filter(|claim| checker.discovery(claim.name()).is_some())
+            .collect(),
+    }
+}
+
+/// The shortest way to break a guarantee, if there is one.
+#[must_use]
+pub fn trace(variant: &Variant, claim: Claim) -> Option<Trace> {
+    let stop = HasDiscoveries::AnyOf([claim.name()].into());
+    let checker = variant
+        .clone()
+        .checker()
+        .finish_when(stop)
+        .spawn_bfs()
+        .join();
+    let path = checker.discovery(claim.name())?.into_vec();
+    Some(Trace(path))
+}
+
+/// States, and the steps between them.
+#[derive(Debug)]
+pub struct Trace(Vec<(World, Option<Action>)>);
+
+impl Trace {
+    /// The steps.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Action> {
+        self.0.iter().filter_map(|(_, action)| *action).collect()
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (world, _)) in self.0.iter().enumerate() {
+            let step = match index.checked_sub(1).and_then(|before| self.0[before].1) {
+                Some(action) => format!("{action:?}"),
+                None => "the beginning".to_owned(),
+            };
+            let mut record = String::from("none");
+            if let Some(kept) = world.cell.kept {
+                record.clear();
+                write!(record, "{:?}", kept.rec)?;
+                record.push_str(if kept.lapsed { " lapsed" } else { "" });
+            }
+            writeln!(f, "  {step:24} {record}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What was met on a walk through all states.
+#[derive(Clone, Debug, Default)]
+pub struct Walk {
+    /// States.
+    pub states: usize,
+    /// The kinds of steps taken, and of phases the calls were in.
+    pub met: BTreeSet<String>,
+    kinds: (HashSet<Discriminant<Action>>, HashSet<Discriminant<Phase>>),
+}
+
+impl Walk {
+    fn meets(&mut self, action: &Action, world: &World) {
+        if self.kinds.0.insert(mem::discriminant(action)) {
+            self.met.insert(kind(action));
+        }
+        for caller in &world.callers {
+            if self.kinds.1.insert(mem::discriminant(&caller.phase)) {
+                self.met.insert(kind(&caller.phase));
+            }
+        }
+    }
+}
+
+/// The name of an enum's variant.
+fn kind(value: &impl fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    let name = text.split(|c: char| !c.is_alphanumeric()).next();
+    name.unwrap_or_default().to_owned()
+}
+
+struct Visit {
+    world: World,
+    came_by: Option<Action>,
+    next: Vec<Action>,
+}
+
+impl Visit {
+    fn new(variant: &Variant, world: World, came_by: Option<Action>) -> Self {
+        let mut next = Vec::new();
+        variant.actions(&world, &mut next);
+        Self {
+            world,
+            came_by,
+            next,
+        }
+    }
+}
+
+/// Walks through all states, to see whether every run is finite: no step leads back to a state that was there before.
+/// With [`Claim::Ends`] in all states, every call then ends, whatever the order of the steps.
+///
+/// # Errors
+/// A run that goes in circles.
+pub fn walk(variant: &Variant) -> Result<Walk, Vec<Action>> {
+    let mut walk = Walk::default();
+    // Whether all that follows a state has been seen.
+    let mut closed = HashMap::new();
+    let mut path: Vec<Visit> = variant
+        .init_states()
+        .into_iter()
+        .map(|world| Visit::new(variant, world, None))
+        .collect();
+    while let Some(here) = path.last_mut() {
+        let Some(action) = here.next.pop() else {
+            closed.insert(fingerprint(&here.world), true);
+            path.pop();
+            continue;
+        };
+        let Some(next) = variant.next_state(&here.world, action) else {
+            continue;
+        };
+        walk.meets(&action, &next);
+        match closed.get(&fingerprint(&next)) {
+            Some(true) => {}
+            Some(false) => {
+                let steps = path.iter().filter_map(|visit| visit.came_by);
+                return Err(steps.chain([action]).collect());
+            }
+            None => {
+                closed.insert(fingerprint(&next), false);
+                path.push(Visit::new(variant, next, Some(action)));
+            }
+        }
+    }
+    walk.states = closed.len();
+    Ok(walk)
+}
+
+/// As the checker does, a state is known by 64 bits of its hash.
+fn fingerprint(world: &World) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    world.hash(&mut hasher);
+    hasher.finish()
+}

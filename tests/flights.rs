@@ -1,0 +1,188 @@
+//! Duplicates in one process, over a store that is a network away: one of them asks, the others cost nothing.
+
+mod common;
+
+use std::{pin::Pin, time::Duration};
+
+use common::{
+    Answer, Effects, GENEROUS,
+    faulty::{Fault, Faulty, Op},
+    poll_once, poll_until, settled,
+};
+use idempotent_fn::{
+    Error, Operation, SharedStore, operation,
+    store::{ManualClock, MemoryStore},
+};
+
+const LEASE: Duration = Duration::from_secs(30);
+
+type Call = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+fn charge(store: &SharedStore) -> Operation<u32, Error> {
+    operation::<Answer, _>("flights", &[&"k"])
+        .store(store)
+        .lease(LEASE)
+        .wait(GENEROUS)
+}
+
+#[tokio::test]
+async fn a_call_sends_two_commands_a_replay_one_and_a_duplicate_none() {
+    let (faulty, effects) = (Faulty::new(), Effects::new());
+    let store = SharedStore::new(faulty.clone());
+    let mut owner: Call = Box::pin(charge(&store).run(effects.body(3)));
+    poll_until(&mut owner, || effects.started() == 1).await;
+    let duplicate = || tokio::spawn(charge(&store).run(effects.body(0)));
+    let duplicates: Vec<_> = (0..20).map(|_| duplicate()).collect();
+    common::yields(3).await;
+    assert_eq!(store.in_flight(), 1);
+    assert_eq!(owner.await.unwrap(), 1);
+    for duplicate in duplicates {
+        assert_eq!(duplicate.await.unwrap().unwrap(), 1);
+    }
+    assert_eq!((faulty.sent(Op::Claim), faulty.sent(Op::Finish)), (1, 1));
+    assert_eq!(faulty.sent_in_all(), 2);
+    assert_eq!(store.in_flight(), 0);
+
+    assert_eq!(charge(&store).run(effects.body(0)).await.unwrap(), 1);
+    assert_eq!(faulty.sent_in_all(), 3);
+    assert_eq!(effects.started(), 1);
+}
+
+/// The record is another process': one asks for all.
+#[tokio::test]
+async fn replays_at_once_ask_once() {
+    let (faulty, effects) = (Faulty::new(), Effects::new());
+    let elsewhere = SharedStore::new(faulty.clone());
+    let store = SharedStore::new(faulty.clone());
+    assert_eq!(charge(&elsewhere).run(effects.body(0)).await.unwrap(), 1);
+    let sent = faulty.sent_in_all();
+    let mut calls: Vec<Call> = Vec::new();
+    for _ in 0..20 {
+        let mut call: Call = Box::pin(charge(&store).run(effects.body(0)));
+        assert!(poll_once(&mut call).is_pending());
+        calls.push(call);
+    }
+    for call in calls {
+        assert_eq!(call.await.unwrap(), 1);
+    }
+    assert_eq!(faulty.sent_in_all(), sent + 1);
+}
+
+/// A leader that was polled once and is then held, for ever, holds up nobody for longer than its lease.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_nobody_polls_does_not_hang_the_followers() {
+    for polls in 1..10 {
+        let clock = ManualClock::new();
+        let faulty = Faulty::around(MemoryStore::with_clock(&clock));
+        let (store, effects) = (SharedStore::new(faulty), Effects::new());
+        let mut leader: Call = Box::pin(charge(&store).run(effects.hang()));
+        for _ in 0..polls {
+            assert!(poll_once(&mut leader).is_pending());
+        }
+        clock.advance(LEASE * 2);
+        let follower = || tokio::spawn(charge(&store).run(effects.body(0)));
+        let followers: Vec<_> = (0..5).map(|_| follower()).collect();
+        for follower in followers {
+            assert_eq!(follower.await.unwrap().unwrap(), 1, "{polls} polls");
+        }
+        assert_eq!(effects.finished(), 1);
+        std::mem::forget(leader);
+    }
+}
+
+/// Wherever its leader is cancelled, a follower goes on.
+#[tokio::test]
+async fn a_leader_that_is_cancelled_frees_its_followers() {
+    for polls in 1..10 {
+        let (faulty, effects) = (Faulty::new(), Effects::new());
+        let store = SharedStore::new(faulty);
+        let leader = charge(&store).run_attached(effects.body(20));
+        let mut leader: Call = Box::pin(leader);
+        for _ in 0..polls {
+            assert!(poll_once(&mut leader).is_pending());
+        }
+        let follower = || tokio::spawn(charge(&store).run(effects.body(1)));
+        let followers: Vec<_> = (0..5).map(|_| follower()).collect();
+        common::yields(2).await;
+        drop(leader);
+        for follower in followers {
+            assert_eq!(follower.await.unwrap().unwrap(), 1);
+        }
+        assert_eq!(effects.finished(), 1);
+        settled(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn a_follower_that_is_cancelled_disturbs_nobody() {
+    let (faulty, effects) = (Faulty::new(), Effects::new());
+    let store = SharedStore::new(faulty.clone());
+    let mut leader: Call = Box::pin(charge(&store).run(effects.body(3)));
+    poll_until(&mut leader, || effects.started() == 1).await;
+    let mut follower: Call = Box::pin(charge(&store).run(effects.body(0)));
+    assert!(poll_once(&mut follower).is_pending());
+    drop(follower);
+    assert_eq!(leader.await.unwrap(), 1);
+    assert_eq!((faulty.sent_in_all(), effects.started()), (2, 1));
+    settled(&store).await;
+}
+
+/// Another payload is a mistake of that caller, and is told so at once; it does not wait for the flight.
+#[tokio::test]
+async fn another_payload_is_refused_beside_the_flight() {
+    let (faulty, effects) = (Faulty::new(), Effects::new());
+    let store = SharedStore::new(faulty);
+    let call = |amount: u32| charge(&store).fingerprint(&amount).run(effects.body(50));
+    let mut leader: Call = Box::pin(call(1));
+    poll_until(&mut leader, || effects.started() == 1).await;
+    assert!(matches!(call(2).await, Err(Error::KeyReused { .. })));
+    assert_eq!(leader.await.unwrap(), 1);
+    assert!(matches!(call(2).await, Err(Error::KeyReused { .. })));
+    assert_eq!(effects.started(), 1);
+}
+
+/// Followers of a leader that cannot reach the store are told so, and do not each try for themselves.
+#[tokio::test]
+async fn a_store_that_is_down_is_asked_by_one() {
+    let (faulty, effects) = (Faulty::new(), Effects::new());
+    let store = SharedStore::new(faulty.clone());
+    faulty.always(Op::Claim, Fault::NotSent);
+    let mut calls: Vec<Call> = Vec::new();
+    for _ in 0..20 {
+        let mut call: Call = Box::pin(charge(&store).run(effects.body(0)));
+        assert!(poll_once(&mut call).is_pending());
+        calls.push(call);
+    }
+    // Followers wait on shared state: the last of them first.
+    let calls: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
+    for call in calls {
+        assert!(matches!(
+            call.await.unwrap(),
+            Err(Error::Unavailable { .. })
+        ));
+    }
+    assert_eq!((faulty.sent_in_all(), effects.started()), (4, 0));
+    settled(&store).await;
+}
+
+/// `retry_after` is what is left of the running owner's lease, however long the leader of the flight means to wait.
+#[tokio::test]
+async fn a_follower_is_told_the_owners_lease() {
+    let lease = Duration::from_millis(500);
+    let (faulty, effects) = (Faulty::new(), Effects::new());
+    let elsewhere = SharedStore::new(faulty.clone());
+    let store = SharedStore::new(faulty);
+    let asks = || {
+        let follower = charge(&store).lease(lease).wait(Duration::ZERO);
+        follower.run(effects.body(0))
+    };
+    let mut owner: Call = Box::pin(charge(&elsewhere).lease(lease).run(effects.hang()));
+    poll_until(&mut owner, || effects.started() == 1).await;
+    let mut leader: Call = Box::pin(charge(&store).lease(lease).run(effects.body(0)));
+    for _ in 0..12 {
+        assert!(poll_once(&mut leader).is_pending());
+        let error = asks().await.unwrap_err();
+        assert!(error.retry_after().unwrap() <= lease, "{error:?}");
+    }
+    assert_eq!(effects.started(), 1);
+}
