@@ -89,7 +89,7 @@ async fn a_silent_owner_is_overtaken_under_rerun() {
     let (lost, effects) = (Effects::new(), Effects::new());
     std::mem::forget(held(charge(&store), &lost));
 
-    clock.advance(LEASE - Duration::from_millis(1));
+    clock.advance(Duration::from_millis(29_999));
     let early = charge(&store).wait(Duration::ZERO).run(effects.body(0));
     let early = early.await.unwrap_err();
     assert_eq!(early.retry_after(), Some(Duration::from_millis(1)));
@@ -190,7 +190,7 @@ async fn a_late_owner_is_superseded_where_there_is_no_result() {
         let mut successor: Call = if wait.is_zero() {
             Box::pin(charge(&store).run(std::future::pending()))
         } else {
-            let failed = async { Err(Error::from(charge_error())) };
+            let failed = async { Err(charge_error()) };
             Box::pin(charge(&store).run(failed))
         };
         assert_eq!(poll_once(&mut successor).is_pending(), wait.is_zero());
@@ -250,7 +250,7 @@ async fn a_deploy_takes_nothing_over() {
                 operation.wait(Duration::ZERO).run(effects.body(0))
             };
             let owner = held(old(), &effects);
-            clock.advance(day - Duration::from_secs(1));
+            clock.advance(Duration::from_secs(24 * 60 * 60 - 1));
             for ms in [1, 1000] {
                 let answer = new(ms).await.unwrap_err();
                 assert_eq!(answer.retry_after(), Some(Duration::from_secs(1)));

@@ -31,38 +31,21 @@ pub(crate) enum Admission {
 /// Asks the store, waits for whoever runs, and asks again, until there is an answer or `wait` is over.
 pub(crate) async fn admit(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
     let mut waiter = Waiter::new(attempt);
-    if attempt.store.local().is_some() {
+    let admission = if attempt.store.local().is_some() {
         // A store in this process is asked as cheaply as a flight is joined, and wakes its waiters itself.
-        return waiter.lead(None).await;
-    }
-    loop {
-        let believed = cmp::max(attempt.request.lease, ASKING);
-        match flight::join(attempt, believed) {
-            Place::Leader(lead) => return waiter.lead(Some(lead)).await,
-            Place::Aside => return waiter.lead(None).await,
-            Place::Follower(follow) => {
-                events::waiting(attempt);
-                match follow.landed(waiter.deadline).await {
-                    Followed::Landed(Landing::Record(record)) => return waiter.judge(record),
-                    Followed::Landed(Landing::Failed(error)) => {
-                        return Err(Error::store(attempt.label, error));
-                    }
-                    Followed::Landed(Landing::Free) | Followed::Stalled => {}
-                    Followed::TimedOut(retry_after) => {
-                        return Err(Error::InFlight {
-                            operation: attempt.label,
-                            retry_after,
-                        });
-                    }
-                }
-            }
-        }
-    }
+        waiter.lead(None).await
+    } else {
+        waiter.fly().await
+    };
+    waiter.tell();
+    admission
 }
 
 struct Waiter<'a> {
     attempt: &'a Arc<Attempt>,
     deadline: Instant,
+    /// Since when it has been waiting, if it ever did.
+    waits: Option<Instant>,
     subscription: Option<Subscription>,
     poll: Duration,
     /// A running owner was seen whose effects must not be repeated.
@@ -75,9 +58,43 @@ impl<'a> Waiter<'a> {
         Self {
             attempt,
             deadline,
+            waits: None,
             subscription: None,
             poll: FIRST_POLL,
             saw_fail: false,
+        }
+    }
+
+    fn tell(&self) {
+        if let Some(since) = self.waits {
+            events::waited(self.attempt, since.elapsed());
+        }
+    }
+
+    /// Asks for all duplicates of this process, or waits for the one of them who does.
+    async fn fly(&mut self) -> Result<Admission, Error> {
+        let attempt = self.attempt;
+        loop {
+            let believed = cmp::max(attempt.request.lease, ASKING);
+            let follow = match flight::join(attempt, believed) {
+                Place::Leader(lead) => return self.lead(Some(lead)).await,
+                Place::Aside => return self.lead(None).await,
+                Place::Follower(follow) => follow,
+            };
+            self.waits.get_or_insert_with(Instant::now);
+            match follow.landed(self.deadline).await {
+                Followed::Landed(Landing::Record(record)) => return self.judge(record),
+                Followed::Landed(Landing::Failed(error)) => {
+                    return Err(Error::store(attempt.label(), error));
+                }
+                Followed::Landed(Landing::Free) | Followed::Stalled => {}
+                Followed::TimedOut(retry_after) => {
+                    return Err(Error::InFlight {
+                        operation: attempt.label(),
+                        retry_after,
+                    });
+                }
+            }
         }
     }
 
@@ -92,7 +109,7 @@ impl<'a> Waiter<'a> {
                 // The claim has been seen through, and nobody is left to run or wait for. If it was granted, dropping
                 // it releases the key.
                 return Err(Error::InFlight {
-                    operation: self.attempt.label,
+                    operation: self.attempt.label(),
                     retry_after: Duration::ZERO,
                 });
             }
@@ -134,12 +151,12 @@ impl<'a> Waiter<'a> {
         let now = Instant::now();
         if now >= self.deadline {
             return Err(Error::InFlight {
-                operation: attempt.label,
+                operation: attempt.label(),
                 retry_after: lease_left,
             });
         }
         let Some(subscription) = &mut self.subscription else {
-            events::waiting(attempt);
+            self.waits.get_or_insert(now);
             let subscription = attempt.store.subscribe(&attempt.key);
             let patience = cmp::min(PATIENCE, self.deadline - now);
             let subscription = answer(attempt, patience, subscription).await;
@@ -169,7 +186,7 @@ impl<'a> Waiter<'a> {
         mut lease_left: Duration,
     ) -> Result<Arc<Record>, Error> {
         let superseded = Error::Superseded {
-            operation: self.attempt.label,
+            operation: self.attempt.label(),
         };
         loop {
             match record.state {
@@ -190,7 +207,7 @@ impl<'a> Waiter<'a> {
 
     /// What a record that is not running means for this call. The fingerprint comes first, always.
     fn judge(&self, record: Arc<Record>) -> Result<Admission, Error> {
-        let operation = self.attempt.label;
+        let operation = self.attempt.label();
         if record.conflicts_with(self.attempt.request.fingerprint) {
             return Err(Error::KeyReused { operation });
         }
@@ -208,7 +225,7 @@ impl<'a> Waiter<'a> {
     async fn is_gone(&self) -> Result<bool, Error> {
         let read = self.read().await;
         read.map(|read| read.is_none())
-            .map_err(|error| Error::store(self.attempt.label, error))
+            .map_err(|error| Error::store(self.attempt.label(), error))
     }
 
     async fn read(&self) -> Result<Option<(Record, Duration)>, StoreError> {
@@ -218,7 +235,7 @@ impl<'a> Waiter<'a> {
 
     fn indeterminate(&self) -> Error {
         Error::Indeterminate {
-            operation: self.attempt.label,
+            operation: self.attempt.label(),
         }
     }
 }
@@ -229,5 +246,8 @@ pub(crate) async fn adopt(
     record: Record,
     lease_left: Duration,
 ) -> Result<Arc<Record>, Error> {
-    Waiter::new(attempt).adopt(record, lease_left).await
+    let mut waiter = Waiter::new(attempt);
+    let adopted = waiter.adopt(record, lease_left).await;
+    waiter.tell();
+    adopted
 }

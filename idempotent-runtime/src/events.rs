@@ -12,7 +12,7 @@ macro_rules! event {
         tracing::event!(
             target: "idempotent_fn",
             tracing::Level::$level,
-            scope = $attempt.label.scope(),
+            scope = $attempt.scope,
             key_digest = %$attempt.key.digest(),
             $($name = $value,)*
             $message
@@ -35,8 +35,9 @@ pub(crate) fn ran(attempt: &Attempt, recorded: bool) {
     event!(DEBUG, attempt, "ran", recorded = recorded);
 }
 
-pub(crate) fn waiting(attempt: &Attempt) {
-    event!(DEBUG, attempt, "waiting");
+/// Told once the waiting is over, whatever came of it.
+pub(crate) fn waited(attempt: &Attempt, waited: Duration) {
+    event!(DEBUG, attempt, "waited", waited_ms = millis(waited));
 }
 
 pub(crate) fn taken_over(attempt: &Attempt, record: &Record) {

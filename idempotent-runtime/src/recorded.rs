@@ -59,7 +59,8 @@ pub trait Recorded<M>: Sized {
     fn decode(bytes: &[u8]) -> Result<Self, CodecError>;
 
     /// Whether this value, though returned as `Ok`, stands for a failure that may pass (an HTTP 503, say): it is then
-    /// handed to the caller and released, not recorded.
+    /// handed to the caller and released, not recorded. Under [`OnCrash::Fail`](crate::OnCrash::Fail) it is in doubt
+    /// instead, as an `Err` is there: only `on_err = rerun` says that nothing happened.
     fn is_transient(&self) -> bool {
         false
     }

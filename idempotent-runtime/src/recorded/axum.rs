@@ -1,6 +1,7 @@
 //! axum's response types, where they carry data that can be replayed.
 //!
-//! A response that says "try again" (5xx, 408, 425, 429) is handed to the caller and released, not recorded.
+//! A response that says "try again" (5xx, 408, 425, 429) is handed to the caller and released, not recorded; under
+//! `on_crash = fail` it is in doubt, unless `on_err = rerun` says that nothing happened.
 
 use axum::{
     Json,

@@ -1,0 +1,167 @@
+//! Which store a call goes to that names none.
+//!
+//! A process chooses its default store once, so each case is a process of its own: this test binary again, with the one
+//! test that plays the child.
+#![cfg(feature = "memory")]
+
+mod common;
+
+use std::{collections::BTreeMap, env, process::Command};
+
+use common::Answer;
+use idempotent_fn::{Error, SharedStore, install, operation, store::MemoryStore, with_store};
+
+/// What the child does, by name.
+const CASE: &str = "IDEMPOTENT_TEST_CASE";
+const STORE: &str = "IDEMPOTENT_STORE";
+
+async fn call() -> Answer {
+    operation::<Answer, _>("default_store", &[&"k"])
+        .run(async { Ok(1) })
+        .await
+}
+
+async fn recorded_in(store: &SharedStore) -> bool {
+    let call = operation::<Answer, _>("default_store", &[&"k"]).store(store);
+    call.inspect().await.unwrap().is_some()
+}
+
+fn memory() -> SharedStore {
+    SharedStore::new(MemoryStore::new())
+}
+
+async fn play(case: &str) {
+    let (installed, local) = (memory(), memory());
+    match case {
+        "memory" => {
+            assert_eq!(call().await.unwrap(), 1);
+            let late = install(installed).unwrap_err();
+            let text = late.to_string();
+            assert!(
+                text.contains("memory:") && text.contains("before"),
+                "{text}"
+            );
+        }
+        "redis" => {
+            // Looks only, for a server may be there: the usual local one.
+            let look = operation::<Answer, _>("default_store", &[&"k"]).inspect();
+            let _ = look.await;
+            let text = install(installed).unwrap_err().to_string();
+            assert!(text.contains("redis://127.0.0.1:6379"), "{text}");
+        }
+        "install" => {
+            install(installed.clone()).unwrap();
+            assert_eq!(call().await.unwrap(), 1);
+            assert!(recorded_in(&installed).await);
+            assert!(install(local).is_err(), "once");
+        }
+        "with_store" => {
+            install(installed.clone()).unwrap();
+            let answer = with_store(local.clone(), call()).await;
+            assert_eq!(answer.unwrap(), 1);
+            assert!(recorded_in(&local).await);
+            assert!(!recorded_in(&installed).await);
+        }
+        "store" => {
+            let named = operation::<Answer, _>("default_store", &[&"k"]).store(&installed);
+            let answer = with_store(local.clone(), named.run(async { Ok(1) })).await;
+            assert_eq!(answer.unwrap(), 1);
+            assert!(recorded_in(&installed).await);
+            assert!(!recorded_in(&local).await);
+        }
+        "refused" => {
+            let error = call().await.unwrap_err();
+            assert!(matches!(error, Error::Config { .. }), "{error:?}");
+            println!("refused: {error}");
+            // It is not too late to say otherwise.
+            install(installed.clone()).unwrap();
+            assert_eq!(call().await.unwrap(), 1);
+            assert!(recorded_in(&installed).await);
+        }
+        other => panic!("no such case: {other}"),
+    }
+}
+
+/// Does nothing but in a child process.
+#[tokio::test]
+async fn child() {
+    if let Ok(case) = env::var(CASE) {
+        play(&case).await;
+        println!("played: {case}");
+    }
+}
+
+/// Plays `case` in a process of its own, and returns what it printed.
+fn in_a_process(case: &str, environment: &[(&str, &str)]) -> String {
+    let environment: BTreeMap<_, _> = environment.iter().copied().collect();
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture"])
+        .env_remove(STORE)
+        .env(CASE, case)
+        .envs(environment)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{case}: {text}{errors}");
+    assert!(text.contains(&format!("played: {case}")), "{text}");
+    text
+}
+
+#[test]
+fn memory_when_the_environment_says_so() {
+    for memory in ["memory:", " memory: ", "memory"] {
+        in_a_process("memory", &[(STORE, memory)]);
+    }
+}
+
+/// Swapping the feature swaps the store.
+#[test]
+fn what_is_compiled_in_when_nothing_is_said() {
+    let case = if cfg!(feature = "redis") {
+        "redis"
+    } else {
+        "memory"
+    };
+    in_a_process(case, &[]);
+    for blank in ["", "  "] {
+        in_a_process(case, &[(STORE, blank)]);
+    }
+}
+
+#[test]
+fn install_comes_before_the_environment() {
+    in_a_process("install", &[]);
+    in_a_process("install", &[(STORE, "nonsense://")]);
+}
+
+#[test]
+fn with_store_comes_before_install() {
+    in_a_process("with_store", &[(STORE, "nonsense://")]);
+}
+
+#[test]
+fn a_named_store_comes_first() {
+    in_a_process("store", &[(STORE, "nonsense://")]);
+}
+
+/// What is said but cannot be had is an error that says what to do, never quietly memory.
+#[test]
+fn an_address_that_cannot_be_used_is_refused() {
+    let redis = [
+        ("redis://user:pass4711@host/", "feature `redis`"),
+        ("rediss://user:pass4711@host/", "feature `redis`"),
+    ];
+    let redis = redis.iter().filter(|_| cfg!(not(feature = "redis")));
+    let others = [
+        ("nonsense://user:pass4711@host", "redis://…"),
+        ("postgres://user:pass4711@host/", "unknown kind"),
+        ("pass4711", "unknown kind"),
+    ];
+    for &(url, word) in redis.chain(&others) {
+        let text = in_a_process("refused", &[(STORE, url)]);
+        assert!(text.contains(word), "{url}: {text}");
+        assert!(text.contains(STORE), "{url}: {text}");
+        assert!(!text.contains("4711"), "it shows a password: {text}");
+    }
+}
