@@ -114,6 +114,51 @@ async fn any_error() -> Error {
     operation.run(async { Ok(0) }).await.unwrap_err()
 }
 
+/// By the time a grant's answer arrives, its lease may be as good as over: the body begins on a fresh one.
+#[tokio::test]
+async fn a_body_does_not_begin_on_a_lease_that_is_nearly_over() {
+    let (faulty, store, clock) = store();
+    let other = SharedStore::new(faulty.clone());
+    let effects = Effects::new();
+    // Granted at once, and the caller learns of it at the fourth asking: more than a third of the lease later.
+    faulty.next(Op::Claim, [Fault::LostReply; 3]);
+    let go = std::sync::Arc::new(tokio::sync::Notify::new());
+    let (body, wait) = (effects.clone(), go.clone());
+    let call = tokio::spawn(charge(&store).run(async move {
+        body.start();
+        wait.notified().await;
+        Ok(body.finish())
+    }));
+    until(|| faulty.happened(Op::Claim, Fault::LostReply) == 3).await;
+    clock.advance(LEASE - Duration::from_millis(1));
+    until(|| effects.started() == 1).await;
+    clock.advance(Duration::from_millis(2));
+    let second = charge(&other)
+        .wait(Duration::ZERO)
+        .run(effects.body(0))
+        .await;
+    assert!(matches!(second, Err(Error::InFlight { .. })), "{second:?}");
+    go.notify_one();
+    assert_eq!(call.await.unwrap().unwrap(), 1);
+    assert_eq!(effects.started(), 1);
+}
+
+/// The same, and the lease cannot be made fresh: the body does not begin.
+#[tokio::test]
+async fn a_body_does_not_begin_on_a_lease_that_cannot_be_renewed() {
+    let (faulty, store, _) = store();
+    let effects = Effects::new();
+    faulty.next(Op::Claim, [Fault::LostReply; 3]);
+    faulty.always(Op::Renew, Fault::LostCommand);
+    let answer = charge(&store).run(effects.body(0)).await;
+    let error = answer.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert_eq!(error.body_ran(), Some(false));
+    assert_eq!(faulty.happened(Op::Renew, Fault::LostCommand), 1);
+    settled(&store).await;
+    assert_eq!((state(&store).await, effects.started()), (State::Failed, 0));
+}
+
 #[tokio::test]
 async fn a_claim_without_answer_is_seen_through_and_released() {
     for fault in [Fault::LostReply, Fault::LostCommand, Fault::Late] {

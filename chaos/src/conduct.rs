@@ -23,6 +23,8 @@ use crate::{
 
 /// How often a worker calls, on average: often enough, and leaves the machine room.
 const PAUSE: Duration = Duration::from_millis(10);
+/// The same where there is only one worker.
+const ALONE: Duration = Duration::from_millis(3);
 
 /// Lets everything run and fail for `duration`, then heals, asks every key once more, and returns what happened.
 #[must_use]
@@ -40,7 +42,7 @@ pub fn conduct(topology: Topology, seed: u64, duration: Duration) -> Vec<Entry> 
         log: Arc::clone(&log),
         stop: AtomicBool::new(false),
         hush: Arc::clone(&hush),
-        pause: PAUSE,
+        pause: if site.workers() == 1 { ALONE } else { PAUSE },
         processes: AtomicU32::new(0),
     });
     let mut rng = Rng::with_seed(seed);
@@ -57,7 +59,7 @@ pub fn conduct(topology: Topology, seed: u64, duration: Duration) -> Vec<Entry> 
     let faults = {
         let (shared, rng) = (Arc::clone(&shared), rng.fork());
         thread::spawn(move || {
-            server_faults::run(&shared.site, rng, &shared.log, &shared.stop, &shared.hush)
+            server_faults::run(&shared.site, rng, &shared.log, &shared.stop, &shared.hush);
         })
     };
     thread::sleep(duration);

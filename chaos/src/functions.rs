@@ -12,39 +12,42 @@ use crate::{
 };
 
 /// The lease of every function here: short, for owners that vanish.
-pub const LEASE: Duration = Duration::from_millis(600);
+pub(crate) const LEASE: Duration = Duration::from_millis(LEASE_MS);
+pub(crate) const LEASE_MS: u64 = 600;
 /// How long a duplicate waits.
-pub const WAIT: Duration = Duration::from_secs(3);
+pub(crate) const WAIT: Duration = Duration::from_secs(3);
 /// Results are kept for longer than a run of this takes.
-pub const TTL: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const TTL: Duration = Duration::from_secs(24 * 3600);
 
-/// What a body does once it has had its effect.
+/// What a body does, apart from its effect.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub enum Plan {
-    /// Is pending for so many milliseconds, and returns `Ok`.
+pub(crate) enum Plan {
+    /// Has its effect, is pending for so many milliseconds, and returns `Ok`.
     Pend(u64),
-    /// Blocks its thread for so many milliseconds, and returns `Ok`.
+    /// Is pending for so many milliseconds, has its effect, and returns `Ok`.
+    Late(u64),
+    /// Blocks its thread for so many milliseconds, has its effect, and returns `Ok`.
     Block(u64),
-    /// Returns `Err`.
+    /// Has its effect, and returns `Err`.
     Decline,
-    /// Panics.
+    /// Has its effect, and panics.
     Panic,
 }
 
 /// One call's share of the work.
 #[derive(Clone, Copy, Debug)]
-pub struct Work {
+pub(crate) struct Work {
     /// The call.
-    pub call: u64,
+    pub(crate) call: u64,
     /// Its key.
-    pub key: u32,
+    pub(crate) key: u32,
     /// What the body does, if it is this call's that runs.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
 }
 
 /// Why a call failed.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The body said no.
     Declined(Run),
     /// The library's error, by its name.
@@ -68,25 +71,25 @@ impl fmt::Display for Failure {
 
 /// `on_crash = rerun`.
 #[idempotent(scope = "chaos.rerun", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL)]
-pub async fn rerun(work: Work) -> Result<Run, Failure> {
+pub(crate) async fn rerun(work: Work) -> Result<Run, Failure> {
     body(work).await
 }
 
 /// `on_crash = rerun, detach = false`.
 #[idempotent(scope = "chaos.rerun_attached", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL, detach = false)]
-pub async fn rerun_attached(work: &Work) -> Result<Run, Failure> {
+pub(crate) async fn rerun_attached(work: &Work) -> Result<Run, Failure> {
     body(*work).await
 }
 
 /// `on_err = record`.
 #[idempotent(scope = "chaos.record", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL, on_err = record)]
-pub async fn record(work: Work) -> Result<Run, Failure> {
+pub(crate) async fn record(work: Work) -> Result<Run, Failure> {
     body(work).await
 }
 
 /// `on_crash = fail`.
 #[idempotent(scope = "chaos.fail", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL, on_crash = fail)]
-pub async fn fail(work: Work) -> Result<Run, Failure> {
+pub(crate) async fn fail(work: Work) -> Result<Run, Failure> {
     body(work).await
 }
 
@@ -95,7 +98,7 @@ pub async fn fail(work: Work) -> Result<Run, Failure> {
     scope = "chaos.fail_attached", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL,
     on_crash = fail, detach = false
 )]
-pub async fn fail_attached(work: &Work) -> Result<Run, Failure> {
+pub(crate) async fn fail_attached(work: &Work) -> Result<Run, Failure> {
     body(*work).await
 }
 
@@ -123,11 +126,16 @@ async fn body(Work { call, key, plan }: Work) -> Result<Run, Failure> {
         attempt,
     });
     let mut ending = Ending(call, End::Stopped);
+    match plan {
+        Plan::Late(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+        Plan::Block(millis) => std::thread::sleep(Duration::from_millis(millis)),
+        Plan::Pend(_) | Plan::Decline | Plan::Panic => {}
+    }
     ledger::effect(call, key, token).await;
     let run = Run { call, token };
     match plan {
         Plan::Pend(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
-        Plan::Block(millis) => std::thread::sleep(Duration::from_millis(millis)),
+        Plan::Late(_) | Plan::Block(_) => {}
         Plan::Decline => {
             ending.1 = End::Err;
             return Err(Failure::Declined(run));

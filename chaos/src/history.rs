@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// Microseconds since 1970, by the clock that all processes here share.
 pub type Micros = u64;
 
+/// What a worker notes once everything its callers left behind is settled, with how much is not.
+pub const DRAINED: &str = "drained";
+
 /// The time now.
 #[must_use]
 pub fn now() -> Micros {
@@ -110,6 +113,7 @@ pub enum Target {
 }
 
 /// What can happen.
+#[allow(missing_docs, reason = "the fields are named after what they are")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A caller called.
@@ -118,7 +122,7 @@ pub enum Event {
         key: u32,
         function: Function,
     },
-    /// The store granted a claim; `sent` is when it was asked.
+    /// The store granted a claim; `sent` is when it was first asked.
     Granted {
         key: u32,
         token: u64,
@@ -211,10 +215,8 @@ pub enum Kind {
     MemoryFull,
     /// Another server becomes the master.
     Failover,
-    /// A body is pending for longer than its lease.
+    /// A body takes longer than its lease: pending, or blocking its thread.
     SlowBody,
-    /// A body blocks its thread for longer than its lease.
-    BlockedBody,
     /// A body panics.
     Panic,
     /// A caller goes away.

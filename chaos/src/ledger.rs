@@ -15,11 +15,11 @@ use crate::history::{Entry, Event, now};
 
 /// Everything that is known, in the order in which the conductor learned it.
 #[derive(Debug, Default)]
-pub struct Log(Mutex<Vec<Entry>>);
+pub(crate) struct Log(Mutex<Vec<Entry>>);
 
 impl Log {
     /// Adds an entry.
-    pub fn push(&self, entry: Entry) {
+    pub(crate) fn push(&self, entry: Entry) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -27,7 +27,7 @@ impl Log {
     }
 
     /// Adds something the conductor itself saw or did, just now.
-    pub fn note(&self, event: Event) {
+    pub(crate) fn note(&self, event: Event) {
         self.push(Entry {
             at: now(),
             process: 0,
@@ -35,21 +35,9 @@ impl Log {
         });
     }
 
-    /// How many entries there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// Whether nothing happened yet.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Takes all entries out.
     #[must_use]
-    pub fn take(&self) -> Vec<Entry> {
+    pub(crate) fn take(&self) -> Vec<Entry> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -59,7 +47,7 @@ impl Log {
 /// It plays two services at once: one that does whatever it is told, and one that refuses smaller fencing tokens than
 /// it has seen for a key.
 #[must_use]
-pub fn start(log: Arc<Log>) -> u16 {
+pub(crate) fn start(log: Arc<Log>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = listener
         .local_addr()
@@ -118,7 +106,7 @@ async fn serve(
 static PORT: OnceLock<u16> = OnceLock::new();
 
 /// Tells a worker where the ledger is.
-pub fn locate(port: u16) {
+pub(crate) fn locate(port: u16) {
     PORT.get_or_init(|| port);
 }
 
@@ -126,7 +114,7 @@ pub fn locate(port: u16) {
 ///
 /// # Panics
 /// When the conductor is gone.
-pub async fn effect(call: u64, key: u32, token: u64) {
+pub(crate) async fn effect(call: u64, key: u32, token: u64) {
     let port = *PORT.get().expect("the worker knows the ledger");
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
         .await

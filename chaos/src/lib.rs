@@ -1,7 +1,7 @@
 //! Many processes call annotated functions on a real server, everything that can fail is made to, and a checker reads
 //! the whole history.
 //!
-//! The conductor ([`conduct`]) starts the server, the workers ([`worker`]) and the [`ledger`], which notes effects
+//! The conductor ([`conduct`]) starts the server, the workers ([`worker`]) and the ledger, which notes effects
 //! outside of the store. Calls and faults are drawn from a seed. What happened ([`history`]) is judged by [`check`],
 //! which knows the claims and nothing of how the library works, and told by [`report`].
 
@@ -11,9 +11,9 @@
 pub mod check;
 pub mod conduct;
 mod driver;
-pub mod functions;
+mod functions;
 pub mod history;
-pub mod ledger;
+mod ledger;
 mod load;
 pub mod report;
 mod say;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use fastrand::Rng;
 
 use crate::{
-    functions::{LEASE, Plan},
+    functions::{LEASE_MS, Plan},
     history::Function,
     worker::Order,
 };
@@ -81,13 +81,15 @@ fn key(number: u64) -> u32 {
 }
 
 fn plan(rng: &mut Rng) -> Plan {
-    let lease = u64::try_from(LEASE.as_millis()).expect("short");
+    let lease = LEASE_MS;
     match rng.u8(..100) {
         0..=2 => Plan::Decline,
         3 => Plan::Panic,
-        4 => Plan::Block(rng.u64(lease..lease * 2)),
-        5..=8 => Plan::Pend(rng.u64(lease..lease * 3)),
-        9..=18 => Plan::Pend(rng.u64(20..200)),
+        4 | 5 => Plan::Block(rng.u64(lease..lease * 2)),
+        6 | 7 => Plan::Late(rng.u64(lease..lease * 3)),
+        8 | 9 => Plan::Pend(rng.u64(lease..lease * 3)),
+        10..=14 => Plan::Late(rng.u64(20..200)),
+        15..=19 => Plan::Pend(rng.u64(20..200)),
         _ => Plan::Pend(rng.u64(0..4)),
     }
 }

@@ -57,8 +57,8 @@ fn main() -> ExitCode {
         // Most of the time goes to the server that fails in most ways.
         let share = match (topology, options.on.len()) {
             (_, 1) => 1.0,
-            (Topology::One, _) => 0.6,
-            (Topology::Memory, _) => 0.05,
+            (Topology::One, _) => 0.55,
+            (Topology::Memory, _) => 0.1,
             _ => 0.175,
         };
         let duration = Duration::from_secs(options.seconds).mul_f64(share);
@@ -103,7 +103,7 @@ fn judge(history: &[Entry], topology: Topology, seed: u64) -> bool {
         verdict.violations.len(),
         topology.name()
     );
-    match keep(history, seed) {
+    match keep(history, topology, seed) {
         Ok(path) => println!("the whole history: {path}"),
         Err(error) => println!("the history cannot be kept: {error}"),
     }
@@ -111,8 +111,9 @@ fn judge(history: &[Entry], topology: Topology, seed: u64) -> bool {
 }
 
 /// Writes a history where it can be looked at.
-fn keep(history: &[Entry], seed: u64) -> std::io::Result<String> {
-    let path = std::env::temp_dir().join(format!("idempotent-chaos-{seed}.jsonl"));
+fn keep(history: &[Entry], topology: Topology, seed: u64) -> std::io::Result<String> {
+    let path =
+        std::env::temp_dir().join(format!("idempotent-chaos-{}-{seed}.jsonl", topology.name()));
     let lines: Result<Vec<_>, _> = history.iter().map(serde_json::to_string).collect();
     std::fs::write(&path, lines?.join("\n") + "\n")?;
     Ok(path.display().to_string())

@@ -18,15 +18,15 @@ use crate::history::{Event, Micros, now};
 
 /// An event as a worker writes it: the conductor knows which process it is.
 #[derive(Debug, Serialize, serde::Deserialize)]
-pub struct Line {
+pub(crate) struct Line {
     /// When.
-    pub at: Micros,
+    pub(crate) at: Micros,
     /// What.
-    pub event: Event,
+    pub(crate) event: Event,
 }
 
 /// Writes one line to the conductor. A conductor that is gone needs no worker.
-pub fn say(event: Event) {
+pub(crate) fn say(event: Event) {
     let line = Line { at: now(), event };
     let mut text = serde_json::to_string(&line).expect("events are plain data");
     text.push('\n');
@@ -42,21 +42,21 @@ pub fn say(event: Event) {
 
 tokio::task_local! {
     /// The call that is being polled.
-    pub static CALL: Call;
+    pub(crate) static CALL: Call;
 }
 
 /// A call under way.
 #[derive(Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// Which.
-    pub id: u64,
+    pub(crate) id: u64,
     /// Whether the library has said that its result is not recorded.
-    pub unrecorded: AtomicBool,
+    pub(crate) unrecorded: AtomicBool,
 }
 
 /// Turns the library's events into lines.
 #[derive(Debug)]
-pub struct Operator;
+pub(crate) struct Operator;
 
 impl Subscriber for Operator {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long a fault's traces are waited for.
-const TRACE: Duration = Duration::from_millis(500);
+const TRACE: Duration = Duration::from_millis(1_500);
 
 /// Injects faults until told to stop; everything is whole again when it returns.
 pub(crate) fn run(site: &Site, mut rng: Rng, log: &Log, stop: &AtomicBool, hush: &Arc<Hush>) {

@@ -1,10 +1,14 @@
 //! A store that writes down what the real one answered. It is what an operator's own store wrapper would look like.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use idempotent_fn::{
     Key, Store, StoreError,
-    record::{Record, State},
+    record::{Nonce, Record, State},
     store::{ClaimReply, ClaimRequest, LocalStore, Settled, Subscription},
 };
 
@@ -15,7 +19,11 @@ use crate::{
 
 /// The real store, watched.
 #[derive(Debug)]
-pub struct Witness<S>(pub Arc<S>);
+pub(crate) struct Witness<S> {
+    store: S,
+    /// When claims were first asked for that have no answer yet: a lease may count from there.
+    asked: Mutex<HashMap<Nonce, Micros>>,
+}
 
 /// The keys here are numbers: `scope|42`.
 fn number(key: &Key) -> u32 {
@@ -64,7 +72,7 @@ fn finished(key: &Key, target: &Record, reply: &Settled, sent: Micros) {
 
 /// A store in this process stays one.
 impl<S: Store> LocalStore for Witness<S> {
-    fn peek(&self, key: &Key, look: &mut dyn FnMut(&Record)) {
+    fn peek(&self, key: &Key, look: &mut dyn FnMut(idempotent_fn::record::RecordRef<'_>)) {
         self.local_store().peek(key, look);
     }
 
@@ -84,8 +92,19 @@ impl<S: Store> LocalStore for Witness<S> {
 }
 
 impl<S: Store> Witness<S> {
+    pub(crate) fn new(store: S) -> Self {
+        Self {
+            store,
+            asked: Mutex::default(),
+        }
+    }
+
+    fn asked<T>(&self, look: impl FnOnce(&mut HashMap<Nonce, Micros>) -> T) -> T {
+        look(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn local_store(&self) -> &dyn LocalStore {
-        self.0
+        self.store
             .local()
             .expect("only a local store is asked like this")
     }
@@ -93,15 +112,17 @@ impl<S: Store> Witness<S> {
 
 impl<S: Store> Store for Witness<S> {
     async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
-        let sent = now();
-        let reply = self.0.claim(key, request).await?;
+        let nonce = request.nonce;
+        let sent = self.asked(|asked| *asked.entry(nonce).or_insert_with(now));
+        let reply = self.store.claim(key, request).await?;
+        self.asked(|asked| asked.remove(&nonce));
         claimed(key, &reply, sent);
         Ok(reply)
     }
 
     async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
         let sent = now();
-        let reply = self.0.renew(key, owned).await?;
+        let reply = self.store.renew(key, owned).await?;
         say(Event::Renewed {
             key: number(key),
             token: owned.token,
@@ -118,13 +139,13 @@ impl<S: Store> Store for Witness<S> {
         retain: Duration,
     ) -> Result<Settled, StoreError> {
         let sent = now();
-        let reply = self.0.finish(key, target, retain).await?;
+        let reply = self.store.finish(key, target, retain).await?;
         finished(key, target, &reply, sent);
         Ok(reply)
     }
 
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
-        self.0.read(key).await
+        self.store.read(key).await
     }
 
     async fn overrule(
@@ -134,18 +155,18 @@ impl<S: Store> Store for Witness<S> {
         replacement: &Record,
         retain: Duration,
     ) -> Result<Settled, StoreError> {
-        self.0.overrule(key, seen, replacement, retain).await
+        self.store.overrule(key, seen, replacement, retain).await
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
-        self.0.subscribe(key).await
+        self.store.subscribe(key).await
     }
 
     fn local(&self) -> Option<&dyn LocalStore> {
-        self.0.local().map(|_| self as &dyn LocalStore)
+        self.store.local().map(|_| self as &dyn LocalStore)
     }
 
     fn describe(&self) -> String {
-        self.0.describe()
+        self.store.describe()
     }
 }

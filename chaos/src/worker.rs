@@ -1,9 +1,6 @@
 //! A worker process: makes the calls it is told to make, on the store it is told to use.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use idempotent_fn::{
     SharedStore, drain, install,
@@ -16,19 +13,19 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 
 use crate::{
-    functions::{self, Failure, LEASE, Plan, Work},
-    history::{Answer, Event, Function},
+    functions::{self, Failure, LEASE_MS, Plan, Work},
+    history::{Answer, DRAINED, Event, Function},
     ledger,
     say::{CALL, Call, Operator, say},
     witness::Witness,
 };
 
 /// Below a third of the lease, as the store's documentation asks.
-const ANSWER: Duration = Duration::from_millis(LEASE.as_millis() as u64 / 3 - 10);
+const ANSWER: Duration = Duration::from_millis(LEASE_MS / 3 - 10);
 
 /// Where the records are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Place {
+pub(crate) enum Place {
     /// In the worker's own memory.
     Memory,
     /// On one server.
@@ -41,7 +38,7 @@ pub enum Place {
 
 /// What a worker is told, a line of JSON each.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Order {
+pub(crate) enum Order {
     /// Call; go away after `patience` milliseconds.
     Call {
         call: u64,
@@ -54,22 +51,19 @@ pub enum Order {
     Drain,
 }
 
-/// What a worker says once it has drained.
-pub const DRAINED: &str = "drained";
-
 impl Place {
     fn open(&self) -> SharedStore {
         let options = RedisOptions::new()
             .response_timeout(ANSWER)
             .connection_timeout(ANSWER);
         let redis: RedisStore = match self {
-            Self::Memory => return SharedStore::new(Witness(Arc::new(MemoryStore::new()))),
+            Self::Memory => return SharedStore::new(Witness::new(MemoryStore::new())),
             Self::One(url) => options.open(url),
             Self::Cluster(urls) => options.open_cluster(urls),
             Self::Sentinel(name, urls) => options.open_sentinel(urls, name),
         }
         .expect("the conductor's URLs are right");
-        SharedStore::new(Witness(Arc::new(redis)))
+        SharedStore::new(Witness::new(redis))
     }
 }
 

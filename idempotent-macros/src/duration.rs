@@ -142,7 +142,9 @@ fn unit_error(digits: &str, unit: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, readable};
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::{UNITS, parse, readable};
 
     #[test]
     fn units_add_up() {
@@ -184,5 +186,38 @@ mod tests {
         assert_eq!(readable(999), "999");
         assert_eq!(readable(86_400), "86_400");
         assert_eq!(readable(1_000_000), "1_000_000");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+
+        #[test]
+        fn any_text_is_a_duration_or_a_mistake_with_advice(text in any::<String>()) {
+            if let Err(message) = parse(&text) {
+                prop_assert!(message.contains("write") || message.contains("too long"), "{}", message);
+            }
+        }
+
+        /// Near misses: what has digits, signs and units in some order.
+        #[test]
+        fn near_misses_do_not_panic(text in "[0-9_ .smhdw+-]{0,30}|[0-9]{1,40}(ms|s|m|h|d)") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn parts_add_up_or_are_too_long(parts in vec((any::<u64>(), select(UNITS)), 1..5)) {
+            let text: String = parts.iter().map(|(count, (unit, ..))| format!("{count}{unit}")).collect();
+            let total: u128 = parts.iter().map(|(count, (_, size, _))| u128::from(*count) * u128::from(*size)).sum();
+            match u64::try_from(total) {
+                Ok(total) => prop_assert_eq!(parse(&text), Ok(total)),
+                Err(_) => prop_assert!(parse(&text).unwrap_err().contains("too long")),
+            }
+        }
+
+        #[test]
+        fn grouped_digits_are_the_same_number(count: u64) {
+            prop_assert_eq!(readable(count).replace('_', ""), count.to_string());
+            prop_assert_eq!(parse(&format!("{}ms", readable(count))), Ok(count));
+        }
     }
 }

@@ -1,15 +1,18 @@
 //! The attribute of `idempotent-fn`, which re-exports it: depend on that crate.
 
+mod annotate;
 mod duration;
 mod expand;
 mod function;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod hostile;
 mod options;
 mod parts;
 mod types;
 
-use proc_macro2::TokenStream;
+use annotate::annotate;
 
 /// Runs an `async fn` once per key: every other call with that key receives the recorded result.
 ///
@@ -100,18 +103,4 @@ pub fn idempotent(
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     annotate(options.into(), item.into()).into()
-}
-
-/// Attribute tokens → options → function → tokens. After a mistake the item is emitted as it stands, so that the
-/// mistake is the only error.
-fn annotate(options: TokenStream, item: TokenStream) -> TokenStream {
-    let operation = options::Options::parse(options).and_then(|options| {
-        let function = function::Function::parse(item.clone(), &options)?;
-        expand::expand(&options, &function)
-    });
-    operation.unwrap_or_else(|error| {
-        let mut tokens = error.into_compile_error();
-        tokens.extend(item);
-        tokens
-    })
 }

@@ -72,13 +72,13 @@ impl Claim {
         };
         let mut in_doubt = false;
         let mut asks = 0;
-        let give_up = cmp::max(deadline, Instant::now() + ASKING);
+        let begun = Instant::now();
+        let give_up = cmp::max(deadline, begun + ASKING);
         let mut pause = FIRST_PAUSE;
         let error = loop {
             asks += 1;
             let patience = cmp::min(PATIENCE, give_up.saturating_duration_since(Instant::now()));
-            let reply = attempt.store.claim(&attempt.key, &attempt.request);
-            match answer(attempt, patience, reply).await {
+            match claim_afresh(attempt, begun, patience).await {
                 Ok(ClaimReply::Granted { record, takeover }) => {
                     attempt.granted(&record);
                     if takeover {
@@ -112,7 +112,7 @@ impl Claim {
         if let Some(lead) = claim.lead.take() {
             lead.land(Landing::Failed(error.clone()));
         }
-        Err(Error::store(attempt.label, error))
+        Err(Error::store(attempt.label(), error))
     }
 
     /// The record as it was granted.
@@ -215,6 +215,31 @@ pub(crate) fn not_recorded(record: &Record, reason: &str) -> Record {
         codec: 0,
         outcome: Some(Outcome::NotRecorded(reason.as_bytes().into())),
         ..record.clone()
+    }
+}
+
+/// Asks once. The lease of a grant counts from the first asking that reached the store, since `begun`: where the answer
+/// was long in coming, the lease is renewed before the body may begin on it.
+async fn claim_afresh(
+    attempt: &Attempt,
+    begun: Instant,
+    patience: Duration,
+) -> Result<ClaimReply, StoreError> {
+    let reply = attempt.store.claim(&attempt.key, &attempt.request);
+    let reply = answer(attempt, patience, reply).await?;
+    let ClaimReply::Granted { record, .. } = &reply else {
+        return Ok(reply);
+    };
+    if begun.elapsed() <= record.lease / 3 {
+        return Ok(reply);
+    }
+    let renewed = attempt.store.renew(&attempt.key, record);
+    match answer(attempt, patience, renewed).await? {
+        Settled::Stale { record, lease_left } => Ok(ClaimReply::Held { record, lease_left }),
+        settled => {
+            note(attempt, &settled);
+            Ok(reply)
+        }
     }
 }
 

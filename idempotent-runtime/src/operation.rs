@@ -9,7 +9,7 @@ use crate::{
     codec::Format,
     default_store::{self, Chosen},
     fingerprint::{Fingerprint, FingerprintError},
-    record::{MAX_LEASE, MIN_LEASE, Outcome as RecordedOutcome, Record},
+    record::{MAX_LEASE, MIN_LEASE, Outcome as RecordedOutcome, OutcomeRef, Record, RecordRef},
     recorded::{ByFn, ByFrom, Fallible, format_of},
     scope,
 };
@@ -43,7 +43,8 @@ pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 #[must_use = "an operation does nothing until it is run"]
 pub struct Operation<T, E, F = ByFrom> {
     pub(crate) scope: &'static str,
-    pub(crate) key: Result<Key, InvalidKey>,
+    pub(crate) key: Key,
+    pub(crate) invalid: Option<InvalidKey>,
     pub(crate) terms: Terms<T, E>,
     pub(crate) store: Option<SharedStore>,
     pub(crate) exclusive: Option<&'static Location<'static>>,
@@ -88,6 +89,7 @@ where
 }
 
 impl<T, E> Operation<T, E> {
+    #[inline]
     pub(crate) fn new(scope: &'static str, key: &[&dyn Display], ok: Format<T>) -> Self {
         let terms = Terms {
             ok,
@@ -100,14 +102,18 @@ impl<T, E> Operation<T, E> {
             wait: DEFAULT_WAIT,
             fingerprint: None,
         };
-        Self {
+        let mut operation = Self {
             scope,
-            key: Key::new(scope, key),
+            key: Key::empty(),
+            invalid: None,
             terms,
             store: None,
             exclusive: None,
             into_err: ByFrom,
-        }
+        };
+        // Written where it stays: moving it costs as much as a lookup.
+        operation.invalid = operation.key.write(scope, key).err();
+        operation
     }
 
     /// How the library's [`Error`] becomes the function's own; by default `E::from`.
@@ -115,6 +121,7 @@ impl<T, E> Operation<T, E> {
         let Self {
             scope,
             key,
+            invalid,
             terms,
             store,
             exclusive,
@@ -123,6 +130,7 @@ impl<T, E> Operation<T, E> {
         Operation {
             scope,
             key,
+            invalid,
             terms,
             store,
             exclusive,
@@ -205,28 +213,40 @@ impl<T, E, F> Operation<T, E, F> {
     pub(crate) fn label(&self) -> Label {
         Label {
             scope: self.scope,
-            digest: self.key.as_ref().ok().map(Key::digest),
+            digest: self.invalid.is_none().then(|| self.key.digest()),
         }
     }
 
     /// The store this call goes to, and the key as it stands there.
-    pub(crate) fn place(&mut self) -> Result<(Chosen, Key), Error> {
-        let key = self.key.clone().map_err(|reason| Error::InvalidKey {
-            operation: self.label(),
-            reason,
-        })?;
+    pub(crate) fn place(&self) -> Result<(Chosen<'_>, Key), Error> {
         self.check()?;
-        let store = match self.store.take() {
-            Some(store) => Chosen::Own(store),
-            None => {
-                default_store::choose().map_err(|reason| Error::config(self.label(), reason))?
-            }
-        };
-        let key = store.qualify(key);
+        let store = self.choose()?;
+        let key = store.qualified(&self.key, Key::clone);
         Ok((store, key))
     }
 
+    fn choose(&self) -> Result<Chosen<'_>, Error> {
+        match &self.store {
+            Some(store) => Ok(Chosen::Shared(store)),
+            None => default_store::choose().map_err(|reason| Error::config(self.label(), reason)),
+        }
+    }
+
+    /// As much of [`check`](Self::check) as a replay needs.
+    #[inline]
+    pub(crate) fn may_replay(&self) -> bool {
+        self.invalid.is_none()
+            && !matches!(self.terms.fingerprint, Some(Err(_)))
+            && self
+                .exclusive
+                .is_none_or(|place| scope::claim(self.scope, place).is_ok())
+    }
+
     fn check(&self) -> Result<(), Error> {
+        if let Some(reason) = self.invalid {
+            let operation = self.label();
+            return Err(Error::InvalidKey { operation, reason });
+        }
         let Terms { ttl, lease, .. } = self.terms;
         let config = |reason: String| Err(Error::config(self.label(), reason));
         if let Some(place) = self.exclusive {
@@ -262,6 +282,22 @@ impl<T, E> Terms<T, E> {
         self.fingerprint
             .as_ref()
             .and_then(|fingerprint| fingerprint.as_ref().ok().copied())
+    }
+
+    /// The recorded result, where nothing is in its way: the whole of a replay from a store in this process.
+    pub(crate) fn read(&self, record: RecordRef<'_>) -> Option<Result<T, E>> {
+        if record.conflicts_with(self.fingerprint()) {
+            return None;
+        }
+        match (record.outcome?, &self.err) {
+            (OutcomeRef::Ok(bytes), _) if record.codec == self.ok.codec => {
+                (self.ok.decode)(bytes).ok().map(Ok)
+            }
+            (OutcomeRef::Err(bytes), Some(err)) if record.codec == err.codec => {
+                (err.decode)(bytes).ok().map(Err)
+            }
+            _ => None,
+        }
     }
 
     /// The recorded result, as the function returns it.

@@ -17,17 +17,17 @@ use crate::{
     admit::{self, Admission, admit},
     claim::{Claim, not_recorded},
     codec::Format,
-    default_store::Chosen,
+    default_store,
     events::{self, Span},
-    execution::Attempt,
+    execution::{Attempt, Context as Surroundings},
     handover::carry_on,
     heartbeat::Driven,
     key::Key,
     operation::{Operation, Terms},
-    record::{MAX_TTL, Nonce, Outcome, Record, State},
+    record::{MAX_TTL, Nonce, Outcome, Record, RecordRef, State},
     recorded::IntoErr,
     store::{
-        ClaimRequest, Settled, count,
+        ClaimRequest, Settled, SharedStore, count,
         protocol::{lost, released},
     },
 };
@@ -64,94 +64,85 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// # Errors
     /// As [`run`](Operation::run).
-    pub async fn run_attached<B>(mut self, body: B) -> Result<T, E>
+    pub async fn run_attached<B>(self, body: B) -> Result<T, E>
     where
         F: IntoErr<E>,
         B: Future<Output = Result<T, E>>,
     {
+        if let Some(result) = self.at_hand() {
+            return result;
+        }
         let result = match self.begin() {
-            Begun::Answered(result) => result,
-            Begun::Claim(attempt, span) => {
+            Ok((attempt, span)) => {
                 let flow = Box::pin(execute(attempt, self.terms, Box::pin(body)));
                 InSpan { span, flow }.await
             }
+            Err(error) => Err(error),
         };
         result.unwrap_or_else(|error| Err(self.into_err.into_err(error)))
     }
 
-    /// Answers from a record at hand, or prepares the claim.
-    fn begin(&mut self) -> Begun<T, E> {
-        let (store, key) = match self.place() {
-            Ok(place) => place,
-            Err(error) => return Begun::refused(&Span::new(self.scope, None), error),
-        };
-        let span = Span::new(self.scope, Some(&key));
-        let label = || Label {
-            scope: self.scope,
-            digest: Some(key.digest()),
-        };
-        if let Some(result) = replay_at_hand(&store, &key, &self.terms, &label) {
-            if result.is_ok() {
-                span.in_scope(|| events::replayed(self.scope, &key));
+    /// The recorded result, where a store in this process has it and nothing is in its way. Whatever is not plain to see
+    /// here, the claim finds out.
+    #[inline]
+    fn at_hand(&self) -> Option<Result<T, E>> {
+        if !self.may_replay() {
+            return None;
+        }
+        let inherited;
+        let store = match &self.store {
+            Some(store) => store,
+            None => {
+                inherited = Surroundings::store();
+                inherited
+                    .as_ref()
+                    .map_or_else(|| default_store::standing().ok(), Some)?
             }
-            return result.map_or_else(
-                |error| Begun::refused(&span, error),
-                |result| Begun::Answered(Ok(result)),
-            );
-        }
-        match prepare(label(), &store, key, &self.terms) {
-            Ok(attempt) => Begun::Claim(attempt, span),
-            Err(error) => Begun::refused(&span, error),
+        };
+        let local = store.local()?;
+        store.qualified(&self.key, |key| {
+            let mut result = None;
+            let look = &mut |record: RecordRef<'_>| result = self.terms.read(record);
+            local.peek(key, look);
+            if result.is_some() {
+                Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
+            }
+            result
+        })
+    }
+
+    /// Prepares the claim. Everything that may be wrong is found here.
+    fn begin(&self) -> Result<(Arc<Attempt>, Span), Error> {
+        let (store, key) = self.place().inspect_err(|error| {
+            Span::new(self.scope, None).refused(error);
+        })?;
+        let span = Span::new(self.scope, Some(&key));
+        let attempt = prepare(self.scope, &store, key, &self.terms);
+        match attempt {
+            Ok(attempt) => Ok((attempt, span)),
+            Err(error) => {
+                span.refused(&error);
+                Err(error)
+            }
         }
     }
 }
 
-enum Begun<T, E> {
-    Answered(Result<Result<T, E>, Error>),
-    Claim(Arc<Attempt>, Span),
-}
-
-impl<T, E> Begun<T, E> {
-    fn refused(span: &Span, error: Error) -> Self {
-        span.refused(&error);
-        Self::Answered(Err(error))
-    }
-}
-
-/// A replay without a future: from a store in this process that has the result. The fingerprint comes first.
-fn replay_at_hand<T, E>(
-    store: &Chosen,
-    key: &Key,
-    terms: &Terms<T, E>,
-    label: &impl Fn() -> Label,
-) -> Option<Result<Result<T, E>, Error>> {
-    let mut answer = None;
-    store.local()?.peek(key, &mut |record| {
-        if record.conflicts_with(terms.fingerprint()) {
-            answer = Some(Err(Error::KeyReused { operation: label() }));
-        } else if record.state == State::Done {
-            answer = Some(terms.replay(label, record));
-        }
-    });
-    answer
-}
-
-/// Everything that may be wrong is found here, before the claim.
 fn prepare<T, E>(
-    label: Label,
-    store: &Chosen,
+    scope: &'static str,
+    store: &SharedStore,
     key: Key,
     terms: &Terms<T, E>,
 ) -> Result<Arc<Attempt>, Error> {
-    let tokio = |what| Error::config(label, format!("it must be called in a Tokio runtime{what}"));
+    let config = |reason| Error::config(Label::of(scope, &key), reason);
+    let tokio = |what| config(format!("it must be called in a Tokio runtime{what}"));
     let runtime = Handle::try_current().map_err(|_| tokio(""))?;
     check_timers()
         .map_err(|()| tokio(" with timers: build it with `enable_time` or `enable_all`"))?;
     let nonce = Nonce::random().map_err(|error| {
-        Error::config(
-            label,
-            format!("the operating system gives no random bytes: {error}"),
-        )
+        config(format!(
+            "the operating system gives no random bytes: {error}"
+        ))
     })?;
     let request = ClaimRequest {
         nonce,
@@ -160,9 +151,9 @@ fn prepare<T, E>(
         fingerprint: terms.fingerprint(),
     };
     let attempt = Attempt::new(
-        label,
+        scope,
         key,
-        (**store).clone(),
+        store.clone(),
         request,
         // `Duration::MAX` says "for ever"; a clock does not reach that far.
         (cmp::min(terms.ttl, MAX_TTL), cmp::min(terms.wait, MAX_TTL)),
@@ -170,7 +161,7 @@ fn prepare<T, E>(
     );
     attempt
         .caller
-        .check_reentry(label, &attempt.store, &attempt.key)?;
+        .check_reentry(scope, &attempt.store, &attempt.key)?;
     Ok(Arc::new(attempt))
 }
 
@@ -220,8 +211,8 @@ fn replay<T, E>(
     terms: &Terms<T, E>,
     record: &Record,
 ) -> Result<Result<T, E>, Error> {
-    let result = terms.replay(|| attempt.label, record)?;
-    events::replayed(attempt.label.scope(), &attempt.key);
+    let result = terms.replay(|| attempt.label(), record)?;
+    events::replayed(attempt.scope, &attempt.key);
     Ok(result)
 }
 
@@ -310,21 +301,22 @@ where
     type Output = Result<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Looked at where it lies: a replay does not move it.
+        if let Phase::Start(operation, _) = &self.phase
+            && let Some(result) = operation.at_hand()
+        {
+            self.phase = Phase::Gone;
+            return Poll::Ready(result);
+        }
         let (attempt, mut flow, into_err) = match std::mem::replace(&mut self.phase, Phase::Gone) {
-            Phase::Start(mut operation, body) => match operation.begin() {
-                Begun::Answered(result) => {
-                    return Poll::Ready(
-                        result.unwrap_or_else(|error| Err(operation.into_err.into_err(error))),
-                    );
-                }
-                Begun::Claim(attempt, span) => {
-                    let flow: Flow<T, E> = Box::pin(execute(
-                        Arc::clone(&attempt),
-                        operation.terms,
-                        Box::pin(body),
-                    ));
+            Phase::Start(operation, body) => match operation.begin() {
+                Ok((attempt, span)) => {
+                    let body = Box::pin(body);
+                    let flow: Flow<T, E> =
+                        Box::pin(execute(Arc::clone(&attempt), operation.terms, body));
                     (attempt, InSpan { span, flow }, operation.into_err)
                 }
+                Err(error) => return Poll::Ready(Err(operation.into_err.into_err(error))),
             },
             Phase::Flow {
                 attempt,

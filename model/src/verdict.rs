@@ -1,16 +1,22 @@
 //! Runs the checker, and says what it found.
 
 use std::{
-    collections::HashMap,
-    fmt::{self, Write as _},
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt,
     hash::{DefaultHasher, Hash, Hasher},
+    mem::{self, Discriminant},
     thread,
     time::{Duration, Instant},
 };
 
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, Model};
 
-use crate::{check::Action, history::Claim, variant::Variant, world::World};
+use crate::{
+    check::Action,
+    history::Claim,
+    variant::Variant,
+    world::{Kept, Phase, World},
+};
 
 /// What was found about a variant, in all its states.
 #[derive(Clone, Debug)]
@@ -47,77 +53,122 @@ pub fn check(variant: &Variant) -> Verdict {
     }
 }
 
-/// The shortest way to break a guarantee, if there is one.
+/// A shortest way to break a guarantee, if there is one.
 #[must_use]
 pub fn trace(variant: &Variant, claim: Claim) -> Option<Trace> {
-    let stop = HasDiscoveries::AnyOf([claim.name()].into());
-    let checker = variant
-        .clone()
-        .checker()
-        .finish_when(stop)
-        .spawn_bfs()
-        .join();
-    let path = checker.discovery(claim.name())?.into_vec();
-    Some(Trace(path))
+    // Each state with the step that led to it, and where from.
+    let mut seen: Vec<(World, Option<(usize, Action)>)> = Vec::new();
+    let mut known = HashSet::new();
+    for world in variant.init_states() {
+        known.insert(fingerprint(&world));
+        seen.push((world, None));
+    }
+    let mut next = 0;
+    while let Some((world, _)) = seen.get(next) {
+        if !world.keeps(variant, claim) {
+            return Some(Trace::to(&seen, next));
+        }
+        for (action, world) in variant.next_steps(world) {
+            if known.insert(fingerprint(&world)) {
+                seen.push((world, Some((next, action))));
+            }
+        }
+        next += 1;
+    }
+    None
 }
 
-/// States, and the steps between them.
+/// Steps, and the record after each.
 #[derive(Debug)]
-pub struct Trace(Vec<(World, Option<Action>)>);
+pub struct Trace(Vec<(Option<Action>, Option<Kept>)>);
 
 impl Trace {
-    /// The steps.
-    #[must_use]
-    pub fn steps(&self) -> Vec<Action> {
-        self.0.iter().filter_map(|(_, action)| *action).collect()
+    fn to(seen: &[(World, Option<(usize, Action)>)], mut last: usize) -> Self {
+        let mut steps = Vec::new();
+        loop {
+            let (world, came_by) = &seen[last];
+            steps.push((came_by.map(|(_, action)| action), world.cell.kept));
+            let Some((before, _)) = came_by else { break };
+            last = *before;
+        }
+        steps.reverse();
+        Self(steps)
     }
 }
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (world, _)) in self.0.iter().enumerate() {
-            let step = match index.checked_sub(1).and_then(|before| self.0[before].1) {
-                Some(action) => format!("{action:?}"),
-                None => "the beginning".to_owned(),
-            };
-            let mut record = String::from("none");
-            if let Some(kept) = world.cell.kept {
-                record.clear();
-                write!(record, "{:?}", kept.rec)?;
-                record.push_str(if kept.lapsed { " lapsed" } else { "" });
-            }
-            writeln!(f, "  {step:24} {record}")?;
+        for (action, kept) in &self.0 {
+            let step =
+                action.map_or_else(|| "nothing yet".to_owned(), |action| format!("{action:?}"));
+            let record = kept.map_or_else(|| "none".to_owned(), |kept| format!("{kept:?}"));
+            writeln!(f, "  {step:16} {record}")?;
         }
         Ok(())
     }
 }
 
-/// Whether every run is finite: no step leads back to a state that was there before. With
-/// [`Claim::Ends`] in all states, every call then ends, whatever the order of the steps.
-///
-/// # Errors
-/// A run that goes in circles.
-pub fn runs_are_finite(variant: &Variant) -> Result<usize, Vec<Action>> {
-    struct Visit {
-        world: World,
-        came_by: Option<Action>,
-        next: Vec<Action>,
+/// What was met on a walk through all states.
+#[derive(Clone, Debug, Default)]
+pub struct Walk {
+    /// States.
+    pub states: usize,
+    /// The kinds of steps taken, and of phases the calls were in.
+    pub met: BTreeSet<String>,
+    kinds: (HashSet<Discriminant<Action>>, HashSet<Discriminant<Phase>>),
+}
+
+impl Walk {
+    fn meets(&mut self, action: &Action, world: &World) {
+        if self.kinds.0.insert(mem::discriminant(action)) {
+            self.met.insert(kind(action));
+        }
+        for caller in &world.callers {
+            if self.kinds.1.insert(mem::discriminant(&caller.phase)) {
+                self.met.insert(kind(&caller.phase));
+            }
+        }
     }
-    let visit = |world: World, came_by| {
+}
+
+/// The name of an enum's variant.
+fn kind(value: &impl fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    let name = text.split(|c: char| !c.is_alphanumeric()).next();
+    name.unwrap_or_default().to_owned()
+}
+
+struct Visit {
+    world: World,
+    came_by: Option<Action>,
+    next: Vec<Action>,
+}
+
+impl Visit {
+    fn new(variant: &Variant, world: World, came_by: Option<Action>) -> Self {
         let mut next = Vec::new();
         variant.actions(&world, &mut next);
-        Visit {
+        Self {
             world,
             came_by,
             next,
         }
-    };
-    // Whether all that follows has been seen.
+    }
+}
+
+/// Walks through all states, to see whether every run is finite: no step leads back to a state that was there before.
+/// With [`Claim::Ends`] in all states, every call then ends, whatever the order of the steps.
+///
+/// # Errors
+/// A run that goes in circles.
+pub fn walk(variant: &Variant) -> Result<Walk, Vec<Action>> {
+    let mut walk = Walk::default();
+    // Whether all that follows a state has been seen.
     let mut closed = HashMap::new();
     let mut path: Vec<Visit> = variant
         .init_states()
         .into_iter()
-        .map(|world| visit(world, None))
+        .map(|world| Visit::new(variant, world, None))
         .collect();
     while let Some(here) = path.last_mut() {
         let Some(action) = here.next.pop() else {
@@ -128,6 +179,7 @@ pub fn runs_are_finite(variant: &Variant) -> Result<usize, Vec<Action>> {
         let Some(next) = variant.next_state(&here.world, action) else {
             continue;
         };
+        walk.meets(&action, &next);
         match closed.get(&fingerprint(&next)) {
             Some(true) => {}
             Some(false) => {
@@ -136,11 +188,12 @@ pub fn runs_are_finite(variant: &Variant) -> Result<usize, Vec<Action>> {
             }
             None => {
                 closed.insert(fingerprint(&next), false);
-                path.push(visit(next, Some(action)));
+                path.push(Visit::new(variant, next, Some(action)));
             }
         }
     }
-    Ok(closed.len())
+    walk.states = closed.len();
+    Ok(walk)
 }
 
 /// As the checker does, a state is known by 64 bits of its hash.

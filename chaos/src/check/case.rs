@@ -6,74 +6,74 @@ use crate::history::{Answer, End, Function, Micros, Run, Settled, Target};
 
 /// A call with the key.
 #[derive(Debug)]
-pub struct Called {
-    pub at: Micros,
-    pub process: u32,
-    pub answer: Option<Answered>,
-    pub left: bool,
+pub(crate) struct Called {
+    pub(crate) at: Micros,
+    pub(crate) process: u32,
+    pub(crate) answer: Option<Answered>,
+    pub(crate) left: bool,
     /// The library said to the operator that this call's attempt was stale.
-    pub stale: bool,
+    pub(crate) stale: bool,
 }
 
 /// What a call was told.
 #[derive(Debug)]
-pub struct Answered {
-    pub at: Micros,
-    pub answer: Answer,
-    pub unrecorded: bool,
+pub(crate) struct Answered {
+    pub(crate) at: Micros,
+    pub(crate) answer: Answer,
+    pub(crate) unrecorded: bool,
 }
 
 /// A body's beginning.
 #[derive(Clone, Copy, Debug)]
-pub struct Start {
-    pub at: Micros,
-    pub process: u32,
-    pub call: u64,
-    pub token: u64,
-    pub attempt: u32,
+pub(crate) struct Start {
+    pub(crate) at: Micros,
+    pub(crate) process: u32,
+    pub(crate) call: u64,
+    pub(crate) token: u64,
+    pub(crate) attempt: u32,
 }
 
 /// A granted claim.
 #[derive(Clone, Copy, Debug)]
-pub struct Grant {
+pub(crate) struct Grant {
     /// When the answer was there, and when it was asked for.
-    pub at: Micros,
-    pub sent: Micros,
-    pub process: u32,
-    pub token: u64,
-    pub attempt: u32,
-    pub lease: Micros,
+    pub(crate) at: Micros,
+    pub(crate) sent: Micros,
+    pub(crate) process: u32,
+    pub(crate) token: u64,
+    pub(crate) attempt: u32,
+    pub(crate) lease: Micros,
 }
 
 /// A renew, or a finish with its target.
 #[derive(Clone, Copy, Debug)]
-pub struct Change {
-    pub sent: Micros,
-    pub token: u64,
-    pub target: Option<Target>,
-    pub settled: Settled,
+pub(crate) struct Change {
+    pub(crate) sent: Micros,
+    pub(crate) token: u64,
+    pub(crate) target: Option<Target>,
+    pub(crate) settled: Settled,
 }
 
 /// An effect, as the ledger has it.
 #[derive(Clone, Copy, Debug)]
-pub struct Effect {
-    pub call: u64,
-    pub token: u64,
-    pub fenced: bool,
+pub(crate) struct Effect {
+    pub(crate) call: u64,
+    pub(crate) token: u64,
+    pub(crate) fenced: bool,
 }
 
 /// Everything about one key.
 #[derive(Debug)]
-pub struct Case {
-    pub key: u32,
-    pub function: Function,
-    pub calls: BTreeMap<u64, Called>,
-    pub starts: Vec<Start>,
-    pub ends: BTreeMap<u64, (Micros, End)>,
-    pub grants: Vec<Grant>,
-    pub changes: Vec<Change>,
+pub(crate) struct Case {
+    pub(crate) key: u32,
+    pub(crate) function: Function,
+    pub(crate) calls: BTreeMap<u64, Called>,
+    pub(crate) starts: Vec<Start>,
+    pub(crate) ends: BTreeMap<u64, (Micros, End)>,
+    pub(crate) grants: Vec<Grant>,
+    pub(crate) changes: Vec<Change>,
     /// In the ledger's order.
-    pub effects: Vec<Effect>,
+    pub(crate) effects: Vec<Effect>,
 }
 
 /// A recorded result: whether it is an `Err`, and which run made it.

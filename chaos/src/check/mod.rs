@@ -7,8 +7,8 @@ mod world;
 
 use std::collections::BTreeMap;
 
-pub use case::Case;
-pub use world::World;
+use case::Case;
+use world::World;
 
 use crate::history::Entry;
 
@@ -53,6 +53,9 @@ pub struct Verdict {
     pub violations: Vec<Violation>,
     /// Bodies that ran again, by what allowed it.
     pub repeats: BTreeMap<String, u64>,
+    /// Bodies that began when their lease was over: their process was stopped or starved between its claim's answer and
+    /// the first poll. No claim forbids it; there should be few.
+    pub late_starts: u64,
 }
 
 impl Verdict {
@@ -76,6 +79,7 @@ pub fn check(history: &[Entry]) -> Verdict {
         keys::agreement(case, &mut verdict);
         keys::origin(case, &mut verdict);
         keys::fence(case, &mut verdict);
+        verdict.late_starts += repeats::late_starts(case);
         if case.function.at_most_once() {
             repeats::at_most_once(case, &mut verdict);
         } else {
@@ -83,6 +87,7 @@ pub fn check(history: &[Entry]) -> Verdict {
         }
     }
     world.answered(&mut verdict);
+    world.drained(&mut verdict);
     world.kept(&mut verdict);
     verdict
 }

@@ -1,6 +1,10 @@
 //! Bodies that run again.
 
-use super::{Case, Rule, Verdict, World, case::Start};
+use super::{
+    Case, Rule, Verdict, World,
+    case::{Grant, Start},
+    world::Window,
+};
 use crate::history::{End, Function, Kind, Micros, Settled};
 
 /// Redis counts leases in whole milliseconds, and so does the record.
@@ -37,6 +41,28 @@ pub(super) fn explained(case: &Case, world: &World, verdict: &mut Verdict) {
     }
 }
 
+/// Bodies that began when their lease was over.
+pub(super) fn late_starts(case: &Case) -> u64 {
+    let late = case.starts.iter().filter(|start| {
+        let granted = case.grant(start.token);
+        granted.is_some_and(|granted| start.at > last_sign(case, granted, start.at) + granted.lease)
+    });
+    late.count() as u64
+}
+
+/// When the owner is last known to have been seen alive, until `until`.
+fn last_sign(case: &Case, granted: &Grant, until: Micros) -> Micros {
+    let renewed = case.changes.iter().filter(|change| {
+        change.token == granted.token
+            && change.target.is_none()
+            && change.settled != Settled::Stale
+            && change.sent <= until
+    });
+    renewed
+        .map(|change| change.sent)
+        .fold(granted.sent, Micros::max)
+}
+
 /// The earlier run's end says that the body may run again.
 fn released(case: &Case, earlier: Start, later: Start) -> Option<&'static str> {
     let (at, end) = case.ends.get(&earlier.call)?;
@@ -57,12 +83,7 @@ fn overtaken(case: &Case, world: &World, earlier: Start, later: Start) -> Result
         // It died between its claim and its line about it.
         return Ok(cause(world, earlier, earlier.at, later.at));
     };
-    let renewed = case.changes.iter().filter(|change| {
-        change.token == earlier.token && change.target.is_none() && change.settled != Settled::Stale
-    });
-    let alive = renewed
-        .map(|change| change.sent)
-        .fold(granted.sent, Micros::max);
+    let alive = last_sign(case, granted, later.at);
     // The first that was granted the key afterwards; it need not have come to run.
     let successor = case
         .grants
@@ -92,14 +113,14 @@ fn cause(world: &World, run: Start, from: Micros, until: Micros) -> String {
     {
         return "silent for its lease: killed".to_owned();
     }
-    let fault = world.faults.iter().find(|fault| {
-        fault.from <= until
-            && fault.until >= from
-            && fault.kind != Kind::Kill
-            && fault.process.is_none_or(|process| process == run.process)
-    });
+    let meanwhile = |fault: &&Window| fault.from <= until && fault.until >= from;
+    let own = |fault: &&Window| fault.process == Some(run.process) && fault.kind != Kind::Kill;
+    // Its own misfortune rather than everybody's; and nothing falls silent for want of a script.
+    let everybodys = |fault: &&Window| fault.process.is_none() && fault.kind != Kind::ScriptFlush;
+    let during = || world.faults.iter().filter(meanwhile);
+    let fault = during().find(own).or_else(|| during().find(everybodys));
     fault.map_or_else(
-        || "silent for its lease: no fault of ours (a blocked or starved thread)".to_owned(),
+        || "silent for its lease: its own blocked thread".to_owned(),
         |fault| format!("silent for its lease: {:?}", fault.kind),
     )
 }

@@ -6,25 +6,25 @@ use super::{
     Case, Rule, Verdict,
     case::{Answered, Called, Change, Effect, Grant, Start},
 };
-use crate::history::{Answer, Entry, Event, Kind, Micros};
+use crate::history::{Answer, DRAINED, Entry, Event, Kind, Micros};
 
 /// A fault's time and place.
 #[derive(Clone, Copy, Debug)]
-pub struct Window {
-    pub kind: Kind,
+pub(crate) struct Window {
+    pub(crate) kind: Kind,
     /// `None`: the server, so everybody.
-    pub process: Option<u32>,
-    pub from: Micros,
-    pub until: Micros,
+    pub(crate) process: Option<u32>,
+    pub(crate) from: Micros,
+    pub(crate) until: Micros,
 }
 
 /// Everything that happened.
 #[derive(Debug, Default)]
-pub struct World {
-    pub cases: BTreeMap<u32, Case>,
-    pub faults: Vec<Window>,
-    pub killed: HashMap<u32, Micros>,
-    pub healed: Option<Micros>,
+pub(crate) struct World {
+    pub(crate) cases: BTreeMap<u32, Case>,
+    pub(crate) faults: Vec<Window>,
+    pub(crate) killed: HashMap<u32, Micros>,
+    pub(crate) healed: Option<Micros>,
     /// The keys of calls.
     keys: HashMap<u64, u32>,
     noted: Vec<String>,
@@ -248,6 +248,18 @@ impl World {
                     );
                     verdict.violated(Rule::Answered, Some(case.key), why);
                 }
+            }
+        }
+    }
+
+    /// What callers left behind was delivered in the end: no process had anything left to do.
+    pub(crate) fn drained(&self, verdict: &mut Verdict) {
+        for noted in &self.noted {
+            if let Some(left) = noted.strip_prefix(DRAINED)
+                && left.trim() != "0"
+            {
+                let why = format!("bodies or finishes left undone by one process: {left}");
+                verdict.violated(Rule::Answered, None, why);
             }
         }
     }

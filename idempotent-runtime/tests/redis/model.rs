@@ -115,6 +115,8 @@ impl Side {
     fn target(&self, attempt: u8, state: State) -> Record {
         match state {
             State::Done => done(&self.owned(attempt), &[attempt]),
+            // Its policy is `fail` from then on.
+            State::Lost => protocol::lost(&self.owned(attempt)),
             state => in_state(&self.owned(attempt), state),
         }
     }

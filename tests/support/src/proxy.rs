@@ -141,6 +141,8 @@ impl Proxy {
     }
 
     /// Loses what the server answers; requests still arrive and are carried out.
+    ///
+    /// Switched off, it spares new connections only. One that has lost an answer stays deaf, as TCP has it.
     pub fn drop_replies(&self, on: bool) {
         self.state
             .lane(Direction::Replies)
@@ -148,7 +150,8 @@ impl Proxy {
             .store(on, SeqCst);
     }
 
-    /// Loses everything both ways, while connections stay open: a peer that vanished without a word.
+    /// Loses everything both ways, while connections stay open: a peer that vanished without a word. Switched off, it
+    /// spares new connections, as [`drop_replies`](Self::drop_replies) does.
     pub fn black_hole(&self, on: bool) {
         self.state
             .lane(Direction::Requests)
@@ -265,10 +268,13 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lane: &Lane) -> 
         }
     };
     let write = async move {
+        let mut broken = false;
         while let Some((due, bytes)) = queue.recv().await {
             tokio::time::sleep_until(due).await;
             let length = bytes.len() as u64;
-            if lane.swallow.load(SeqCst) {
+            // A stream that has lost bytes never goes on behind them: the next answer would be taken for the lost one's.
+            broken |= lane.swallow.load(SeqCst);
+            if broken {
                 lane.lost.fetch_add(length, SeqCst);
             } else {
                 // Counted first: whoever has received a byte finds it counted.

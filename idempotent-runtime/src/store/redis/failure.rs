@@ -144,3 +144,76 @@ pub(super) fn connecting(error: RedisError, place: &str) -> StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(reply: &str) -> StoreError {
+        let value = redis::parse_redis_value(format!("-{reply}\r\n").as_bytes()).expect("a reply");
+        let error = value.extract_error().expect_err("an error");
+        Failure::from(error).explain("a claim", "Redis at cache:6379")
+    }
+
+    #[test]
+    fn a_refusal_names_its_code_and_what_to_do() {
+        for (reply, kind, part) in [
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                StoreErrorKind::Refused,
+                "maxmemory",
+            ),
+            (
+                "NOAUTH Authentication required.",
+                StoreErrorKind::Refused,
+                "password",
+            ),
+            (
+                "READONLY You can't write against a read only replica.",
+                StoreErrorKind::Refused,
+                "replica",
+            ),
+            (
+                "CLUSTERDOWN Hash slot not served",
+                StoreErrorKind::Refused,
+                "CLUSTER INFO",
+            ),
+            (
+                "WRONGTYPE Operation against a key",
+                StoreErrorKind::Incompatible,
+                "another type",
+            ),
+            (
+                "ERR unknown subcommand",
+                StoreErrorKind::Refused,
+                "unknown subcommand",
+            ),
+        ] {
+            let error = explained(reply);
+            assert_eq!(error.kind(), kind, "{reply}");
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_key_argument_or_user_is_shown() {
+        for reply in [
+            "ERR unknown command 'EVALSHA', with args beginning with: 'hash' '1' 'idempotent:charge|4711'",
+            "ERR cannot write idempotent:charge|4711 now",
+            "NOPERM User 4711 has no permissions to run the 'set' command",
+            "WRONGPASS invalid username-password pair for 4711",
+        ] {
+            let error = explained(reply);
+            assert_eq!(error.kind(), StoreErrorKind::Refused);
+            assert!(!format!("{error} {error:?}").contains("4711"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_answer_may_have_been_carried_out() {
+        for kind in [std::io::ErrorKind::BrokenPipe, std::io::ErrorKind::TimedOut] {
+            let error = Failure::from(RedisError::from(std::io::Error::from(kind)));
+            assert!(error.explain("a claim", "Redis").is_ambiguous());
+        }
+    }
+}

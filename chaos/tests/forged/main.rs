@@ -1,0 +1,6 @@
+//! The checker sees: each claim has histories that break it and must be found, beside good ones that must pass.
+
+mod good;
+mod lost;
+mod repeated;
+mod story;

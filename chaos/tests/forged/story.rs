@@ -1,0 +1,227 @@
+//! Histories, told a turn at a time.
+
+use idempotent_chaos::{
+    check::{Rule, check},
+    history::{Answer, End, Entry, Event, Function, Micros, Run, Settled, Target},
+};
+
+pub(crate) const KEY: u32 = 7;
+pub(crate) const LEASE_MS: u64 = 600;
+/// Just longer than a lease.
+pub(crate) const LAPSE: Micros = 700_000;
+
+/// A history under way.
+pub(crate) struct Story {
+    pub(crate) entries: Vec<Entry>,
+    at: Micros,
+    function: Function,
+}
+
+/// What one call does to the end: claim, body, effect, finish, answer.
+#[derive(Clone, Copy)]
+pub(crate) struct Turn {
+    pub(crate) call: u64,
+    pub(crate) process: u32,
+    pub(crate) token: u64,
+    pub(crate) attempt: u32,
+}
+
+pub(crate) const fn turn(call: u64, process: u32, token: u64, attempt: u32) -> Turn {
+    Turn {
+        call,
+        process,
+        token,
+        attempt,
+    }
+}
+
+pub(crate) const FIRST: Turn = turn(1, 1, 100, 1);
+pub(crate) const SECOND: Turn = turn(2, 2, 200, 2);
+
+impl Turn {
+    pub(crate) fn run(self) -> Run {
+        Run {
+            call: self.call,
+            token: self.token,
+        }
+    }
+}
+
+impl Story {
+    pub(crate) fn of(function: Function) -> Self {
+        Self {
+            entries: Vec::new(),
+            at: 1_000_000,
+            function,
+        }
+    }
+
+    pub(crate) fn pass(mut self, micros: Micros) -> Self {
+        self.at += micros;
+        self
+    }
+
+    pub(crate) fn add(mut self, process: u32, event: Event) -> Self {
+        self.at += 10;
+        self.entries.push(Entry {
+            at: self.at,
+            process,
+            event,
+        });
+        self
+    }
+
+    pub(crate) fn called(self, turn: Turn) -> Self {
+        let event = Event::Called {
+            call: turn.call,
+            key: KEY,
+            function: self.function,
+        };
+        self.add(turn.process, event)
+    }
+
+    pub(crate) fn granted(self, turn: Turn) -> Self {
+        let (sent, takeover) = (self.at, turn.attempt > 1);
+        let Turn { token, attempt, .. } = turn;
+        let event = Event::Granted {
+            key: KEY,
+            token,
+            attempt,
+            lease_ms: LEASE_MS,
+            takeover,
+            sent,
+        };
+        self.add(turn.process, event)
+    }
+
+    pub(crate) fn began(self, turn: Turn) -> Self {
+        let Turn {
+            call,
+            token,
+            attempt,
+            ..
+        } = turn;
+        let story = self.add(
+            turn.process,
+            Event::Started {
+                call,
+                key: KEY,
+                token,
+                attempt,
+            },
+        );
+        let largest = story.entries.iter().filter_map(|entry| match entry.event {
+            Event::Effect { token, .. } => Some(token),
+            _ => None,
+        });
+        let fenced = largest.max().is_some_and(|largest| largest > token);
+        story.add(
+            0,
+            Event::Effect {
+                call,
+                key: KEY,
+                token,
+                fenced,
+            },
+        )
+    }
+
+    pub(crate) fn ended(self, turn: Turn, how: End) -> Self {
+        self.add(
+            turn.process,
+            Event::Ended {
+                call: turn.call,
+                how,
+            },
+        )
+    }
+
+    pub(crate) fn finished(self, turn: Turn, target: Target, settled: Settled) -> Self {
+        let sent = self.at;
+        let event = Event::Finished {
+            key: KEY,
+            token: turn.token,
+            target,
+            settled,
+            sent,
+        };
+        self.add(turn.process, event)
+    }
+
+    pub(crate) fn answered(self, turn: Turn, answer: Answer) -> Self {
+        self.add(
+            turn.process,
+            Event::Answered {
+                call: turn.call,
+                answer,
+                unrecorded: false,
+            },
+        )
+    }
+
+    pub(crate) fn left(self, turn: Turn) -> Self {
+        self.add(turn.process, Event::Left { call: turn.call })
+    }
+
+    /// Called, granted, begun.
+    pub(crate) fn starts(self, turn: Turn) -> Self {
+        self.called(turn).granted(turn).began(turn)
+    }
+
+    /// Ended well, recorded, answered.
+    pub(crate) fn completes(self, turn: Turn) -> Self {
+        self.ended(turn, End::Ok)
+            .finished(turn, Target::Done, Settled::Applied)
+            .answered(turn, Answer::Ok(turn.run()))
+    }
+
+    /// A call that is told another's result.
+    pub(crate) fn replays(self, turn: Turn, run: Run) -> Self {
+        self.called(turn).answered(turn, Answer::Ok(run))
+    }
+
+    #[track_caller]
+    pub(crate) fn passes(self) {
+        let verdict = check(&self.entries);
+        assert!(verdict.violations.is_empty(), "{:?}", verdict.violations);
+    }
+
+    #[track_caller]
+    pub(crate) fn breaks(self, rule: Rule) {
+        let verdict = check(&self.entries);
+        let broken: Vec<_> = verdict
+            .violations
+            .iter()
+            .map(|violation| violation.rule)
+            .collect();
+        assert!(broken.contains(&rule), "{rule:?} is not among {broken:?}");
+    }
+}
+
+pub(crate) fn rerun() -> Story {
+    Story::of(Function::Rerun)
+}
+
+/// An owner falls silent, another takes over and completes.
+pub(crate) fn taken_over(function: Function) -> Story {
+    Story::of(function)
+        .starts(FIRST)
+        .pass(LAPSE)
+        .starts(SECOND)
+        .completes(SECOND)
+}
+
+/// The first owner comes back, is refused, and adopts.
+pub(crate) fn adopted() -> Story {
+    taken_over(Function::Rerun)
+        .ended(FIRST, End::Ok)
+        .finished(FIRST, Target::Done, Settled::Stale)
+        .add(
+            1,
+            Event::Noted {
+                what: "stale".to_owned(),
+                call: Some(FIRST.call),
+            },
+        )
+        .answered(FIRST, Answer::Ok(SECOND.run()))
+}

@@ -1,0 +1,54 @@
+//! What holds and what does not, in all states that two faults lead to; and that a broken protocol is noticed.
+
+use idempotent_model::{
+    catalogue,
+    variant::Variant,
+    verdict::{check, trace},
+};
+
+#[test]
+fn each_variant_keeps_what_the_catalogue_says_and_no_more() {
+    for row in catalogue::rows(2) {
+        let variant = &row.variant;
+        let verdict = check(variant);
+        println!(
+            "{}: {} states, {:?}",
+            variant.name, verdict.states, verdict.took
+        );
+        for claim in &verdict.fails {
+            if !row.fails.contains(claim) {
+                let trace = trace(variant, *claim).expect("it was just found");
+                panic!("{}: not \"{}\":\n{trace}", variant.name, claim.name());
+            }
+        }
+        for claim in &row.fails {
+            assert!(
+                verdict.fails.contains(claim),
+                "{}: \"{}\" holds, the catalogue says it does not",
+                variant.name,
+                claim.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn each_broken_protocol_is_noticed() {
+    for (variant, claim) in catalogue::broken() {
+        let broken = variant.broken;
+        assert!(
+            trace(&variant, claim).is_some(),
+            "{broken:?} keeps \"{}\": the model is too weak",
+            claim.name()
+        );
+        let whole = Variant {
+            broken: None,
+            ..variant
+        };
+        assert!(
+            trace(&whole, claim).is_none(),
+            "\"{}\" is broken without {broken:?} as well",
+            claim.name()
+        );
+    }
+}
