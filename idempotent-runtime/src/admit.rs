@@ -85,12 +85,12 @@ impl<'a> Waiter<'a> {
             match follow.landed(self.deadline).await {
                 Followed::Landed(Landing::Record(record)) => return self.judge(record),
                 Followed::Landed(Landing::Failed(error)) => {
-                    return Err(Error::store(attempt.label, error));
+                    return Err(Error::store(attempt.label(), error));
                 }
                 Followed::Landed(Landing::Free) | Followed::Stalled => {}
                 Followed::TimedOut(retry_after) => {
                     return Err(Error::InFlight {
-                        operation: attempt.label,
+                        operation: attempt.label(),
                         retry_after,
                     });
                 }
@@ -109,7 +109,7 @@ impl<'a> Waiter<'a> {
                 // The claim has been seen through, and nobody is left to run or wait for. If it was granted, dropping
                 // it releases the key.
                 return Err(Error::InFlight {
-                    operation: self.attempt.label,
+                    operation: self.attempt.label(),
                     retry_after: Duration::ZERO,
                 });
             }
@@ -151,7 +151,7 @@ impl<'a> Waiter<'a> {
         let now = Instant::now();
         if now >= self.deadline {
             return Err(Error::InFlight {
-                operation: attempt.label,
+                operation: attempt.label(),
                 retry_after: lease_left,
             });
         }
@@ -186,7 +186,7 @@ impl<'a> Waiter<'a> {
         mut lease_left: Duration,
     ) -> Result<Arc<Record>, Error> {
         let superseded = Error::Superseded {
-            operation: self.attempt.label,
+            operation: self.attempt.label(),
         };
         loop {
             match record.state {
@@ -207,7 +207,7 @@ impl<'a> Waiter<'a> {
 
     /// What a record that is not running means for this call. The fingerprint comes first, always.
     fn judge(&self, record: Arc<Record>) -> Result<Admission, Error> {
-        let operation = self.attempt.label;
+        let operation = self.attempt.label();
         if record.conflicts_with(self.attempt.request.fingerprint) {
             return Err(Error::KeyReused { operation });
         }
@@ -225,7 +225,7 @@ impl<'a> Waiter<'a> {
     async fn is_gone(&self) -> Result<bool, Error> {
         let read = self.read().await;
         read.map(|read| read.is_none())
-            .map_err(|error| Error::store(self.attempt.label, error))
+            .map_err(|error| Error::store(self.attempt.label(), error))
     }
 
     async fn read(&self) -> Result<Option<(Record, Duration)>, StoreError> {
@@ -235,7 +235,7 @@ impl<'a> Waiter<'a> {
 
     fn indeterminate(&self) -> Error {
         Error::Indeterminate {
-            operation: self.attempt.label,
+            operation: self.attempt.label(),
         }
     }
 }

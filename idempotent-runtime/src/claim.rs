@@ -112,7 +112,7 @@ impl Claim {
         if let Some(lead) = claim.lead.take() {
             lead.land(Landing::Failed(error.clone()));
         }
-        Err(Error::store(attempt.label, error))
+        Err(Error::store(attempt.label(), error))
     }
 
     /// The record as it was granted.

@@ -2,7 +2,7 @@
 
 use std::{error, fmt};
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Turns values of `T` into bytes and back: what `codec = Type` takes.
 ///
@@ -45,10 +45,15 @@ pub trait Codec<T> {
     fn decode(bytes: &[u8]) -> Result<T, CodecError>;
 }
 
+/// How deeply values may be nested, as in JSON's usual reader: each level takes stack, of which a thread has little, and
+/// running out of it ends the process.
+const MAX_DEPTH: usize = 128;
+
 /// The default: `MessagePack` with field names (`rmp-serde`). A field may be added with `#[serde(default)]`, reordered, or
 /// left out.
 ///
-/// As in every serde format without a word for it, `Some(())` and `Some(None)` come back as `None`.
+/// As in every serde format without a word for it, `Some(())` and `Some(None)` come back as `None`. A value that is nested
+/// more deeply than 128 levels does not come back: [`Error::Incompatible`](crate::Error::Incompatible).
 #[derive(Clone, Copy, Debug)]
 pub struct MessagePack;
 
@@ -61,7 +66,19 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
     }
 
     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
-        rmp_serde::from_slice(bytes).map_err(CodecError::new)
+        let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+        reader.set_max_depth(MAX_DEPTH);
+        let value = T::deserialize(&mut reader).map_err(CodecError::new)?;
+        // Nobody wrote more than the value: what has bytes behind it is damaged. The reader does not say where it
+        // stands, but asking for one more value tells.
+        match <()>::deserialize(&mut reader) {
+            Err(rmp_serde::decode::Error::InvalidMarkerRead(error))
+                if error.kind() == std::io::ErrorKind::UnexpectedEof =>
+            {
+                Ok(value)
+            }
+            _ => Err(CodecError::new("there are bytes behind the value")),
+        }
     }
 }
 

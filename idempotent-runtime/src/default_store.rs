@@ -44,28 +44,34 @@ pub struct AlreadyInstalled {
 ///
 /// # Errors
 /// A text that says what is set up wrongly.
-pub(crate) fn choose() -> Result<Chosen, String> {
+pub(crate) fn choose() -> Result<Chosen<'static>, String> {
     if let Some(store) = Context::store() {
         return Ok(Chosen::Own(store));
     }
-    DEFAULT
-        .get_or_try_init(from_environment)
-        .map(Chosen::Default)
+    standing().map(Chosen::Shared)
 }
 
-/// A store that was chosen for one call. The default one is not cloned: a replay touches no shared count.
-pub(crate) enum Chosen {
+/// The default store of this process.
+///
+/// # Errors
+/// As [`choose`].
+pub(crate) fn standing() -> Result<&'static SharedStore, String> {
+    DEFAULT.get_or_try_init(from_environment)
+}
+
+/// A store that was chosen for one call. Where it can, it is not cloned: a replay touches no shared count.
+pub(crate) enum Chosen<'a> {
     Own(SharedStore),
-    Default(&'static SharedStore),
+    Shared(&'a SharedStore),
 }
 
-impl Deref for Chosen {
+impl Deref for Chosen<'_> {
     type Target = SharedStore;
 
     fn deref(&self) -> &SharedStore {
         match self {
             Self::Own(store) => store,
-            Self::Default(store) => store,
+            Self::Shared(store) => store,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{error, fmt, sync::Arc, time::Duration};
 
-use crate::key::{InvalidKey, KeyDigest};
+use crate::key::{InvalidKey, Key, KeyDigest};
 
 /// Names an operation and one of its keys without showing the key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,11 @@ pub struct Label {
 }
 
 impl Label {
+    pub(crate) fn of(scope: &'static str, key: &Key) -> Self {
+        let digest = Some(key.digest());
+        Self { scope, digest }
+    }
+
     /// The operation's scope.
     #[must_use]
     pub const fn scope(&self) -> &'static str {

@@ -12,7 +12,7 @@ macro_rules! event {
         tracing::event!(
             target: "idempotent_fn",
             tracing::Level::$level,
-            scope = $attempt.label.scope(),
+            scope = $attempt.scope,
             key_digest = %$attempt.key.digest(),
             $($name = $value,)*
             $message

@@ -22,7 +22,7 @@ use crate::{
 
 /// One call on its way through the store.
 pub(crate) struct Attempt {
-    pub(crate) label: Label,
+    pub(crate) scope: &'static str,
     pub(crate) key: Key,
     pub(crate) store: SharedStore,
     pub(crate) request: ClaimRequest,
@@ -47,7 +47,7 @@ struct Grant {
 
 impl Attempt {
     pub(crate) fn new(
-        label: Label,
+        scope: &'static str,
         key: Key,
         store: SharedStore,
         request: ClaimRequest,
@@ -55,7 +55,7 @@ impl Attempt {
         runtime: Handle,
     ) -> Self {
         Self {
-            label,
+            scope,
             key,
             store,
             request,
@@ -67,6 +67,11 @@ impl Attempt {
             orphaned: AtomicBool::new(false),
             armed: AtomicBool::new(false),
         }
+    }
+
+    /// Made where it is needed: the digest costs more than the rest of a call.
+    pub(crate) fn label(&self) -> Label {
+        Label::of(self.scope, &self.key)
     }
 
     pub(crate) fn granted(&self, record: &Record) {
@@ -121,7 +126,7 @@ impl Execution {
     /// The operation's scope.
     #[must_use]
     pub fn scope(&self) -> &'static str {
-        self.attempt.label.scope()
+        self.attempt.scope
     }
 
     /// A short name of the key for logs, which does not show the key.
@@ -153,7 +158,7 @@ impl Execution {
 impl fmt::Debug for Execution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Execution")
-            .field("operation", &self.attempt.label)
+            .field("operation", &self.attempt.label())
             .field("fencing_token", &self.fencing_token())
             .field("attempt", &self.attempt())
             .finish()
@@ -221,13 +226,14 @@ impl Context {
     /// Refuses a call whose key is held by a body it is made from.
     pub(crate) fn check_reentry(
         &self,
-        operation: Label,
+        scope: &'static str,
         store: &SharedStore,
         key: &Key,
     ) -> Result<(), Error> {
         let mut outer = self.execution.as_ref();
         while let Some(attempt) = outer {
             if attempt.is_for(store, key) {
+                let operation = Label::of(scope, key);
                 return Err(Error::Reentrant { operation });
             }
             outer = attempt.caller.execution.as_ref();

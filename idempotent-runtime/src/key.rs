@@ -14,10 +14,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fmt::{self, Display, Write},
-    sync::Arc,
-};
+use std::fmt::{self, Display, Write};
 
 use arrayvec::ArrayString;
 use sha2::{Digest, Sha256};
@@ -32,7 +29,7 @@ pub struct Key(Text);
 #[derive(Clone)]
 enum Text {
     Inline(ArrayString<INLINE>),
-    Heap(Arc<str>),
+    Heap(String),
 }
 
 /// Why a key was refused.
@@ -67,54 +64,54 @@ impl Key {
     /// [`InvalidKey`] when there are no parts, or a part is empty or cannot be displayed, or the scope is empty or too
     /// long.
     pub fn new(scope: &str, parts: &[&dyn Display]) -> Result<Self, InvalidKey> {
+        let mut key = Self::empty();
+        key.write(scope, parts)?;
+        Ok(key)
+    }
+
+    /// Names nothing: room for [`write`](Self::write).
+    pub(crate) const fn empty() -> Self {
+        Self(Text::Inline(ArrayString::new_const()))
+    }
+
+    /// Makes an empty key that of `parts` within `scope`, where it lies.
+    pub(crate) fn write(&mut self, scope: &str, parts: &[&dyn Display]) -> Result<(), InvalidKey> {
         if scope.is_empty() || scope.len() > Self::MAX_SCOPE {
             return Err(InvalidKey::Scope);
         }
         if parts.is_empty() {
             return Err(InvalidKey::NoParts);
         }
-        let mut encoder = Encoder {
-            text: Buffer::Inline(ArrayString::new()),
-            escaped: OUTSIDE_PARTS,
-        };
-        // Writing to a buffer cannot fail; only a part's own `Display` can.
-        let _ = encoder.write_str(scope);
-        let scope_end = encoder.text.as_str().len();
-        encoder.escaped = IN_PARTS;
+        let text = &mut self.0;
+        text.push_escaped(scope, OUTSIDE_PARTS);
+        let scope_end = text.as_str().len();
         for (index, part) in parts.iter().enumerate() {
-            encoder.text.push_str("|");
-            let start = encoder.text.as_str().len();
-            write!(encoder, "{part}").map_err(|_| InvalidKey::Display(index))?;
-            if encoder.text.as_str().len() == start {
+            text.push_str("|");
+            let start = text.as_str().len();
+            // Writing cannot fail; only a part's own `Display` can.
+            write!(Part(text), "{part}").map_err(|_| InvalidKey::Display(index))?;
+            if text.as_str().len() == start {
                 return Err(InvalidKey::EmptyPart(index));
             }
         }
-        Ok(Self(encoder.text.finish(scope_end)))
+        text.shorten(scope_end);
+        Ok(())
     }
 
     /// This key within a namespace: another record than the same key in any other namespace, or in none.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
-        let mut encoder = Encoder {
-            text: Buffer::Inline(ArrayString::new()),
-            escaped: OUTSIDE_PARTS,
-        };
-        let _ = encoder.write_str(namespace);
-        encoder.text.push_str("@");
-        encoder.text.push_str(self.as_str());
-        Self(match encoder.text {
-            Buffer::Inline(text) => Text::Inline(text),
-            Buffer::Heap(text) => Text::Heap(text.into()),
-        })
+        let mut key = Self::empty();
+        key.0.push_escaped(namespace, OUTSIDE_PARTS);
+        key.0.push_str("@");
+        key.0.push_str(self.as_str());
+        key
     }
 
     /// The key's text, unique to it. Personal data may be in it: log [`Key::digest`] instead.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        match &self.0 {
-            Text::Inline(text) => text,
-            Text::Heap(text) => text,
-        }
+        self.0.as_str()
     }
 
     /// A short name of the key for logs: it does not show the key. Whoever can guess the key can recompute it.
@@ -191,34 +188,30 @@ const fn escaped(special: &[u8]) -> Table {
     table
 }
 
-/// Writes text with the special characters escaped. All of them are ASCII, so cutting at them keeps UTF-8 whole.
-struct Encoder {
-    text: Buffer,
-    escaped: &'static Table,
-}
-
-impl Write for Encoder {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        while let Some(at) = rest
-            .bytes()
-            .position(|byte| self.escaped[usize::from(byte)])
-        {
-            self.text.push_str(&rest[..at]);
-            let _ = write!(self.text, "%{:02X}", rest.as_bytes()[at]);
-            rest = &rest[at + 1..];
-        }
-        self.text.push_str(rest);
-        Ok(())
+/// Whether surely nothing in `text` is escaped: it is ASCII, and none of it is near a special character. It looks at
+/// eight bytes at a time.
+fn is_plain(text: &[u8]) -> bool {
+    const fn every(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
     }
+    let special = |bytes: &[u8; 8]| {
+        let word = u64::from_ne_bytes(*bytes);
+        let below = |word: u64, byte: u8| word.wrapping_sub(every(byte)) & !word;
+        let control = below(word, 0x20);
+        let from_brace = word.wrapping_add(every(0x80 - b'{')) | word;
+        let percent_or_at = below(word ^ every(b'%'), 1) | below(word ^ every(b'@'), 1);
+        (control | from_brace | percent_or_at) & every(0x80)
+    };
+    let (words, rest) = text.as_chunks::<8>();
+    // The last eight bytes, some of them for the second time, rather than a few single ones.
+    let last = match text.last_chunk::<8>() {
+        Some(last) => special(last),
+        None => u64::from(rest.iter().any(|byte| OUTSIDE_PARTS[usize::from(*byte)])),
+    };
+    words.iter().fold(last, |any, word| any | special(word)) == 0
 }
 
-enum Buffer {
-    Inline(ArrayString<INLINE>),
-    Heap(String),
-}
-
-impl Buffer {
+impl Text {
     fn as_str(&self) -> &str {
         match self {
             Self::Inline(text) => text,
@@ -226,39 +219,69 @@ impl Buffer {
         }
     }
 
+    #[inline]
     fn push_str(&mut self, more: &str) {
-        match self {
-            Self::Inline(text) => {
-                if text.try_push_str(more).is_err() {
-                    let mut heap = String::with_capacity(2 * (text.len() + more.len()));
-                    heap.push_str(text);
-                    heap.push_str(more);
-                    *self = Self::Heap(heap);
-                }
-            }
-            Self::Heap(text) => text.push_str(more),
+        if let Self::Inline(text) = self
+            && text.try_push_str(more).is_ok()
+        {
+            return;
+        }
+        self.push_to_heap(more);
+    }
+
+    #[cold]
+    fn push_to_heap(&mut self, more: &str) {
+        if let Self::Inline(text) = self {
+            *self = Self::Heap(text.as_str().to_owned());
+        }
+        if let Self::Heap(text) = self {
+            text.push_str(more);
         }
     }
 
-    fn finish(self, scope_end: usize) -> Text {
-        match self {
-            Self::Inline(text) => Text::Inline(text),
-            Self::Heap(text) if text.len() <= Key::MAX_TEXT => Text::Heap(text.into()),
-            Self::Heap(text) => {
-                let mut short = String::from(&text[..scope_end]);
-                short.push_str("|~");
-                for byte in Sha256::digest(&text) {
-                    let _ = write!(short, "{byte:02x}");
-                }
-                Text::Heap(short.into())
+    /// Escapes the special characters. All of them are ASCII, so cutting at them keeps UTF-8 whole.
+    #[inline]
+    fn push_escaped(&mut self, more: &str, escaped: &Table) {
+        if is_plain(more.as_bytes()) {
+            self.push_str(more);
+        } else {
+            self.escape(more, escaped);
+        }
+    }
+
+    #[cold]
+    fn escape(&mut self, more: &str, escaped: &Table) {
+        let mut rest = more;
+        while let Some(at) = rest.bytes().position(|byte| escaped[usize::from(byte)]) {
+            self.push_str(&rest[..at]);
+            self.push_str(&format!("%{:02X}", rest.as_bytes()[at]));
+            rest = &rest[at + 1..];
+        }
+        self.push_str(rest);
+    }
+
+    /// Replaces what is too long, after the scope, by its digest.
+    fn shorten(&mut self, scope_end: usize) {
+        if let Self::Heap(text) = self
+            && text.len() > Key::MAX_TEXT
+        {
+            let digest = Sha256::digest(&*text);
+            text.truncate(scope_end);
+            text.push_str("|~");
+            for byte in digest {
+                // Writing to a string cannot fail.
+                let _ = write!(text, "{byte:02x}");
             }
         }
     }
 }
 
-impl Write for Buffer {
+/// What a part's `Display` writes to.
+struct Part<'a>(&'a mut Text);
+
+impl Write for Part<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.push_str(text);
+        self.0.push_escaped(text, IN_PARTS);
         Ok(())
     }
 }

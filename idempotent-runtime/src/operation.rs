@@ -8,10 +8,11 @@ use crate::{
     Codec, Error, InvalidKey, Key, Label, OnCrash, OnErr, Outcome, Recorded, SharedStore,
     codec::Format,
     default_store::{self, Chosen},
-    fingerprint::{Fingerprint, FingerprintError},
-    record::{MAX_LEASE, MIN_LEASE, Outcome as RecordedOutcome, Record},
+    fingerprint::Fingerprint,
+    record::{MAX_LEASE, MIN_LEASE},
     recorded::{ByFn, ByFrom, Fallible, format_of},
     scope,
+    terms::Terms,
 };
 
 /// `ttl` where none is given: 24 hours.
@@ -43,24 +44,12 @@ pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 #[must_use = "an operation does nothing until it is run"]
 pub struct Operation<T, E, F = ByFrom> {
     pub(crate) scope: &'static str,
-    pub(crate) key: Result<Key, InvalidKey>,
+    pub(crate) key: Key,
+    pub(crate) invalid: Option<InvalidKey>,
     pub(crate) terms: Terms<T, E>,
     pub(crate) store: Option<SharedStore>,
     pub(crate) exclusive: Option<&'static Location<'static>>,
     pub(crate) into_err: F,
-}
-
-/// What was agreed for an operation, apart from its key and its store.
-pub(crate) struct Terms<T, E> {
-    pub(crate) ok: Format<T>,
-    pub(crate) err: Option<Format<E>>,
-    pub(crate) on_err: Option<OnErr>,
-    pub(crate) classify: Option<fn(&E) -> OnErr>,
-    pub(crate) on_crash: OnCrash,
-    pub(crate) ttl: Duration,
-    pub(crate) lease: Duration,
-    pub(crate) wait: Duration,
-    pub(crate) fingerprint: Option<Result<Fingerprint, FingerprintError>>,
 }
 
 /// An [`Operation<T, E>`](Operation) that returns `R`, a `Result<T, E>`, for one key.
@@ -88,6 +77,7 @@ where
 }
 
 impl<T, E> Operation<T, E> {
+    #[inline]
     pub(crate) fn new(scope: &'static str, key: &[&dyn Display], ok: Format<T>) -> Self {
         let terms = Terms {
             ok,
@@ -100,14 +90,18 @@ impl<T, E> Operation<T, E> {
             wait: DEFAULT_WAIT,
             fingerprint: None,
         };
-        Self {
+        let mut operation = Self {
             scope,
-            key: Key::new(scope, key),
+            key: Key::empty(),
+            invalid: None,
             terms,
             store: None,
             exclusive: None,
             into_err: ByFrom,
-        }
+        };
+        // Written where it stays: moving it costs as much as a lookup.
+        operation.invalid = operation.key.write(scope, key).err();
+        operation
     }
 
     /// How the library's [`Error`] becomes the function's own; by default `E::from`.
@@ -115,6 +109,7 @@ impl<T, E> Operation<T, E> {
         let Self {
             scope,
             key,
+            invalid,
             terms,
             store,
             exclusive,
@@ -123,6 +118,7 @@ impl<T, E> Operation<T, E> {
         Operation {
             scope,
             key,
+            invalid,
             terms,
             store,
             exclusive,
@@ -205,28 +201,40 @@ impl<T, E, F> Operation<T, E, F> {
     pub(crate) fn label(&self) -> Label {
         Label {
             scope: self.scope,
-            digest: self.key.as_ref().ok().map(Key::digest),
+            digest: self.invalid.is_none().then(|| self.key.digest()),
         }
     }
 
     /// The store this call goes to, and the key as it stands there.
-    pub(crate) fn place(&mut self) -> Result<(Chosen, Key), Error> {
-        let key = self.key.clone().map_err(|reason| Error::InvalidKey {
-            operation: self.label(),
-            reason,
-        })?;
+    pub(crate) fn place(&self) -> Result<(Chosen<'_>, Key), Error> {
         self.check()?;
-        let store = match self.store.take() {
-            Some(store) => Chosen::Own(store),
-            None => {
-                default_store::choose().map_err(|reason| Error::config(self.label(), reason))?
-            }
-        };
-        let key = store.qualify(key);
+        let store = self.choose()?;
+        let key = store.qualified(&self.key, Key::clone);
         Ok((store, key))
     }
 
+    fn choose(&self) -> Result<Chosen<'_>, Error> {
+        match &self.store {
+            Some(store) => Ok(Chosen::Shared(store)),
+            None => default_store::choose().map_err(|reason| Error::config(self.label(), reason)),
+        }
+    }
+
+    /// As much of [`check`](Self::check) as a replay needs.
+    #[inline]
+    pub(crate) fn may_replay(&self) -> bool {
+        self.invalid.is_none()
+            && !matches!(self.terms.fingerprint, Some(Err(_)))
+            && self
+                .exclusive
+                .is_none_or(|place| scope::claim(self.scope, place).is_ok())
+    }
+
     fn check(&self) -> Result<(), Error> {
+        if let Some(reason) = self.invalid {
+            let operation = self.label();
+            return Err(Error::InvalidKey { operation, reason });
+        }
         let Terms { ttl, lease, .. } = self.terms;
         let config = |reason: String| Err(Error::config(self.label(), reason));
         if let Some(place) = self.exclusive {
@@ -253,93 +261,5 @@ impl<T, E, F> Operation<T, E, F> {
             return config(format!("the fingerprint cannot be computed: {error}"));
         }
         Ok(())
-    }
-}
-
-impl<T, E> Terms<T, E> {
-    pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
-        // An error was refused by `check`, before anything asks.
-        self.fingerprint
-            .as_ref()
-            .and_then(|fingerprint| fingerprint.as_ref().ok().copied())
-    }
-
-    /// The recorded result, as the function returns it.
-    pub(crate) fn replay(
-        &self,
-        label: impl Fn() -> Label,
-        record: &Record,
-    ) -> Result<Result<T, E>, Error> {
-        let incompatible = |reason: String| Error::Incompatible {
-            operation: label(),
-            reason: reason.into(),
-        };
-        let readable = |codec: u32| {
-            let known = record.codec == codec;
-            known.then_some(()).ok_or_else(|| {
-                incompatible(format!(
-                    "it was written by codec {}, this function has codec {codec}",
-                    record.codec
-                ))
-            })
-        };
-        let undecodable = |error: crate::CodecError| {
-            let error = without_value(&error.to_string());
-            incompatible(format!("its result does not decode: {error}"))
-        };
-        match &record.outcome {
-            Some(RecordedOutcome::Ok(bytes)) => {
-                readable(self.ok.codec)?;
-                (self.ok.decode)(bytes).map(Ok).map_err(undecodable)
-            }
-            Some(RecordedOutcome::Err(bytes)) => {
-                let Some(format) = &self.err else {
-                    return Err(incompatible(
-                        "it is a recorded `Err`; this function records none".to_owned(),
-                    ));
-                };
-                readable(format.codec)?;
-                (format.decode)(bytes).map(Err).map_err(undecodable)
-            }
-            Some(RecordedOutcome::NotRecorded(reason)) => Err(Error::NotRecorded {
-                operation: label(),
-                reason: String::from_utf8_lossy(reason).into(),
-            }),
-            None => Err(incompatible("it has no result".to_owned())),
-        }
-    }
-
-    /// What an `Ok` means that stands for a passing failure: nothing happened, unless it is the author's word that is
-    /// needed to say so.
-    pub(crate) fn judge_transient(&self) -> OnErr {
-        match (self.on_crash, self.on_err) {
-            (_, Some(OnErr::Fail)) => OnErr::Fail,
-            (_, Some(OnErr::Rerun)) | (OnCrash::Rerun, _) => OnErr::Rerun,
-            (OnCrash::Fail, _) => OnErr::Fail,
-        }
-    }
-
-    /// What an `Err` of the body means.
-    pub(crate) fn judge_err(&self, error: &E) -> OnErr {
-        let fallback = match (self.on_crash, &self.err) {
-            (_, Some(_)) => OnErr::Record,
-            (OnCrash::Fail, None) => OnErr::Fail,
-            (OnCrash::Rerun, None) => OnErr::Rerun,
-        };
-        self.classify
-            .map_or(self.on_err.unwrap_or(fallback), |classify| classify(error))
-    }
-}
-
-/// serde's text of what it met instead of what it wanted, without the value that it met: results are as personal as keys.
-fn without_value(text: &str) -> String {
-    let met = text.find("invalid type: ").or(text.find("invalid value: "));
-    let value = met.and_then(|met| Some(met + text[met..].find(['"', '`'])?));
-    let wanted = text.rfind(", expected");
-    match (value, wanted) {
-        (Some(value), Some(wanted)) if value < wanted => {
-            format!("{}…{}", &text[..value], &text[wanted..])
-        }
-        _ => text.to_owned(),
     }
 }

@@ -135,12 +135,70 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The outcome, seen where it lies.
+    #[must_use]
+    pub fn as_ref(&self) -> OutcomeRef<'_> {
+        match self {
+            Self::Ok(bytes) => OutcomeRef::Ok(bytes),
+            Self::Err(bytes) => OutcomeRef::Err(bytes),
+            Self::NotRecorded(bytes) => OutcomeRef::NotRecorded(bytes),
+        }
+    }
+
     /// The bytes, whichever kind they are.
     #[must_use]
     pub fn bytes(&self) -> &Arc<[u8]> {
         match self {
             Self::Ok(bytes) | Self::Err(bytes) | Self::NotRecorded(bytes) => bytes,
         }
+    }
+}
+
+/// An [`Outcome`] seen where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutcomeRef<'a> {
+    /// As [`Outcome::Ok`].
+    Ok(&'a [u8]),
+    /// As [`Outcome::Err`].
+    Err(&'a [u8]),
+    /// As [`Outcome::NotRecorded`].
+    NotRecorded(&'a [u8]),
+}
+
+impl OutcomeRef<'_> {
+    /// A copy of it.
+    #[must_use]
+    pub fn to_owned(self) -> Outcome {
+        match self {
+            Self::Ok(bytes) => Outcome::Ok(bytes.into()),
+            Self::Err(bytes) => Outcome::Err(bytes.into()),
+            Self::NotRecorded(bytes) => Outcome::NotRecorded(bytes.into()),
+        }
+    }
+}
+
+/// What a replay needs of a [`Record`], seen where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordRef<'a> {
+    /// Where the operation stands.
+    pub state: State,
+    /// The attempt this record belongs to.
+    pub nonce: Nonce,
+    /// The payload's fingerprint, where the operation has one.
+    pub fingerprint: Option<Fingerprint>,
+    /// Who can read the outcome's bytes; 0 while there are none.
+    pub codec: u32,
+    /// What the body left, once done.
+    pub outcome: Option<OutcomeRef<'a>>,
+}
+
+impl RecordRef<'_> {
+    /// As [`Record::conflicts_with`].
+    #[must_use]
+    pub fn conflicts_with(&self, fingerprint: Option<Fingerprint>) -> bool {
+        self.state != State::Failed
+            && matches!((self.fingerprint, fingerprint), (Some(a), Some(b)) if a != b)
     }
 }
 
@@ -285,8 +343,19 @@ impl Record {
     /// fingerprint, they match.
     #[must_use]
     pub fn conflicts_with(&self, fingerprint: Option<Fingerprint>) -> bool {
-        self.state != State::Failed
-            && matches!((self.fingerprint, fingerprint), (Some(a), Some(b)) if a != b)
+        self.as_ref().conflicts_with(fingerprint)
+    }
+
+    /// The record, seen where it lies.
+    #[must_use]
+    pub fn as_ref(&self) -> RecordRef<'_> {
+        RecordRef {
+            state: self.state,
+            nonce: self.nonce,
+            fingerprint: self.fingerprint,
+            codec: self.codec,
+            outcome: self.outcome.as_ref().map(Outcome::as_ref),
+        }
     }
 }
 

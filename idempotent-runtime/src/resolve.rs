@@ -48,7 +48,7 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// # Errors
     /// [`Error::InvalidKey`], [`Error::Config`], [`Error::Unavailable`], [`Error::Incompatible`].
-    pub async fn inspect(mut self) -> Result<Option<Inspection>, Error> {
+    pub async fn inspect(self) -> Result<Option<Inspection>, Error> {
         let (store, key) = self.place()?;
         let read = store
             .read(&key)
@@ -76,7 +76,7 @@ impl<T, E, F> Operation<T, E, F> {
     /// [`Error::InFlight`] while an owner runs; [`Error::KeyReused`] where the key was used with another payload;
     /// [`Error::Config`] when a result is recorded already (see
     /// [`forget`](Self::forget)) or the given one cannot be; those of [`inspect`](Self::inspect).
-    pub async fn resolve(mut self, resolution: Resolution<T>) -> Result<(), Error> {
+    pub async fn resolve(self, resolution: Resolution<T>) -> Result<(), Error> {
         let (store, key) = self.place()?;
         let operation = self.label();
         let outcome = match resolution {
@@ -116,7 +116,7 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// # Errors
     /// Those of [`inspect`](Self::inspect).
-    pub async fn forget(mut self) -> Result<(), Error> {
+    pub async fn forget(self) -> Result<(), Error> {
         let (store, key) = self.place()?;
         self.overrule(&store, &key, |_, _| Ok(None)).await
     }

@@ -2,34 +2,29 @@
 //!
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
-use std::{
-    cmp,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{cmp, future::Future, sync::Arc};
 
 use tokio::{runtime::Handle, time};
 
 use crate::{
     Error, Label, OnErr,
     admit::{self, Admission, admit},
+    call::{InSpan, Run},
     claim::{Claim, not_recorded},
     codec::Format,
-    default_store::Chosen,
+    default_store,
     events::{self, Span},
-    execution::Attempt,
-    handover::carry_on,
+    execution::{Attempt, Context as Surroundings},
     heartbeat::Driven,
     key::Key,
-    operation::{Operation, Terms},
-    record::{MAX_TTL, Nonce, Outcome, Record, State},
+    operation::Operation,
+    record::{MAX_TTL, Nonce, Outcome, Record, RecordRef, State},
     recorded::IntoErr,
     store::{
-        ClaimRequest, Settled, count,
+        ClaimRequest, Settled, SharedStore, count,
         protocol::{lost, released},
     },
+    terms::Terms,
 };
 
 impl<T, E, F> Operation<T, E, F> {
@@ -49,9 +44,7 @@ impl<T, E, F> Operation<T, E, F> {
         F: IntoErr<E> + Send,
         B: Future<Output = Result<T, E>> + Send + 'static,
     {
-        Run {
-            phase: Phase::Start(self, body),
-        }
+        Run::new(self, body)
     }
 
     /// As [`run`](Operation::run), but the body stops when its caller goes away, and `on_crash` decides what that means
@@ -64,94 +57,84 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// # Errors
     /// As [`run`](Operation::run).
-    pub async fn run_attached<B>(mut self, body: B) -> Result<T, E>
+    pub async fn run_attached<B>(self, body: B) -> Result<T, E>
     where
         F: IntoErr<E>,
         B: Future<Output = Result<T, E>>,
     {
+        if let Some(result) = self.at_hand() {
+            return result;
+        }
         let result = match self.begin() {
-            Begun::Answered(result) => result,
-            Begun::Claim(attempt, span) => {
+            Ok((attempt, span)) => {
                 let flow = Box::pin(execute(attempt, self.terms, Box::pin(body)));
                 InSpan { span, flow }.await
             }
+            Err(error) => Err(error),
         };
         result.unwrap_or_else(|error| Err(self.into_err.into_err(error)))
     }
 
-    /// Answers from a record at hand, or prepares the claim.
-    fn begin(&mut self) -> Begun<T, E> {
-        let (store, key) = match self.place() {
-            Ok(place) => place,
-            Err(error) => return Begun::refused(&Span::new(self.scope, None), error),
+    /// The recorded result, where a store in this process has it and nothing is in its way. Whatever is not plain to see
+    /// here, the claim finds out.
+    #[inline]
+    pub(crate) fn at_hand(&self) -> Option<Result<T, E>> {
+        if !self.may_replay() {
+            return None;
+        }
+        let inherited;
+        let store = if let Some(store) = &self.store {
+            store
+        } else {
+            inherited = Surroundings::store();
+            inherited
+                .as_ref()
+                .map_or_else(|| default_store::standing().ok(), Some)?
         };
-        let span = Span::new(self.scope, Some(&key));
-        let label = || Label {
-            scope: self.scope,
-            digest: Some(key.digest()),
-        };
-        if let Some(result) = replay_at_hand(&store, &key, &self.terms, &label) {
-            if result.is_ok() {
-                span.in_scope(|| events::replayed(self.scope, &key));
+        let local = store.local()?;
+        store.qualified(&self.key, |key| {
+            let mut result = None;
+            let look = &mut |record: RecordRef<'_>| result = self.terms.read(record);
+            local.peek(key, look);
+            if result.is_some() {
+                Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
             }
-            return result.map_or_else(
-                |error| Begun::refused(&span, error),
-                |result| Begun::Answered(Ok(result)),
-            );
-        }
-        match prepare(label(), &store, key, &self.terms) {
-            Ok(attempt) => Begun::Claim(attempt, span),
-            Err(error) => Begun::refused(&span, error),
+            result
+        })
+    }
+
+    /// Prepares the claim. Everything that may be wrong is found here.
+    pub(crate) fn begin(&self) -> Result<(Arc<Attempt>, Span), Error> {
+        let (store, key) = self.place().inspect_err(|error| {
+            Span::new(self.scope, None).refused(error);
+        })?;
+        let span = Span::new(self.scope, Some(&key));
+        let attempt = prepare(self.scope, &store, key, &self.terms);
+        match attempt {
+            Ok(attempt) => Ok((attempt, span)),
+            Err(error) => {
+                span.refused(&error);
+                Err(error)
+            }
         }
     }
 }
 
-enum Begun<T, E> {
-    Answered(Result<Result<T, E>, Error>),
-    Claim(Arc<Attempt>, Span),
-}
-
-impl<T, E> Begun<T, E> {
-    fn refused(span: &Span, error: Error) -> Self {
-        span.refused(&error);
-        Self::Answered(Err(error))
-    }
-}
-
-/// A replay without a future: from a store in this process that has the result. The fingerprint comes first.
-fn replay_at_hand<T, E>(
-    store: &Chosen,
-    key: &Key,
-    terms: &Terms<T, E>,
-    label: &impl Fn() -> Label,
-) -> Option<Result<Result<T, E>, Error>> {
-    let mut answer = None;
-    store.local()?.peek(key, &mut |record| {
-        if record.conflicts_with(terms.fingerprint()) {
-            answer = Some(Err(Error::KeyReused { operation: label() }));
-        } else if record.state == State::Done {
-            answer = Some(terms.replay(label, record));
-        }
-    });
-    answer
-}
-
-/// Everything that may be wrong is found here, before the claim.
 fn prepare<T, E>(
-    label: Label,
-    store: &Chosen,
+    scope: &'static str,
+    store: &SharedStore,
     key: Key,
     terms: &Terms<T, E>,
 ) -> Result<Arc<Attempt>, Error> {
-    let tokio = |what| Error::config(label, format!("it must be called in a Tokio runtime{what}"));
+    let config = |reason| Error::config(Label::of(scope, &key), reason);
+    let tokio = |what| config(format!("it must be called in a Tokio runtime{what}"));
     let runtime = Handle::try_current().map_err(|_| tokio(""))?;
     check_timers()
         .map_err(|()| tokio(" with timers: build it with `enable_time` or `enable_all`"))?;
     let nonce = Nonce::random().map_err(|error| {
-        Error::config(
-            label,
-            format!("the operating system gives no random bytes: {error}"),
-        )
+        config(format!(
+            "the operating system gives no random bytes: {error}"
+        ))
     })?;
     let request = ClaimRequest {
         nonce,
@@ -160,9 +143,9 @@ fn prepare<T, E>(
         fingerprint: terms.fingerprint(),
     };
     let attempt = Attempt::new(
-        label,
+        scope,
         key,
-        (**store).clone(),
+        store.clone(),
         request,
         // `Duration::MAX` says "for ever"; a clock does not reach that far.
         (cmp::min(terms.ttl, MAX_TTL), cmp::min(terms.wait, MAX_TTL)),
@@ -170,7 +153,7 @@ fn prepare<T, E>(
     );
     attempt
         .caller
-        .check_reentry(label, &attempt.store, &attempt.key)?;
+        .check_reentry(scope, &attempt.store, &attempt.key)?;
     Ok(Arc::new(attempt))
 }
 
@@ -180,7 +163,7 @@ fn check_timers() -> Result<(), ()> {
 }
 
 /// Claims, and runs the body or replays.
-async fn execute<T, E, B>(
+pub(crate) async fn execute<T, E, B>(
     attempt: Arc<Attempt>,
     terms: Terms<T, E>,
     body: B,
@@ -220,8 +203,8 @@ fn replay<T, E>(
     terms: &Terms<T, E>,
     record: &Record,
 ) -> Result<Result<T, E>, Error> {
-    let result = terms.replay(|| attempt.label, record)?;
-    events::replayed(attempt.label.scope(), &attempt.key);
+    let result = terms.replay(|| attempt.label(), record)?;
+    events::replayed(attempt.scope, &attempt.key);
     Ok(result)
 }
 
@@ -275,123 +258,4 @@ fn done<V>(
     };
     events::not_recordable(attempt, &reason);
     not_recorded(claim.granted(), &reason)
-}
-
-/// A call whose body is finished also when its caller goes away.
-struct Run<T: 'static, E: 'static, F, B> {
-    phase: Phase<T, E, F, B>,
-}
-
-type Flow<T, E> = Pin<Box<dyn Future<Output = Result<Result<T, E>, Error>> + Send>>;
-
-#[expect(clippy::large_enum_variant, reason = "a replay boxes nothing")]
-enum Phase<T, E, F, B> {
-    /// Nothing has happened. A replay goes from here straight to the end, and boxes nothing.
-    Start(Operation<T, E, F>, B),
-    Flow {
-        attempt: Arc<Attempt>,
-        flow: InSpan<Flow<T, E>>,
-        into_err: F,
-    },
-    /// Being polled (and if it stays like this, the body panicked), or at the end.
-    Gone,
-}
-
-// The body is moved while it has not been polled, and pinned in a box from then on.
-impl<T: 'static, E: 'static, F, B> Unpin for Run<T, E, F, B> {}
-
-impl<T, E, F, B> Future for Run<T, E, F, B>
-where
-    T: Send + 'static,
-    E: Send + 'static,
-    F: IntoErr<E>,
-    B: Future<Output = Result<T, E>> + Send + 'static,
-{
-    type Output = Result<T, E>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (attempt, mut flow, into_err) = match std::mem::replace(&mut self.phase, Phase::Gone) {
-            Phase::Start(mut operation, body) => match operation.begin() {
-                Begun::Answered(result) => {
-                    return Poll::Ready(
-                        result.unwrap_or_else(|error| Err(operation.into_err.into_err(error))),
-                    );
-                }
-                Begun::Claim(attempt, span) => {
-                    let flow: Flow<T, E> = Box::pin(execute(
-                        Arc::clone(&attempt),
-                        operation.terms,
-                        Box::pin(body),
-                    ));
-                    (attempt, InSpan { span, flow }, operation.into_err)
-                }
-            },
-            Phase::Flow {
-                attempt,
-                flow,
-                into_err,
-            } => (attempt, flow, into_err),
-            Phase::Gone => panic!("an idempotent call was polled after it had ended"),
-        };
-        match Pin::new(&mut flow).poll(cx) {
-            Poll::Ready(result) => {
-                Poll::Ready(result.unwrap_or_else(|error| Err(into_err.into_err(error))))
-            }
-            Poll::Pending => {
-                self.phase = Phase::Flow {
-                    attempt,
-                    flow,
-                    into_err,
-                };
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl<T: 'static, E: 'static, F, B> Drop for Run<T, E, F, B> {
-    fn drop(&mut self) {
-        if let Phase::Flow { attempt, flow, .. } = std::mem::replace(&mut self.phase, Phase::Gone)
-            && attempt.is_armed()
-        {
-            attempt.orphan();
-            let runtime = attempt.runtime.clone();
-            // Whatever it answers, nobody is there to hear it; the record tells the next caller.
-            carry_on(&runtime, Orphaned(flow));
-        }
-    }
-}
-
-struct Orphaned<T, E>(InSpan<Flow<T, E>>);
-
-impl<T, E> Future for Orphaned<T, E> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // Nobody is refused: nobody is there.
-        let InSpan { span, flow } = &mut self.0;
-        span.in_scope(|| flow.as_mut().poll(cx)).map(drop)
-    }
-}
-
-/// A flow polled inside its span.
-struct InSpan<Fl> {
-    span: Span,
-    flow: Fl,
-}
-
-impl<T, E, Fl> Future for InSpan<Fl>
-where
-    Fl: Future<Output = Result<Result<T, E>, Error>> + Unpin,
-{
-    type Output = Fl::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { span, flow } = &mut *self;
-        let polled = span.in_scope(|| Pin::new(flow).poll(cx));
-        if let Poll::Ready(Err(error)) = &polled {
-            span.refused(error);
-        }
-        polled
-    }
 }

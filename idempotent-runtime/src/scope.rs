@@ -19,12 +19,20 @@ static OWNERS: Lazy<Mutex<Owners>> = Lazy::new(Mutex::default);
 static CHECKED: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
 
 /// Lets `place` use `scope`, if no other place does.
+#[inline]
 pub(crate) fn claim(scope: &'static str, place: &'static Location<'static>) -> Result<(), String> {
     let name = name(scope, place);
     let slot = &CHECKED[usize::from(name.to_le_bytes()[7])];
     if slot.load(Ordering::Relaxed) == name {
         return Ok(());
     }
+    look_up(scope, place)?;
+    slot.store(name, Ordering::Relaxed);
+    Ok(())
+}
+
+#[cold]
+fn look_up(scope: &'static str, place: &'static Location<'static>) -> Result<(), String> {
     match OWNERS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -42,7 +50,6 @@ pub(crate) fn claim(scope: &'static str, place: &'static Location<'static>) -> R
             ));
         }
     }
-    slot.store(name, Ordering::Relaxed);
     Ok(())
 }
 

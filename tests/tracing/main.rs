@@ -193,3 +193,24 @@ async fn a_bad_key_is_not_shown() {
     assert_eq!(log.events(), ["refused"]);
     log.shows_no(SECRET);
 }
+
+/// Heartbeats ride in the call's own future, so a body that blocks its thread starves them: that is reported.
+#[tokio::test]
+async fn a_body_that_blocks_its_thread_is_reported() {
+    let lease = Duration::from_millis(300);
+    let link = Faulty::around(MemoryStore::with_clock(&ManualClock::new()));
+    let store = SharedStore::new(link.clone());
+    let (log, _guard) = Log::start();
+    let body = async move {
+        common::yields(1).await; // the first heartbeat is due a third of the lease from here
+        std::thread::sleep(lease);
+        while link.sent(Op::Renew) == 0 {
+            tokio::task::yield_now().await;
+        }
+        Ok(1)
+    };
+    assert_eq!(charge(&store).lease(lease).run(body).await.unwrap(), 1);
+    let late = |event: &String| event.starts_with("heartbeat late");
+    assert!(log.events().iter().any(late), "{:?}", log.events());
+    log.shows_no(SECRET);
+}

@@ -24,7 +24,7 @@ use crate::{
     OnCrash, StoreError,
     fingerprint::Fingerprint,
     key::Key,
-    record::{HOLD, Nonce, Record, State},
+    record::{HOLD, Nonce, Record, RecordRef, State},
 };
 
 /// Results larger than this are not recorded, unless a store says otherwise: 1 MiB.
@@ -118,7 +118,7 @@ pub trait Store: Send + Sync + 'static {
 pub trait LocalStore: Send + Sync {
     /// Shows the record, if there is one. `look` runs under the store's lock: it must be short and must not call the
     /// store.
-    fn peek(&self, key: &Key, look: &mut dyn FnMut(&Record));
+    fn peek(&self, key: &Key, look: &mut dyn FnMut(RecordRef<'_>));
 
     /// [`Store::claim`].
     ///

@@ -96,11 +96,11 @@ impl SharedStore {
         self.inner.store.local()
     }
 
-    /// The key as this handle's namespace has it.
-    pub(crate) fn qualify(&self, key: Key) -> Key {
+    /// Shows `look` the key as this handle's namespace has it.
+    pub(crate) fn qualified<R>(&self, key: &Key, look: impl FnOnce(&Key) -> R) -> R {
         match &self.namespace {
-            None => key,
-            Some(namespace) => key.in_namespace(namespace),
+            None => look(key),
+            Some(namespace) => look(&key.in_namespace(namespace)),
         }
     }
 

@@ -1,11 +1,14 @@
 //! Records in this process' memory.
 
+mod expiry;
+mod packed;
+mod slot;
+
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc,
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -20,13 +23,16 @@ use crate::{
     StoreError, StoreErrorKind,
     clock::{Clock, ManualClock},
     key::Key,
-    record::{MAX_TTL, Record, State},
+    record::{Record, RecordRef},
 };
+use expiry::Expiry;
+use slot::Slot;
 
 /// Keeps records in a [`DashMap`] of this process: for one process, or for tests. They end with the process.
 ///
 /// Clones are the same store. Each key has its own entry; no key waits for another's body. Records past their end are
-/// removed in small steps by later calls, never all at once.
+/// removed in small steps by later calls, never all at once. A result may be replayed for some milliseconds past its end:
+/// replays go by a coarse clock.
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
@@ -41,13 +47,8 @@ struct Shared {
     expiry: Expiry,
 }
 
-struct Slot {
-    record: Record,
-    /// When the record was granted, renewed or settled, on the store's clock in µs.
-    written: u64,
-    /// When it is gone.
-    gone: u64,
-}
+/// So many that none is large: one that grows holds up its keys for the time it takes.
+const SHARDS: usize = 256;
 
 impl MemoryStore {
     /// An empty store.
@@ -74,7 +75,8 @@ impl MemoryStore {
     }
 
     fn build(clock: Clock, max_records: usize) -> Self {
-        let records = DashMap::with_hasher(foldhash::fast::RandomState::default());
+        let records =
+            DashMap::with_hasher_and_shard_amount(foldhash::fast::RandomState::default(), SHARDS);
         let expiry = Expiry::default();
         let topics = Topics::default();
         Self {
@@ -101,7 +103,7 @@ impl MemoryStore {
         self.len() == 0
     }
 
-    /// One atomic step on one key: `decide` sees the record and says what to write.
+    /// One atomic step on one key: `decide` sees the record and the time, and says what to write.
     fn step<R>(
         &self,
         key: &Key,
@@ -109,82 +111,64 @@ impl MemoryStore {
     ) -> Result<R, StoreError> {
         let shared = &*self.shared;
         let now = shared.clock.now();
-        let (reply, forget_at) = match shared.records.entry(key.as_str().into()) {
-            Entry::Occupied(mut entry) => {
-                let slot = entry.get();
-                let age = Duration::from_micros(now.saturating_sub(slot.written));
-                let current = (now < slot.gone).then_some(Current {
-                    record: &slot.record,
-                    age,
-                });
-                let Step { write, reply } = decide(current, now);
-                let slot = write.map(|(record, retain)| Slot::new(record, retain, now));
-                let forget_at = slot
-                    .as_ref()
-                    .filter(|slot| slot.record.state != State::Running)
-                    .map(|slot| slot.gone);
-                let forget_at = forget_at.map(|gone| (gone, Arc::clone(entry.key())));
-                if let Some(slot) = slot {
-                    entry.insert(slot);
+        let known = shared.records.get_mut(key.as_str());
+        let (reply, ends) = if let Some(mut known) = known {
+            let (reply, ends) = known.value_mut().step(now, decide);
+            (reply, ends.map(|gone| (gone, Arc::clone(known.key()))))
+        } else {
+            match shared.records.entry(key.as_str().into()) {
+                Entry::Occupied(mut entry) => {
+                    let (reply, ends) = entry.get_mut().step(now, decide);
+                    (reply, ends.map(|gone| (gone, Arc::clone(entry.key()))))
                 }
-                (reply, forget_at)
-            }
-            Entry::Vacant(entry) => {
-                let Step { write, reply } = decide(None, now);
-                let mut forget_at = None;
-                if let Some((record, retain)) = write {
-                    if shared.len.fetch_add(1, Ordering::Relaxed) >= shared.max_records {
-                        shared.len.fetch_sub(1, Ordering::Relaxed);
-                        drop(entry);
-                        self.sweep(now);
-                        return Err(StoreError::new(
-                            StoreErrorKind::Refused,
-                            "the memory store is full; records leave it at the end of their `ttl`",
-                        ));
+                Entry::Vacant(entry) => {
+                    let Step { write, reply } = decide(None, now);
+                    let mut ends = None;
+                    if let Some((record, retain)) = write {
+                        if !shared.take_room() {
+                            drop(entry);
+                            shared.sweep(now);
+                            return Err(full());
+                        }
+                        let (slot, gone) = Slot::new(record, retain, now);
+                        ends = gone.map(|gone| (gone, Arc::clone(entry.key())));
+                        entry.insert(slot);
                     }
-                    let slot = Slot::new(record, retain, now);
-                    forget_at = (slot.record.state != State::Running)
-                        .then(|| (slot.gone, Arc::clone(entry.key())));
-                    entry.insert(slot);
+                    (reply, ends)
                 }
-                (reply, forget_at)
             }
         };
-        if let Some((gone, key)) = forget_at {
+        if let Some((gone, key)) = ends {
             shared.expiry.add(gone, key);
         }
-        self.sweep(now);
+        shared.sweep(now);
         Ok(reply)
+    }
+}
+
+fn full() -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Refused,
+        "the memory store is full; records leave it at the end of their `ttl`",
+    )
+}
+
+impl Shared {
+    /// Counts one record more, if there is room.
+    fn take_room(&self) -> bool {
+        let more = |len: usize| (len < self.max_records).then_some(len + 1);
+        self.len
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
     }
 
     /// Removes a few records whose end has passed.
     fn sweep(&self, now: u64) {
-        let shared = &*self.shared;
-        for key in shared.expiry.due(now) {
-            if shared
-                .records
-                .remove_if(&*key, |_, slot| slot.gone <= now)
-                .is_some()
-            {
-                shared.len.fetch_sub(1, Ordering::Relaxed);
+        for key in self.expiry.due(now) {
+            let removed = self.records.remove_if(&*key, |_, slot| slot.gone() <= now);
+            if removed.is_some() {
+                self.len.fetch_sub(1, Ordering::Relaxed);
             }
-        }
-    }
-}
-
-impl Slot {
-    fn new(record: Record, retain: Duration, now: u64) -> Self {
-        let retain = retain.clamp(Duration::from_millis(1), MAX_TTL);
-        let gone = now.saturating_add(u64::try_from(retain.as_micros()).unwrap_or(u64::MAX));
-        let expires = if record.outcome.is_some() {
-            gone / 1000
-        } else {
-            0
-        };
-        Self {
-            record: Record { expires, ..record },
-            written: now,
-            gone,
         }
     }
 }
@@ -204,11 +188,9 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl LocalStore for MemoryStore {
-    fn peek(&self, key: &Key, look: &mut dyn FnMut(&Record)) {
-        if let Some(slot) = self.shared.records.get(key.as_str())
-            && self.shared.clock.now() < slot.gone
-        {
-            look(&slot.record);
+    fn peek(&self, key: &Key, look: &mut dyn FnMut(RecordRef<'_>)) {
+        if let Some(slot) = self.shared.records.get(key.as_str()) {
+            slot.peek(self.shared.clock.recent(), look);
         }
     }
 
@@ -272,52 +254,5 @@ impl Store for MemoryStore {
 
     fn describe(&self) -> String {
         "memory:".to_owned()
-    }
-}
-
-/// When which record is to be removed. Times are rounded up to slots, so that records written together go together.
-#[derive(Default)]
-struct Expiry {
-    slots: Mutex<BTreeMap<u64, Vec<Arc<str>>>>,
-    /// The first slot, to be read without the lock.
-    first: AtomicU64,
-}
-
-impl Expiry {
-    /// About a second, in µs.
-    const SLOT: u64 = 1 << 20;
-    /// How many records one call removes at most. Each call adds at most one, so the queue shrinks.
-    const BATCH: usize = 4;
-
-    fn add(&self, gone: u64, key: Arc<str>) {
-        let slot = gone / Self::SLOT + 1;
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.entry(slot).or_default().push(key);
-        self.note_first(&slots);
-    }
-
-    fn due(&self, now: u64) -> Vec<Arc<str>> {
-        let first = self.first.load(Ordering::Relaxed);
-        if first == 0 || first > now / Self::SLOT {
-            return Vec::new();
-        }
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut due = Vec::new();
-        if let Some(mut entry) = slots.first_entry()
-            && *entry.key() <= now / Self::SLOT
-        {
-            let keys = entry.get_mut();
-            due = keys.split_off(keys.len().saturating_sub(Self::BATCH));
-            if keys.is_empty() {
-                entry.remove();
-            }
-        }
-        self.note_first(&slots);
-        due
-    }
-
-    fn note_first(&self, slots: &BTreeMap<u64, Vec<Arc<str>>>) {
-        self.first
-            .store(slots.keys().next().copied().unwrap_or(0), Ordering::Relaxed);
     }
 }

@@ -1,0 +1,70 @@
+//! The runtime's own sources, with their locks, atomics, map, channels and time exchanged for those that the checker
+//! schedules; and mutants of them, which the checker has to catch.
+
+use std::{env, fs, path::Path};
+
+const SOURCES: &str = "../../idempotent-runtime/src";
+
+/// A file of the runtime, or a mutant of it: its name here, the source, what is taken away, and what stands there then.
+const FILES: &[(&str, &str, &str, &str)] = &[
+    ("flight.rs", "flight.rs", "", ""),
+    (
+        "flight_unguarded.rs",
+        "flight.rs",
+        "fn drop(&mut self) {\n        self.end(Landing::Free);\n    }",
+        "fn drop(&mut self) {}",
+    ),
+    (
+        "flight_any.rs",
+        "flight.rs",
+        ".remove_if(key, |_, current| Arc::ptr_eq(current, flight))",
+        ".remove_if(key, |_, current| Arc::ptr_eq(current, flight) || true)",
+    ),
+    ("topics.rs", "store/topics.rs", "", ""),
+    (
+        "topics_hasty.rs",
+        "store/topics.rs",
+        ".is_some_and(|sender| sender.receiver_count() == 0)",
+        ".is_some()",
+    ),
+    ("memory.rs", "store/memory.rs", "", ""),
+    (
+        "memory_forgetful.rs",
+        "store/memory.rs",
+        ".remove_if(&*key, |_, slot| slot.gone <= now)",
+        ".remove_if(&*key, |_, _| true)",
+    ),
+];
+
+fn main() {
+    let out = env::var("OUT_DIR").expect("cargo says where");
+    for (name, source, taken, put) in FILES {
+        let path = Path::new(SOURCES).join(source);
+        println!("cargo::rerun-if-changed={}", path.display());
+        let text = fs::read_to_string(&path).expect("a source of the runtime");
+        assert!(
+            text.contains(taken),
+            "{name}: {source} has no `{taken}` any more; find the mutant's new place"
+        );
+        let text = exchanged(&text.replacen(taken, put, 1));
+        fs::write(Path::new(&out).join(name), text).expect("written");
+    }
+}
+
+fn exchanged(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with("//!"));
+    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let text = text
+        .replace("use std::", "use crate::shim::std::")
+        .replace("use tokio::", "use crate::shim::tokio::")
+        .replace("use dashmap::", "use crate::shim::dashmap::");
+    assert!(
+        !text.contains(" std::sync"),
+        "a lock that the checker would not see"
+    );
+    // Each variant has an attempt of its own.
+    text.replace("execution::Attempt, ", "").replace(
+        "use crate::{StoreError, fingerprint",
+        "use super::execution::Attempt;\nuse crate::{StoreError, fingerprint",
+    )
+}

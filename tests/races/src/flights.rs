@@ -1,0 +1,51 @@
+//! Duplicates in one process: one leads, and whatever becomes of it, the others go on.
+
+use crate::{check, is_caught};
+
+/// The flights as they are, or a mutant of them, with the scenarios.
+macro_rules! variant {
+    ($name:ident, $file:literal) => {
+        mod $name {
+            #[allow(
+                dead_code,
+                clippy::all,
+                clippy::pedantic,
+                reason = "the runtime's own, checked there"
+            )]
+            mod flight {
+                include!(concat!(env!("OUT_DIR"), "/", $file));
+            }
+            include!("scenarios/flights.rs");
+        }
+    };
+}
+
+variant!(sound, "flight.rs");
+variant!(unguarded, "flight_unguarded.rs");
+variant!(any, "flight_any.rs");
+
+#[test]
+fn one_leads_and_all_are_answered() {
+    check(|| sound::duplicates(0));
+}
+
+#[test]
+fn a_leader_that_is_dropped_frees_its_followers() {
+    check(|| sound::duplicates(1));
+    check(|| sound::duplicates(2));
+}
+
+#[test]
+fn without_the_guard_followers_hang() {
+    is_caught(|| unguarded::duplicates(1), "deadlock");
+}
+
+#[test]
+fn a_leader_that_comes_back_does_not_end_its_successors_flight() {
+    check(sound::stalled);
+}
+
+#[test]
+fn a_flight_that_anybody_ends_has_two_leaders() {
+    is_caught(any::stalled, "two lead");
+}

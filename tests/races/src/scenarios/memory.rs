@@ -1,0 +1,149 @@
+// Included once for each variant of `memory`.
+
+use std::time::Duration;
+
+use idempotent_runtime::{
+    Key, OnCrash, StoreError, StoreErrorKind,
+    record::{Nonce, Outcome, Record, State},
+    store::{ClaimReply, ClaimRequest, LocalStore, Settled},
+};
+use shuttle::{future::block_on, thread};
+
+use self::source::{
+    memory::MemoryStore,
+    topics::Subscription,
+};
+use crate::clock::ManualClock;
+
+const TTL: Duration = Duration::from_secs(1);
+
+/// The runtime's `Store`, with the `Subscription` of these topics.
+#[allow(dead_code, reason = "the store has all of it")]
+pub(crate) trait Store {
+    async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError>;
+    async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError>;
+    async fn finish(&self, key: &Key, target: &Record, retain: Duration) -> Result<Settled, StoreError>;
+    async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError>;
+    async fn overrule(&self, key: &Key, seen: Option<&Record>, replacement: &Record, retain: Duration) -> Result<Settled, StoreError>;
+    async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError>;
+    fn local(&self) -> Option<&dyn LocalStore>;
+    fn describe(&self) -> String;
+}
+
+fn key(part: u8) -> Key {
+    Key::new("races", &[&part]).expect("a valid key")
+}
+
+fn request(number: u8) -> ClaimRequest {
+    ClaimRequest {
+        nonce: Nonce::from_bytes([number; 16]),
+        lease: Duration::from_secs(30),
+        on_crash: OnCrash::Rerun,
+        fingerprint: None,
+    }
+}
+
+fn done(granted: &Record) -> Record {
+    Record {
+        state: State::Done,
+        codec: 1,
+        outcome: Some(Outcome::Ok([1][..].into())),
+        ..granted.clone()
+    }
+}
+
+fn claim(store: &MemoryStore, part: u8, number: u8) -> Result<ClaimReply, StoreError> {
+    LocalStore::claim(store, &key(part), &request(number))
+}
+
+fn finish(store: &MemoryStore, part: u8, granted: &Record) {
+    let settled = LocalStore::finish(store, &key(part), &done(granted), TTL);
+    assert_eq!(settled.expect("it answers"), Settled::Applied);
+}
+
+/// A call as `admit` makes it: true when it ran.
+fn call(store: &MemoryStore, number: u8) -> bool {
+    let mut subscription = None;
+    loop {
+        match claim(store, 1, number).expect("it answers") {
+            ClaimReply::Granted { record, .. } => {
+                thread::yield_now();
+                finish(store, 1, &record);
+                return true;
+            }
+            ClaimReply::Held { record, .. } if record.state == State::Done => return false,
+            ClaimReply::Held { .. } => {}
+            other => panic!("{other:?}"),
+        }
+        match &mut subscription {
+            None => subscription = Some(block_on(Store::subscribe(store, &key(1))).expect("it answers")),
+            Some(subscription) => block_on(subscription.changed()),
+        }
+    }
+}
+
+#[allow(dead_code, reason = "not every mutant is asked for this")]
+pub(super) fn duplicates() {
+    let store = MemoryStore::new();
+    let calls: Vec<_> = (1..=3)
+        .map(|number| {
+            let store = store.clone();
+            thread::spawn(move || call(&store, number))
+        })
+        .collect();
+    let ran = calls.into_iter().map(|call| call.join().expect("it ends"));
+    assert_eq!(ran.filter(|ran| *ran).count(), 1);
+    assert_eq!(store.len(), 1);
+}
+
+#[allow(dead_code, reason = "not every mutant is asked for this")]
+pub(super) fn bounded() {
+    let store = MemoryStore::bounded(2);
+    let claims: Vec<_> = (1..=3)
+        .map(|number| {
+            let store = store.clone();
+            thread::spawn(move || match claim(&store, number, number) {
+                Ok(ClaimReply::Granted { .. }) => true,
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => {
+                    assert_eq!(error.kind(), StoreErrorKind::Refused);
+                    false
+                }
+            })
+        })
+        .collect();
+    let granted = claims.into_iter().map(|claim| claim.join().expect("it ends"));
+    // One that is refused may have been counted for a moment, and have had another one refused: never too many.
+    let granted = granted.filter(|granted| *granted).count();
+    assert!((1..=2).contains(&granted), "{granted}");
+    assert_eq!(store.len(), granted);
+}
+
+/// A result that has ended is swept by one while another claims its key again.
+pub(super) fn swept() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(&clock);
+    let ClaimReply::Granted { record, .. } = claim(&store, 1, 1).expect("it answers") else {
+        panic!("it is the first one");
+    };
+    finish(&store, 1, &record);
+    clock.advance(10_000_000);
+    let threads: Vec<_> = [(1, 2), (2, 3), (3, 4)]
+        .map(|(part, number)| {
+            let store = store.clone();
+            thread::spawn(move || {
+                let reply = claim(&store, part, number).expect("it answers");
+                assert!(matches!(reply, ClaimReply::Granted { .. }), "{reply:?}");
+            })
+        })
+        .into();
+    for thread in threads {
+        thread.join().expect("it ends");
+    }
+    for (part, number) in [(1, 2), (2, 3), (3, 4)] {
+        let mut owner = None;
+        LocalStore::peek(&store, &key(part), &mut |record| owner = Some(record.nonce));
+        assert_eq!(owner, Some(request(number).nonce), "a live record is gone");
+    }
+    assert_eq!(store.len(), 3);
+}

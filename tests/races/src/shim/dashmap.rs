@@ -1,0 +1,140 @@
+//! A sharded map: what tests need of it, over locks that the checker sees.
+
+use std::{
+    borrow::Borrow,
+    collections::{HashMap, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+    marker::PhantomData,
+    ops::Deref,
+};
+
+use shuttle::sync::{Mutex, MutexGuard};
+
+const SHARDS: usize = 4;
+
+pub(crate) struct DashMap<K, V, S> {
+    shards: [Mutex<HashMap<K, V>>; SHARDS],
+    hasher: PhantomData<S>,
+}
+
+type Shard<'a, K, V> = MutexGuard<'a, HashMap<K, V>>;
+
+impl<K: Eq + Hash + Clone, V, S> DashMap<K, V, S> {
+    pub(crate) fn with_hasher(_: S) -> Self {
+        Self {
+            shards: Default::default(),
+            hasher: PhantomData,
+        }
+    }
+
+    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> Shard<'_, K, V> {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let shard = usize::try_from(hasher.finish() % SHARDS as u64).expect("small");
+        self.shards[shard].lock().expect("no panic under a lock")
+    }
+
+    pub(crate) fn entry(&self, key: K) -> Entry<'_, K, V> {
+        let shard = self.shard(&key);
+        if shard.contains_key(&key) {
+            Entry::Occupied(Occupied { shard, key })
+        } else {
+            Entry::Vacant(Vacant { shard, key })
+        }
+    }
+
+    pub(crate) fn get<Q>(&self, key: &Q) -> Option<Ref<'_, K, V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let shard = self.shard(key);
+        let (key, _) = shard.get_key_value(key)?;
+        let key = key.clone();
+        Some(Ref { shard, key })
+    }
+
+    pub(crate) fn remove_if<Q>(
+        &self,
+        key: &Q,
+        condition: impl FnOnce(&K, &V) -> bool,
+    ) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let mut shard = self.shard(key);
+        let (found, value) = shard.get_key_value(key)?;
+        if condition(found, value) {
+            shard.remove_entry(key)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        let locked = self
+            .shards
+            .iter()
+            .map(|shard| shard.lock().expect("no panic under a lock"));
+        locked.map(|shard| shard.len()).sum()
+    }
+}
+
+impl<K: Eq + Hash + Clone, V, S: Default> Default for DashMap<K, V, S> {
+    fn default() -> Self {
+        Self::with_hasher(S::default())
+    }
+}
+
+pub(crate) enum Entry<'a, K, V> {
+    Occupied(Occupied<'a, K, V>),
+    Vacant(Vacant<'a, K, V>),
+}
+
+pub(crate) struct Occupied<'a, K, V> {
+    shard: Shard<'a, K, V>,
+    key: K,
+}
+
+impl<K: Eq + Hash + Clone, V> Occupied<'_, K, V> {
+    pub(crate) fn get(&self) -> &V {
+        &self.shard[&self.key]
+    }
+
+    pub(crate) fn key(&self) -> &K {
+        &self.key
+    }
+
+    pub(crate) fn insert(&mut self, value: V) {
+        self.shard.insert(self.key.clone(), value);
+    }
+}
+
+pub(crate) struct Vacant<'a, K, V> {
+    shard: Shard<'a, K, V>,
+    key: K,
+}
+
+impl<K: Eq + Hash + Clone, V> Vacant<'_, K, V> {
+    pub(crate) fn key(&self) -> &K {
+        &self.key
+    }
+
+    pub(crate) fn insert(mut self, value: V) {
+        self.shard.insert(self.key, value);
+    }
+}
+
+pub(crate) struct Ref<'a, K, V> {
+    shard: Shard<'a, K, V>,
+    key: K,
+}
+
+impl<K: Eq + Hash, V> Deref for Ref<'_, K, V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        &self.shard[&self.key]
+    }
+}

@@ -1,0 +1,39 @@
+//! Who waits for a change is told of it, whoever else comes and goes.
+
+use crate::{check, is_caught};
+
+macro_rules! variant {
+    ($name:ident, $file:literal) => {
+        mod $name {
+            #[allow(
+                dead_code,
+                unreachable_pub,
+                clippy::all,
+                clippy::pedantic,
+                reason = "the runtime's own, checked there"
+            )]
+            mod source {
+                include!(concat!(env!("OUT_DIR"), "/", $file));
+            }
+            include!("scenarios/topics.rs");
+        }
+    };
+}
+
+variant!(sound, "topics.rs");
+variant!(hasty, "topics_hasty.rs");
+
+#[test]
+fn no_wake_up_is_lost() {
+    check(sound::waiting);
+}
+
+#[test]
+fn a_topic_that_leaves_with_its_first_waiter_loses_one() {
+    is_caught(hasty::waiting, "deadlock");
+}
+
+#[test]
+fn each_topic_that_begins_is_reported_when_it_ends() {
+    check(sound::coming_and_going);
+}
