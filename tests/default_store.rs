@@ -2,7 +2,7 @@
 //!
 //! A process chooses its default store once, so each case is a process of its own: this test binary again, with the one
 //! test that plays the child.
-#![cfg(all(feature = "memory", not(feature = "redis")))]
+#![cfg(feature = "memory")]
 
 mod common;
 
@@ -41,6 +41,13 @@ async fn play(case: &str) {
                 text.contains("memory:") && text.contains("before"),
                 "{text}"
             );
+        }
+        "redis" => {
+            // Looks only, for a server may be there: the usual local one.
+            let look = operation::<Answer, _>("default_store", &[&"k"]).inspect();
+            let _ = look.await;
+            let text = install(installed).unwrap_err().to_string();
+            assert!(text.contains("Redis at 127.0.0.1:6379"), "{text}");
         }
         "install" => {
             install(installed.clone()).unwrap();
@@ -102,10 +109,23 @@ fn in_a_process(case: &str, environment: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn memory_when_nothing_is_said() {
-    in_a_process("memory", &[]);
-    for blank in ["", "  ", "memory:", " memory: "] {
-        in_a_process("memory", &[(STORE, blank)]);
+fn memory_when_the_environment_says_so() {
+    for memory in ["memory:", " memory: ", "memory"] {
+        in_a_process("memory", &[(STORE, memory)]);
+    }
+}
+
+/// Swapping the feature swaps the store.
+#[test]
+fn what_is_compiled_in_when_nothing_is_said() {
+    let case = if cfg!(feature = "redis") {
+        "redis"
+    } else {
+        "memory"
+    };
+    in_a_process(case, &[]);
+    for blank in ["", "  "] {
+        in_a_process(case, &[(STORE, blank)]);
     }
 }
 
@@ -128,13 +148,17 @@ fn a_named_store_comes_first() {
 /// What is said but cannot be had is an error that says what to do, never quietly memory.
 #[test]
 fn an_address_that_cannot_be_used_is_refused() {
-    for (url, word) in [
-        ("nonsense://user:pass4711@host", "redis://…"),
+    let redis = [
         ("redis://user:pass4711@host/", "feature `redis`"),
         ("rediss://user:pass4711@host/", "feature `redis`"),
+    ];
+    let redis = redis.iter().filter(|_| cfg!(not(feature = "redis")));
+    let others = [
+        ("nonsense://user:pass4711@host", "redis://…"),
         ("postgres://user:pass4711@host/", "unknown kind"),
         ("pass4711", "unknown kind"),
-    ] {
+    ];
+    for &(url, word) in redis.chain(&others) {
         let text = in_a_process("refused", &[(STORE, url)]);
         assert!(text.contains(word), "{url}: {text}");
         assert!(text.contains(STORE), "{url}: {text}");

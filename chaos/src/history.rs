@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// Microseconds since 1970, by the clock that all processes here share.
 pub type Micros = u64;
 
+/// What a worker notes once everything its callers left behind is settled, with how much is not.
+pub const DRAINED: &str = "drained";
+
 /// The time now.
 #[must_use]
 pub fn now() -> Micros {

@@ -41,6 +41,7 @@ impl Summary {
         let mut summary = Self::default();
         let mut keys = std::collections::HashSet::new();
         let mut starts = BTreeMap::new();
+        let mut panicked = std::collections::HashSet::new();
         for entry in history {
             match &entry.event {
                 Event::Called { key, .. } => {
@@ -64,10 +65,17 @@ impl Summary {
                 Event::Answered {
                     answer, unrecorded, ..
                 } => summary.answered(answer, *unrecorded),
-                Event::Left { .. } => summary.fault(Kind::Cancel, true),
+                // A panic takes its caller with it: that is one fault.
+                Event::Left { call } if !panicked.contains(call) => {
+                    summary.fault(Kind::Cancel, true);
+                }
                 Event::Ended {
-                    how: End::Panicked, ..
-                } => summary.fault(Kind::Panic, true),
+                    call,
+                    how: End::Panicked,
+                } => {
+                    panicked.insert(*call);
+                    summary.fault(Kind::Panic, true);
+                }
                 Event::Ended { call, .. } => {
                     let began = starts.get(call).copied().unwrap_or(entry.at);
                     if entry.at.saturating_sub(began) > micros(LEASE) {
@@ -98,11 +106,15 @@ impl Summary {
         *self.answers.entry(name.to_owned()).or_default() += 1;
     }
 
-    /// Injected and observed, all kinds together.
+    /// Injected and observed: of processes, links and servers, or else of bodies and callers.
     #[must_use]
-    pub fn total_faults(&self) -> (u64, u64) {
-        let add = |sum: (u64, u64), one: &(u64, u64)| (sum.0 + one.0, sum.1 + one.1);
-        self.faults.values().fold((0, 0), add)
+    pub fn total_faults(&self, of_bodies: bool) -> (u64, u64) {
+        let theirs = |kind: &Kind| matches!(kind, Kind::SlowBody | Kind::Panic | Kind::Cancel);
+        let faults = self
+            .faults
+            .iter()
+            .filter(|(kind, _)| theirs(kind) == of_bodies);
+        faults.fold((0, 0), |sum, (_, one)| (sum.0 + one.0, sum.1 + one.1))
     }
 }
 
@@ -111,7 +123,7 @@ impl Summary {
 pub fn report(summary: &Summary, verdict: &Verdict) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<44}{value:>10}");
+        let _ = writeln!(text, "{}", format!("{name:<48}{value:>12}").trim_end());
     };
     line("operations", summary.operations.to_string());
     line("  keys", summary.keys.to_string());
@@ -119,11 +131,17 @@ pub fn report(summary: &Summary, verdict: &Verdict) -> String {
     for (name, count) in &summary.answers {
         line(&format!("  answered {name}"), count.to_string());
     }
-    let (injected, observed) = summary.total_faults();
-    line(
-        "faults injected / observed",
-        format!("{injected} / {observed}"),
-    );
+    for (name, of_bodies) in [
+        ("processes, links, servers", false),
+        ("bodies and callers", true),
+    ] {
+        let (injected, observed) = summary.total_faults(of_bodies);
+        line(
+            &format!("faults of {name}"),
+            format!("{injected} / {observed}"),
+        );
+    }
+    line("  of which, injected / observed:", String::new());
     for (kind, (injected, observed)) in &summary.faults {
         line(&format!("  {kind:?}"), format!("{injected} / {observed}"));
     }

@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 
 use crate::{
     functions::{self, Failure, LEASE_MS, Plan, Work},
-    history::{Answer, Event, Function},
+    history::{Answer, DRAINED, Event, Function},
     ledger,
     say::{CALL, Call, Operator, say},
     witness::Witness,
@@ -50,9 +50,6 @@ pub(crate) enum Order {
     /// Wait for what callers left behind, and say so.
     Drain,
 }
-
-/// What a worker says once it has drained.
-pub(crate) const DRAINED: &str = "drained";
 
 impl Place {
     fn open(&self) -> SharedStore {

@@ -5,12 +5,11 @@ use stateright::{Model, Property};
 use idempotent_runtime::record::State;
 
 use crate::{
-    flow::{Answer, End},
+    flow::End,
     history::Claim,
     rec::Rec,
-    store::{Told, replacement},
     variant::{Broken, CALLERS, Fault, Variant},
-    world::{Command, Kept, Operator, Phase, Wish, World},
+    world::{Kept, Operator, Phase, Wish, World},
 };
 
 /// A step.
@@ -190,164 +189,6 @@ impl Variant {
         }
     }
 
-    fn act(&self, world: &mut World, action: Action) {
-        match action {
-            Action::Call(caller) | Action::Join(caller) => world.join(self, caller),
-            Action::Answer(caller) => self.answer(world, caller),
-            Action::Stall(caller) => {
-                let process = usize::from(self.callers[caller].process);
-                if let Phase::Following(leader) = world.callers[caller].phase
-                    && world.flights[process] == Some(leader)
-                {
-                    world.flights[process] = None;
-                }
-                world.callers[caller].phase = Phase::Joining;
-            }
-            Action::Wake(caller) => {
-                if let Phase::Asleep(aim) = world.callers[caller].phase {
-                    world.wake(self, caller, aim);
-                }
-            }
-            Action::Start(_)
-            | Action::Effect(_)
-            | Action::Return(..)
-            | Action::Renew(_)
-            | Action::LateRenew(_)
-            | Action::Panic(_) => self.body(world, action),
-            Action::Arrive(index) => {
-                let command = world.strays.remove(index);
-                self.arrive(world, command);
-            }
-            Action::Late(caller) | Action::GiveUp(caller) => {
-                if let Some(command) = world.command(caller) {
-                    world.unanswered(self, caller, matches!(action, Action::GiveUp(_)));
-                    world.stray(command);
-                }
-            }
-            Action::Twice(caller) => {
-                if let Some(command) = world.command(caller) {
-                    self.answer(world, caller);
-                    world.stray(command);
-                }
-            }
-            Action::Refuse(caller) => world.refused_to(self, caller),
-            Action::Drop(caller) => world.dropped(self, caller),
-            Action::Crash(process) => world.crash(self, process),
-            Action::Decide(_) | Action::Overrule | Action::LateOverrule => {
-                operate(self, world, action);
-            }
-            Action::Lapse | Action::Expire | Action::Evict | Action::Failover => {
-                self.strike(world, action);
-            }
-        }
-    }
-
-    /// A body's steps.
-    fn body(&self, world: &mut World, action: Action) {
-        let (Action::Start(caller)
-        | Action::Effect(caller)
-        | Action::Return(caller, _)
-        | Action::Renew(caller)
-        | Action::LateRenew(caller)
-        | Action::Panic(caller)) = action
-        else {
-            return;
-        };
-        let (Phase::Granted(owned) | Phase::Started { owned, .. }) = world.callers[caller].phase
-        else {
-            return;
-        };
-        let index = u8::try_from(caller).unwrap_or(u8::MAX);
-        match action {
-            Action::Start(_) => world.start(caller, owned),
-            Action::Effect(_) => {
-                world.history.effect(caller, owned.token);
-                let effect = true;
-                world.callers[caller].phase = Phase::Started { owned, effect };
-            }
-            Action::Return(_, end) => world.returns(self, caller, owned, end, index + 1),
-            Action::Renew(_) => {
-                let told = world.renew(self, caller, owned);
-                world.renewed(self, caller, told);
-            }
-            Action::LateRenew(_) => world.stray(Command::Renew(index, owned)),
-            _ => world.abandon(self, caller, owned),
-        }
-    }
-
-    /// The command that a caller waits for is carried out, and the caller hears of it.
-    fn answer(&self, world: &mut World, caller: usize) {
-        match world.callers[caller].phase {
-            Phase::Looking => return world.look(self, caller),
-            Phase::Subscribing(aim) => return world.subscribed(self, caller, aim),
-            Phase::Adopting => return world.adopt(self, caller, world.cell.kept),
-            _ => {}
-        }
-        let Some(command) = world.command(caller) else {
-            return;
-        };
-        match (world.carry_out(self, command), command) {
-            (Answer::Met(met), _) => world.met(self, caller, met),
-            (Answer::Told(told), Command::Finish(_, target)) => {
-                world.finished(self, caller, target, told);
-            }
-            (Answer::Told(_), _) => {}
-        }
-    }
-
-    /// A command that nobody waits for is carried out.
-    fn arrive(&self, world: &mut World, command: Command) {
-        let before = world.cell.kept;
-        world.carry_out(self, command);
-        if let (Command::Claim(by, _), Some(Kept { rec, .. })) = (command, world.cell.kept) {
-            let by = usize::from(by);
-            let granted = rec.state == State::Running
-                && rec.nonce == self.nonce(by)
-                && before.is_none_or(|kept| kept.rec != rec);
-            if granted && world.callers[by].phase == Phase::Ended && !world.history.crashed[by] {
-                world.history.breaks(Claim::GrantedToSomebody);
-            }
-        }
-    }
-
-    /// What happens to the record from outside.
-    fn strike(&self, world: &mut World, action: Action) {
-        let Some(kept) = world.cell.kept.as_mut() else {
-            return;
-        };
-        match action {
-            Action::Lapse => {
-                kept.lapsed = true;
-                let nonce = kept.rec.nonce;
-                if world.is_alive(self, nonce) {
-                    for caller in (0..CALLERS).filter(|&caller| self.nonce(caller) == nonce) {
-                        world.history.excused[caller] = true;
-                    }
-                }
-            }
-            Action::Expire => {
-                if kept.rec.state == State::Done {
-                    world.history.starts_afresh();
-                }
-                world.cell.kept = None;
-                world.history.forgotten = true;
-            }
-            Action::Evict => {
-                world.cell.kept = None;
-                world.history.forgotten = true;
-                world.history.excuse_all();
-            }
-            _ => {
-                if let Some(behind) = world.behind.take() {
-                    world.cell = behind;
-                }
-                world.history.forgotten = true;
-                world.history.excuse_all();
-            }
-        }
-        world.wake_by_time();
-    }
-
     fn costs(&self, world: &World, action: Action) -> bool {
         match action {
             Action::Lapse => !world.may_lapse_by_itself(self),
@@ -375,38 +216,6 @@ fn renewal_matters(world: &World, owned: Rec) -> bool {
     world.cell.kept.is_none_or(|kept| {
         kept.lapsed || kept.rec.nonce != owned.nonce || kept.rec.state != State::Running
     })
-}
-
-fn operate(variant: &Variant, world: &mut World, action: Action) {
-    let decide = |world: &World, wish| {
-        let refused = world.cell.kept.is_some_and(|kept| {
-            wish != Wish::Forget
-                && (kept.rec.state == State::Done
-                    || kept.rec.state == State::Running && !kept.lapsed)
-        });
-        if refused {
-            Operator::Ended
-        } else {
-            Operator::Decided(wish, world.cell.kept.map(|kept| kept.rec))
-        }
-    };
-    match (action, world.operator) {
-        (Action::Decide(wish), _) => world.operator = decide(world, wish),
-        (_, Operator::Decided(wish, seen)) => {
-            let value = (wish == Wish::Done).then_some(9);
-            let replacement = replacement(seen, value);
-            if action == Action::LateOverrule {
-                world.stray(Command::Overrule(seen, replacement));
-                world.operator = Operator::Ended;
-                return;
-            }
-            world.operator = match world.overrule(variant, seen, replacement) {
-                Told::Applied => Operator::Ended,
-                Told::Stale(_) | Told::Absent => decide(world, wish),
-            };
-        }
-        _ => {}
-    }
 }
 
 impl Model for Variant {

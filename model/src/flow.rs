@@ -6,7 +6,7 @@
 use idempotent_runtime::{
     OnCrash,
     record::{Record, State},
-    store::protocol::{abandoned, lost, released},
+    store::protocol::{lost, released},
 };
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What a flight ends with.
-enum Landing {
+pub(crate) enum Landing {
     Record(Rec),
     Free,
     Failed,
@@ -36,22 +36,21 @@ pub enum End {
 }
 
 impl World {
-    fn phase(&mut self, caller: usize) -> &mut Phase {
+    pub(crate) fn phase(&mut self, caller: usize) -> &mut Phase {
         &mut self.callers[caller].phase
     }
 
     /// A call begins, or begins again after a flight that had nothing to share.
     pub(crate) fn join(&mut self, variant: &Variant, caller: usize) {
         let process = usize::from(variant.callers[caller].process);
-        match self.flights[process] {
-            Some(leader) => *self.phase(caller) = Phase::Following(leader),
-            None => {
-                if variant.shares(caller) {
-                    self.flights[process] = u8::try_from(caller).ok();
-                }
-                self.ask(variant, caller);
-            }
+        if let Some(leader) = self.flights[process] {
+            *self.phase(caller) = Phase::Following(leader);
+            return;
         }
+        if variant.shares(caller) {
+            self.flights[process] = u8::try_from(caller).ok();
+        }
+        self.ask(variant, caller);
     }
 
     fn ask(&mut self, variant: &Variant, caller: usize) {
@@ -64,7 +63,7 @@ impl World {
     }
 
     /// The flight this one leads is over.
-    fn land(&mut self, variant: &Variant, caller: usize, landing: &Landing) {
+    pub(crate) fn land(&mut self, variant: &Variant, caller: usize, landing: &Landing) {
         let process = usize::from(variant.callers[caller].process);
         let leader = u8::try_from(caller).ok();
         if self.flights[process] == leader {
@@ -85,7 +84,7 @@ impl World {
     }
 
     /// Nothing is owed any more.
-    fn end(&mut self, variant: &Variant, caller: usize) {
+    pub(crate) fn end(&mut self, variant: &Variant, caller: usize) {
         self.end_with(variant, caller, &Landing::Free);
     }
 
@@ -95,12 +94,12 @@ impl World {
     }
 
     /// What is left to do is done by the runtime, and the caller waits no longer.
-    fn hand_over(&mut self, variant: &Variant, caller: usize, work: Phase) {
+    pub(crate) fn hand_over(&mut self, variant: &Variant, caller: usize, work: Phase) {
         self.end(variant, caller);
         *self.phase(caller) = work;
     }
 
-    fn settle_later(&mut self, variant: &Variant, caller: usize, target: &Record) {
+    pub(crate) fn settle_later(&mut self, variant: &Variant, caller: usize, target: &Record) {
         self.hand_over(variant, caller, Phase::Settling(Rec::of(target)));
     }
 
@@ -283,126 +282,6 @@ impl World {
                 self.wait(caller, For::Adoption);
             }
             _ => self.end(variant, caller),
-        }
-    }
-
-    /// A command gets no answer, and the caller asks again or, `giving_up`, leaves the rest to the runtime.
-    pub(crate) fn unanswered(&mut self, variant: &Variant, caller: usize, giving_up: bool) {
-        let first = Self::first(variant);
-        match self.callers[caller].phase {
-            Phase::Asking(_) if giving_up => {
-                self.land(variant, caller, &Landing::Failed);
-                self.leave_asking(variant, caller);
-            }
-            Phase::Asking(_) => {
-                self.callers[caller].doubt = true;
-                *self.phase(caller) = Phase::Asking(first);
-            }
-            Phase::SeeingThrough(_) => *self.phase(caller) = Phase::SeeingThrough(first),
-            Phase::Finishing(_) => self.unrecorded(variant, caller),
-            _ => {}
-        }
-    }
-
-    /// A command is refused, and the caller asks no more: it is not in doubt about this one.
-    pub(crate) fn refused_to(&mut self, variant: &Variant, caller: usize) {
-        match self.callers[caller].phase {
-            Phase::Asking(_) => {
-                let doubt = self.callers[caller].doubt;
-                self.land(variant, caller, &Landing::Failed);
-                if doubt {
-                    self.leave_asking(variant, caller);
-                } else {
-                    self.end(variant, caller);
-                }
-            }
-            Phase::Finishing(_) => self.unrecorded(variant, caller),
-            _ => {}
-        }
-    }
-
-    /// The caller gets its own result, and the runtime sees to it that it is recorded.
-    fn unrecorded(&mut self, variant: &Variant, caller: usize) {
-        let Phase::Finishing(target) = self.callers[caller].phase else {
-            return;
-        };
-        let heard = target.state == State::Done && !self.callers[caller].orphaned;
-        if heard && target.on_crash == OnCrash::Fail && !self.history.overruled[caller] {
-            self.history.answered(target.value);
-        }
-        self.hand_over(variant, caller, Phase::Settling(target));
-    }
-
-    fn leave_asking(&mut self, variant: &Variant, caller: usize) {
-        if variant.is_broken(Broken::NotSeenThrough) {
-            self.end(variant, caller);
-        } else {
-            self.hand_over(variant, caller, Phase::SeeingThrough(Self::first(variant)));
-        }
-    }
-
-    /// The caller goes away: the table in `claim.rs`, and what `run` does where `run_attached` does not.
-    pub(crate) fn dropped(&mut self, variant: &Variant, caller: usize) {
-        let command = self.command(caller);
-        let this = self.callers[caller];
-        match this.phase {
-            Phase::Asking(_) | Phase::Started { .. } | Phase::Finishing(_)
-                if !variant.attached
-                    && !variant.is_broken(Broken::NotSeenThrough)
-                    && !variant.is_broken(Broken::NotHandedOver)
-                    && !variant.is_broken(Broken::AbandonTouchesDone) =>
-            {
-                self.callers[caller].orphaned = true;
-                return;
-            }
-            Phase::Asking(_) => self.leave_asking(variant, caller),
-            Phase::Granted(rec) => self.settle_later(variant, caller, &released(&rec.real())),
-            Phase::Started { owned, .. } => self.abandon(variant, caller, owned),
-            Phase::Finishing(_) if variant.is_broken(Broken::NotHandedOver) => {
-                self.end(variant, caller);
-            }
-            Phase::Finishing(target) if variant.is_broken(Broken::AbandonTouchesDone) => {
-                let target = Rec { value: 0, ..target };
-                self.settle_later(variant, caller, &abandoned(&target.real()));
-            }
-            Phase::Finishing(target) => self.hand_over(variant, caller, Phase::Settling(target)),
-            _ => self.end(variant, caller),
-        }
-        if let Some(command) = command {
-            self.stray(command);
-        }
-    }
-
-    /// The body stops midway.
-    pub(crate) fn abandon(&mut self, variant: &Variant, caller: usize, owned: Rec) {
-        self.history.excused[caller] = true;
-        self.settle_later(variant, caller, &abandoned(&owned.real()));
-    }
-
-    /// A process dies. Its commands may still arrive.
-    pub(crate) fn crash(&mut self, variant: &Variant, process: u8) {
-        for caller in 0..CALLERS {
-            let phase = self.callers[caller].phase;
-            if variant.callers[caller].process != process
-                || matches!(phase, Phase::Idle | Phase::Ended)
-            {
-                continue;
-            }
-            if let Some(command) = self.command(caller) {
-                self.stray(command);
-            }
-            self.history.excused[caller] = true;
-            self.history.crashed[caller] = true;
-            self.callers[caller].phase = Phase::Ended;
-            self.end(variant, caller);
-        }
-        // Whoever waited there has gone as well.
-        for caller in 0..CALLERS {
-            if variant.callers[caller].process == process
-                && self.callers[caller].phase == Phase::Joining
-            {
-                self.end(variant, caller);
-            }
         }
     }
 

@@ -4,10 +4,14 @@
 //! ([`store::protocol`](idempotent_runtime::store::protocol)), so the model and the code cannot drift apart there. The
 //! callers' side is written here once more, stage by stage. `docs/MODEL.md` says what was found.
 
+mod act;
 pub mod catalogue;
 pub mod check;
 pub mod flow;
 pub mod history;
+mod holds;
+mod leave;
+mod operator;
 pub mod rec;
 pub mod store;
 pub mod variant;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use idempotent_runtime::{
-    OnCrash,
     record::{HOLD, Record, State},
     store::{
         ClaimReply, ClaimRequest, Settled,
@@ -12,7 +11,7 @@ use idempotent_runtime::{
 };
 
 use crate::{
-    history::{Claim, OPERATOR},
+    history::Claim,
     rec::{LEASE, Rec, nonce, payload},
     variant::{Broken, Variant},
     world::{Cell, Kept, Step, World},
@@ -48,7 +47,7 @@ const AGES: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl World {
     /// What the store sees of its record, when `asking` asks.
-    fn current<'a>(
+    pub(crate) fn current<'a>(
         &self,
         variant: &Variant,
         real: Option<&'a Record>,
@@ -72,11 +71,11 @@ impl World {
         })
     }
 
-    fn real(&self) -> Option<Record> {
+    pub(crate) fn real(&self) -> Option<Record> {
         self.cell.kept.map(|kept| kept.rec.real())
     }
 
-    fn now(&self, variant: &Variant) -> u64 {
+    pub(crate) fn now(&self, variant: &Variant) -> u64 {
         if variant.is_broken(Broken::TokenInRecord) {
             return 0;
         }
@@ -84,7 +83,13 @@ impl World {
     }
 
     /// Writes what the protocol says, and notes what that breaks.
-    fn write(&mut self, variant: &Variant, record: &Record, retain: Duration, overruling: bool) {
+    pub(crate) fn write(
+        &mut self,
+        variant: &Variant,
+        record: &Record,
+        retain: Duration,
+        overruling: bool,
+    ) {
         let rec = Rec::of(record);
         assert!(
             rec.state == State::Done || retain == HOLD,
@@ -110,7 +115,7 @@ impl World {
     pub fn claim(&mut self, variant: &Variant, caller: usize, step: Step) -> Met {
         match (step, self.cell.kept) {
             (Step::Claim, _) | (Step::Place, None) => self.decide(variant, caller, None),
-            (Step::Place, Some(kept)) => self.meet(variant, caller, kept),
+            (Step::Place, Some(kept)) => Self::meet(variant, caller, kept),
             (Step::Take { .. }, None) => Met::Next(Step::Place),
             (
                 Step::Take {
@@ -126,13 +131,13 @@ impl World {
                 if kept.rec.state == state && kept.rec.nonce == nonce {
                     return self.decide(variant, caller, None);
                 }
-                self.meet(variant, caller, kept)
+                Self::meet(variant, caller, kept)
             }
         }
     }
 
     /// What a store that claims in two steps does about a record that was in the way.
-    fn meet(&self, variant: &Variant, caller: usize, kept: Kept) -> Met {
+    fn meet(variant: &Variant, caller: usize, kept: Kept) -> Met {
         let rec = kept.rec;
         let own = rec.nonce == variant.nonce(caller);
         let take = Met::Next(Step::Take {
@@ -230,53 +235,11 @@ impl World {
         told
     }
 
-    /// An operator's decision is carried out.
-    pub fn overrule(&mut self, variant: &Variant, seen: Option<Rec>, replacement: Rec) -> Told {
-        let real = self.real();
-        let current = self.current(variant, real.as_ref(), None);
-        let seen = seen.map(Rec::real);
-        let Decision { write, reply } = protocol::overrule(
-            current,
-            seen.as_ref(),
-            &replacement.real(),
-            retention(replacement.state),
-            self.now(variant),
-        );
-        if let Some((record, retain)) = write {
-            self.write(variant, &record, retain, true);
-            let token = Rec::of(&record).token;
-            if token <= self.history.token {
-                self.history.breaks(Claim::TokensGrow);
-            }
-            self.history.token = self.history.token.max(token);
-            if let Some(overruled) = self
-                .history
-                .overruled
-                .get_mut(usize::from(self.history.holder))
-            {
-                *overruled = true;
-                self.history.excused[usize::from(self.history.holder)] = true;
-            }
-            self.history.holder = OPERATOR;
-            if replacement.state != State::Done {
-                self.history.starts_afresh();
-            }
-            // Where there was an answer that nobody recorded, the operator's word is what counts.
-            self.history.answer = 0;
-            self.publish();
-        }
-        told(reply)
-    }
-
-    /// What two of the broken protocols answer to an owner.
+    /// What a broken protocol answers to the owner of a lost record.
     fn refused(&self, variant: &Variant) -> Option<Told> {
-        match self.cell.kept {
-            None => variant
-                .is_broken(Broken::AbsentIsStale)
-                .then_some(Told::Absent),
-            Some(kept) => (kept.rec.state == State::Lost && variant.is_broken(Broken::LostIsFinal))
-                .then_some(Told::Stale(kept)),
-        }
+        let kept = self.cell.kept?;
+        let refused = kept.rec.state == State::Lost && variant.is_broken(Broken::LostIsFinal);
+        refused.then_some(Told::Stale(kept))
     }
 
     fn settle(&mut self, variant: &Variant, caller: usize, decision: Decision<Settled>) -> Told {
@@ -293,11 +256,11 @@ impl World {
     }
 }
 
-fn retention(state: State) -> Duration {
+pub(crate) fn retention(state: State) -> Duration {
     if state == State::Done { TTL } else { HOLD }
 }
 
-fn told(settled: Settled) -> Told {
+pub(crate) fn told(settled: Settled) -> Told {
     match settled {
         Settled::Applied | Settled::PutBack => Told::Applied,
         Settled::Stale { record, lease_left } => Told::Stale(Kept {
@@ -306,18 +269,4 @@ fn told(settled: Settled) -> Told {
         }),
         _ => Told::Absent,
     }
-}
-
-/// What an operator's decision puts in place of the record that was seen.
-#[must_use]
-pub fn replacement(seen: Option<Rec>, value: Option<u8>) -> Rec {
-    let request = ClaimRequest {
-        nonce: nonce(OPERATOR + 1),
-        lease: LEASE,
-        on_crash: OnCrash::Rerun,
-        fingerprint: None,
-    };
-    let seen = seen.map(Rec::real);
-    let result = value.map(|value| (1, crate::rec::outcome(value)));
-    Rec::of(&protocol::replacement(seen.as_ref(), &request, result))
 }

@@ -111,8 +111,6 @@ pub enum Broken {
     NoHold,
     /// What a body said of unknown effects keeps the policy `rerun`.
     UnknownIsRerun,
-    /// A renew or a finish that finds no record is refused.
-    AbsentIsStale,
 }
 
 /// One model: the protocol under some terms and faults.

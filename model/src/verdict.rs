@@ -2,16 +2,21 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    fmt::{self, Write as _},
+    fmt,
     hash::{DefaultHasher, Hash, Hasher},
     mem::{self, Discriminant},
     thread,
     time::{Duration, Instant},
 };
 
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, Model};
 
-use crate::{check::Action, history::Claim, variant::Variant, world::World};
+use crate::{
+    check::Action,
+    history::Claim,
+    variant::Variant,
+    world::{Kept, Phase, World},
+};
 
 /// What was found about a variant, in all its states.
 #[derive(Clone, Debug)]
@@ -48,46 +53,56 @@ pub fn check(variant: &Variant) -> Verdict {
     }
 }
 
-/// The shortest way to break a guarantee, if there is one.
+/// A shortest way to break a guarantee, if there is one.
 #[must_use]
 pub fn trace(variant: &Variant, claim: Claim) -> Option<Trace> {
-    let stop = HasDiscoveries::AnyOf([claim.name()].into());
-    let checker = variant
-        .clone()
-        .checker()
-        .finish_when(stop)
-        .spawn_bfs()
-        .join();
-    let path = checker.discovery(claim.name())?.into_vec();
-    Some(Trace(path))
+    // Each state with the step that led to it, and where from.
+    let mut seen: Vec<(World, Option<(usize, Action)>)> = Vec::new();
+    let mut known = HashSet::new();
+    for world in variant.init_states() {
+        known.insert(fingerprint(&world));
+        seen.push((world, None));
+    }
+    let mut next = 0;
+    while let Some((world, _)) = seen.get(next) {
+        if !world.keeps(variant, claim) {
+            return Some(Trace::to(&seen, next));
+        }
+        for (action, world) in variant.next_steps(world) {
+            if known.insert(fingerprint(&world)) {
+                seen.push((world, Some((next, action))));
+            }
+        }
+        next += 1;
+    }
+    None
 }
 
-/// States, and the steps between them.
+/// Steps, and the record after each.
 #[derive(Debug)]
-pub struct Trace(Vec<(World, Option<Action>)>);
+pub struct Trace(Vec<(Option<Action>, Option<Kept>)>);
 
 impl Trace {
-    /// The steps.
-    #[must_use]
-    pub fn steps(&self) -> Vec<Action> {
-        self.0.iter().filter_map(|(_, action)| *action).collect()
+    fn to(seen: &[(World, Option<(usize, Action)>)], mut last: usize) -> Self {
+        let mut steps = Vec::new();
+        loop {
+            let (world, came_by) = &seen[last];
+            steps.push((came_by.map(|(_, action)| action), world.cell.kept));
+            let Some((before, _)) = came_by else { break };
+            last = *before;
+        }
+        steps.reverse();
+        Self(steps)
     }
 }
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (world, _)) in self.0.iter().enumerate() {
-            let step = match index.checked_sub(1).and_then(|before| self.0[before].1) {
-                Some(action) => format!("{action:?}"),
-                None => "the beginning".to_owned(),
-            };
-            let mut record = String::from("none");
-            if let Some(kept) = world.cell.kept {
-                record.clear();
-                write!(record, "{:?}", kept.rec)?;
-                record.push_str(if kept.lapsed { " lapsed" } else { "" });
-            }
-            writeln!(f, "  {step:24} {record}")?;
+        for (action, kept) in &self.0 {
+            let step =
+                action.map_or_else(|| "nothing yet".to_owned(), |action| format!("{action:?}"));
+            let record = kept.map_or_else(|| "none".to_owned(), |kept| format!("{kept:?}"));
+            writeln!(f, "  {step:16} {record}")?;
         }
         Ok(())
     }

@@ -1,20 +1,29 @@
 //! One state of the model: the store, the callers, and what is on its way between them.
 
+use std::fmt;
+
 use idempotent_runtime::record::State;
 
 use crate::{
-    history::{Claim, History, OPERATOR},
+    history::{History, OPERATOR},
     rec::Rec,
     variant::{CALLERS, Claiming, Variant},
 };
 
 /// The record the store holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Kept {
     /// The record.
     pub rec: Rec,
     /// Whether its lease has lapsed, by the store's clock. That is all of time there is.
     pub lapsed: bool,
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lapsed = if self.lapsed { ", lapsed" } else { "" };
+        write!(f, "{:?}{lapsed}", self.rec)
+    }
 }
 
 /// The store.
@@ -92,6 +101,10 @@ pub enum Phase {
 }
 
 /// One call.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are what a call has seen, each by itself"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
     /// Where it is.
@@ -216,88 +229,6 @@ impl World {
         for caller in &mut self.callers {
             caller.due |= matches!(caller.phase, Phase::Asleep(_));
         }
-    }
-
-    /// Whether the attempt with this nonce can still settle what it owns.
-    #[must_use]
-    pub fn is_alive(&self, variant: &Variant, nonce: u8) -> bool {
-        (0..CALLERS).any(|caller| {
-            variant.nonce(caller) == nonce
-                && !matches!(self.callers[caller].phase, Phase::Ended | Phase::Idle)
-        })
-    }
-
-    /// Whether the attempt with this nonce died with its process.
-    #[must_use]
-    pub fn has_crashed(&self, variant: &Variant, nonce: u8) -> bool {
-        (0..CALLERS).any(|caller| variant.nonce(caller) == nonce && self.history.crashed[caller])
-    }
-
-    /// Whether something happens without a further fault.
-    #[must_use]
-    pub fn can_move(&self, variant: &Variant) -> bool {
-        matches!(self.operator, Operator::Decided(..))
-            || self.may_lapse_by_itself(variant)
-            || self.callers.iter().any(|caller| match caller.phase {
-                Phase::Ended => false,
-                Phase::Asleep(_) => caller.notified || caller.due,
-                Phase::Following(leader) => self.is_stalled(variant, leader),
-                _ => true,
-            })
-    }
-
-    /// A running record whose owner is gone lapses. One with an owner lapses by a fault.
-    #[must_use]
-    pub fn may_lapse_by_itself(&self, variant: &Variant) -> bool {
-        self.cell.kept.is_some_and(|kept| {
-            kept.rec.state == State::Running
-                && !kept.lapsed
-                && !self.is_alive(variant, kept.rec.nonce)
-        })
-    }
-
-    /// Whether the leader of a flight has been silent for its lease.
-    #[must_use]
-    pub fn is_stalled(&self, variant: &Variant, leader: u8) -> bool {
-        self.cell
-            .kept
-            .is_some_and(|kept| kept.lapsed && kept.rec.nonce == variant.nonce(leader.into()))
-    }
-
-    /// Whether a guarantee holds here.
-    #[must_use]
-    pub fn keeps(&self, variant: &Variant, claim: Claim) -> bool {
-        let kept = self.cell.kept;
-        match claim {
-            Claim::LostStarted => kept.is_none_or(|kept| {
-                let nonce = kept.rec.nonce;
-                kept.rec.state != State::Lost
-                    || self.history.forgotten
-                    || (0..CALLERS).any(|caller| {
-                        variant.nonce(caller) == nonce && self.history.started[caller]
-                    })
-                    || self.has_crashed(variant, nonce)
-                    || self.is_alive(variant, nonce)
-            }),
-            Claim::Woken => self.callers.iter().all(|caller| {
-                !matches!(caller.phase, Phase::Asleep(_))
-                    || caller.notified
-                    || caller.due
-                    || kept.is_some_and(|kept| kept.rec.state == State::Running)
-            }),
-            Claim::Ends => self.can_move(variant) || self.is_at_rest(),
-            _ => self.history.keeps(claim),
-        }
-    }
-
-    fn is_at_rest(&self) -> bool {
-        self.callers
-            .iter()
-            .all(|caller| caller.phase == Phase::Ended)
-            && self
-                .cell
-                .kept
-                .is_none_or(|kept| kept.rec.state != State::Running || kept.lapsed)
     }
 
     /// The first command of a claim.

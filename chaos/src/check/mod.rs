@@ -87,6 +87,7 @@ pub fn check(history: &[Entry]) -> Verdict {
         }
     }
     world.answered(&mut verdict);
+    world.drained(&mut verdict);
     world.kept(&mut verdict);
     verdict
 }

@@ -120,7 +120,7 @@ fn cause(world: &World, run: Start, from: Micros, until: Micros) -> String {
     let during = || world.faults.iter().filter(meanwhile);
     let fault = during().find(own).or_else(|| during().find(everybodys));
     fault.map_or_else(
-        || "silent for its lease: no fault of ours (a blocked or starved thread)".to_owned(),
+        || "silent for its lease: its own blocked thread".to_owned(),
         |fault| format!("silent for its lease: {:?}", fault.kind),
     )
 }

@@ -6,7 +6,7 @@ use super::{
     Case, Rule, Verdict,
     case::{Answered, Called, Change, Effect, Grant, Start},
 };
-use crate::history::{Answer, Entry, Event, Kind, Micros};
+use crate::history::{Answer, DRAINED, Entry, Event, Kind, Micros};
 
 /// A fault's time and place.
 #[derive(Clone, Copy, Debug)]
@@ -248,6 +248,18 @@ impl World {
                     );
                     verdict.violated(Rule::Answered, Some(case.key), why);
                 }
+            }
+        }
+    }
+
+    /// What callers left behind was delivered in the end: no process had anything left to do.
+    pub(crate) fn drained(&self, verdict: &mut Verdict) {
+        for noted in &self.noted {
+            if let Some(left) = noted.strip_prefix(DRAINED)
+                && left.trim() != "0"
+            {
+                let why = format!("bodies or finishes left undone by one process: {left}");
+                verdict.violated(Rule::Answered, None, why);
             }
         }
     }

@@ -18,13 +18,13 @@ use idempotent_test_support::{Proxy, Worker};
 
 use self::faults::Active;
 use crate::{
-    history::{Answer, Entry, Event, Kind},
+    history::{Answer, DRAINED, Entry, Event, Kind},
     ledger::Log,
     load::Load,
     say::Line,
     server_faults::Hush,
     site::Site,
-    worker::{DRAINED, Order},
+    worker::Order,
 };
 
 /// So many calls are under way in a worker at most.
@@ -109,6 +109,7 @@ impl Driver {
         while !self.calls.is_empty() && since.elapsed() < PATIENCE {
             self.listen(Duration::from_millis(5));
         }
+        self.drained = false;
         self.order(&Order::Drain);
         while !self.drained && since.elapsed() < PATIENCE {
             self.listen(Duration::from_millis(5));

@@ -103,3 +103,14 @@ fn a_record_that_was_lost_is_found() {
         .add(1, lost)
         .breaks(Rule::Kept);
 }
+
+#[test]
+fn a_finish_that_was_never_delivered_is_found() {
+    let drained = |left| Event::Noted {
+        what: format!("drained {left}"),
+        call: None,
+    };
+    let story = || rerun().starts(FIRST).completes(FIRST);
+    story().add(1, drained(0)).passes();
+    story().add(1, drained(1)).breaks(Rule::Answered);
+}

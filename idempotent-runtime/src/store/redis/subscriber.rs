@@ -183,17 +183,21 @@ async fn keep(
     }
 }
 
-/// Ends a subscription that nobody waits for. Somebody may come at the very moment: then it is taken up again, and the
-/// newcomer woken, since a message may have passed in between.
+/// Ends a subscription that nobody waits for.
 async fn vacate(subscriber: &Subscriber, key: &Key) {
-    let Some(live) = subscriber.link.current() else {
-        return;
-    };
-    if subscriber.topics.waits_for(key.as_str()) || leave(&live, key).await.is_err() {
-        return;
+    if let Some(live) = subscriber.link.current()
+        && !subscriber.topics.waits_for(key.as_str())
+    {
+        withdraw(subscriber, &live, key).await;
     }
-    if subscriber.topics.waits_for(key.as_str()) {
-        if listen(&live, std::slice::from_ref(key)).await.is_err() {
+}
+
+/// Somebody may have come while the key was being left: then it is taken up again, and the newcomer woken, since a
+/// message may have passed in between.
+async fn withdraw(subscriber: &Subscriber, live: &Live, key: &Key) {
+    let left = leave(live, key).await;
+    if left.is_ok() && subscriber.topics.waits_for(key.as_str()) {
+        if listen(live, std::slice::from_ref(key)).await.is_err() {
             let _ = subscriber.events.send(Event::Lost);
         }
         subscriber.topics.publish(key.as_str());
@@ -255,5 +259,30 @@ impl Listener {
         {
             self.lost();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use idempotent_test_support::RedisServer;
+
+    use super::*;
+    use crate::store::redis::RedisStore;
+
+    #[tokio::test]
+    async fn one_who_comes_while_the_key_is_being_left_is_woken_and_listens() {
+        let server = RedisServer::start();
+        let store = RedisStore::new(&server.url()).expect("a valid URL");
+        let hub = store.hub().expect("a runtime");
+        let key = Key::new("scope", &[&"1"]).expect("a valid key");
+        let mut newcomer = Subscriber::subscribe(&hub, &store.inner.connector, &key).await;
+        assert!(newcomer.is_push());
+        let live = hub.subscriber.link.current().expect("connected");
+        // The keeper looked before the newcomer came.
+        withdraw(&hub.subscriber, &live, &key).await;
+        let woken = tokio::time::timeout(Duration::from_secs(60), newcomer.changed()).await;
+        assert!(woken.is_ok(), "the newcomer is woken");
+        let listeners = server.cli(&["PUBSUB", "NUMSUB", "idempotent:scope|1"]);
+        assert!(listeners.ends_with('1'), "{listeners}");
     }
 }

@@ -1,0 +1,287 @@
+//! The workloads on Redis: one server of our own, one connection a subject.
+
+use std::{
+    future::Future,
+    ops::Range,
+    pin::Pin,
+    process::{Command, Stdio},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use cached::{AsyncRedisCache, macros::concurrent_cached};
+use idempotent_fn::{Error, SharedStore, idempotent, store::redis::RedisStore};
+use idempotent_test_support::RedisServer;
+use redis::{AsyncCommands, aio::ConnectionManager};
+use rustix::{
+    process::Pid,
+    thread::{CpuSet, sched_setaffinity},
+};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    own::{DAY, Receipt, orders, receipt},
+    peers::with_idempotent,
+    report::Report,
+    sample::{Subject, Table, compare},
+};
+
+const ROUNDS: usize = 31;
+const HOT: usize = 256;
+const TASKS: usize = 256;
+/// How many calls make a sample.
+const ALONE: u64 = 200;
+const TOGETHER: u64 = 4_096;
+
+static STORE: OnceLock<SharedStore> = OnceLock::new();
+static URL: OnceLock<String> = OnceLock::new();
+
+#[idempotent(scope = "bench.redis", key = order, store = *STORE.get().expect("set at the start"))]
+async fn ours(order: &'static str) -> Result<Receipt, Error> {
+    Ok(receipt(order))
+}
+
+#[concurrent_cached(
+    map_error = r##"|error| format!("{error:?}")"##,
+    ty = "AsyncRedisCache<&'static str, Receipt>",
+    create = r##" {
+        AsyncRedisCache::builder("bench")
+            .ttl(DAY)
+            .connection_string(URL.get().expect("set at the start"))
+            .build()
+            .await
+            .expect("the server has just started")
+    } "##
+)]
+async fn cached(order: &'static str) -> Result<Receipt, String> {
+    Ok(receipt(order))
+}
+
+type Answer = Pin<Box<dyn Future<Output = Receipt> + Send>>;
+type Call = Arc<dyn Fn(&'static str) -> Answer + Send + Sync>;
+
+fn call<F>(call: impl Fn(&'static str) -> F + Send + Sync + 'static) -> Call
+where
+    F: Future<Output = Receipt> + Send + 'static,
+{
+    Arc::new(move |key| Box::pin(call(key)))
+}
+
+/// A server, and whether it and this thread keep to different cores.
+pub struct Bench {
+    server: RedisServer,
+    runtime: Runtime,
+    pub pinned: bool,
+}
+
+impl Bench {
+    /// None where there is no `redis-server`.
+    pub fn start() -> Option<Self> {
+        let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
+        if !found.is_ok_and(|status| status.success()) {
+            println!("\nNo `redis-server` here: the workloads on Redis are left out.");
+            return None;
+        }
+        let server = RedisServer::start();
+        let pinned = pin(0, None) && pin(1, Some(server.id()));
+        if !pinned {
+            println!("\nServer and client are not pinned to different cores: the latencies support no claim.");
+        }
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let url = server.url();
+        let store = runtime.block_on(RedisStore::connect(&url)).expect("the server has just started");
+        STORE.set(store.into()).expect("started once");
+        URL.set(url).expect("started once");
+        Some(Self { server, runtime, pinned })
+    }
+
+    fn connection(&self) -> ConnectionManager {
+        let client = redis::Client::open(self.server.url()).expect("a URL");
+        self.runtime.block_on(client.get_connection_manager()).expect("a connection")
+    }
+
+    pub fn measure(&self, report: &mut Report) {
+        report.add(self.replay());
+        report.add(self.replay_together());
+        report.add(self.first());
+        report.add(self.first_together());
+    }
+
+    /// What a replay is compared with: `GET`, and the same decode.
+    fn subjects(&self) -> Vec<(&'static str, &'static str, Call)> {
+        let connection = self.connection();
+        let bytes = rmp_serde::to_vec_named(&receipt("order-1")).expect("numbers");
+        let (floor, prefill) = (connection.clone(), connection);
+        self.runtime.block_on(async move {
+            for key in orders(HOT) {
+                let set = prefill.clone().set_ex::<_, _, ()>(format!("floor|{key}"), &bytes, 86_400);
+                set.await.expect("room");
+            }
+        });
+        let valkey = idempotent::valkey::ValkeyStore::with_url(self.server.url()).prefix("idempotent");
+        let valkey = self.runtime.block_on(valkey.try_build()).expect("a connection");
+        vec![
+            (
+                "floor: GET + decode",
+                "everything but the lookup",
+                call(move |key| {
+                    let mut connection = floor.clone();
+                    async move {
+                        let bytes: Vec<u8> = connection.get(format!("floor|{key}")).await.expect("set");
+                        rmp_serde::from_slice(&bytes).expect("a receipt")
+                    }
+                }),
+            ),
+            ("idempotent-fn", "", call(|key| async move { ours(key).await.expect("recorded") })),
+            (
+                "cached: concurrent_cached, redis",
+                "coalescing, claim, fence, fingerprint",
+                call(|key| async move { cached(key).await.expect("cached") }),
+            ),
+            (
+                "idempotent 2.0, ValkeyStore",
+                "wait, cluster",
+                call(move |key| {
+                    let valkey = valkey.clone();
+                    async move { with_idempotent(&valkey, key).await }
+                }),
+            ),
+        ]
+    }
+
+    fn replay(&self) -> Table {
+        let keys = orders(HOT);
+        let subjects = self.subjects();
+        let rows = subjects.iter().map(|(name, without, call)| {
+            Subject::new(name, without, |count| self.one_by_one(call, &keys, count))
+        });
+        compare("redis-replay", self.title("Replay on Redis, one call at a time"), ROUNDS, Some(ALONE), rows.collect())
+    }
+
+    fn replay_together(&self) -> Table {
+        let keys = orders(HOT);
+        let subjects = self.subjects();
+        let rows = subjects.iter().map(|(name, without, call)| {
+            Subject::new(name, without, |count| self.together(call, &keys, count))
+        });
+        let title = self.title("Replay on Redis, 256 tasks on one connection, time per call");
+        compare("redis-replay-256", title, ROUNDS, Some(TOGETHER), rows.collect())
+    }
+
+    fn first(&self) -> Table {
+        self.firsts("redis-first", "First call on Redis, one at a time", ALONE as usize, Self::one_by_one)
+    }
+
+    fn first_together(&self) -> Table {
+        let title = "First call on Redis, 256 tasks on one connection, time per call";
+        self.firsts("redis-first-256", title, TOGETHER as usize, Self::together)
+    }
+
+    fn firsts(
+        &self,
+        id: &'static str,
+        title: &str,
+        calls: usize,
+        run: fn(&Self, &Call, &[&'static str], u64) -> Duration,
+    ) -> Table {
+        let subjects = self.subjects();
+        let hot = orders(HOT);
+        let fresh = fresh(id, calls * ROUNDS);
+        let rows = subjects.iter().enumerate().map(|(index, (name, without, call))| {
+            let mut next: Range<usize> = 0..calls;
+            let (fresh, hot) = (&fresh, &hot);
+            Subject::new(name, without, move |count| {
+                if index == 0 {
+                    // A first call is compared with one GET.
+                    return run(self, call, hot, count);
+                }
+                let keys = &fresh[next.clone()];
+                next = next.end..next.end + calls;
+                run(self, call, keys, count)
+            })
+        });
+        compare(id, self.title(title), ROUNDS, Some(calls as u64), rows.collect())
+    }
+
+    fn one_by_one(&self, call: &Call, keys: &[&'static str], count: u64) -> Duration {
+        self.runtime.block_on(async {
+            let start = Instant::now();
+            for key in keys.iter().cycle().take(count as usize) {
+                std::hint::black_box(call(key).await);
+            }
+            start.elapsed()
+        })
+    }
+
+    fn together(&self, call: &Call, keys: &[&'static str], count: u64) -> Duration {
+        let each = count as usize / TASKS;
+        self.runtime.block_on(async {
+            let start = Instant::now();
+            let tasks: Vec<_> = (0..TASKS)
+                .map(|task| {
+                    let call = Arc::clone(call);
+                    let own: Vec<_> = keys.iter().cycle().skip(task * each).take(each).copied().collect();
+                    tokio::spawn(async move {
+                        for key in own {
+                            std::hint::black_box(call(key).await);
+                        }
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await.expect("no panic");
+            }
+            start.elapsed()
+        })
+    }
+
+    fn title(&self, title: &str) -> String {
+        let place = if self.pinned { "server and client on cores of their own" } else { "NOT pinned" };
+        format!("{title} ({place})")
+    }
+
+    /// Duplicates while the owner runs: how many commands the server was sent in all, and how long after the owner the
+    /// last of them had its answer.
+    pub fn duplicates(&self, count: usize) -> (u64, Duration) {
+        self.server.reset_commandstats();
+        let key = format!("with-{count}");
+        let spread = self.runtime.block_on(async {
+            let call = |index: usize| {
+                let store = STORE.get().expect("set at the start");
+                let operation = idempotent_fn::operation::<Result<Receipt, Error>, _>("bench.duplicates", &[&key]);
+                let call = operation.store(store).run(async move {
+                    assert_eq!(index, 0, "the first call is the owner");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    Ok(receipt("order-1"))
+                });
+                tokio::spawn(async move {
+                    call.await.expect("an answer");
+                    Instant::now()
+                })
+            };
+            let owner = call(0);
+            tokio::task::yield_now().await;
+            let duplicates: Vec<_> = (1..=count).map(call).collect();
+            let done = owner.await.expect("no panic");
+            let mut last = done;
+            for duplicate in duplicates {
+                last = last.max(duplicate.await.expect("no panic"));
+            }
+            last - done
+        });
+        (self.server.commandstats().values().sum(), spread)
+    }
+}
+
+fn fresh(id: &str, count: usize) -> Vec<&'static str> {
+    (0..count).map(|at| &*format!("{id}-{at:07}").leak()).collect()
+}
+
+/// Keeps a process, or this thread, to one core.
+fn pin(core: usize, process: Option<u32>) -> bool {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let process = process.and_then(|id| Pid::from_raw(id as i32));
+    let mut set = CpuSet::new();
+    set.set(core);
+    cores > 1 && sched_setaffinity(process, &set).is_ok()
+}

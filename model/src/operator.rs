@@ -1,0 +1,105 @@
+//! An operator, who looks at the key and then resolves or forgets it.
+
+use idempotent_runtime::{
+    OnCrash,
+    record::State,
+    store::{
+        ClaimRequest,
+        protocol::{self, Step as Decision},
+    },
+};
+
+use crate::{
+    check::Action,
+    history::{Claim, OPERATOR},
+    rec::{LEASE, Rec, nonce, outcome},
+    store::{Told, retention, told},
+    variant::Variant,
+    world::{Command, Operator, Wish, World},
+};
+
+/// The operator's steps.
+pub(crate) fn operate(variant: &Variant, world: &mut World, action: Action) {
+    let decide = |world: &World, wish| {
+        let refused = world.cell.kept.is_some_and(|kept| {
+            wish != Wish::Forget
+                && (kept.rec.state == State::Done
+                    || kept.rec.state == State::Running && !kept.lapsed)
+        });
+        if refused {
+            Operator::Ended
+        } else {
+            Operator::Decided(wish, world.cell.kept.map(|kept| kept.rec))
+        }
+    };
+    match (action, world.operator) {
+        (Action::Decide(wish), _) => world.operator = decide(world, wish),
+        (_, Operator::Decided(wish, seen)) => {
+            let value = (wish == Wish::Done).then_some(9);
+            let replacement = replacement(seen, value);
+            if action == Action::LateOverrule {
+                world.stray(Command::Overrule(seen, replacement));
+                world.operator = Operator::Ended;
+                return;
+            }
+            world.operator = match world.overrule(variant, seen, replacement) {
+                Told::Applied => Operator::Ended,
+                Told::Stale(_) | Told::Absent => decide(world, wish),
+            };
+        }
+        _ => {}
+    }
+}
+
+impl World {
+    /// An operator's decision is carried out.
+    pub fn overrule(&mut self, variant: &Variant, seen: Option<Rec>, replacement: Rec) -> Told {
+        let real = self.real();
+        let current = self.current(variant, real.as_ref(), None);
+        let seen = seen.map(Rec::real);
+        let Decision { write, reply } = protocol::overrule(
+            current,
+            seen.as_ref(),
+            &replacement.real(),
+            retention(replacement.state),
+            self.now(variant),
+        );
+        if let Some((record, retain)) = write {
+            self.write(variant, &record, retain, true);
+            let token = Rec::of(&record).token;
+            if token <= self.history.token {
+                self.history.breaks(Claim::TokensGrow);
+            }
+            self.history.token = self.history.token.max(token);
+            if let Some(overruled) = self
+                .history
+                .overruled
+                .get_mut(usize::from(self.history.holder))
+            {
+                *overruled = true;
+                self.history.excused[usize::from(self.history.holder)] = true;
+            }
+            self.history.holder = OPERATOR;
+            if replacement.state != State::Done {
+                self.history.starts_afresh();
+            }
+            // Where there was an answer that nobody recorded, the operator's word is what counts.
+            self.history.answer = 0;
+            self.publish();
+        }
+        told(reply)
+    }
+}
+
+/// What an operator's decision puts in place of the record that was seen.
+fn replacement(seen: Option<Rec>, value: Option<u8>) -> Rec {
+    let request = ClaimRequest {
+        nonce: nonce(OPERATOR + 1),
+        lease: LEASE,
+        on_crash: OnCrash::Rerun,
+        fingerprint: None,
+    };
+    let seen = seen.map(Rec::real);
+    let result = value.map(|value| (1, outcome(value)));
+    Rec::of(&protocol::replacement(seen.as_ref(), &request, result))
+}
