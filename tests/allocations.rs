@@ -72,6 +72,10 @@ const FIRST_CALL: u64 = 12;
 
 #[test]
 fn a_future_grows_by_less_than_half_a_kibibyte() {
+    #[expect(
+        clippy::unused_async,
+        reason = "what `charge` is, without the attribute"
+    )]
     async fn plain(order: u64) -> Result<Receipt, Error> {
         Ok(receipt(order))
     }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::packed::{Packed, pack};
-use crate::{
-    record::{HOLD, MAX_TTL, Record, RecordRef, State},
-    store::protocol::{Current, Step},
+use super::{
+    packed::{Packed, pack},
+    protocol::{Current, Step},
 };
+use crate::record::{HOLD, MAX_TTL, Record, RecordRef, State};
 
 /// What is kept for one key.
 pub(super) enum Slot {
