@@ -42,6 +42,7 @@ const FILES: &[(&str, &str, &str, &str)] = &[
     ),
     ("expiry.rs", "store/memory/expiry.rs", "", ""),
     ("packed.rs", "store/memory/packed.rs", "", ""),
+    ("slot.rs", "store/memory/slot.rs", "", ""),
 ];
 
 fn main() {
@@ -70,11 +71,13 @@ fn exchanged(text: &str) -> String {
         !text.contains(" std::sync"),
         "a lock that the checker would not see"
     );
-    let text = ["expiry", "packed"].iter().fold(text, |text, part| {
-        let part_here =
-            format!("mod {part} {{ include!(concat!(env!(\"OUT_DIR\"), \"/{part}.rs\")); }}");
-        text.replace(&format!("mod {part};"), &part_here)
-    });
+    let text = ["expiry", "packed", "slot"]
+        .iter()
+        .fold(text, |text, part| {
+            let part_here =
+                format!("mod {part} {{ include!(concat!(env!(\"OUT_DIR\"), \"/{part}.rs\")); }}");
+            text.replace(&format!("mod {part};"), &part_here)
+        });
     // From outside of its crate, no match on these is exhaustive.
     let text = text
         .replace("State::Lost => 3,", "_ => 3,")
