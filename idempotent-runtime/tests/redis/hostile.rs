@@ -131,7 +131,7 @@ async fn results_that_do_not_decode_never_run_the_body() {
         b"\xa1x",
         huge,
         b"\x2a\x00",
-        &[0x91; 100_000],
+        &vec![0x91; 100_000],
     ] {
         put(
             &site.server,
