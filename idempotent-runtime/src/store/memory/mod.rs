@@ -48,7 +48,7 @@ struct Shared {
 }
 
 /// So many that none is large: one that grows holds up its keys for the time it takes.
-const SHARDS: usize = 256;
+const SHARDS: usize = 64;
 
 impl MemoryStore {
     /// An empty store.
