@@ -110,13 +110,18 @@ impl MemoryStore {
         decide: impl FnOnce(Option<Current<'_>>, u64) -> Step<R>,
     ) -> Result<R, StoreError> {
         let shared = &*self.shared;
-        let now = shared.clock.now();
+        // Asked only once the key is held: a thread that waited for it would come with an older time than the record's,
+        // and where that record has gone in between, grant a smaller token than it had.
+        let now;
         let known = shared.records.get_mut(key.as_str());
         let (reply, ends) = if let Some(mut known) = known {
+            now = shared.clock.now();
             let (reply, ends) = known.value_mut().step(now, decide);
             (reply, ends.map(|gone| (gone, Arc::clone(known.key()))))
         } else {
-            match shared.records.entry(key.as_str().into()) {
+            let entry = shared.records.entry(key.as_str().into());
+            now = shared.clock.now();
+            match entry {
                 Entry::Occupied(mut entry) => {
                     let (reply, ends) = entry.get_mut().step(now, decide);
                     (reply, ends.map(|gone| (gone, Arc::clone(entry.key()))))
