@@ -2,9 +2,12 @@
 //!
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
-use std::{cmp, future::Future, sync::Arc};
+use std::{cell::Cell, cmp, future::Future, sync::Arc};
 
-use tokio::{runtime::Handle, time};
+use tokio::{
+    runtime::{Handle, Id},
+    time,
+};
 
 use crate::{
     Error, Label, OnErr,
@@ -129,7 +132,7 @@ fn prepare<T, E>(
     let config = |reason| Error::config(Label::of(scope, &key), reason);
     let tokio = |what| config(format!("it must be called in a Tokio runtime{what}"));
     let runtime = Handle::try_current().map_err(|_| tokio(""))?;
-    check_timers()
+    check_timers(&runtime)
         .map_err(|()| tokio(" with timers: build it with `enable_time` or `enable_all`"))?;
     let nonce = Nonce::random().map_err(|error| {
         config(format!(
@@ -157,9 +160,18 @@ fn prepare<T, E>(
     Ok(Arc::new(attempt))
 }
 
-/// Whether the runtime has timers. Tokio tells only by a panic.
-fn check_timers() -> Result<(), ()> {
-    std::panic::catch_unwind(|| drop(time::sleep(std::time::Duration::ZERO))).map_err(drop)
+thread_local! {
+    /// The runtime in which this thread last found timers.
+    static WITH_TIMERS: Cell<Option<Id>> = const { Cell::new(None) };
+}
+
+/// Whether the runtime has timers. Tokio tells only by a panic, so it is not asked again for the same runtime.
+fn check_timers(runtime: &Handle) -> Result<(), ()> {
+    if WITH_TIMERS.get() != Some(runtime.id()) {
+        std::panic::catch_unwind(|| drop(time::sleep(std::time::Duration::ZERO))).map_err(drop)?;
+        WITH_TIMERS.set(Some(runtime.id()));
+    }
+    Ok(())
 }
 
 /// Claims, and runs the body or replays.
