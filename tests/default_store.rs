@@ -47,7 +47,7 @@ async fn play(case: &str) {
             let look = operation::<Answer, _>("default_store", &[&"k"]).inspect();
             let _ = look.await;
             let text = install(installed).unwrap_err().to_string();
-            assert!(text.contains("redis://127.0.0.1:6379"), "{text}");
+            assert!(text.contains("Redis at 127.0.0.1:6379"), "{text}");
         }
         "install" => {
             install(installed.clone()).unwrap();

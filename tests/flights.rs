@@ -128,14 +128,16 @@ async fn a_follower_that_is_cancelled_disturbs_nobody() {
 }
 
 /// Another payload is a mistake of that caller, and is told so at once; it does not wait for the flight.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_payload_is_refused_beside_the_flight() {
     let (faulty, effects) = (Faulty::new(), Effects::new());
     let store = SharedStore::new(faulty);
     let call = |amount: u32| charge(&store).fingerprint(&amount).run(effects.body(50));
     let mut leader: Call = Box::pin(call(1));
     poll_until(&mut leader, || effects.started() == 1).await;
+    let before = tokio::time::Instant::now();
     assert!(matches!(call(2).await, Err(Error::KeyReused { .. })));
+    assert_eq!(before.elapsed(), Duration::ZERO, "it waited");
     assert_eq!(leader.await.unwrap(), 1);
     assert!(matches!(call(2).await, Err(Error::KeyReused { .. })));
     assert_eq!(effects.started(), 1);

@@ -129,6 +129,24 @@ async fn when_it_is_lost() {
     }
 }
 
+/// A silent owner's payload still counts: nobody takes over with another one.
+#[tokio::test]
+async fn when_its_owner_is_silent() {
+    for Setting {
+        there, here, clock, ..
+    } in settings()
+    {
+        let call = |store, amount| charge(store, Some(amount)).on_crash(OnCrash::Rerun);
+        let effects = Effects::new();
+        let mut owner: Call = Box::pin(call(&there, 1).run_attached(effects.hang()));
+        poll_until(&mut owner, || effects.started() == 1).await;
+        clock.advance(LEASE);
+        let other = call(&here, 2).run(effects.body(0)).await;
+        assert!(matches!(other, Err(Error::KeyReused { .. })), "{other:?}");
+        assert_eq!(effects.started(), 1);
+    }
+}
+
 /// A waiter without a payload waits for the owner; one that learns of another payload while it waits is refused.
 #[tokio::test]
 async fn while_waiting() {

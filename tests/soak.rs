@@ -125,7 +125,7 @@ async fn soak(handles: &[SharedStore], mode: Mode, keys: usize) {
         let key = usize::try_from(task).expect("small") % keys;
         let store = handles[usize::try_from(drawn >> 8).expect("64 bits") % handles.len()].clone();
         // A third is patient.
-        let polls = if drawn % 3 == 0 {
+        let polls = if drawn.is_multiple_of(3) {
             u64::MAX
         } else {
             (drawn >> 32) % 24

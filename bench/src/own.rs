@@ -60,14 +60,6 @@ pub async fn floor_replay(key: &str) -> Option<Receipt> {
     }
 }
 
-/// The lookup alone.
-pub fn floor_get(key: &str) -> usize {
-    match FLOOR.get(key).as_deref() {
-        Some(Slot::Done(bytes)) => bytes.len(),
-        _ => 0,
-    }
-}
-
 /// A first call: claim with a nonce of the operating system's, run, encode, complete.
 pub async fn floor_first(key: &str, order: &'static str) -> Option<Receipt> {
     let mut nonce = [0; 16];

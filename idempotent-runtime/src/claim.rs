@@ -73,11 +73,12 @@ impl Claim {
         let mut in_doubt = false;
         let mut asks = 0;
         let begun = Instant::now();
+        let mut now = begun;
         let give_up = cmp::max(deadline, begun + ASKING);
         let mut pause = FIRST_PAUSE;
         let error = loop {
             asks += 1;
-            let patience = cmp::min(PATIENCE, give_up.saturating_duration_since(Instant::now()));
+            let patience = cmp::min(PATIENCE, give_up.saturating_duration_since(now));
             match claim_afresh(attempt, begun, patience).await {
                 Ok(ClaimReply::Granted { record, takeover }) => {
                     attempt.granted(&record);
@@ -105,6 +106,7 @@ impl Claim {
             }
             time::sleep(pause).await;
             pause = longer(pause);
+            now = Instant::now();
         };
         if !in_doubt {
             claim.settled();
@@ -230,7 +232,7 @@ async fn claim_afresh(
     let ClaimReply::Granted { record, .. } = &reply else {
         return Ok(reply);
     };
-    if begun.elapsed() <= record.lease / 3 {
+    if attempt.store.local().is_some() || begun.elapsed() <= record.lease / 3 {
         return Ok(reply);
     }
     let renewed = attempt.store.renew(&attempt.key, record);

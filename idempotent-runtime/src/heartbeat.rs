@@ -34,13 +34,14 @@ impl Claim {
     pub(crate) async fn drive<B: Future>(&mut self, body: B) -> Driven<B::Output> {
         let attempt = Arc::clone(&self.attempt);
         let mut body = pin!(execution::Context::inside(&attempt, body));
-        let mut heartbeat = Heartbeat::new(&attempt, self.granted().clone());
+        let mut heartbeat = None;
         self.start();
         poll_fn(|cx| {
             if let Poll::Ready(result) = body.as_mut().poll(cx) {
                 return Poll::Ready(Driven::Returned(result));
             }
             heartbeat
+                .get_or_insert_with(|| Heartbeat::new(&attempt, self.granted().clone()))
                 .poll(cx, self)
                 .map(|(record, lease_left)| Driven::Overtaken(record, lease_left))
         })

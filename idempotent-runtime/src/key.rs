@@ -269,7 +269,8 @@ impl Text {
             text.truncate(scope_end);
             text.push_str("|~");
             for byte in digest {
-                text.push_str(&format!("{byte:02x}"));
+                // Writing to a string cannot fail.
+                let _ = write!(text, "{byte:02x}");
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The protocol and the stores of `idempotent-fn`. Depend on that crate: it re-exports what is public here.
 
 mod admit;
+mod call;
 mod claim;
 mod clock;
 pub mod codec;
@@ -20,6 +21,7 @@ mod resolve;
 mod run;
 mod scope;
 pub mod store;
+mod terms;
 
 pub use codec::{Codec, CodecError};
 pub use default_store::{AlreadyInstalled, ENV, install};

@@ -2,34 +2,32 @@
 //!
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
-use std::{
-    cmp,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{cell::Cell, cmp, future::Future, sync::Arc};
 
-use tokio::{runtime::Handle, time};
+use tokio::{
+    runtime::{Handle, Id},
+    time,
+};
 
 use crate::{
     Error, Label, OnErr,
     admit::{self, Admission, admit},
+    call::{InSpan, Run},
     claim::{Claim, not_recorded},
     codec::Format,
     default_store,
     events::{self, Span},
     execution::{Attempt, Context as Surroundings},
-    handover::carry_on,
     heartbeat::Driven,
     key::Key,
-    operation::{Operation, Terms},
+    operation::Operation,
     record::{MAX_TTL, Nonce, Outcome, Record, RecordRef, State},
     recorded::IntoErr,
     store::{
         ClaimRequest, Settled, SharedStore, count,
         protocol::{lost, released},
     },
+    terms::Terms,
 };
 
 impl<T, E, F> Operation<T, E, F> {
@@ -49,9 +47,7 @@ impl<T, E, F> Operation<T, E, F> {
         F: IntoErr<E> + Send,
         B: Future<Output = Result<T, E>> + Send + 'static,
     {
-        Run {
-            phase: Phase::Start(self, body),
-        }
+        Run::new(self, body)
     }
 
     /// As [`run`](Operation::run), but the body stops when its caller goes away, and `on_crash` decides what that means
@@ -85,19 +81,18 @@ impl<T, E, F> Operation<T, E, F> {
     /// The recorded result, where a store in this process has it and nothing is in its way. Whatever is not plain to see
     /// here, the claim finds out.
     #[inline]
-    fn at_hand(&self) -> Option<Result<T, E>> {
+    pub(crate) fn at_hand(&self) -> Option<Result<T, E>> {
         if !self.may_replay() {
             return None;
         }
         let inherited;
-        let store = match &self.store {
-            Some(store) => store,
-            None => {
-                inherited = Surroundings::store();
-                inherited
-                    .as_ref()
-                    .map_or_else(|| default_store::standing().ok(), Some)?
-            }
+        let store = if let Some(store) = &self.store {
+            store
+        } else {
+            inherited = Surroundings::store();
+            inherited
+                .as_ref()
+                .map_or_else(|| default_store::standing().ok(), Some)?
         };
         let local = store.local()?;
         store.qualified(&self.key, |key| {
@@ -112,7 +107,7 @@ impl<T, E, F> Operation<T, E, F> {
     }
 
     /// Prepares the claim. Everything that may be wrong is found here.
-    fn begin(&self) -> Result<(Arc<Attempt>, Span), Error> {
+    pub(crate) fn begin(&self) -> Result<(Arc<Attempt>, Span), Error> {
         let (store, key) = self.place().inspect_err(|error| {
             Span::new(self.scope, None).refused(error);
         })?;
@@ -137,7 +132,7 @@ fn prepare<T, E>(
     let config = |reason| Error::config(Label::of(scope, &key), reason);
     let tokio = |what| config(format!("it must be called in a Tokio runtime{what}"));
     let runtime = Handle::try_current().map_err(|_| tokio(""))?;
-    check_timers()
+    check_timers(&runtime)
         .map_err(|()| tokio(" with timers: build it with `enable_time` or `enable_all`"))?;
     let nonce = Nonce::random().map_err(|error| {
         config(format!(
@@ -165,13 +160,22 @@ fn prepare<T, E>(
     Ok(Arc::new(attempt))
 }
 
-/// Whether the runtime has timers. Tokio tells only by a panic.
-fn check_timers() -> Result<(), ()> {
-    std::panic::catch_unwind(|| drop(time::sleep(std::time::Duration::ZERO))).map_err(drop)
+thread_local! {
+    /// The runtime in which this thread last found timers.
+    static WITH_TIMERS: Cell<Option<Id>> = const { Cell::new(None) };
+}
+
+/// Whether the runtime has timers. Tokio tells only by a panic, so it is not asked again for the same runtime.
+fn check_timers(runtime: &Handle) -> Result<(), ()> {
+    if WITH_TIMERS.get() != Some(runtime.id()) {
+        std::panic::catch_unwind(|| drop(time::sleep(std::time::Duration::ZERO))).map_err(drop)?;
+        WITH_TIMERS.set(Some(runtime.id()));
+    }
+    Ok(())
 }
 
 /// Claims, and runs the body or replays.
-async fn execute<T, E, B>(
+pub(crate) async fn execute<T, E, B>(
     attempt: Arc<Attempt>,
     terms: Terms<T, E>,
     body: B,
@@ -266,124 +270,4 @@ fn done<V>(
     };
     events::not_recordable(attempt, &reason);
     not_recorded(claim.granted(), &reason)
-}
-
-/// A call whose body is finished also when its caller goes away.
-struct Run<T: 'static, E: 'static, F, B> {
-    phase: Phase<T, E, F, B>,
-}
-
-type Flow<T, E> = Pin<Box<dyn Future<Output = Result<Result<T, E>, Error>> + Send>>;
-
-#[expect(clippy::large_enum_variant, reason = "a replay boxes nothing")]
-enum Phase<T, E, F, B> {
-    /// Nothing has happened. A replay goes from here straight to the end, and boxes nothing.
-    Start(Operation<T, E, F>, B),
-    Flow {
-        attempt: Arc<Attempt>,
-        flow: InSpan<Flow<T, E>>,
-        into_err: F,
-    },
-    /// Being polled (and if it stays like this, the body panicked), or at the end.
-    Gone,
-}
-
-// The body is moved while it has not been polled, and pinned in a box from then on.
-impl<T: 'static, E: 'static, F, B> Unpin for Run<T, E, F, B> {}
-
-impl<T, E, F, B> Future for Run<T, E, F, B>
-where
-    T: Send + 'static,
-    E: Send + 'static,
-    F: IntoErr<E>,
-    B: Future<Output = Result<T, E>> + Send + 'static,
-{
-    type Output = Result<T, E>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // Looked at where it lies: a replay does not move it.
-        if let Phase::Start(operation, _) = &self.phase
-            && let Some(result) = operation.at_hand()
-        {
-            self.phase = Phase::Gone;
-            return Poll::Ready(result);
-        }
-        let (attempt, mut flow, into_err) = match std::mem::replace(&mut self.phase, Phase::Gone) {
-            Phase::Start(operation, body) => match operation.begin() {
-                Ok((attempt, span)) => {
-                    let body = Box::pin(body);
-                    let flow: Flow<T, E> =
-                        Box::pin(execute(Arc::clone(&attempt), operation.terms, body));
-                    (attempt, InSpan { span, flow }, operation.into_err)
-                }
-                Err(error) => return Poll::Ready(Err(operation.into_err.into_err(error))),
-            },
-            Phase::Flow {
-                attempt,
-                flow,
-                into_err,
-            } => (attempt, flow, into_err),
-            Phase::Gone => panic!("an idempotent call was polled after it had ended"),
-        };
-        match Pin::new(&mut flow).poll(cx) {
-            Poll::Ready(result) => {
-                Poll::Ready(result.unwrap_or_else(|error| Err(into_err.into_err(error))))
-            }
-            Poll::Pending => {
-                self.phase = Phase::Flow {
-                    attempt,
-                    flow,
-                    into_err,
-                };
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl<T: 'static, E: 'static, F, B> Drop for Run<T, E, F, B> {
-    fn drop(&mut self) {
-        if let Phase::Flow { attempt, flow, .. } = std::mem::replace(&mut self.phase, Phase::Gone)
-            && attempt.is_armed()
-        {
-            attempt.orphan();
-            let runtime = attempt.runtime.clone();
-            // Whatever it answers, nobody is there to hear it; the record tells the next caller.
-            carry_on(&runtime, Orphaned(flow));
-        }
-    }
-}
-
-struct Orphaned<T, E>(InSpan<Flow<T, E>>);
-
-impl<T, E> Future for Orphaned<T, E> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // Nobody is refused: nobody is there.
-        let InSpan { span, flow } = &mut self.0;
-        span.in_scope(|| flow.as_mut().poll(cx)).map(drop)
-    }
-}
-
-/// A flow polled inside its span.
-struct InSpan<Fl> {
-    span: Span,
-    flow: Fl,
-}
-
-impl<T, E, Fl> Future for InSpan<Fl>
-where
-    Fl: Future<Output = Result<Result<T, E>, Error>> + Unpin,
-{
-    type Output = Fl::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { span, flow } = &mut *self;
-        let polled = span.in_scope(|| Pin::new(flow).poll(cx));
-        if let Poll::Ready(Err(error)) = &polled {
-            span.refused(error);
-        }
-        polled
-    }
 }

@@ -131,7 +131,7 @@ async fn results_that_do_not_decode_never_run_the_body() {
         b"\xa1x",
         huge,
         b"\x2a\x00",
-        &[0x91; 100_000],
+        &vec![0x91; 100_000],
     ] {
         put(
             &site.server,
@@ -217,18 +217,7 @@ async fn any_text_is_a_key_of_its_own() {
             .chars()
             .map(String::from),
     );
-    texts.extend(
-        [
-            "e\u{301}",
-            "a|b",
-            "sizes|a",
-            "*",
-            "a*",
-            "{a}b",
-            "a\r\nDEL b",
-        ]
-        .map(str::to_owned),
-    );
+    texts.extend(["e\u{301}", "a|b", "odd|a", "a*", "{a}b", "a\r\nDEL b"].map(str::to_owned));
     texts.push("x".repeat(1 << 20));
     let bodies = Arc::new(AtomicU32::new(0));
     for scope in ["odd", "odd|a", "other"] {

@@ -86,7 +86,8 @@ async fn soak(handles: &[SharedStore], keys: usize, tasks: u64) {
         let drawn = draw(task);
         let key = usize::try_from(task).expect("small") % keys;
         let store = handles[usize::try_from(drawn >> 8).expect("64 bits") % handles.len()].clone();
-        let patience = (drawn % 3 != 0).then(|| Duration::from_micros((drawn >> 32) % 8 * 300));
+        let patience =
+            (!drawn.is_multiple_of(3)).then(|| Duration::from_micros((drawn >> 32) % 8 * 300));
         running.spawn(within(patience, call(store, key)));
     }
     let mut given_up = 0;

@@ -1,5 +1,7 @@
 //! Any text as a server's address: a store, or an error that says what to write. Never a panic, and never a password.
 
+use std::fmt::Write;
+
 use idempotent_runtime::{
     Store, StoreError, StoreErrorKind,
     store::redis::{RedisOptions, RedisStore},
@@ -73,7 +75,7 @@ fn shown(result: Result<RedisStore, StoreError>) -> Result<String, TestCaseError
             let mut shown = format!("{error} {error:?}");
             let mut source = std::error::Error::source(&error);
             while let Some(cause) = source {
-                shown += &format!(" {cause} {cause:?}");
+                write!(shown, " {cause} {cause:?}").expect("strings take any text");
                 source = cause.source();
             }
             Ok(shown)

@@ -33,6 +33,7 @@ macro_rules! variant {
 
 variant!(sound, "memory.rs");
 variant!(forgetful, "memory_forgetful.rs");
+variant!(crowded, "memory_crowded.rs");
 
 #[test]
 fn one_is_granted_and_the_waiters_are_told() {
@@ -42,6 +43,11 @@ fn one_is_granted_and_the_waiters_are_told() {
 #[test]
 fn a_bounded_store_takes_no_more_than_it_may() {
     check(sound::bounded);
+}
+
+#[test]
+fn a_bounded_store_that_looks_and_then_counts_takes_too_many() {
+    is_caught(crowded::bounded, "takes as many as it may");
 }
 
 #[test]

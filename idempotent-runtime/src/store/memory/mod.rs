@@ -2,6 +2,7 @@
 
 mod expiry;
 mod packed;
+mod slot;
 
 use std::{
     fmt,
@@ -22,10 +23,10 @@ use crate::{
     StoreError, StoreErrorKind,
     clock::{Clock, ManualClock},
     key::Key,
-    record::{HOLD, MAX_TTL, Record, RecordRef, State},
+    record::{Record, RecordRef},
 };
 use expiry::Expiry;
-use packed::{Packed, pack};
+use slot::Slot;
 
 /// Keeps records in a [`DashMap`] of this process: for one process, or for tests. They end with the process.
 ///
@@ -47,21 +48,7 @@ struct Shared {
 }
 
 /// So many that none is large: one that grows holds up its keys for the time it takes.
-const SHARDS: usize = 256;
-
-/// What is kept for one key.
-enum Slot {
-    /// Few, and only while their bodies run.
-    Running(Box<Running>),
-    /// Many, and kept for long: packed.
-    Settled(Box<[u8]>),
-}
-
-struct Running {
-    record: Record,
-    /// When it was granted or renewed, on the store's clock in µs.
-    written: u64,
-}
+const SHARDS: usize = 64;
 
 impl MemoryStore {
     /// An empty store.
@@ -123,13 +110,18 @@ impl MemoryStore {
         decide: impl FnOnce(Option<Current<'_>>, u64) -> Step<R>,
     ) -> Result<R, StoreError> {
         let shared = &*self.shared;
-        let now = shared.clock.now();
+        // Asked only once the key is held: a thread that waited for it would come with an older time than the record's,
+        // and where that record has gone in between, grant a smaller token than it had.
+        let now;
         let known = shared.records.get_mut(key.as_str());
         let (reply, ends) = if let Some(mut known) = known {
+            now = shared.clock.now();
             let (reply, ends) = known.value_mut().step(now, decide);
             (reply, ends.map(|gone| (gone, Arc::clone(known.key()))))
         } else {
-            match shared.records.entry(key.as_str().into()) {
+            let entry = shared.records.entry(key.as_str().into());
+            now = shared.clock.now();
+            match entry {
                 Entry::Occupied(mut entry) => {
                     let (reply, ends) = entry.get_mut().step(now, decide);
                     (reply, ends.map(|gone| (gone, Arc::clone(entry.key()))))
@@ -184,70 +176,6 @@ impl Shared {
             }
         }
     }
-}
-
-impl Slot {
-    /// The slot of a record, and when it is to be removed. A running one is settled by its owner, or taken over.
-    fn new(record: Record, retain: Duration, now: u64) -> (Self, Option<u64>) {
-        if record.state == State::Running {
-            let running = Running {
-                record,
-                written: now,
-            };
-            return (Self::Running(Box::new(running)), None);
-        }
-        let gone = later(now, retain.clamp(Duration::from_millis(1), MAX_TTL));
-        (Self::Settled(pack(&record, gone)), Some(gone))
-    }
-
-    fn gone(&self) -> u64 {
-        match self {
-            Self::Running(running) => later(running.written, HOLD),
-            Self::Settled(bytes) => Packed::new(bytes).gone(),
-        }
-    }
-
-    /// Shows the record, unless it is past its end.
-    fn peek(&self, now: u64, look: &mut dyn FnMut(RecordRef<'_>)) {
-        if now >= self.gone() {
-            return;
-        }
-        match self {
-            Self::Running(running) => look(running.record.as_ref()),
-            Self::Settled(bytes) => look(Packed::new(bytes).peek()),
-        }
-    }
-
-    /// `decide`s about the record, and writes what it says. Also answers when the new record is to be removed.
-    fn step<R>(
-        &mut self,
-        now: u64,
-        decide: impl FnOnce(Option<Current<'_>>, u64) -> Step<R>,
-    ) -> (R, Option<u64>) {
-        let is_kept = now < self.gone();
-        let Step { write, reply } = match self {
-            Self::Running(running) if is_kept => {
-                let Running { record, written } = &**running;
-                let age = Duration::from_micros(now.saturating_sub(*written));
-                decide(Some(Current { record, age }), now)
-            }
-            Self::Settled(bytes) if is_kept => {
-                let (record, age) = (&Packed::new(bytes).record(), Duration::ZERO);
-                decide(Some(Current { record, age }), now)
-            }
-            Self::Running(_) | Self::Settled(_) => decide(None, now),
-        };
-        let Some((record, retain)) = write else {
-            return (reply, None);
-        };
-        let (slot, gone) = Self::new(record, retain, now);
-        *self = slot;
-        (reply, gone)
-    }
-}
-
-fn later(now: u64, by: Duration) -> u64 {
-    now.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX))
 }
 
 impl Default for MemoryStore {

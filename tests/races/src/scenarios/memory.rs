@@ -113,12 +113,12 @@ pub(super) fn bounded() {
         })
         .collect();
     let granted = claims.into_iter().map(|claim| claim.join().expect("it ends"));
-    // One that is refused may have been counted for a moment, and have had another one refused: never too many.
     let granted = granted.filter(|granted| *granted).count();
-    assert!((1..=2).contains(&granted), "{granted}");
+    assert_eq!(granted, 2, "a store takes as many as it may");
     assert_eq!(store.len(), granted);
 }
 
+#[allow(dead_code, reason = "not every mutant is asked for this")]
 /// A result that has ended is swept by one while another claims its key again.
 pub(super) fn swept() {
     let clock = ManualClock::new();

@@ -33,4 +33,8 @@ impl Clock {
         let Self::Manual(clock) = self;
         clock.0.load(Ordering::SeqCst)
     }
+
+    pub(crate) fn recent(&self) -> u64 {
+        self.now()
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
     marker::PhantomData,
-    ops::Deref,
+    ops::{Deref, DerefMut},
 };
 
 use shuttle::sync::{Mutex, MutexGuard};
@@ -25,6 +25,10 @@ impl<K: Eq + Hash + Clone, V, S> DashMap<K, V, S> {
             shards: Default::default(),
             hasher: PhantomData,
         }
+    }
+
+    pub(crate) fn with_hasher_and_shard_amount(hasher: S, _: usize) -> Self {
+        Self::with_hasher(hasher)
     }
 
     fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> Shard<'_, K, V> {
@@ -52,6 +56,14 @@ impl<K: Eq + Hash + Clone, V, S> DashMap<K, V, S> {
         let (key, _) = shard.get_key_value(key)?;
         let key = key.clone();
         Some(Ref { shard, key })
+    }
+
+    pub(crate) fn get_mut<Q>(&self, key: &Q) -> Option<Ref<'_, K, V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.get(key)
     }
 
     pub(crate) fn remove_if<Q>(
@@ -106,8 +118,8 @@ impl<K: Eq + Hash + Clone, V> Occupied<'_, K, V> {
         &self.key
     }
 
-    pub(crate) fn insert(&mut self, value: V) {
-        self.shard.insert(self.key.clone(), value);
+    pub(crate) fn get_mut(&mut self) -> &mut V {
+        self.shard.get_mut(&self.key).expect("it is locked")
     }
 }
 
@@ -129,6 +141,22 @@ impl<K: Eq + Hash + Clone, V> Vacant<'_, K, V> {
 pub(crate) struct Ref<'a, K, V> {
     shard: Shard<'a, K, V>,
     key: K,
+}
+
+impl<K: Eq + Hash, V> Ref<'_, K, V> {
+    pub(crate) fn key(&self) -> &K {
+        &self.key
+    }
+
+    pub(crate) fn value_mut(&mut self) -> &mut V {
+        self
+    }
+}
+
+impl<K: Eq + Hash, V> DerefMut for Ref<'_, K, V> {
+    fn deref_mut(&mut self) -> &mut V {
+        self.shard.get_mut(&self.key).expect("it is locked")
+    }
 }
 
 impl<K: Eq + Hash, V> Deref for Ref<'_, K, V> {

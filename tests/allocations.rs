@@ -1,0 +1,84 @@
+//! What a call takes from the allocator, and how large its future is: exact counts, so that nobody adds one unawares.
+
+use std::{future::Future, mem::size_of_val, sync::LazyLock};
+
+use allocation_counter::measure;
+use idempotent_fn::{Error, SharedStore, idempotent, store::MemoryStore};
+use serde::{Deserialize, Serialize};
+
+static STORE: LazyLock<SharedStore> = LazyLock::new(|| MemoryStore::new().into());
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Receipt {
+    id: u64,
+    cents: u64,
+    fee: u64,
+    tax: u64,
+    paid_at: u64,
+}
+
+#[idempotent(scope = "allocations.charge", key = order, store = *STORE)]
+async fn charge(order: u64) -> Result<Receipt, Error> {
+    Ok(receipt(order))
+}
+
+#[idempotent(scope = "allocations.name", key = order, fingerprint = order, store = *STORE)]
+async fn name(order: u64) -> Result<String, Error> {
+    Ok(format!("order {order}"))
+}
+
+fn receipt(id: u64) -> Receipt {
+    Receipt {
+        id,
+        cents: 1_999,
+        fee: 29,
+        tax: 319,
+        paid_at: 1_790_000_000,
+    }
+}
+
+/// How often `call` allocates, once it has nothing to set up any more.
+fn allocations<F: Future>(call: impl Fn(u64) -> F, key: impl Fn() -> u64) -> u64 {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let call = || runtime.block_on(call(key()));
+    drop((call(), call()));
+    measure(|| drop(call())).count_total
+}
+
+#[test]
+fn a_replay_from_memory_allocates_nothing() {
+    assert_eq!(allocations(charge, || 1), 0);
+}
+
+#[test]
+fn a_replayed_string_is_the_only_allocation() {
+    assert_eq!(allocations(name, || 1), 1);
+}
+
+#[test]
+fn a_first_call_allocates_a_bounded_number_of_times() {
+    let next = std::cell::Cell::new(1_000);
+    let fresh = || next.replace(next.get() + 1);
+    let count = allocations(charge, fresh);
+    assert!(count <= FIRST_CALL, "{count} allocations");
+}
+
+/// The attempt, the flow, the body, the running record, its key, the result's bytes, the packed record, and what the
+/// store's tables take as they grow.
+const FIRST_CALL: u64 = 12;
+
+#[test]
+fn a_future_grows_by_less_than_half_a_kibibyte() {
+    #[expect(
+        clippy::unused_async,
+        reason = "what `charge` is, without the attribute"
+    )]
+    async fn plain(order: u64) -> Result<Receipt, Error> {
+        Ok(receipt(order))
+    }
+    let [plain, ours] = [size_of_val(&plain(1)), size_of_val(&charge(1))];
+    assert!(ours - plain <= 512, "{plain} bytes became {ours}");
+}
