@@ -5,16 +5,23 @@ use idempotent_runtime::record::State;
 use crate::{
     history::Claim,
     variant::{CALLERS, Variant},
-    world::{Operator, Phase, World},
+    world::{For, Operator, Phase, World},
 };
 
 impl World {
-    /// Whether the attempt with this nonce can still settle what it owns.
+    /// Whether the attempt with this nonce can still settle what it owns. Once it adopts another's result, it owns nothing.
     #[must_use]
     pub fn is_alive(&self, variant: &Variant, nonce: u8) -> bool {
         (0..CALLERS).any(|caller| {
-            variant.nonce(caller) == nonce
-                && !matches!(self.callers[caller].phase, Phase::Ended | Phase::Idle)
+            let gone = matches!(
+                self.callers[caller].phase,
+                Phase::Idle
+                    | Phase::Subscribing(For::Adoption)
+                    | Phase::Asleep(For::Adoption)
+                    | Phase::Adopting
+                    | Phase::Ended
+            );
+            variant.nonce(caller) == nonce && !gone
         })
     }
 
