@@ -54,21 +54,21 @@ impl World {
         asking: Option<usize>,
     ) -> Option<Current<'a>> {
         let kept = self.cell.kept?;
-        let mut lapsed = kept.lapsed;
-        if let Some(asking) = asking
-            && variant.is_broken(Broken::AgeFromTtl)
-        {
-            // Kept for the writer's `ttl`, and thought to be kept for one's own.
-            let writer = usize::from(kept.rec.nonce - 1);
-            lapsed |= variant
-                .callers
-                .get(writer)
-                .is_some_and(|writer| writer.ttl < variant.callers[asking].ttl);
-        }
+        let lapsed = self.is_lapsed(variant, kept, asking);
         Some(Current {
             record: real?,
             age: if lapsed { AGES } else { Duration::ZERO },
         })
+    }
+
+    /// Whether the lease has lapsed, as it is reckoned for whoever asks.
+    fn is_lapsed(&self, variant: &Variant, kept: Kept, asking: Option<usize>) -> bool {
+        let (Some(asking), true) = (asking, variant.is_broken(Broken::AgeFromTtl)) else {
+            return kept.lapsed;
+        };
+        // Kept for the writer's `ttl`, and thought to be kept for one's own.
+        let writer = variant.callers.get(usize::from(kept.rec.nonce - 1));
+        kept.lapsed || writer.is_some_and(|writer| writer.ttl < variant.callers[asking].ttl)
     }
 
     pub(crate) fn real(&self) -> Option<Record> {
@@ -125,13 +125,19 @@ impl World {
                 },
                 Some(kept),
             ) => {
-                if variant.is_broken(Broken::TakeoverByState) && kept.rec.state == state {
-                    return self.decide(variant, caller, Some(lapsed));
+                let rec = kept.rec;
+                if rec.state != state || rec.nonce != nonce {
+                    let blind = variant.is_broken(Broken::TakeoverByState) && rec.state == state;
+                    if blind && lapsed {
+                        return self.decide(variant, caller, Some(true));
+                    }
+                    return Self::meet(variant, caller, kept);
                 }
-                if kept.rec.state == state && kept.rec.nonce == nonce {
-                    return self.decide(variant, caller, None);
+                if rec.state == State::Running && !lapsed {
+                    let lapsed = self.is_lapsed(variant, kept, Some(caller));
+                    return look(Kept { rec, lapsed });
                 }
-                Self::meet(variant, caller, kept)
+                self.decide(variant, caller, None)
             }
         }
     }
@@ -143,7 +149,7 @@ impl World {
         let take = Met::Next(Step::Take {
             state: rec.state,
             nonce: rec.nonce,
-            lapsed: kept.lapsed && variant.is_broken(Broken::TakeoverByState),
+            lapsed: false,
         });
         match rec.state {
             State::Running if own => Met::Granted(rec),
@@ -254,6 +260,18 @@ impl World {
         }
         told(decision.reply)
     }
+}
+
+/// A claim that looks takes nothing: it learns whether the lease has lapsed.
+fn look(kept: Kept) -> Met {
+    if !kept.lapsed {
+        return Met::Held(kept);
+    }
+    Met::Next(Step::Take {
+        state: kept.rec.state,
+        nonce: kept.rec.nonce,
+        lapsed: true,
+    })
 }
 
 pub(crate) fn retention(state: State) -> Duration {

@@ -25,7 +25,8 @@ pub struct Terms {
 pub enum Claiming {
     /// One atomic step, as in memory or in a transaction.
     OneStep,
-    /// As on Redis: put a record where there is none; otherwise take the very record that was seen.
+    /// As on Redis: put a record where there is none; otherwise take the very record that was seen, and a running one
+    /// only once its lease was seen lapsed.
     TwoSteps,
 }
 

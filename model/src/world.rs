@@ -48,7 +48,7 @@ pub enum Step {
         state: State,
         /// Its nonce.
         nonce: u8,
-        /// Whether it was seen lapsed. Only a broken protocol cares.
+        /// Whether its lease was seen lapsed. If not, this looks.
         lapsed: bool,
     },
 }

@@ -144,7 +144,7 @@ impl Attempt<'_> {
         let own = record.nonce == self.request.nonce;
         match record.state {
             State::Running if own => return Ok(Met::Answered(granted_before(record))),
-            State::Lost if own => return self.take(record).await,
+            State::Lost if own => return self.take(record, false).await,
             State::Failed | State::Done if own => return Ok(held(record, Duration::ZERO)),
             State::Running | State::Lost | State::Failed | State::Done => {}
         }
@@ -152,7 +152,20 @@ impl Attempt<'_> {
         match record.state {
             State::Done | State::Lost => Ok(held(record, Duration::ZERO)),
             State::Running if conflicts => self.measure(record).await,
-            State::Running | State::Failed => self.take(record).await,
+            State::Running => self.overtake(record).await,
+            State::Failed => self.take(record, false).await,
+        }
+    }
+
+    /// Looks first, and takes a running record only once its lease was seen lapsed.
+    async fn overtake(&self, record: Record) -> Result<Met, StoreError> {
+        match self.take(record, false).await? {
+            Met::Answered(ClaimReply::Held { record, lease_left })
+                if record.state == State::Running && lease_left.is_zero() =>
+            {
+                self.take(record, true).await
+            }
+            met => Ok(met),
         }
     }
 
@@ -166,13 +179,14 @@ impl Attempt<'_> {
     }
 
     /// Takes the very record that was seen, if its state and age allow it.
-    async fn take(&self, seen: Record) -> Result<Met, StoreError> {
+    async fn take(&self, seen: Record, lapsed: bool) -> Result<Met, StoreError> {
         let arguments = [
             Argument::Bytes(&scripts::seen(&seen)),
             Argument::Bytes(&self.bytes),
             Argument::Millis(HOLD),
             Argument::Millis(MAX_LEASE),
             Argument::Number(MAX_LEASE_GROWTH),
+            Argument::Number(lapsed.into()),
         ];
         let answer = self
             .store

@@ -9,6 +9,8 @@
 --
 -- KEYS[1]  the record
 -- ARGV     1 state and nonce seen · 2 the claim's own record · 3 HOLD, ms · 4 longest lease, ms · 5 lease growth
+--          6 whether the lease was seen lapsed, 0 or 1: a claim that has only looked takes no running record, so that
+--            one which arrives long after its caller has gone leaves a live owner alone
 -- Answers  { µs, G granted · H held · C another record stands now · A absent, the record, ms of the lease left }
 -- The state's letter where this version wrote the record. Whatever else is there stays as it is.
 local function state_of(record)
@@ -58,6 +60,7 @@ if left < 0 then
 end
 local lease_left = lease - math.max(hold - left, 0)
 if lease_left > 0 then return { now, 'H', current, lease_left } end
+if ARGV[6] == '0' then return { now, 'H', current, 0 } end
 
 if flags % 2 == 1 then
   return { now, 'H', keep(string.sub(current, 1, 1) .. 'L' .. string.sub(current, 3)), 0 }
