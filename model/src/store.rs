@@ -54,7 +54,7 @@ impl World {
         asking: Option<usize>,
     ) -> Option<Current<'a>> {
         let kept = self.cell.kept?;
-        let lapsed = self.is_lapsed(variant, kept, asking);
+        let lapsed = Self::is_lapsed(variant, kept, asking);
         Some(Current {
             record: real?,
             age: if lapsed { AGES } else { Duration::ZERO },
@@ -62,7 +62,7 @@ impl World {
     }
 
     /// Whether the lease has lapsed, as it is reckoned for whoever asks.
-    fn is_lapsed(&self, variant: &Variant, kept: Kept, asking: Option<usize>) -> bool {
+    fn is_lapsed(variant: &Variant, kept: Kept, asking: Option<usize>) -> bool {
         let (Some(asking), true) = (asking, variant.is_broken(Broken::AgeFromTtl)) else {
             return kept.lapsed;
         };
@@ -134,7 +134,7 @@ impl World {
                     return Self::meet(variant, caller, kept);
                 }
                 if rec.state == State::Running && !lapsed {
-                    let lapsed = self.is_lapsed(variant, kept, Some(caller));
+                    let lapsed = Self::is_lapsed(variant, kept, Some(caller));
                     return look(Kept { rec, lapsed });
                 }
                 self.decide(variant, caller, None)
