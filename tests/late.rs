@@ -159,6 +159,25 @@ async fn a_body_does_not_begin_on_a_lease_that_cannot_be_renewed() {
     assert_eq!((state(&store).await, effects.started()), (State::Failed, 0));
 }
 
+/// The same, where the claim itself was answered, but slowly: it is released all the same, also when the renewal was
+/// refused and nothing is in doubt but the claim.
+#[tokio::test]
+async fn a_slow_grant_that_cannot_be_renewed_is_released() {
+    for fault in [Fault::Refused, Fault::NotSent] {
+        let faulty = Faulty::new().pauses(100_000);
+        let store = SharedStore::new(faulty.clone());
+        let effects = Effects::new();
+        faulty.always(Op::Renew, fault);
+        let lease = Duration::from_millis(1);
+        let call = || charge(&store).lease(lease).on_crash(OnCrash::Fail);
+        let answer = call().run(effects.body(0)).await;
+        assert!(matches!(answer, Err(Error::Unavailable { .. })));
+        assert!(faulty.happened(Op::Renew, fault) > 0, "the grant was slow");
+        settled(&store).await;
+        assert_eq!((state(&store).await, effects.started()), (State::Failed, 0));
+    }
+}
+
 #[tokio::test]
 async fn a_claim_without_answer_is_seen_through_and_released() {
     for fault in [Fault::LostReply, Fault::LostCommand, Fault::Late] {

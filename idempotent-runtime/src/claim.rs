@@ -79,7 +79,7 @@ impl Claim {
         let error = loop {
             asks += 1;
             let patience = cmp::min(PATIENCE, give_up.saturating_duration_since(now));
-            match claim_afresh(attempt, begun, patience).await {
+            match claim_afresh(attempt, begun, patience, &mut in_doubt).await {
                 Ok(ClaimReply::Granted { record, takeover }) => {
                     attempt.granted(&record);
                     if takeover {
@@ -226,6 +226,7 @@ async fn claim_afresh(
     attempt: &Attempt,
     begun: Instant,
     patience: Duration,
+    in_doubt: &mut bool,
 ) -> Result<ClaimReply, StoreError> {
     let reply = attempt.store.claim(&attempt.key, &attempt.request);
     let reply = answer(attempt, patience, reply).await?;
@@ -235,6 +236,8 @@ async fn claim_afresh(
     if attempt.store.local().is_some() || begun.elapsed() <= record.lease / 3 {
         return Ok(reply);
     }
+    // The grant stands, whatever becomes of this: who gives up now has to see the claim through.
+    *in_doubt = true;
     let renewed = attempt.store.renew(&attempt.key, record);
     match answer(attempt, patience, renewed).await? {
         Settled::Stale { record, lease_left } => Ok(ClaimReply::Held { record, lease_left }),

@@ -92,7 +92,10 @@ impl Variant {
                 let told = world.renew(self, caller, owned);
                 world.renewed(self, caller, told);
             }
-            Action::LateRenew(_) => world.stray(Command::Renew(index, owned)),
+            Action::LateRenew(_) => {
+                world.stray(Command::Renew(index, owned));
+                world.unanswered(self, caller, false);
+            }
             _ => world.abandon(self, caller, owned),
         }
     }

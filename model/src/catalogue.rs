@@ -216,6 +216,10 @@ pub fn broken() -> Vec<(Variant, Claim)> {
             Claim::AtMostOnce,
         ),
         (
+            fail(1, USUAL).broken(Broken::GrantForgotten),
+            Claim::LostStarted,
+        ),
+        (
             rerun(2, &with(ErrFail)).broken(Broken::UnknownIsRerun),
             Claim::AtMostOnce,
         ),

@@ -85,7 +85,12 @@ impl Variant {
             Phase::Following(leader) if world.is_stalled(self, leader) => {
                 actions.push(Action::Stall(caller));
             }
-            Phase::Granted(_) => actions.push(Action::Start(caller)),
+            Phase::Granted(owned) => {
+                actions.push(Action::Start(caller));
+                if renewal_matters(world, owned) {
+                    actions.push(Action::Renew(caller));
+                }
+            }
             Phase::Started { owned, effect } => {
                 if effect {
                     actions.push(Action::Return(caller, End::Ok));
@@ -123,6 +128,11 @@ impl Variant {
         match this.phase {
             Phase::Asking(_) => {
                 may(Fault::Late, Action::GiveUp(caller));
+                may(Fault::Refused, Action::Refuse(caller));
+            }
+            // Where the answer was slow, the lease is renewed before the body begins.
+            Phase::Granted(_) => {
+                may(Fault::Late, Action::LateRenew(caller));
                 may(Fault::Refused, Action::Refuse(caller));
             }
             Phase::Finishing(_) => may(Fault::Refused, Action::Refuse(caller)),

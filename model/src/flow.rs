@@ -129,17 +129,20 @@ impl World {
             }
             (_, Met::Granted(rec)) => *self.phase(caller) = Phase::Granted(rec),
             (_, Met::Held(_)) if this.orphaned => self.end(variant, caller),
-            (_, Met::Held(kept)) => self.held(variant, caller, kept.rec),
+            (_, Met::Held(kept)) => self.held(variant, caller, kept),
         }
     }
 
-    fn held(&mut self, variant: &Variant, caller: usize, rec: Rec) {
+    fn held(&mut self, variant: &Variant, caller: usize, kept: Kept) {
+        let rec = kept.rec;
         if rec.conflicts_with(variant.callers[caller].payload) {
             return self.end(variant, caller); // KeyReused
         }
         match rec.state {
             State::Running => {
                 self.callers[caller].saw_fail |= rec.on_crash == OnCrash::Fail;
+                // Told of a lease that is over, it sleeps for a moment only.
+                self.callers[caller].due |= kept.lapsed;
                 self.wait(caller, For::Claim);
             }
             State::Done => {
@@ -228,6 +231,10 @@ impl World {
         let kept = match told {
             Told::Applied => return self.history.heard_of(caller),
             Told::Absent => return,
+            // The body has not begun: the call waits as if it had never been granted.
+            Told::Stale(kept) if matches!(self.callers[caller].phase, Phase::Granted(_)) => {
+                return self.met(variant, caller, Met::Held(kept));
+            }
             Told::Stale(kept) => kept,
         };
         let Rec { state, nonce, .. } = kept.rec;

@@ -22,7 +22,7 @@ impl World {
                 self.land(variant, caller, &Landing::Failed);
                 self.leave_asking(variant, caller);
             }
-            Phase::Asking(_) => {
+            Phase::Asking(_) | Phase::Granted(_) => {
                 self.callers[caller].doubt = true;
                 *self.phase(caller) = Phase::Asking(first);
             }
@@ -35,8 +35,10 @@ impl World {
     /// A command is refused, and the caller asks no more: it is not in doubt about this one.
     pub(crate) fn refused_to(&mut self, variant: &Variant, caller: usize) {
         match self.callers[caller].phase {
-            Phase::Asking(_) => {
-                let doubt = self.callers[caller].doubt;
+            Phase::Asking(_) | Phase::Granted(_) => {
+                let granted = matches!(self.callers[caller].phase, Phase::Granted(_))
+                    && !variant.is_broken(Broken::GrantForgotten);
+                let doubt = granted || self.callers[caller].doubt;
                 self.land(variant, caller, &Landing::Failed);
                 if doubt {
                     self.leave_asking(variant, caller);

@@ -110,6 +110,8 @@ pub enum Broken {
     SleepsAtOnce,
     /// A running record is kept for the retention only.
     NoHold,
+    /// A caller whose fresh grant cannot be renewed just goes.
+    GrantForgotten,
     /// What a body said of unknown effects keeps the policy `rerun`.
     UnknownIsRerun,
 }

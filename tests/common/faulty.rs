@@ -81,6 +81,12 @@ impl Faulty {
         }
     }
 
+    /// A slow store: each command is pending so many times before and after it is carried out.
+    pub fn pauses(mut self, pauses: usize) -> Self {
+        self.pauses = pauses;
+        self
+    }
+
     /// A store that does not tell of changes: waiters poll.
     pub fn without_push(mut self) -> Self {
         self.push = false;
