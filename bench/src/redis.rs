@@ -2,10 +2,12 @@
 
 use std::{
     future::Future,
+    num::NonZero,
     ops::Range,
     pin::Pin,
     process::{Command, Stdio},
     sync::{Arc, OnceLock},
+    thread::available_parallelism,
     time::{Duration, Instant},
 };
 
@@ -73,7 +75,15 @@ where
 pub struct Bench {
     server: RedisServer,
     runtime: Runtime,
-    pub pinned: bool,
+    pinned: bool,
+    cores: usize,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // What this program starts later has all cores again.
+        keep_to(0..self.cores, None);
+    }
 }
 
 impl Bench {
@@ -85,7 +95,9 @@ impl Bench {
             return None;
         }
         let server = RedisServer::start();
-        let pinned = pin(0, None) && pin(1, Some(server.id()));
+        // Asked before: it does not count the cores this thread is kept from.
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        let pinned = cores > 1 && keep_to(0..1, None) && keep_to(1..2, Some(server.id()));
         if !pinned {
             println!("\nServer and client are not pinned to different cores: the latencies support no claim.");
         }
@@ -94,7 +106,7 @@ impl Bench {
         let store = runtime.block_on(RedisStore::connect(&url)).expect("the server has just started");
         STORE.set(store.into()).expect("started once");
         URL.set(url).expect("started once");
-        Some(Self { server, runtime, pinned })
+        Some(Self { server, runtime, pinned, cores })
     }
 
     fn connection(&self) -> ConnectionManager {
@@ -286,11 +298,10 @@ fn fresh(id: &str, count: usize) -> Vec<&'static str> {
     (0..count).map(|at| &*format!("{id}-{at:07}").leak()).collect()
 }
 
-/// Keeps a process, or this thread, to one core.
-fn pin(core: usize, process: Option<u32>) -> bool {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+/// Keeps a process, or this thread, to these cores.
+fn keep_to(cores: Range<usize>, process: Option<u32>) -> bool {
     let process = process.and_then(|id| Pid::from_raw(id as i32));
     let mut set = CpuSet::new();
-    set.set(core);
-    cores > 1 && sched_setaffinity(process, &set).is_ok()
+    cores.for_each(|core| set.set(core));
+    sched_setaffinity(process, &set).is_ok()
 }
