@@ -4,9 +4,9 @@ use idempotent_runtime::record::State;
 
 use crate::{
     check::Action,
-    flow::Answer,
     history::Claim,
     operator::operate,
+    store::{Met, Told},
     variant::{CALLERS, Variant},
     world::{Command, Kept, Phase, World},
 };
@@ -172,4 +172,25 @@ impl Variant {
         }
         world.wake_by_time();
     }
+}
+
+impl World {
+    /// The store carries out a command.
+    fn carry_out(&mut self, variant: &Variant, command: Command) -> Answer {
+        match command {
+            Command::Claim(by, step) => {
+                let met = self.claim(variant, by.into(), step);
+                Answer::Met(met)
+            }
+            Command::Renew(by, owned) => Answer::Told(self.renew(variant, by.into(), owned)),
+            Command::Finish(by, target) => Answer::Told(self.finish(variant, by.into(), target)),
+            Command::Overrule(seen, rec) => Answer::Told(self.overrule(variant, seen, rec)),
+        }
+    }
+}
+
+/// What the store says to any command.
+enum Answer {
+    Met(Met),
+    Told(Told),
 }

@@ -17,8 +17,44 @@ use Fault::{
 pub struct Row {
     /// The variant.
     pub variant: Variant,
-    /// What does not hold. That it really does not is asserted too.
-    pub fails: Vec<Claim>,
+    /// What two faults break. That they really do is asserted too.
+    pub two_break: Vec<Claim>,
+    /// What it takes three faults to break.
+    pub three_break: Vec<Claim>,
+}
+
+impl Row {
+    /// What does not hold in this many faults, in order.
+    #[must_use]
+    pub fn breaks(&self) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        if self.variant.budget >= 2 {
+            claims.extend(&self.two_break);
+        }
+        if self.variant.budget >= 3 {
+            claims.extend(&self.three_break);
+        }
+        claims.sort_unstable();
+        claims
+    }
+
+    fn two_break(mut self, claims: &[Claim]) -> Self {
+        self.two_break.extend(claims);
+        self
+    }
+
+    fn three_break(mut self, claims: &[Claim]) -> Self {
+        self.three_break.extend(claims);
+        self
+    }
+}
+
+fn row(variant: Variant) -> Row {
+    Row {
+        variant,
+        two_break: Vec::new(),
+        three_break: Vec::new(),
+    }
 }
 
 /// What happens to the messages of a network.
@@ -28,14 +64,8 @@ const MISHAPS: &[Fault] = &[Drop, Panic, Crash, Lapse, Err];
 /// All of that.
 const USUAL: &[Fault] = &[Late, Twice, Refused, Drop, Panic, Crash, Lapse, Err];
 
-/// A claim that arrives once its caller has been answered and has gone is granted to nobody. It costs a lease.
+/// A takeover that arrives once its caller has been answered and has gone is granted to nobody. It costs a lease.
 const STRAY: &[Claim] = &[Claim::GrantedToSomebody, Claim::StoppedForSuccessor];
-
-fn row(variant: Variant, fails: &[Claim]) -> Row {
-    let mut fails = fails.to_vec();
-    fails.sort_unstable();
-    Row { variant, fails }
-}
 
 fn rerun(name: &'static str) -> Variant {
     Variant::new(name, OnCrash::Rerun)
@@ -88,87 +118,67 @@ pub fn rows(faults: u8) -> Vec<Row> {
 }
 
 fn holding(faults: u8) -> Vec<Row> {
+    let usual = |variant: Variant| row(variant.faults(faults, USUAL));
     vec![
-        row(rerun("rerun").faults(faults, USUAL), STRAY),
-        row(fail("fail").faults(faults, USUAL), &[]),
-        row(
-            rerun("rerun, attached").faults(faults, USUAL).attached(),
-            STRAY,
-        ),
-        row(fail("fail, attached").faults(faults, USUAL).attached(), &[]),
-        row(rerun("rerun, messages only").faults(faults, MESSAGES), &[]),
-        row(
-            rerun("rerun, in memory").faults(faults, MISHAPS).one_step(),
-            &[],
-        ),
-        row(
-            fail("fail, in memory").faults(faults, MISHAPS).one_step(),
-            &[],
-        ),
-        row(
-            flights(rerun("rerun, flights")).faults(faults, USUAL),
-            STRAY,
-        ),
-        row(flights(fail("fail, flights")).faults(faults, USUAL), &[]),
-        row(
-            payloads(rerun("rerun, two payloads")).faults(faults, USUAL),
-            STRAY,
-        ),
-        row(
-            payloads(fail("fail, two payloads")).faults(faults, USUAL),
-            &[],
-        ),
-        row(
-            versions("two versions").faults(faults, USUAL),
-            &[STRAY, &[Claim::LostStarted]].concat(),
-        ),
-        row(
-            rerun("rerun, on_err = fail").faults(faults, &with(ErrFail)),
-            STRAY,
-        ),
-        row(
-            rerun("rerun, operator").faults(faults, &few(Operator)),
-            STRAY,
-        ),
-        row(fail("fail, operator").faults(faults, &few(Operator)), &[]),
+        usual(rerun("rerun")).three_break(STRAY),
+        usual(fail("fail")),
+        usual(rerun("rerun, attached").attached()).three_break(STRAY),
+        usual(fail("fail, attached").attached()),
+        row(rerun("rerun, messages only").faults(faults, MESSAGES)),
+        row(rerun("rerun, in memory").faults(faults, MISHAPS).one_step()),
+        row(fail("fail, in memory").faults(faults, MISHAPS).one_step()),
+        usual(flights(rerun("rerun, flights"))).three_break(STRAY),
+        usual(flights(fail("fail, flights"))),
+        usual(payloads(rerun("rerun, two payloads"))).three_break(STRAY),
+        usual(payloads(fail("fail, two payloads"))),
+        usual(versions("two versions"))
+            .three_break(STRAY)
+            .three_break(&[Claim::LostStarted]),
+        row(rerun("rerun, on_err = fail").faults(faults, &with(ErrFail))).three_break(STRAY),
+        row(rerun("rerun, operator").faults(faults, &few(Operator))).three_break(STRAY),
+        row(fail("fail, operator").faults(faults, &few(Operator))),
     ]
 }
 
-/// Where the store forgets, or a claim does not name what it saw.
+/// Where the store forgets, or where a claim does not name what it saw.
 fn forgetting(faults: u8) -> Vec<Row> {
-    let forgets = &[STRAY, &[Claim::StaleRefused, Claim::Agree]].concat();
-    let again = &[Claim::OneOwner, Claim::TokensGrow, Claim::Fenced];
+    use Claim::{
+        Agree, AtMostOnce, Fenced, GrantedToSomebody, LostStarted, OneOwner, StaleRefused,
+        StoppedForSuccessor, TokensGrow,
+    };
+    let few = |variant: Variant, more| row(variant.faults(faults, &few(more)));
     vec![
-        row(
-            rerun("rerun, end of retention").faults(faults, &few(Expire)),
-            &[STRAY, &[Claim::StaleRefused]].concat(),
-        ),
-        row(
-            fail("fail, end of retention").faults(faults, &few(Expire)),
-            &[Claim::GrantedToSomebody],
-        ),
-        row(
-            rerun("rerun, eviction").faults(faults, &few(Evict)),
-            forgets,
-        ),
-        row(
-            fail("fail, eviction").faults(faults, &few(Evict)),
-            &[forgets, &[Claim::AtMostOnce][..]].concat(),
-        ),
-        row(
-            rerun("rerun, failover").faults(faults, &few(Failover)),
-            &[&forgets[..], again].concat(),
-        ),
-        row(
-            fail("fail, failover").faults(faults, &few(Failover)),
-            &[&forgets[..], again, &[Claim::AtMostOnce]].concat(),
-        ),
-        row(
-            fail("fail, claims name nothing")
-                .faults(faults, USUAL)
-                .one_step(),
-            &[Claim::LostStarted, Claim::GrantedToSomebody],
-        ),
+        few(rerun("rerun, end of retention"), Expire)
+            .two_break(&[StaleRefused, GrantedToSomebody])
+            .three_break(&[StoppedForSuccessor, Fenced]),
+        few(fail("fail, end of retention"), Expire)
+            .two_break(&[GrantedToSomebody])
+            .three_break(&[StaleRefused]),
+        few(rerun("rerun, eviction"), Evict)
+            .two_break(&[StaleRefused, Agree])
+            .two_break(STRAY)
+            .three_break(&[Fenced]),
+        few(fail("fail, eviction"), Evict)
+            .two_break(&[StaleRefused, Agree, AtMostOnce])
+            .two_break(STRAY)
+            .three_break(&[Fenced]),
+        few(rerun("rerun, failover"), Failover)
+            .two_break(&[OneOwner, TokensGrow, StaleRefused, Fenced, Agree])
+            .two_break(STRAY),
+        few(fail("fail, failover"), Failover)
+            .two_break(&[
+                OneOwner,
+                TokensGrow,
+                StaleRefused,
+                Fenced,
+                Agree,
+                AtMostOnce,
+            ])
+            .two_break(STRAY),
+        row(fail("fail, claims name nothing")
+            .faults(faults, USUAL)
+            .one_step())
+        .two_break(&[LostStarted, GrantedToSomebody]),
     ]
 }
 

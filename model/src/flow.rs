@@ -14,7 +14,7 @@ use crate::{
     rec::Rec,
     store::{Met, Told},
     variant::{Broken, CALLERS, Variant},
-    world::{Caller, Command, For, Kept, Phase, World},
+    world::{Caller, For, Kept, Phase, World},
 };
 
 /// What a flight ends with.
@@ -291,23 +291,4 @@ impl World {
             _ => self.end(variant, caller),
         }
     }
-
-    /// Carries out what this caller waits for.
-    pub(crate) fn carry_out(&mut self, variant: &Variant, command: Command) -> Answer {
-        match command {
-            Command::Claim(by, step) => {
-                let met = self.claim(variant, by.into(), step);
-                Answer::Met(met)
-            }
-            Command::Renew(by, owned) => Answer::Told(self.renew(variant, by.into(), owned)),
-            Command::Finish(by, target) => Answer::Told(self.finish(variant, by.into(), target)),
-            Command::Overrule(seen, rec) => Answer::Told(self.overrule(variant, seen, rec)),
-        }
-    }
-}
-
-/// What the store says to any command.
-pub(crate) enum Answer {
-    Met(Met),
-    Told(Told),
 }

@@ -116,6 +116,29 @@ pub enum Broken {
     UnknownIsRerun,
 }
 
+impl Broken {
+    /// Its name in the table.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TokenInRecord => "the token is kept only in the record",
+            Self::DeleteOnRelease => "a release deletes the record",
+            Self::NoNonce => "no nonce",
+            Self::TakeoverByState => "takeover by state alone, decided by what was read",
+            Self::AbandonTouchesDone => "an abandon touches what is done",
+            Self::NotSeenThrough => "a claim is not seen through",
+            Self::NotHandedOver => "a finish is not handed over",
+            Self::AgeFromTtl => "the lease's age is reckoned from the caller's `ttl`",
+            Self::TakersPolicy => "the taker's policy instead of the record's",
+            Self::LostIsFinal => "what is lost cannot be revived",
+            Self::SleepsAtOnce => "a waiter sleeps without asking again once it has subscribed",
+            Self::NoHold => "a running record is kept for `ttl` only",
+            Self::GrantForgotten => "a slow grant that cannot be renewed is forgotten",
+            Self::UnknownIsRerun => "effects unknown under `rerun` stay `rerun`",
+        }
+    }
+}
+
 /// One model: the protocol under some terms and faults.
 #[derive(Clone, Debug)]
 pub struct Variant {
