@@ -19,11 +19,21 @@ const MOST: f64 = 20.0;
 pub fn svg(tables: &[Table]) -> String {
     let mut body = String::new();
     let mut y = 8;
-    for table in tables.iter().filter(|table| table.rows.len() > 1) {
+    // The sweep's rows are no rivals.
+    for table in tables.iter().filter(|table| table.id != "sweep") {
         y += LINE;
-        let _ = write!(body, "<text class=\"t\" x=\"8\" y=\"{y}\">{}</text>", escape(&table.title));
+        let _ = write!(
+            body,
+            "<text class=\"t\" x=\"8\" y=\"{y}\">{}</text>",
+            escape(&table.title)
+        );
         y += 8;
-        let longest = table.rows.iter().map(|row| row.ratio).fold(1.0, f64::max).min(MOST);
+        let longest = table
+            .rows
+            .iter()
+            .map(|row| row.ratio)
+            .fold(1.0, f64::max)
+            .min(MOST);
         for row in &table.rows {
             let class = match row.name.as_str() {
                 name if name.starts_with("floor") => "floor",

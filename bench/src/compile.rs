@@ -28,8 +28,14 @@ pub fn compile() -> Option<Table> {
     let subjects = [
         ("200 plain functions", ""),
         ("200 of ours", "#[idempotent_fn::idempotent(key = order)]\n"),
-        ("200 of cached's", "#[cached::macros::cached(ttl_secs = 86_400, sync_writes = \"by_key\")]\n"),
-        ("200 of cached's concurrent", "#[cached::macros::concurrent_cached(ttl_secs = 86_400)]\n"),
+        (
+            "200 of cached's",
+            "#[cached::macros::cached(ttl_secs = 86_400, sync_writes = \"by_key\")]\n",
+        ),
+        (
+            "200 of cached's concurrent",
+            "#[cached::macros::concurrent_cached(ttl_secs = 86_400)]\n",
+        ),
     ];
     let sources: Vec<PathBuf> = subjects
         .iter()
@@ -46,10 +52,19 @@ pub fn compile() -> Option<Table> {
     let build = |index: usize| {
         let subject = format!("subject{index}");
         let mut command = Command::new(&cargo);
-        command.args(["build", "--quiet", "--ignore-rust-version", "--bin", &subject]);
+        command.args([
+            "build",
+            "--quiet",
+            "--ignore-rust-version",
+            "--bin",
+            &subject,
+        ]);
         command.current_dir(&folder).env("CARGO_INCREMENTAL", "0");
         let start = Instant::now();
-        assert!(command.status().expect("cargo").success(), "{subject} does not compile");
+        assert!(
+            command.status().expect("cargo").success(),
+            "{subject} does not compile"
+        );
         start.elapsed().as_secs_f64()
     };
     for index in 0..subjects.len() {
@@ -65,15 +80,31 @@ pub fn compile() -> Option<Table> {
     }
     let crates = |package: &str| {
         let mut command = Command::new(&cargo);
-        command.args(["tree", "--prefix", "none", "-e", "normal", "--no-dedupe", "-p", package]);
+        command.args([
+            "tree",
+            "--prefix",
+            "none",
+            "-e",
+            "normal",
+            "--no-dedupe",
+            "-p",
+            package,
+        ]);
         let text = command.current_dir(&folder).output().expect("cargo").stdout;
         let text = String::from_utf8(text).expect("text");
-        let mut names: Vec<_> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+        let mut names: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.split(' ').next())
+            .collect();
         names.sort_unstable();
         names.dedup();
         names.len()
     };
-    println!("\nCrates in a default build: idempotent-fn {}, cached {}", crates("idempotent-fn"), crates("cached"));
+    println!(
+        "\nCrates in a default build: idempotent-fn {}, cached {}",
+        crates("idempotent-fn"),
+        crates("cached")
+    );
     let _ = fs::remove_dir_all(&folder);
     let base = quantile(samples[0].clone(), 0.5);
     let rows = subjects.iter().zip(samples).map(|((name, _), own)| Row {

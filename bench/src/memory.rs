@@ -25,7 +25,10 @@ const ROUNDS: usize = 61;
 const NO_CLAIM: &str = "claim, fence, wait by lease, fingerprint, bytes";
 
 fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime")
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// Calls `call` with one key after the other in one task.
@@ -62,13 +65,17 @@ fn run_on<F: Future>(
                 })
             })
             .collect();
-        let times = workers.into_iter().map(|worker| worker.join().expect("no panic"));
+        let times = workers
+            .into_iter()
+            .map(|worker| worker.join().expect("no panic"));
         times.max().expect("there are threads")
     })
 }
 
 fn full_keys(keys: &[&str]) -> Vec<&'static str> {
-    keys.iter().map(|key| &*format!("{SCOPE}|{key}").leak()).collect()
+    keys.iter()
+        .map(|key| &*format!("{SCOPE}|{key}").leak())
+        .collect()
 }
 
 /// Replays, on one thread or several.
@@ -86,26 +93,40 @@ pub fn replay(threads: usize) -> Table {
     });
     // Each subject is filled by its own calibration.
     let measure = |keys: &[&'static str], count, call: &dyn Measured| {
-        if threads == 1 { call.single(&single, keys, count) } else { call.many(threads, keys, count) }
+        if threads == 1 {
+            call.single(&single, keys, count)
+        } else {
+            call.many(threads, keys, count)
+        }
     };
     let mut subjects = vec![
-        Subject::new("floor: DashMap get + decode", "everything but the lookup", |count| {
-            measure(&full, count, &Call(|key| floor_replay(key)))
+        Subject::new(
+            "floor: DashMap get + decode",
+            "everything but the lookup",
+            |count| measure(&full, count, &Call(|key| floor_replay(key))),
+        ),
+        Subject::new("idempotent-fn", "", |count| {
+            measure(&keys, count, &Call(ours))
         }),
-        Subject::new("idempotent-fn", "", |count| measure(&keys, count, &Call(ours))),
         Subject::new("idempotent-fn, fingerprint", "", |count| {
             measure(&keys, count, &Call(ours_with_fingerprint))
         }),
         Subject::new("quick_cache get_or_insert_async", NO_CLAIM, |count| {
             measure(&keys, count, &Call(|key| with_quick(&quick, key)))
         }),
-        Subject::new("cached: concurrent_cached", "coalescing, claim, fence, fingerprint, bytes", |count| {
-            measure(&keys, count, &Call(cached_concurrent))
+        Subject::new(
+            "cached: concurrent_cached",
+            "coalescing, claim, fence, fingerprint, bytes",
+            |count| measure(&keys, count, &Call(cached_concurrent)),
+        ),
+        Subject::new(
+            "cached: cached",
+            "coalescing, claim, fence, fingerprint, bytes",
+            |count| measure(&keys, count, &Call(cached_default)),
+        ),
+        Subject::new("cached: sync_writes", NO_CLAIM, |count| {
+            measure(&keys, count, &Call(cached_sync))
         }),
-        Subject::new("cached: cached", "coalescing, claim, fence, fingerprint, bytes", |count| {
-            measure(&keys, count, &Call(cached_default))
-        }),
-        Subject::new("cached: sync_writes", NO_CLAIM, |count| measure(&keys, count, &Call(cached_sync))),
         Subject::new("cached: sync_writes = by_key", NO_CLAIM, |count| {
             measure(&keys, count, &Call(cached_by_key))
         }),
@@ -115,11 +136,19 @@ pub fn replay(threads: usize) -> Table {
     ];
     if threads == 1 {
         subjects.push(Subject::new("idempotent 2.0", "wait", |count| {
-            run(&store, &keys, count, |key| with_idempotent(&idempotent, key))
+            run(&store, &keys, count, |key| {
+                with_idempotent(&idempotent, key)
+            })
         }));
     }
     let title = format!("Replay in memory, {threads} thread(s), 40-byte result");
-    compare(if threads == 1 { "replay" } else { "replay2" }, title, ROUNDS, None, subjects)
+    compare(
+        if threads == 1 { "replay" } else { "replay2" },
+        title,
+        ROUNDS,
+        None,
+        subjects,
+    )
 }
 
 /// A call on one thread or several, whatever its future's type.
@@ -147,7 +176,8 @@ pub fn first() -> Table {
     let full = full_keys(&keys);
     let runtime = runtime();
     let (moka, quick) = (moka(1 << 24), Quick::new(1 << 20));
-    let idempotent = runtime.block_on(async { MemoryStore::builder().try_build().expect("a store") });
+    let idempotent =
+        runtime.block_on(async { MemoryStore::builder().try_build().expect("a store") });
     // Every subject goes through the same keys, a sample's worth at a time.
     let fresh = |turn: &Cell<usize>| {
         let from = turn.replace(turn.get() + CALLS);
@@ -158,35 +188,60 @@ pub fn first() -> Table {
     FLOOR.clear();
     let by_full = |range: std::ops::Range<usize>| (&full[range.clone()], &keys[range]);
     let subjects = vec![
-        Subject::new("floor: claim + encode + complete", "everything else", |count| {
-            let (full, keys) = by_full(fresh(&turns[0]));
-            runtime.block_on(async {
-                let start = thread_time();
-                for at in 0..count as usize {
-                    black_box(floor_first(full[at], keys[at]).await.expect("fresh"));
-                }
-                thread_time() - start
-            })
+        Subject::new(
+            "floor: claim + encode + complete",
+            "everything else",
+            |count| {
+                let (full, keys) = by_full(fresh(&turns[0]));
+                runtime.block_on(async {
+                    let start = thread_time();
+                    for at in 0..count as usize {
+                        black_box(floor_first(full[at], keys[at]).await.expect("fresh"));
+                    }
+                    thread_time() - start
+                })
+            },
+        ),
+        Subject::new("idempotent-fn", "", |count| {
+            run(runtime, &keys[fresh(&turns[2])], count, ours)
         }),
-        Subject::new("idempotent-fn", "", |count| run(runtime, &keys[fresh(&turns[2])], count, ours)),
         Subject::new("idempotent-fn, fingerprint", "", |count| {
-            run(runtime, &keys[fresh(&turns[3])], count, ours_with_fingerprint)
+            run(
+                runtime,
+                &keys[fresh(&turns[3])],
+                count,
+                ours_with_fingerprint,
+            )
         }),
         Subject::new("quick_cache get_or_insert_async", NO_CLAIM, |count| {
-            run(runtime, &keys[fresh(&turns[4])], count, |key| with_quick(&quick, key))
+            run(runtime, &keys[fresh(&turns[4])], count, |key| {
+                with_quick(&quick, key)
+            })
         }),
-        Subject::new("cached: concurrent_cached", "coalescing, claim, fence, fingerprint, bytes", |count| {
-            run(runtime, &keys[fresh(&turns[5])], count, cached_concurrent)
-        }),
+        Subject::new(
+            "cached: concurrent_cached",
+            "coalescing, claim, fence, fingerprint, bytes",
+            |count| run(runtime, &keys[fresh(&turns[5])], count, cached_concurrent),
+        ),
         Subject::new("cached: sync_writes = by_key", NO_CLAIM, |count| {
             run(runtime, &keys[fresh(&turns[6])], count, cached_by_key)
         }),
         Subject::new("moka get_with", NO_CLAIM, |count| {
-            run(runtime, &keys[fresh(&turns[7])], count, |key| with_moka(&moka, key))
+            run(runtime, &keys[fresh(&turns[7])], count, |key| {
+                with_moka(&moka, key)
+            })
         }),
         Subject::new("idempotent 2.0", "wait", |count| {
-            run(runtime, &keys[fresh(&turns[8])], count, |key| with_idempotent(&idempotent, key))
+            run(runtime, &keys[fresh(&turns[8])], count, |key| {
+                with_idempotent(&idempotent, key)
+            })
         }),
     ];
-    compare("first", "First call in memory, body inline", ROUNDS, Some(CALLS as u64), subjects)
+    compare(
+        "first",
+        "First call in memory, body inline",
+        ROUNDS,
+        Some(CALLS as u64),
+        subjects,
+    )
 }

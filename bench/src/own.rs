@@ -24,12 +24,20 @@ pub struct Receipt {
 pub fn receipt(order: &str) -> Receipt {
     let digits = order.bytes().filter(u8::is_ascii_digit);
     let id = digits.fold(0, |id, digit| id * 10 + u64::from(digit - b'0'));
-    Receipt { id, cents: 1_999, fee: 29, tax: 319, paid_at: 1_790_000_000 }
+    Receipt {
+        id,
+        cents: 1_999,
+        fee: 29,
+        tax: 319,
+        paid_at: 1_790_000_000,
+    }
 }
 
 /// Order ids, as idempotency keys are: text. They live for ever, so that no subject pays for copying its argument.
 pub fn orders(count: usize) -> Vec<&'static str> {
-    (0..count).map(|id| &*format!("order-{id:07}").leak()).collect()
+    (0..count)
+        .map(|id| &*format!("order-{id:07}").leak())
+        .collect()
 }
 
 #[idempotent(scope = SCOPE, key = order)]

@@ -29,7 +29,10 @@ pub async fn cached_concurrent(order: &'static str) -> Result<Receipt, String> {
 pub type Moka = moka::future::Cache<&'static str, Receipt>;
 
 pub fn moka(capacity: u64) -> Moka {
-    moka::future::Cache::builder().max_capacity(capacity).time_to_live(DAY).build()
+    moka::future::Cache::builder()
+        .max_capacity(capacity)
+        .time_to_live(DAY)
+        .build()
 }
 
 pub async fn with_moka(cache: &Moka, order: &'static str) -> Receipt {
@@ -39,7 +42,9 @@ pub async fn with_moka(cache: &Moka, order: &'static str) -> Receipt {
 pub type Quick = quick_cache::sync::Cache<&'static str, Receipt>;
 
 pub async fn with_quick(cache: &Quick, order: &'static str) -> Result<Receipt, String> {
-    cache.get_or_insert_async(&order, async move { Ok(receipt(order)) }).await
+    cache
+        .get_or_insert_async(&order, async move { Ok(receipt(order)) })
+        .await
 }
 
 pub async fn with_idempotent<S>(store: &S, order: &'static str) -> Receipt
@@ -52,9 +57,7 @@ where
         .claim(&key, Duration::from_secs(30))
         .fingerprint(SCOPE, order.as_bytes())
         .json()
-        .execute_or_replay(DAY, |_token| async move {
-            Ok(receipt(order))
-        })
+        .execute_or_replay(DAY, |_token| async move { Ok(receipt(order)) })
         .await;
     match outcome {
         Ok(Executed(receipt) | Replayed(receipt)) => receipt,

@@ -2,10 +2,12 @@
 
 use std::{
     future::Future,
+    num::NonZero,
     ops::Range,
     pin::Pin,
     process::{Command, Stdio},
     sync::{Arc, OnceLock},
+    thread::available_parallelism,
     time::{Duration, Instant},
 };
 
@@ -73,33 +75,60 @@ where
 pub struct Bench {
     server: RedisServer,
     runtime: Runtime,
-    pub pinned: bool,
+    pinned: bool,
+    cores: usize,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // What this program starts later has all cores again.
+        keep_to(0..self.cores, None);
+    }
 }
 
 impl Bench {
     /// None where there is no `redis-server`.
     pub fn start() -> Option<Self> {
-        let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
+        let found = Command::new("redis-server")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status();
         if !found.is_ok_and(|status| status.success()) {
             println!("\nNo `redis-server` here: the workloads on Redis are left out.");
             return None;
         }
         let server = RedisServer::start();
-        let pinned = pin(0, None) && pin(1, Some(server.id()));
+        // Asked before: it does not count the cores this thread is kept from.
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        let pinned = cores > 1 && keep_to(0..1, None) && keep_to(1..2, Some(server.id()));
         if !pinned {
-            println!("\nServer and client are not pinned to different cores: the latencies support no claim.");
+            println!(
+                "\nServer and client are not pinned to different cores: the latencies support no claim."
+            );
         }
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let url = server.url();
-        let store = runtime.block_on(RedisStore::connect(&url)).expect("the server has just started");
+        let store = runtime
+            .block_on(RedisStore::connect(&url))
+            .expect("the server has just started");
         STORE.set(store.into()).expect("started once");
         URL.set(url).expect("started once");
-        Some(Self { server, runtime, pinned })
+        Some(Self {
+            server,
+            runtime,
+            pinned,
+            cores,
+        })
     }
 
     fn connection(&self) -> ConnectionManager {
         let client = redis::Client::open(self.server.url()).expect("a URL");
-        self.runtime.block_on(client.get_connection_manager()).expect("a connection")
+        self.runtime
+            .block_on(client.get_connection_manager())
+            .expect("a connection")
     }
 
     pub fn measure(&self, report: &mut Report) {
@@ -121,8 +150,12 @@ impl Bench {
                 set.await.expect("room");
             }
         });
-        let valkey = idempotent::valkey::ValkeyStore::with_url(self.server.url()).prefix("idempotent");
-        let valkey = self.runtime.block_on(valkey.try_build()).expect("a connection");
+        let valkey =
+            idempotent::valkey::ValkeyStore::with_url(self.server.url()).prefix("idempotent");
+        let valkey = self
+            .runtime
+            .block_on(valkey.try_build())
+            .expect("a connection");
         vec![
             (
                 "floor: GET + decode",
@@ -130,12 +163,17 @@ impl Bench {
                 call(move |key| {
                     let mut connection = floor.clone();
                     async move {
-                        let bytes: Vec<u8> = connection.get(format!("floor|{key}")).await.expect("set");
+                        let bytes: Vec<u8> =
+                            connection.get(format!("floor|{key}")).await.expect("set");
                         rmp_serde::from_slice(&bytes).expect("a receipt")
                     }
                 }),
             ),
-            ("idempotent-fn", "", call(|key| async move { ours(key).await.expect("recorded") })),
+            (
+                "idempotent-fn",
+                "",
+                call(|key| async move { ours(key).await.expect("recorded") }),
+            ),
             (
                 "cached: concurrent_cached, redis",
                 "coalescing, claim, fence, fingerprint",
@@ -161,7 +199,13 @@ impl Bench {
         let rows = subjects.iter().map(|(name, without, call)| {
             Subject::new(name, without, |count| self.one_by_one(call, &keys, count))
         });
-        compare("redis-replay", self.title("Replay on Redis, one call at a time"), ROUNDS, Some(ALONE), rows.collect())
+        compare(
+            "redis-replay",
+            self.title("Replay on Redis, one call at a time"),
+            ROUNDS,
+            Some(ALONE),
+            rows.collect(),
+        )
     }
 
     fn replay_together(&self) -> Table {
@@ -174,11 +218,22 @@ impl Bench {
             Subject::new(name, without, |count| self.together(call, &keys, count))
         });
         let title = self.title("Replay on Redis, 256 tasks on one connection, time per call");
-        compare("redis-replay-256", title, ROUNDS, Some(TOGETHER), rows.collect())
+        compare(
+            "redis-replay-256",
+            title,
+            ROUNDS,
+            Some(TOGETHER),
+            rows.collect(),
+        )
     }
 
     fn first(&self) -> Table {
-        self.firsts("redis-first", "First call on Redis, one at a time", ALONE as usize, Self::one_by_one)
+        self.firsts(
+            "redis-first",
+            "First call on Redis, one at a time",
+            ALONE as usize,
+            Self::one_by_one,
+        )
     }
 
     fn first_together(&self) -> Table {
@@ -196,20 +251,29 @@ impl Bench {
         let subjects = self.subjects();
         let hot = orders(HOT);
         let fresh = fresh(id, calls * ROUNDS);
-        let rows = subjects.iter().enumerate().map(|(index, (name, without, call))| {
-            let mut next: Range<usize> = 0..calls;
-            let (fresh, hot) = (&fresh, &hot);
-            Subject::new(name, without, move |count| {
-                if index == 0 {
-                    // A first call is compared with one GET.
-                    return run(self, call, hot, count);
-                }
-                let keys = &fresh[next.clone()];
-                next = next.end..next.end + calls;
-                run(self, call, keys, count)
-            })
-        });
-        compare(id, self.title(title), ROUNDS, Some(calls as u64), rows.collect())
+        let rows = subjects
+            .iter()
+            .enumerate()
+            .map(|(index, (name, without, call))| {
+                let mut next: Range<usize> = 0..calls;
+                let (fresh, hot) = (&fresh, &hot);
+                Subject::new(name, without, move |count| {
+                    if index == 0 {
+                        // A first call is compared with one GET.
+                        return run(self, call, hot, count);
+                    }
+                    let keys = &fresh[next.clone()];
+                    next = next.end..next.end + calls;
+                    run(self, call, keys, count)
+                })
+            });
+        compare(
+            id,
+            self.title(title),
+            ROUNDS,
+            Some(calls as u64),
+            rows.collect(),
+        )
     }
 
     fn one_by_one(&self, call: &Call, keys: &[&'static str], count: u64) -> Duration {
@@ -229,7 +293,13 @@ impl Bench {
             let tasks: Vec<_> = (0..TASKS)
                 .map(|task| {
                     let call = Arc::clone(call);
-                    let own: Vec<_> = keys.iter().cycle().skip(task * each).take(each).copied().collect();
+                    let own: Vec<_> = keys
+                        .iter()
+                        .cycle()
+                        .skip(task * each)
+                        .take(each)
+                        .copied()
+                        .collect();
                     tokio::spawn(async move {
                         for key in own {
                             std::hint::black_box(call(key).await);
@@ -245,7 +315,11 @@ impl Bench {
     }
 
     fn title(&self, title: &str) -> String {
-        let place = if self.pinned { "server and client on cores of their own" } else { "NOT pinned" };
+        let place = if self.pinned {
+            "server and client on cores of their own"
+        } else {
+            "NOT pinned"
+        };
         format!("{title} ({place})")
     }
 
@@ -257,7 +331,10 @@ impl Bench {
         let spread = self.runtime.block_on(async {
             let call = |index: usize| {
                 let store = STORE.get().expect("set at the start");
-                let operation = idempotent_fn::operation::<Result<Receipt, Error>, _>("bench.duplicates", &[&key]);
+                let operation = idempotent_fn::operation::<Result<Receipt, Error>, _>(
+                    "bench.duplicates",
+                    &[&key],
+                );
                 let call = operation.store(store).run(async move {
                     assert_eq!(index, 0, "the first call is the owner");
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -283,14 +360,15 @@ impl Bench {
 }
 
 fn fresh(id: &str, count: usize) -> Vec<&'static str> {
-    (0..count).map(|at| &*format!("{id}-{at:07}").leak()).collect()
+    (0..count)
+        .map(|at| &*format!("{id}-{at:07}").leak())
+        .collect()
 }
 
-/// Keeps a process, or this thread, to one core.
-fn pin(core: usize, process: Option<u32>) -> bool {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+/// Keeps a process, or this thread, to these cores.
+fn keep_to(cores: Range<usize>, process: Option<u32>) -> bool {
     let process = process.and_then(|id| Pid::from_raw(id as i32));
     let mut set = CpuSet::new();
-    set.set(core);
-    cores > 1 && sched_setaffinity(process, &set).is_ok()
+    cores.for_each(|core| set.set(core));
+    sched_setaffinity(process, &set).is_ok()
 }

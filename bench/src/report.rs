@@ -43,7 +43,10 @@ impl Report {
     /// Writes `bench.json` and `bench.svg` into `folder`.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
-        fs::write(folder.join("bench.json"), serde_json::to_string_pretty(self)? + "\n")?;
+        fs::write(
+            folder.join("bench.json"),
+            serde_json::to_string_pretty(self)? + "\n",
+        )?;
         fs::write(folder.join("bench.svg"), svg(&self.tables))
     }
 }

@@ -28,7 +28,10 @@ const SUBJECTS: [(&str, &str); 7] = [
 ];
 
 fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime")
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// Bytes per record, each subject in a process of its own.
@@ -37,7 +40,9 @@ pub fn per_record() -> Table {
     let rows = SUBJECTS.iter().enumerate().map(|(index, (name, without))| {
         let mut samples: Vec<f64> = (0..3)
             .map(|_| {
-                let child = Command::new(&program).args([CHILD, &index.to_string()]).output();
+                let child = Command::new(&program)
+                    .args([CHILD, &index.to_string()])
+                    .output();
                 let text = String::from_utf8(child.expect("started").stdout).expect("a number");
                 text.trim().parse::<f64>().expect("a number")
             })
@@ -53,10 +58,12 @@ pub fn per_record() -> Table {
     });
     let mut rows: Vec<Row> = rows.collect();
     let base = rows[0].median;
-    rows.iter_mut().for_each(|row| row.ratio = row.median / base);
+    rows.iter_mut()
+        .for_each(|row| row.ratio = row.median / base);
     Table {
         id: "resident",
-        title: "Resident memory per record, at 1 M records (40-byte result, 25-byte record key)".to_owned(),
+        title: "Resident memory per record, at 1 M records (40-byte result, 26-byte record key)"
+            .to_owned(),
         unit: "B",
         rows,
     }
@@ -75,13 +82,35 @@ pub fn child(index: usize) {
                     floor_first(&format!("{SCOPE}|{key}"), key).await;
                 }
             }
-            1 => for key in &keys { drop(ours(key).await) },
-            2 => for key in &keys { drop(with_quick(&quick, key).await) },
-            3 => for key in &keys { drop(cached_concurrent(key).await) },
-            4 => for key in &keys { drop(cached_by_key(key).await) },
-            5 => for key in &keys { with_moka(&moka, key).await; },
+            1 => {
+                for key in &keys {
+                    drop(ours(key).await)
+                }
+            }
+            2 => {
+                for key in &keys {
+                    drop(with_quick(&quick, key).await)
+                }
+            }
+            3 => {
+                for key in &keys {
+                    drop(cached_concurrent(key).await)
+                }
+            }
+            4 => {
+                for key in &keys {
+                    drop(cached_by_key(key).await)
+                }
+            }
+            5 => {
+                for key in &keys {
+                    with_moka(&moka, key).await;
+                }
+            }
             _ => {
-                let store = idempotent::memory::MemoryStore::builder().try_build().expect("a store");
+                let store = idempotent::memory::MemoryStore::builder()
+                    .try_build()
+                    .expect("a store");
                 for key in &keys {
                     with_idempotent(&store, key).await;
                 }
@@ -107,8 +136,11 @@ pub fn sweep() -> Table {
     let shared = SharedStore::from(store.clone());
     let runtime = runtime();
     let call = |key: usize| {
-        let operation = operation::<Result<Receipt, Error>, _>(SCOPE, &[&key]).ttl(Duration::from_secs(60));
-        operation.store(&shared).run(async move { Ok(receipt("order-1")) })
+        let operation =
+            operation::<Result<Receipt, Error>, _>(SCOPE, &[&key]).ttl(Duration::from_secs(60));
+        operation
+            .store(&shared)
+            .run(async move { Ok(receipt("order-1")) })
     };
     let (quiet, sweeping, left) = runtime.block_on(async {
         let mut quiet = Vec::with_capacity(RECORDS);
@@ -129,19 +161,24 @@ pub fn sweep() -> Table {
         }
         (quiet, sweeping, store.len())
     });
-    println!("\n{} calls swept {RECORDS} expired records; {left} records are left", sweeping.len());
-    let rows = [("filling", quiet), ("sweeping", sweeping)].into_iter().flat_map(|(what, times)| {
-        [("median", 0.5), ("99.99 %", 0.9999), ("longest", 1.0)].map(|(name, at)| {
-            let value = quantile(times.clone(), at);
-            Row {
-                name: format!("first call, {what}: {name}"),
-                median: value,
-                quartiles: (value, value),
-                ratio: 1.0,
-                without: "",
-            }
-        })
-    });
+    println!(
+        "\n{} calls swept {RECORDS} expired records; {left} records are left",
+        sweeping.len()
+    );
+    let rows = [("filling", quiet), ("sweeping", sweeping)]
+        .into_iter()
+        .flat_map(|(what, times)| {
+            [("median", 0.5), ("99.99 %", 0.9999), ("longest", 1.0)].map(|(name, at)| {
+                let value = quantile(times.clone(), at);
+                Row {
+                    name: format!("first call, {what}: {name}"),
+                    median: value,
+                    quartiles: (value, value),
+                    ratio: 1.0,
+                    without: "",
+                }
+            })
+        });
     Table {
         id: "sweep",
         title: "Calls while 1 M expired records are swept (processor time of each)".to_owned(),

@@ -23,7 +23,11 @@ impl<'a> Subject<'a> {
         without: &'static str,
         run: impl FnMut(u64) -> Duration + 'a,
     ) -> Self {
-        Self { name, without, run: Box::new(run) }
+        Self {
+            name,
+            without,
+            run: Box::new(run),
+        }
     }
 }
 
@@ -79,7 +83,11 @@ pub fn compare(
         }
     }
     let rows = subjects.iter().zip(&samples).map(|(subject, own)| {
-        let ratios = own.iter().zip(&samples[0]).map(|(own, base)| own / base).collect();
+        let ratios = own
+            .iter()
+            .zip(&samples[0])
+            .map(|(own, base)| own / base)
+            .collect();
         Row {
             name: subject.name.to_owned(),
             median: quantile(own.clone(), 0.5),
@@ -89,7 +97,12 @@ pub fn compare(
         }
     });
     let rows = rows.collect();
-    Table { id, title: title.into(), unit: "ns", rows }
+    Table {
+        id,
+        title: title.into(),
+        unit: "ns",
+        rows,
+    }
 }
 
 fn calibrate(subject: &mut Subject<'_>) -> u64 {
@@ -107,6 +120,9 @@ fn calibrate(subject: &mut Subject<'_>) -> u64 {
 pub fn quantile(mut values: Vec<f64>, at: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let place = at * (values.len() - 1) as f64;
-    let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
+    let (below, above) = (
+        values[place.floor() as usize],
+        values[place.ceil() as usize],
+    );
     below + (above - below) * place.fract()
 }

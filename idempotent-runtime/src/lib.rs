@@ -3,6 +3,7 @@
 mod admit;
 mod call;
 mod claim;
+#[cfg(feature = "memory")]
 mod clock;
 pub mod codec;
 mod default_store;

@@ -1,7 +1,7 @@
 //! The runtime's own flights, topics and memory store under a scheduler that decides who goes on at each lock, atomic and
 //! await: thousands of interleavings a test, each to be repeated by its seed.
 //!
-//! The sources are the runtime's (`build.rs` fetches them); [`shim`] is what they stand on. What the checker has to catch
+//! The sources are the runtime's (`build.rs` fetches them); `shim` is what they stand on. What the checker has to catch
 //! is shown by mutants of the same sources.
 #![cfg(test)]
 
@@ -11,7 +11,7 @@ mod shim;
 mod topics;
 
 // What the runtime's sources ask of their crate.
-use idempotent_runtime::{Key, OnCrash, StoreError, StoreErrorKind, fingerprint, record, store};
+use idempotent_runtime::{Key, OnCrash, StoreError, StoreErrorKind, fingerprint, record};
 mod key {
     pub(crate) use crate::Key;
 }
