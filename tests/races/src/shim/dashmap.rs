@@ -6,6 +6,7 @@ use std::{
     hash::{Hash, Hasher},
     marker::PhantomData,
     ops::{Deref, DerefMut},
+    sync::PoisonError,
 };
 
 use shuttle::sync::{Mutex, MutexGuard};
@@ -18,6 +19,11 @@ pub(crate) struct DashMap<K, V, S> {
 }
 
 type Shard<'a, K, V> = MutexGuard<'a, HashMap<K, V>>;
+
+/// As in `watch`: what was poisoned by a scenario's failure is used by its tasks on their way out.
+fn locked<K, V>(shard: &Mutex<HashMap<K, V>>) -> Shard<'_, K, V> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl<K: Eq + Hash + Clone, V, S> DashMap<K, V, S> {
     pub(crate) fn with_hasher(_: S) -> Self {
@@ -35,7 +41,7 @@ impl<K: Eq + Hash + Clone, V, S> DashMap<K, V, S> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         let shard = usize::try_from(hasher.finish() % SHARDS as u64).expect("small");
-        self.shards[shard].lock().expect("no panic under a lock")
+        locked(&self.shards[shard])
     }
 
     pub(crate) fn entry(&self, key: K) -> Entry<'_, K, V> {
@@ -85,10 +91,7 @@ impl<K: Eq + Hash + Clone, V, S> DashMap<K, V, S> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        let locked = self
-            .shards
-            .iter()
-            .map(|shard| shard.lock().expect("no panic under a lock"));
+        let locked = self.shards.iter().map(locked);
         locked.map(|shard| shard.len()).sum()
     }
 }

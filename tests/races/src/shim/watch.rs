@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::poll_fn,
     ops::Deref,
-    sync::Arc,
+    sync::{Arc, PoisonError},
     task::{Poll, Waker},
 };
 
@@ -20,8 +20,9 @@ struct State<T> {
 
 type Shared<T> = Arc<Mutex<State<T>>>;
 
+/// A scenario that fails unwinds its tasks wherever they are, under a lock too: a second panic would hide the first.
 fn locked<T>(shared: &Shared<T>) -> MutexGuard<'_, State<T>> {
-    shared.lock().expect("no panic under a lock")
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) struct Sender<T>(Shared<T>);
