@@ -2,27 +2,39 @@
 
 use std::{
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use crate::{
-    Error, events::Span, execution::Attempt, handover::carry_on, operation::Operation,
-    recorded::IntoErr, run::execute,
+    Error,
+    events::Span,
+    execution::Attempt,
+    handover::carry_on,
+    operation::Operation,
+    recorded::IntoErr,
+    run::detached,
+    work::{Detached, Typed},
 };
 
 /// A call whose body is finished also when its caller goes away.
+///
+/// The body's type is gone once it is boxed: so little is compiled for each function.
 pub(crate) struct Run<T: 'static, E: 'static, F, B> {
-    phase: Phase<T, E, F, B>,
+    call: Call<T, E, F>,
+    /// Until it is needed: a replay boxes nothing.
+    body: Option<B>,
 }
 
-type Flow<T, E> = Pin<Box<dyn Future<Output = Result<Result<T, E>, Error>> + Send>>;
+/// A call without its body's type.
+struct Call<T: 'static, E: 'static, F>(Phase<T, E, F>);
 
 #[expect(clippy::large_enum_variant, reason = "a replay boxes nothing")]
-enum Phase<T, E, F, B> {
-    /// Nothing has happened. A replay goes from here straight to the end, and boxes nothing.
-    Start(Operation<T, E, F>, B),
+enum Phase<T: 'static, E: 'static, F> {
+    /// Nothing has happened. A replay goes from here straight to the end.
+    Start(Operation<T, E, F>),
     Flow {
         attempt: Arc<Attempt>,
         flow: InSpan<Flow<T, E>>,
@@ -32,13 +44,16 @@ enum Phase<T, E, F, B> {
     Gone,
 }
 
+type Flow<T, E> = Pin<Box<dyn Future<Output = Result<Result<T, E>, Error>> + Send>>;
+
 // The body is moved while it has not been polled, and pinned in a box from then on.
 impl<T: 'static, E: 'static, F, B> Unpin for Run<T, E, F, B> {}
 
 impl<T: 'static, E: 'static, F, B> Run<T, E, F, B> {
     pub(crate) fn new(operation: Operation<T, E, F>, body: B) -> Self {
         Self {
-            phase: Phase::Start(operation, body),
+            call: Call(Phase::Start(operation)),
+            body: Some(body),
         }
     }
 }
@@ -53,36 +68,80 @@ where
     type Output = Result<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { call, body } = &mut *self;
+        call.poll(body, cx)
+    }
+}
+
+/// A body that may be boxed, if it is needed.
+trait Waiting<T, E> {
+    fn take(&mut self) -> Option<Detached<T, E>>;
+}
+
+impl<T, E, B> Waiting<T, E> for Option<B>
+where
+    B: Future<Output = Result<T, E>> + Send + 'static,
+{
+    fn take(&mut self) -> Option<Detached<T, E>> {
+        match Option::take(self) {
+            Some(body) => Some(Box::pin(body)),
+            None => None,
+        }
+    }
+}
+
+impl<T, E, F> Call<T, E, F>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    F: IntoErr<E>,
+{
+    fn start(&mut self, body: &mut dyn Waiting<T, E>) -> Option<Result<T, E>> {
         // Looked at where it lies: a replay does not move it.
-        if let Phase::Start(operation, _) = &self.phase
+        if let Phase::Start(operation) = &self.0
             && let Some(result) = operation.at_hand()
         {
-            self.phase = Phase::Gone;
+            self.0 = Phase::Gone;
+            return Some(result);
+        }
+        if let Phase::Start(_) = &self.0
+            && let Some(body) = body.take()
+            && let Phase::Start(operation) = mem::replace(&mut self.0, Phase::Gone)
+        {
+            match operation.begin() {
+                Ok((attempt, span)) => {
+                    let work = Typed::new(operation.terms, body);
+                    let flow: Flow<T, E> = Box::pin(detached(Arc::clone(&attempt), work));
+                    self.0 = Phase::Flow {
+                        attempt,
+                        flow: InSpan { span, flow },
+                        into_err: operation.into_err,
+                    };
+                }
+                Err(error) => return Some(Err(operation.into_err.into_err(error))),
+            }
+        }
+        None
+    }
+
+    fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        if let Some(result) = self.start(body) {
             return Poll::Ready(result);
         }
-        let (attempt, mut flow, into_err) = match std::mem::replace(&mut self.phase, Phase::Gone) {
-            Phase::Start(operation, body) => match operation.begin() {
-                Ok((attempt, span)) => {
-                    let body = Box::pin(body);
-                    let flow: Flow<T, E> =
-                        Box::pin(execute(Arc::clone(&attempt), operation.terms, body));
-                    (attempt, InSpan { span, flow }, operation.into_err)
-                }
-                Err(error) => return Poll::Ready(Err(operation.into_err.into_err(error))),
-            },
-            Phase::Flow {
-                attempt,
-                flow,
-                into_err,
-            } => (attempt, flow, into_err),
-            Phase::Gone => panic!("an idempotent call was polled after it had ended"),
+        let Phase::Flow {
+            attempt,
+            mut flow,
+            into_err,
+        } = mem::replace(&mut self.0, Phase::Gone)
+        else {
+            panic!("an idempotent call was polled after it had ended");
         };
         match Pin::new(&mut flow).poll(cx) {
             Poll::Ready(result) => {
                 Poll::Ready(result.unwrap_or_else(|error| Err(into_err.into_err(error))))
             }
             Poll::Pending => {
-                self.phase = Phase::Flow {
+                self.0 = Phase::Flow {
                     attempt,
                     flow,
                     into_err,
@@ -93,9 +152,9 @@ where
     }
 }
 
-impl<T: 'static, E: 'static, F, B> Drop for Run<T, E, F, B> {
+impl<T: 'static, E: 'static, F> Drop for Call<T, E, F> {
     fn drop(&mut self) {
-        if let Phase::Flow { attempt, flow, .. } = std::mem::replace(&mut self.phase, Phase::Gone)
+        if let Phase::Flow { attempt, flow, .. } = mem::replace(&mut self.0, Phase::Gone)
             && attempt.is_armed()
         {
             attempt.orphan();

@@ -23,6 +23,7 @@ mod run;
 mod scope;
 pub mod store;
 mod terms;
+mod work;
 
 pub use codec::{Codec, CodecError};
 pub use default_store::{AlreadyInstalled, ENV, install};

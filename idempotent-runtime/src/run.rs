@@ -2,7 +2,7 @@
 //!
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
-use std::{cell::Cell, cmp, future::Future, sync::Arc};
+use std::{cell::Cell, cmp, future::Future, pin::Pin, sync::Arc};
 
 use tokio::{
     runtime::{Handle, Id},
@@ -14,20 +14,20 @@ use crate::{
     admit::{self, Admission, admit},
     call::{InSpan, Run},
     claim::{Claim, not_recorded},
-    codec::Format,
     default_store,
     events::{self, Span},
     execution::{Attempt, Context as Surroundings},
     heartbeat::Driven,
     key::Key,
     operation::Operation,
-    record::{MAX_TTL, Nonce, Outcome, Record, RecordRef, State},
+    record::{MAX_TTL, Nonce, Record, RecordRef, State},
     recorded::IntoErr,
     store::{
         ClaimRequest, Settled, SharedStore, count,
         protocol::{lost, released},
     },
     terms::Terms,
+    work::{Detached, Typed, Work},
 };
 
 impl<T, E, F> Operation<T, E, F> {
@@ -70,7 +70,8 @@ impl<T, E, F> Operation<T, E, F> {
         }
         let result = match self.begin() {
             Ok((attempt, span)) => {
-                let flow = Box::pin(execute(attempt, self.terms, Box::pin(body)));
+                let work = Typed::new(self.terms, Box::pin(body));
+                let flow = Box::pin(attached(attempt, work));
                 InSpan { span, flow }.await
             }
             Err(error) => Err(error),
@@ -121,6 +122,27 @@ impl<T, E, F> Operation<T, E, F> {
             }
         }
     }
+}
+
+/// The flow of a call with its result, for a body that may outlive its caller.
+pub(crate) async fn detached<T: Send, E: Send>(
+    attempt: Arc<Attempt>,
+    mut work: Typed<T, E, Detached<T, E>>,
+) -> Result<Result<T, E>, Error> {
+    execute_detached(&attempt, &mut work).await?;
+    Ok(work.into_result())
+}
+
+/// The same for a body that stops with its caller. It may borrow, and need not be `Send`: its type stays.
+async fn attached<T, E, B>(
+    attempt: Arc<Attempt>,
+    mut work: Typed<T, E, Pin<Box<B>>>,
+) -> Result<Result<T, E>, Error>
+where
+    B: Future<Output = Result<T, E>>,
+{
+    execute(&attempt, &mut work).await?;
+    Ok(work.into_result())
 }
 
 fn prepare<T, E>(
@@ -174,29 +196,30 @@ fn check_timers(runtime: &Handle) -> Result<(), ()> {
     Ok(())
 }
 
-/// Claims, and runs the body or replays.
-pub(crate) async fn execute<T, E, B>(
-    attempt: Arc<Attempt>,
-    terms: Terms<T, E>,
-    body: B,
-) -> Result<Result<T, E>, Error>
-where
-    B: Future<Output = Result<T, E>>,
-{
-    let mut claim = match admit(&attempt).await? {
-        Admission::Replay(record) => return replay(&attempt, &terms, &record),
+/// [`execute`], compiled here and not where it is called from.
+async fn execute_detached(
+    attempt: &Arc<Attempt>,
+    work: &mut (dyn Work + Send),
+) -> Result<(), Error> {
+    execute(attempt, work).await
+}
+
+/// Claims, and runs the body or replays. The result is then found in `work`.
+async fn execute<W: Work + ?Sized>(attempt: &Arc<Attempt>, work: &mut W) -> Result<(), Error> {
+    let mut claim = match admit(attempt).await? {
+        Admission::Replay(record) => return replay(attempt, work, &record),
         Admission::Run(claim) => claim,
     };
-    let (record, lease_left) = match claim.drive(body).await {
-        Driven::Returned(result) => {
-            let target = target(&attempt, &terms, &mut claim, &result);
+    let (record, lease_left) = match claim.drive(work).await {
+        Driven::Returned => {
+            let target = target(attempt, work, &mut claim);
             let recorded = target.state == State::Done;
             match claim.finish(target).await {
                 Some(Settled::Stale { record, lease_left }) => (record, lease_left),
                 settled => {
                     count::ran(&attempt.store);
-                    events::ran(&attempt, recorded && settled.is_some());
-                    return Ok(result);
+                    events::ran(attempt, recorded && settled.is_some());
+                    return Ok(());
                 }
             }
         }
@@ -206,66 +229,36 @@ where
         }
     };
     // Another attempt owns the record: its result is the key's result, never our own.
-    let record = admit::adopt(&attempt, record, lease_left).await?;
-    replay(&attempt, &terms, &record)
+    let record = admit::adopt(attempt, record, lease_left).await?;
+    replay(attempt, work, &record)
 }
 
-fn replay<T, E>(
-    attempt: &Attempt,
-    terms: &Terms<T, E>,
-    record: &Record,
-) -> Result<Result<T, E>, Error> {
-    let result = terms.replay(|| attempt.label(), record)?;
+fn replay<W: Work + ?Sized>(attempt: &Attempt, work: &mut W, record: &Record) -> Result<(), Error> {
+    work.replay(record, &|| attempt.label())?;
     events::replayed(attempt.scope, &attempt.key);
-    Ok(result)
+    Ok(())
 }
 
 /// The record that says how the body ended.
-fn target<T, E>(
-    attempt: &Attempt,
-    terms: &Terms<T, E>,
-    claim: &mut Claim,
-    result: &Result<T, E>,
-) -> Record {
-    match result {
-        Ok(value) if (terms.ok.is_transient)(value) => match terms.judge_transient() {
-            OnErr::Fail => lost(claim.granted()),
-            OnErr::Rerun | OnErr::Record => released(claim.granted()),
-        },
-        Ok(value) => done(attempt, claim, &terms.ok, value, Outcome::Ok),
-        Err(error) => match (terms.judge_err(error), &terms.err) {
-            (OnErr::Rerun, _) => released(claim.granted()),
-            (OnErr::Fail, _) => lost(claim.granted()),
-            (OnErr::Record, Some(format)) => done(attempt, claim, format, error, Outcome::Err),
-            (OnErr::Record, None) => {
-                let reason = "it is an `Err`, and errors are not recorded here";
-                events::not_recordable(attempt, reason);
-                not_recorded(claim.granted(), reason)
-            }
-        },
+fn target<W: Work + ?Sized>(attempt: &Attempt, work: &W, claim: &mut Claim) -> Record {
+    match work.verdict() {
+        OnErr::Rerun => return released(claim.granted()),
+        OnErr::Fail => return lost(claim.granted()),
+        OnErr::Record => {}
     }
-}
-
-fn done<V>(
-    attempt: &Attempt,
-    claim: &mut Claim,
-    format: &Format<V>,
-    value: &V,
-    outcome: fn(Arc<[u8]>) -> Outcome,
-) -> Record {
     claim.encode();
     let mut bytes = Vec::with_capacity(128);
     let limit = attempt.store.result_limit();
-    let reason = match (format.encode)(value, &mut bytes) {
-        Ok(()) if bytes.len() <= limit => {
+    let reason = match work.encode(&mut bytes) {
+        Ok((codec, wrap)) if bytes.len() <= limit => {
             return Record {
                 state: State::Done,
-                codec: format.codec,
-                outcome: Some(outcome(bytes.into())),
+                codec,
+                outcome: Some(wrap(bytes.into())),
                 ..claim.granted().clone()
             };
         }
-        Ok(()) => format!("it has {} bytes, the store takes {limit}", bytes.len()),
+        Ok(_) => format!("it has {} bytes, the store takes {limit}", bytes.len()),
         Err(error) => format!("it cannot be encoded: {error}"),
     };
     events::not_recordable(attempt, &reason);
