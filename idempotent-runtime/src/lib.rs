@@ -16,6 +16,7 @@ mod handover;
 mod heartbeat;
 mod key;
 mod operation;
+mod plan;
 pub mod record;
 mod recorded;
 mod resolve;

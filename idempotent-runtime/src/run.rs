@@ -2,31 +2,23 @@
 //!
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
-use std::{cell::Cell, cmp, future::Future, pin::Pin, sync::Arc};
-
-use tokio::{
-    runtime::{Handle, Id},
-    time,
-};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use crate::{
-    Error, Label, OnErr,
+    Error, OnErr,
     admit::{self, Admission, admit},
     call::{InSpan, Run},
     claim::{Claim, not_recorded},
-    default_store,
     events::{self, Span},
-    execution::{Attempt, Context as Surroundings},
+    execution::Attempt,
     heartbeat::Driven,
-    key::Key,
     operation::Operation,
-    record::{MAX_TTL, Nonce, Record, RecordRef, State},
+    record::{Record, State},
     recorded::IntoErr,
     store::{
-        ClaimRequest, Settled, SharedStore, count,
+        Settled, count,
         protocol::{lost, released},
     },
-    terms::Terms,
     work::{Detached, Typed, Work},
 };
 
@@ -79,48 +71,20 @@ impl<T, E, F> Operation<T, E, F> {
         result.unwrap_or_else(|error| Err(self.into_err.into_err(error)))
     }
 
-    /// The recorded result, where a store in this process has it and nothing is in its way. Whatever is not plain to see
-    /// here, the claim finds out.
+    /// The recorded result, where it is in this process and nothing is in its way.
     #[inline]
     pub(crate) fn at_hand(&self) -> Option<Result<T, E>> {
-        if !self.may_replay() {
-            return None;
-        }
-        let inherited;
-        let store = if let Some(store) = &self.store {
-            store
-        } else {
-            inherited = Surroundings::store();
-            inherited
-                .as_ref()
-                .map_or_else(|| default_store::standing().ok(), Some)?
-        };
-        let local = store.local()?;
-        store.qualified(&self.key, |key| {
-            let mut result = None;
-            let look = &mut |record: RecordRef<'_>| result = self.terms.read(record);
-            local.peek(key, look);
-            if result.is_some() {
-                Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
-            }
-            result
-        })
+        let mut result = None;
+        let fingerprint = self.plan.fingerprint();
+        self.plan.peek(&mut |record| {
+            result = self.terms.read(record, fingerprint);
+            result.is_some()
+        });
+        result
     }
 
-    /// Prepares the claim. Everything that may be wrong is found here.
     pub(crate) fn begin(&self) -> Result<(Arc<Attempt>, Span), Error> {
-        let (store, key) = self.place().inspect_err(|error| {
-            Span::new(self.scope, None).refused(error);
-        })?;
-        let span = Span::new(self.scope, Some(&key));
-        let attempt = prepare(self.scope, &store, key, &self.terms);
-        match attempt {
-            Ok(attempt) => Ok((attempt, span)),
-            Err(error) => {
-                span.refused(&error);
-                Err(error)
-            }
-        }
+        self.plan.begin(self.terms.check())
     }
 }
 
@@ -143,57 +107,6 @@ where
 {
     execute(&attempt, &mut work).await?;
     Ok(work.into_result())
-}
-
-fn prepare<T, E>(
-    scope: &'static str,
-    store: &SharedStore,
-    key: Key,
-    terms: &Terms<T, E>,
-) -> Result<Arc<Attempt>, Error> {
-    let config = |reason| Error::config(Label::of(scope, &key), reason);
-    let tokio = |what| config(format!("it must be called in a Tokio runtime{what}"));
-    let runtime = Handle::try_current().map_err(|_| tokio(""))?;
-    check_timers(&runtime)
-        .map_err(|()| tokio(" with timers: build it with `enable_time` or `enable_all`"))?;
-    let nonce = Nonce::random().map_err(|error| {
-        config(format!(
-            "the operating system gives no random bytes: {error}"
-        ))
-    })?;
-    let request = ClaimRequest {
-        nonce,
-        lease: terms.lease,
-        on_crash: terms.on_crash,
-        fingerprint: terms.fingerprint(),
-    };
-    let attempt = Attempt::new(
-        scope,
-        key,
-        store.clone(),
-        request,
-        // `Duration::MAX` says "for ever"; a clock does not reach that far.
-        (cmp::min(terms.ttl, MAX_TTL), cmp::min(terms.wait, MAX_TTL)),
-        runtime,
-    );
-    attempt
-        .caller
-        .check_reentry(scope, &attempt.store, &attempt.key)?;
-    Ok(Arc::new(attempt))
-}
-
-thread_local! {
-    /// The runtime in which this thread last found timers.
-    static WITH_TIMERS: Cell<Option<Id>> = const { Cell::new(None) };
-}
-
-/// Whether the runtime has timers. Tokio tells only by a panic, so it is not asked again for the same runtime.
-fn check_timers(runtime: &Handle) -> Result<(), ()> {
-    if WITH_TIMERS.get() != Some(runtime.id()) {
-        std::panic::catch_unwind(|| drop(time::sleep(std::time::Duration::ZERO))).map_err(drop)?;
-        WITH_TIMERS.set(Some(runtime.id()));
-    }
-    Ok(())
 }
 
 /// [`execute`], compiled here and not where it is called from.
@@ -241,7 +154,7 @@ fn replay<W: Work + ?Sized>(attempt: &Attempt, work: &mut W, record: &Record) ->
 
 /// The record that says how the body ended.
 fn target<W: Work + ?Sized>(attempt: &Attempt, work: &W, claim: &mut Claim) -> Record {
-    match work.verdict() {
+    match work.verdict(attempt.request.on_crash) {
         OnErr::Rerun => return released(claim.granted()),
         OnErr::Fail => return lost(claim.granted()),
         OnErr::Record => {}

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    CodecError, Error, Label, OnErr,
+    CodecError, Error, Label, OnCrash, OnErr,
     record::{Outcome, Record},
     terms::Terms,
 };
@@ -22,7 +22,7 @@ pub(crate) trait Work {
     fn stop(&mut self);
 
     /// What the result means for the record.
-    fn verdict(&self) -> OnErr;
+    fn verdict(&self, on_crash: OnCrash) -> OnErr;
 
     /// Appends the result's bytes; answers which codec's they are, and what they are the bytes of.
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<(u32, Wrap), CodecError>;
@@ -78,11 +78,13 @@ where
         self.body = None;
     }
 
-    fn verdict(&self) -> OnErr {
+    fn verdict(&self, on_crash: OnCrash) -> OnErr {
         match &self.result {
-            Some(Ok(value)) if (self.terms.ok.is_transient)(value) => self.terms.judge_transient(),
+            Some(Ok(value)) if (self.terms.ok.is_transient)(value) => {
+                self.terms.judge_transient(on_crash)
+            }
             Some(Ok(_)) => OnErr::Record,
-            Some(Err(error)) => self.terms.judge_err(error),
+            Some(Err(error)) => self.terms.judge_err(on_crash, error),
             // Nothing was returned, and nobody knows what happened.
             None => OnErr::Fail,
         }
