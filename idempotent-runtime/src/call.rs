@@ -5,7 +5,7 @@ use std::{
     mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use crate::{
@@ -29,7 +29,9 @@ pub(crate) struct Run<T: 'static, E: 'static, F, B> {
 }
 
 /// A call without its body's type.
-struct Call<T: 'static, E: 'static, F>(Phase<T, E, F>);
+struct Call<T: 'static, E: 'static, F> {
+    phase: Phase<T, E, F>,
+}
 
 #[expect(clippy::large_enum_variant, reason = "a replay boxes nothing")]
 enum Phase<T: 'static, E: 'static, F> {
@@ -37,10 +39,11 @@ enum Phase<T: 'static, E: 'static, F> {
     Start(Operation<T, E, F>),
     Flow {
         attempt: Arc<Attempt>,
-        flow: InSpan<Flow<T, E>>,
+        /// Taken out while it is polled: if it stays out, the body panicked.
+        flow: Option<InSpan<Flow<T, E>>>,
         into_err: F,
     },
-    /// Being polled (and if it stays like this, the body panicked), or at the end.
+    /// At the end.
     Gone,
 }
 
@@ -51,8 +54,9 @@ impl<T: 'static, E: 'static, F, B> Unpin for Run<T, E, F, B> {}
 
 impl<T: 'static, E: 'static, F, B> Run<T, E, F, B> {
     pub(crate) fn new(operation: Operation<T, E, F>, body: B) -> Self {
+        let phase = Phase::Start(operation);
         Self {
-            call: Call(Phase::Start(operation)),
+            call: Call { phase },
             body: Some(body),
         }
     }
@@ -96,71 +100,76 @@ where
     E: Send + 'static,
     F: IntoErr<E>,
 {
-    fn start(&mut self, body: &mut dyn Waiting<T, E>) -> Option<Result<T, E>> {
-        // Looked at where it lies: a replay does not move it.
-        if let Phase::Start(operation) = &self.0
-            && let Some(result) = operation.at_hand()
-        {
-            self.0 = Phase::Gone;
-            return Some(result);
-        }
-        if let Phase::Start(_) = &self.0
-            && let Some(body) = body.take()
-            && let Phase::Start(operation) = mem::replace(&mut self.0, Phase::Gone)
-        {
-            match operation.begin() {
-                Ok((attempt, span)) => {
-                    let work = Typed::new(operation.terms, body);
-                    let flow: Flow<T, E> = Box::pin(detached(Arc::clone(&attempt), work));
-                    self.0 = Phase::Flow {
-                        attempt,
-                        flow: InSpan { span, flow },
-                        into_err: operation.into_err,
-                    };
-                }
-                Err(error) => return Some(Err(operation.into_err.into_err(error))),
+    fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        let result = match self.start(body) {
+            Some(result) => result,
+            None => ready!(self.go_on(cx)),
+        };
+        let error = match result {
+            Ok(result) => {
+                self.phase = Phase::Gone;
+                return Poll::Ready(result);
             }
+            Err(error) => error,
+        };
+        match mem::replace(&mut self.phase, Phase::Gone) {
+            Phase::Flow { into_err, .. } | Phase::Start(Operation { into_err, .. }) => {
+                Poll::Ready(Err(into_err.into_err(error)))
+            }
+            Phase::Gone => unreachable!("neither `start` nor `go_on` ends a call"),
+        }
+    }
+
+    /// Begins with the flow, or is at the end already.
+    fn start(&mut self, body: &mut dyn Waiting<T, E>) -> Option<Result<Result<T, E>, Error>> {
+        let Phase::Start(operation) = &mut self.phase else {
+            return None;
+        };
+        // Looked at where it lies: a replay does not move it.
+        if let Some(result) = operation.at_hand() {
+            return Some(Ok(result));
+        }
+        let (attempt, span) = match operation.begin() {
+            Ok(begun) => begun,
+            Err(error) => return Some(Err(error)),
+        };
+        let body = body.take()?;
+        if let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Gone) {
+            let work = Typed::new(operation.terms, body);
+            let flow: Flow<T, E> = Box::pin(detached(Arc::clone(&attempt), work));
+            self.phase = Phase::Flow {
+                attempt,
+                flow: Some(InSpan { span, flow }),
+                into_err: operation.into_err,
+            };
         }
         None
     }
 
-    fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
-        if let Some(result) = self.start(body) {
-            return Poll::Ready(result);
-        }
-        let Phase::Flow {
-            attempt,
-            mut flow,
-            into_err,
-        } = mem::replace(&mut self.0, Phase::Gone)
-        else {
+    fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<Result<Result<T, E>, Error>> {
+        let Phase::Flow { flow: place, .. } = &mut self.phase else {
             panic!("an idempotent call was polled after it had ended");
         };
-        match Pin::new(&mut flow).poll(cx) {
-            Poll::Ready(result) => {
-                Poll::Ready(result.unwrap_or_else(|error| Err(into_err.into_err(error))))
-            }
-            Poll::Pending => {
-                self.0 = Phase::Flow {
-                    attempt,
-                    flow,
-                    into_err,
-                };
-                Poll::Pending
-            }
+        let Some(mut flow) = place.take() else {
+            panic!("an idempotent call was polled after its body had panicked");
+        };
+        let polled = Pin::new(&mut flow).poll(cx);
+        if polled.is_pending() {
+            *place = Some(flow);
         }
+        polled
     }
 }
 
 impl<T: 'static, E: 'static, F> Drop for Call<T, E, F> {
     fn drop(&mut self) {
-        if let Phase::Flow { attempt, flow, .. } = mem::replace(&mut self.0, Phase::Gone)
+        if let Phase::Flow { attempt, flow, .. } = &mut self.phase
+            && let Some(flow) = flow.take()
             && attempt.is_armed()
         {
             attempt.orphan();
-            let runtime = attempt.runtime.clone();
             // Whatever it answers, nobody is there to hear it; the record tells the next caller.
-            carry_on(&runtime, Orphaned(flow));
+            carry_on(&attempt.runtime, Orphaned(flow));
         }
     }
 }

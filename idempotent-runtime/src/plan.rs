@@ -193,19 +193,17 @@ impl Plan {
             on_crash: self.on_crash,
             fingerprint: self.fingerprint(),
         };
-        let attempt = Attempt::new(
+        let caller = Context::current();
+        caller.check_reentry(scope, store, &key)?;
+        Ok(Arc::new(Attempt::new(
             scope,
             key,
             store.clone(),
             request,
             // `Duration::MAX` says "for ever"; a clock does not reach that far.
             (cmp::min(self.ttl, MAX_TTL), cmp::min(self.wait, MAX_TTL)),
-            runtime,
-        );
-        attempt
-            .caller
-            .check_reentry(scope, &attempt.store, &attempt.key)?;
-        Ok(Arc::new(attempt))
+            (runtime, caller),
+        )))
     }
 }
 

@@ -89,12 +89,18 @@ impl<T, E, F> Operation<T, E, F> {
 }
 
 /// The flow of a call with its result, for a body that may outlive its caller.
-pub(crate) async fn detached<T: Send, E: Send>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` keeps its arguments twice"
+)]
+pub(crate) fn detached<T: Send, E: Send>(
     attempt: Arc<Attempt>,
     mut work: Typed<T, E, Detached<T, E>>,
-) -> Result<Result<T, E>, Error> {
-    execute_detached(&attempt, &mut work).await?;
-    Ok(work.into_result())
+) -> impl Future<Output = Result<Result<T, E>, Error>> + Send {
+    async move {
+        execute_detached(&attempt, &mut work).await?;
+        Ok(work.into_result())
+    }
 }
 
 /// The same for a body that stops with its caller. It may borrow, and need not be `Send`: its type stays.
@@ -142,7 +148,7 @@ async fn execute<W: Work + ?Sized>(attempt: &Arc<Attempt>, work: &mut W) -> Resu
         }
     };
     // Another attempt owns the record: its result is the key's result, never our own.
-    let record = admit::adopt(attempt, record, lease_left).await?;
+    let record = Box::pin(admit::adopt(attempt, record, lease_left)).await?;
     replay(attempt, work, &record)
 }
 
