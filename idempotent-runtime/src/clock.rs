@@ -101,7 +101,8 @@ impl Clock {
     pub(crate) fn now(&self) -> u64 {
         match self {
             Self::System { start, unix, .. } => {
-                unix + u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX - unix)
+                let since = start.elapsed();
+                unix + since.as_secs() * 1_000_000 + u64::from(since.subsec_micros())
             }
             Self::Manual(clock) => clock.shared.micros.load(Ordering::SeqCst),
         }

@@ -31,8 +31,8 @@ const FILES: &[(&str, &str, &str, &str)] = &[
     (
         "memory_forgetful.rs",
         "store/memory/mod.rs",
-        ".remove_if(&*key, |_, slot| slot.gone() <= now)",
-        ".remove_if(&*key, |_, _| true)",
+        "|packed| packed.gone() <= now",
+        "|_| true",
     ),
     (
         "memory_crowded.rs",
@@ -42,7 +42,7 @@ const FILES: &[(&str, &str, &str, &str)] = &[
     ),
     ("expiry.rs", "store/memory/expiry.rs", "", ""),
     ("packed.rs", "store/memory/packed.rs", "", ""),
-    ("slot.rs", "store/memory/slot.rs", "", ""),
+    ("records.rs", "store/memory/records.rs", "", ""),
 ];
 
 fn main() {
@@ -71,7 +71,7 @@ fn exchanged(text: &str) -> String {
         !text.contains(" std::sync"),
         "a lock that the checker would not see"
     );
-    let text = ["expiry", "packed", "slot"]
+    let text = ["expiry", "packed", "records"]
         .iter()
         .fold(text, |text, part| {
             let part_here =

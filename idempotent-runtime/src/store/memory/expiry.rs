@@ -3,71 +3,97 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-/// Keys by the second in which their records end, rounded up, so that records written together go together.
-#[derive(Default)]
+use arrayvec::ArrayVec;
+
+use super::records::Mark;
+
+/// The marks of keys by the time at which their records may be removed, rounded up, so that many go together.
 pub(super) struct Expiry {
-    /// By second, in batches of [`Expiry::BATCH`] at most: a list that grew without end would be copied all at once.
-    batches: Mutex<Batches>,
-    /// The first second, to be read without the lock; zero when there is none.
-    first: AtomicU64,
+    /// A key's list is its mark's: calls side by side rarely meet in one.
+    lists: [Mutex<Ends>; LISTS],
+    /// The first end in each list, to be read without its lock.
+    first: [AtomicU64; LISTS],
 }
 
-type Batches = BTreeMap<(u64, u32), Vec<Arc<str>>>;
+/// In batches of [`BATCH`] at most: a list that grew without end would be copied all at once.
+type Ends = BTreeMap<u64, Vec<Vec<Mark>>>;
+
+const LISTS: usize = 8;
+const BATCH: usize = 1024;
+/// How many keys one call is given at most. Each call adds at most one, so there are ever fewer.
+const DUE: usize = 4;
+/// Ends are rounded to 2^20 µs, about a second, or more.
+const FINEST: u32 = 20;
 
 impl Expiry {
-    /// About a second, in µs.
-    const SECOND: u64 = 1 << 20;
-    const BATCH: usize = 1024;
-    /// How many keys one call is given at most. Each call adds at most one, so there are ever fewer.
-    const DUE: usize = 4;
-
-    /// Notes that `key`'s record is past its end at `gone`. A record that changes before is noted again.
-    pub(super) fn add(&self, gone: u64, key: Arc<str>) {
-        let second = gone / Self::SECOND + 1;
-        let mut batches = self.lock();
-        let last = batches
-            .range_mut((second, 0)..=(second, u32::MAX))
-            .next_back();
-        match last {
-            Some((_, batch)) if batch.len() < Self::BATCH => batch.push(key),
-            Some((&(_, number), _)) => drop(batches.insert((second, number + 1), vec![key])),
-            None => drop(batches.insert((second, 0), vec![key])),
+    pub(super) fn new() -> Self {
+        Self {
+            lists: Default::default(),
+            first: [const { AtomicU64::new(u64::MAX) }; LISTS],
         }
-        self.note_first(&batches);
     }
 
-    /// A few keys whose records may be past their end.
-    pub(super) fn due(&self, now: u64) -> Vec<Arc<str>> {
-        let first = self.first.load(Ordering::Relaxed);
-        if first == 0 || first > now / Self::SECOND {
-            return Vec::new();
+    /// Notes that the record that goes by `mark` is past its end at `gone`. One that changes before is noted again.
+    pub(super) fn add(&self, mark: Mark, gone: u64, now: u64) {
+        let end = rounded(gone, now);
+        let list = mark.list(LISTS);
+        let mut ends = self.lock(list);
+        let batches = ends.entry(end).or_default();
+        match batches.last_mut() {
+            Some(batch) if batch.len() < BATCH => batch.push(mark),
+            _ => batches.push(vec![mark]),
         }
-        let mut batches = self.lock();
-        let mut due = Vec::new();
-        if let Some(mut entry) = batches.first_entry()
-            && entry.key().0 <= now / Self::SECOND
+        if end < self.first[list].load(Ordering::Relaxed) {
+            self.first[list].store(end, Ordering::Relaxed);
+        }
+    }
+
+    /// A few marks whose records may be past their end, of this mark's list, or else of the next one that has some.
+    pub(super) fn due(&self, mark: Mark, now: u64) -> ArrayVec<Mark, DUE> {
+        let mut due = ArrayVec::new();
+        let is_due = |list: usize| self.first[list].load(Ordering::Relaxed) <= now;
+        if !(0..LISTS).any(is_due) {
+            return due;
+        }
+        let mut lists = (0..LISTS).map(|step| (mark.list(LISTS) + step) % LISTS);
+        let Some(list) = lists.find(|list| is_due(*list)) else {
+            return due;
+        };
+        let mut ends = self.lock(list);
+        if let Some(mut entry) = ends.first_entry()
+            && *entry.key() <= now
         {
-            let batch = entry.get_mut();
-            due = batch.split_off(batch.len().saturating_sub(Self::DUE));
-            if batch.is_empty() {
+            let batches = entry.get_mut();
+            if let Some(batch) = batches.last_mut() {
+                let rest = batch.len().saturating_sub(DUE);
+                due.extend(batch.drain(rest..));
+            }
+            batches.pop_if(|batch| batch.is_empty());
+            if batches.is_empty() {
                 entry.remove();
             }
         }
-        self.note_first(&batches);
+        let first = ends.keys().next().copied().unwrap_or(u64::MAX);
+        self.first[list].store(first, Ordering::Relaxed);
         due
     }
 
-    fn note_first(&self, batches: &Batches) {
-        let first = batches.keys().next().map_or(0, |&(second, _)| second);
-        self.first.store(first, Ordering::Relaxed);
+    fn lock(&self, list: usize) -> MutexGuard<'_, Ends> {
+        self.lists[list]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Batches> {
-        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The end of the span of time that `gone` lies in. Spans are at most a 64th of what is left until then: the fewer there
+/// are, the fuller is each one's last batch.
+fn rounded(gone: u64, now: u64) -> u64 {
+    let left = gone.saturating_sub(now).max(1);
+    let bits = left.ilog2().saturating_sub(6).max(FINEST);
+    (gone | ((1 << bits) - 1)).saturating_add(1)
 }

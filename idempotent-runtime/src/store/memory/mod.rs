@@ -2,7 +2,7 @@
 
 mod expiry;
 mod packed;
-mod slot;
+mod records;
 
 use std::{
     fmt,
@@ -13,8 +13,6 @@ use std::{
     time::Duration,
 };
 
-use dashmap::{DashMap, Entry};
-
 use super::{
     ClaimReply, ClaimRequest, LocalStore, Settled, Store, Subscription, Topics,
     protocol::{self, Current, Step},
@@ -23,12 +21,13 @@ use crate::{
     StoreError, StoreErrorKind,
     clock::{Clock, ManualClock},
     key::Key,
-    record::{Record, RecordRef},
+    record::{HOLD, MAX_TTL, Record, RecordRef, State},
 };
 use expiry::Expiry;
-use slot::Slot;
+use packed::Packed;
+use records::{Mark, Records};
 
-/// Keeps records in a [`DashMap`] of this process: for one process, or for tests. They end with the process.
+/// Keeps records in a [`DashMap`](dashmap::DashMap) of this process: for one process, or for tests. They end with the process.
 ///
 /// Clones are the same store. Each key has its own entry; no key waits for another's body. Records past their end are
 /// removed in small steps by later calls, never all at once. A result may be replayed for some milliseconds past its end:
@@ -39,16 +38,13 @@ pub struct MemoryStore {
 }
 
 struct Shared {
-    records: DashMap<Arc<str>, Slot, foldhash::fast::RandomState>,
+    records: Records,
     len: AtomicUsize,
     max_records: usize,
     clock: Clock,
     topics: Topics,
     expiry: Expiry,
 }
-
-/// So many that none is large: one that grows holds up its keys for the time it takes.
-const SHARDS: usize = 64;
 
 impl MemoryStore {
     /// An empty store.
@@ -75,18 +71,14 @@ impl MemoryStore {
     }
 
     fn build(clock: Clock, max_records: usize) -> Self {
-        let records =
-            DashMap::with_hasher_and_shard_amount(foldhash::fast::RandomState::default(), SHARDS);
-        let expiry = Expiry::default();
-        let topics = Topics::default();
         Self {
             shared: Arc::new(Shared {
-                records,
+                records: Records::new(),
                 len: AtomicUsize::new(0),
                 max_records,
                 clock,
-                topics,
-                expiry,
+                topics: Topics::default(),
+                expiry: Expiry::new(),
             }),
         }
     }
@@ -110,45 +102,65 @@ impl MemoryStore {
         decide: impl FnOnce(Option<Current<'_>>, u64) -> Step<R>,
     ) -> Result<R, StoreError> {
         let shared = &*self.shared;
-        // Asked only once the key is held: a thread that waited for it would come with an older time than the record's,
-        // and where that record has gone in between, grant a smaller token than it had.
-        let now;
-        let known = shared.records.get_mut(key.as_str());
-        let (reply, ends) = if let Some(mut known) = known {
-            now = shared.clock.now();
-            let (reply, ends) = known.value_mut().step(now, decide);
-            (reply, ends.map(|gone| (gone, Arc::clone(known.key()))))
-        } else {
-            let entry = shared.records.entry(key.as_str().into());
-            now = shared.clock.now();
-            match entry {
-                Entry::Occupied(mut entry) => {
-                    let (reply, ends) = entry.get_mut().step(now, decide);
-                    (reply, ends.map(|gone| (gone, Arc::clone(entry.key()))))
+        let key = key.as_str().as_bytes();
+        let mark = shared.records.mark(key);
+        let (reply, now, ends) = shared.records.change(key, mark, |place| {
+            // Asked only once the key is held: a thread that waited for it would come with an older time than the
+            // record's, and where that record has gone in between, grant a smaller token than it had.
+            let now = shared.clock.now();
+            let kept = place.as_deref().filter(|packed| now < packed.gone());
+            let kept = kept.map(|packed| (packed.record(), packed.gone()));
+            let current = kept.as_ref().map(|(record, gone)| Current {
+                record,
+                age: age(record, *gone, now),
+            });
+            let Step { write, reply } = decide(current, now);
+            let Some((record, retain)) = write else {
+                return ((Ok(reply), now, None), None);
+            };
+            let gone = gone(&record, retain, now);
+            // A running record is settled by its owner, or taken over.
+            let ends = (record.state != State::Running).then_some(gone);
+            let packed = Packed::new(key, &record, gone);
+            match place {
+                Some(place) => {
+                    *place = packed;
+                    ((Ok(reply), now, ends), None)
                 }
-                Entry::Vacant(entry) => {
-                    let Step { write, reply } = decide(None, now);
-                    let mut ends = None;
-                    if let Some((record, retain)) = write {
-                        if !shared.take_room() {
-                            drop(entry);
-                            shared.sweep(now);
-                            return Err(full());
-                        }
-                        let (slot, gone) = Slot::new(record, retain, now);
-                        ends = gone.map(|gone| (gone, Arc::clone(entry.key())));
-                        entry.insert(slot);
-                    }
-                    (reply, ends)
-                }
+                None if shared.take_room() => ((Ok(reply), now, ends), Some(packed)),
+                None => ((Err(full()), now, None), None),
             }
-        };
-        if let Some((gone, key)) = ends {
-            shared.expiry.add(gone, key);
+        });
+        if let Some(gone) = ends {
+            shared.expiry.add(mark, gone, now);
         }
-        shared.sweep(now);
-        Ok(reply)
+        shared.sweep(mark, now);
+        reply
     }
+}
+
+/// When a record that is written now is past its end.
+fn gone(record: &Record, retain: Duration, now: u64) -> u64 {
+    let kept = match record.state {
+        State::Running => HOLD,
+        _ => retain.clamp(Duration::from_millis(1), MAX_TTL),
+    };
+    now.saturating_add(micros(kept))
+}
+
+/// How long ago the record was granted or renewed, if it runs: it is kept for [`HOLD`] from then on.
+fn age(record: &Record, gone: u64, now: u64) -> Duration {
+    match record.state {
+        State::Running => {
+            let latest = now.saturating_add(micros(HOLD));
+            Duration::from_micros(latest.saturating_sub(gone))
+        }
+        _ => Duration::ZERO,
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn full() -> StoreError {
@@ -167,10 +179,10 @@ impl Shared {
             .is_ok()
     }
 
-    /// Removes a few records whose end has passed.
-    fn sweep(&self, now: u64) {
-        for key in self.expiry.due(now) {
-            let removed = self.records.remove_if(&*key, |_, slot| slot.gone() <= now);
+    /// Removes a few records whose end has passed, as a call with this mark does.
+    fn sweep(&self, mark: Mark, now: u64) {
+        for mark in self.expiry.due(mark, now) {
+            let removed = self.records.remove(mark, |packed| packed.gone() <= now);
             if removed.is_some() {
                 self.len.fetch_sub(1, Ordering::Relaxed);
             }
@@ -194,9 +206,12 @@ impl fmt::Debug for MemoryStore {
 
 impl LocalStore for MemoryStore {
     fn peek(&self, key: &Key, look: &mut dyn FnMut(RecordRef<'_>)) {
-        if let Some(slot) = self.shared.records.get(key.as_str()) {
-            slot.peek(self.shared.clock.recent(), look);
-        }
+        let shared = &*self.shared;
+        shared.records.look(key.as_str().as_bytes(), |packed| {
+            if shared.clock.recent() < packed.gone() {
+                look(packed.peek());
+            }
+        });
     }
 
     fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {

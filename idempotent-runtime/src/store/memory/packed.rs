@@ -1,13 +1,19 @@
-//! A settled record in one run of bytes: most records are, and for long.
+//! A record and its key in one run of bytes: one block of the allocator, read where it lies.
 //!
 //! ```text
-//!  0 gone u64 · 8 token u64 · 16 nonce · 32 lease u32 (ms) · 36 attempts u32 · 40 codec u32
-//! 44 flags · 45 fingerprint (16, if there is one) · result
+//! 0 gone u64 · 8 flags · 9 nonce (16), then
+//! small: 25 length of the key u8  · 26 lease u8 (s)   · 27 gone − token (5)                                 · 32
+//! large: 25 length of the key u64 · 33 lease u32 (ms) · 37 token u64 · 45 attempts u32 · 49 codec u32 · 53
+//! then the key, the fingerprint (16, if there is one), and the result to the end
 //! ```
 //!
-//! Never leaves the process, so its integers are in this machine's order.
+//! Nearly all records are small: of a first attempt, with the usual codec, and no number that does not fit. Never leaves
+//! the process, so its integers are little-endian only to be cut short.
 
-use std::time::Duration;
+use std::{
+    hash::{Hash, Hasher},
+    time::Duration,
+};
 
 use crate::{
     OnCrash,
@@ -15,8 +21,11 @@ use crate::{
     record::{Nonce, Outcome, OutcomeRef, Record, RecordRef, State},
 };
 
-const FLAGS: usize = 44;
-const HEADER: usize = FLAGS + 1;
+const FLAGS: usize = 8;
+const NONCE: usize = 9;
+const KEY_LEN: usize = 25;
+const SMALL: usize = 32;
+const LARGE: usize = 53;
 
 const STATE: u8 = 0b11;
 const FAIL_ON_CRASH: u8 = 1 << 2;
@@ -25,35 +34,188 @@ const OUTCOME: u8 = 0b11 << 4;
 const OK: u8 = 1 << 4;
 const ERR: u8 = 2 << 4;
 const NOT_RECORDED: u8 = 3 << 4;
+const IS_LARGE: u8 = 1 << 6;
 
-/// A packed record, read where it lies.
-#[derive(Clone, Copy)]
-pub(super) struct Packed<'a>(&'a [u8]);
+/// A record with its key. To the table it is its key.
+pub(super) struct Packed(Box<[u8]>);
 
-fn result(record: &Record) -> &[u8] {
-    record
-        .outcome
-        .as_ref()
-        .map_or(&[], |outcome| outcome.bytes())
+impl PartialEq for Packed {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
 }
 
-/// The record's bytes. `gone` is when it is past its end.
-pub(super) fn pack(record: &Record, gone: u64) -> Box<[u8]> {
-    let result = result(record);
-    let fingerprint = record.fingerprint.as_ref();
-    let fingerprint = fingerprint.map_or(&[][..], |fingerprint| fingerprint.as_bytes());
-    let lease = u32::try_from(record.lease.as_millis()).unwrap_or(u32::MAX);
-    let mut bytes = Vec::with_capacity(HEADER + fingerprint.len() + result.len());
-    bytes.extend(gone.to_ne_bytes());
-    bytes.extend(record.token.to_ne_bytes());
-    bytes.extend(record.nonce.as_bytes());
-    bytes.extend(lease.to_ne_bytes());
-    bytes.extend(record.attempts.to_ne_bytes());
-    bytes.extend(record.codec.to_ne_bytes());
-    bytes.push(flags(record));
-    bytes.extend(fingerprint);
-    bytes.extend(result);
-    bytes.into_boxed_slice()
+impl Eq for Packed {}
+
+impl Hash for Packed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl Packed {
+    /// `gone` is when the record is past its end.
+    pub(super) fn new(key: &[u8], record: &Record, gone: u64) -> Self {
+        let result = record
+            .outcome
+            .as_ref()
+            .map_or(&[][..], |outcome| outcome.bytes());
+        let fingerprint = record.fingerprint.as_ref();
+        let fingerprint = fingerprint.map_or(&[][..], |fingerprint| fingerprint.as_bytes());
+        let mut header = [0; LARGE];
+        put(&mut header, 0, gone.to_le_bytes());
+        put(&mut header, NONCE, *record.nonce.as_bytes());
+        let small = small(key, record, gone);
+        let header = if let Some(small) = small {
+            put(&mut header, FLAGS, [flags(record)]);
+            put(&mut header, KEY_LEN, small);
+            &header[..SMALL]
+        } else {
+            put(&mut header, FLAGS, [flags(record) | IS_LARGE]);
+            put(&mut header, KEY_LEN, (key.len() as u64).to_le_bytes());
+            put(&mut header, 33, millis(record.lease).to_le_bytes());
+            put(&mut header, 37, record.token.to_le_bytes());
+            put(&mut header, 45, record.attempts.to_le_bytes());
+            put(&mut header, 49, record.codec.to_le_bytes());
+            &header[..]
+        };
+        let size = header.len() + key.len() + fingerprint.len() + result.len();
+        // Of exactly this size, so that nothing is left over.
+        let mut bytes = Vec::with_capacity(size);
+        bytes.extend_from_slice(header);
+        bytes.extend_from_slice(key);
+        bytes.extend_from_slice(fingerprint);
+        bytes.extend_from_slice(result);
+        Self(bytes.into_boxed_slice())
+    }
+
+    #[inline]
+    pub(super) fn key(&self) -> &[u8] {
+        self.split().0
+    }
+
+    #[inline]
+    pub(super) fn gone(&self) -> u64 {
+        u64::from_le_bytes(part(self.header(), 0))
+    }
+
+    /// The record as a look at it needs it.
+    #[inline]
+    pub(super) fn peek(&self) -> RecordRef<'_> {
+        let header = self.header();
+        let flags = header[FLAGS];
+        let (_, rest) = self.split();
+        let (fingerprint, result) = if flags & FINGERPRINT == 0 {
+            (None, rest)
+        } else {
+            let (fingerprint, result) = rest.split_first_chunk().expect("a fingerprint");
+            (Some(Fingerprint::from_bytes(*fingerprint)), result)
+        };
+        let outcome = match flags & OUTCOME {
+            OK => Some(OutcomeRef::Ok(result)),
+            ERR => Some(OutcomeRef::Err(result)),
+            NOT_RECORDED => Some(OutcomeRef::NotRecorded(result)),
+            _ => None,
+        };
+        RecordRef {
+            state: match flags & STATE {
+                0 => State::Running,
+                1 => State::Done,
+                2 => State::Failed,
+                _ => State::Lost,
+            },
+            nonce: Nonce::from_bytes(part(header, NONCE)),
+            fingerprint,
+            codec: match flags & IS_LARGE {
+                0 => usual_codec(outcome.is_some()),
+                _ => u32::from_le_bytes(part(&self.0, 49)),
+            },
+            outcome,
+        }
+    }
+
+    /// The whole record.
+    pub(super) fn record(&self) -> Record {
+        let header = self.header();
+        let (lease, token, attempts) = if header[FLAGS] & IS_LARGE == 0 {
+            let mut left = [0; 8];
+            left[..5].copy_from_slice(&header[27..SMALL]);
+            let left = u64::from_le_bytes(left);
+            let lease = Duration::from_secs(header[26].into());
+            (lease, self.gone().wrapping_sub(left), 1)
+        } else {
+            let lease = u32::from_le_bytes(part(&self.0, 33));
+            let token = u64::from_le_bytes(part(&self.0, 37));
+            let attempts = u32::from_le_bytes(part(&self.0, 45));
+            (Duration::from_millis(lease.into()), token, attempts)
+        };
+        let seen = self.peek();
+        let outcome = seen.outcome.map(OutcomeRef::to_owned);
+        let fail = header[FLAGS] & FAIL_ON_CRASH != 0;
+        Record {
+            state: seen.state,
+            nonce: seen.nonce,
+            token,
+            lease,
+            on_crash: if fail { OnCrash::Fail } else { OnCrash::Rerun },
+            attempts,
+            fingerprint: seen.fingerprint,
+            codec: seen.codec,
+            expires: outcome.as_ref().map_or(0, |_| self.gone() / 1000),
+            outcome,
+        }
+    }
+
+    #[inline]
+    fn header(&self) -> &[u8; SMALL] {
+        self.0.first_chunk().expect("a header")
+    }
+
+    /// The key, and what stands behind it.
+    #[inline]
+    fn split(&self) -> (&[u8], &[u8]) {
+        let header = self.header();
+        if header[FLAGS] & IS_LARGE == 0 {
+            self.0[SMALL..].split_at(header[KEY_LEN].into())
+        } else {
+            let length = u64::from_le_bytes(part(&self.0, KEY_LEN));
+            self.0[LARGE..].split_at(usize::try_from(length).expect("it was a length"))
+        }
+    }
+}
+
+fn put<const N: usize>(header: &mut [u8; LARGE], at: usize, field: [u8; N]) {
+    header[at..at + N].copy_from_slice(&field);
+}
+
+/// The bytes from `at` on.
+#[inline]
+fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut part = [0; N];
+    part.copy_from_slice(&bytes[at..at + N]);
+    part
+}
+
+/// The length of the key, the lease and the token of a record that is small.
+fn small(key: &[u8], record: &Record, gone: u64) -> Option<[u8; SMALL - KEY_LEN]> {
+    let length = u8::try_from(key.len()).ok()?;
+    let millis = millis(record.lease);
+    let lease = u8::try_from(millis / 1000).ok()?;
+    let left = gone.wrapping_sub(record.token);
+    let left = (left < 1 << 40).then(|| left.to_le_bytes())?;
+    let is_usual = millis.is_multiple_of(1000)
+        && record.attempts == 1
+        && record.codec == usual_codec(record.outcome.is_some());
+    is_usual.then_some([length, lease, left[0], left[1], left[2], left[3], left[4]])
+}
+
+/// `MessagePack`'s, where there is a result.
+fn usual_codec(has_outcome: bool) -> u32 {
+    u32::from(has_outcome)
+}
+
+fn millis(lease: Duration) -> u32 {
+    u32::try_from(lease.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn flags(record: &Record) -> u8 {
@@ -77,89 +239,4 @@ fn flags(record: &Record) -> u8 {
         flags |= FINGERPRINT;
     }
     flags
-}
-
-impl<'a> Packed<'a> {
-    /// The record that begins here.
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
-    }
-
-    pub(super) fn gone(self) -> u64 {
-        u64::from_ne_bytes(self.array(0))
-    }
-
-    /// The record as a look at it needs it.
-    pub(super) fn peek(self) -> RecordRef<'a> {
-        RecordRef {
-            state: self.state(),
-            nonce: Nonce::from_bytes(self.array(16)),
-            fingerprint: self.fingerprint(),
-            codec: self.codec(),
-            outcome: self.outcome(),
-        }
-    }
-
-    /// The whole record.
-    pub(super) fn record(self) -> Record {
-        let outcome = self.outcome().map(OutcomeRef::to_owned);
-        let fail = self.0[FLAGS] & FAIL_ON_CRASH != 0;
-        Record {
-            state: self.state(),
-            nonce: Nonce::from_bytes(self.array(16)),
-            token: u64::from_ne_bytes(self.array(8)),
-            lease: Duration::from_millis(u32::from_ne_bytes(self.array(32)).into()),
-            on_crash: if fail { OnCrash::Fail } else { OnCrash::Rerun },
-            attempts: u32::from_ne_bytes(self.array(36)),
-            fingerprint: self.fingerprint(),
-            codec: self.codec(),
-            expires: if outcome.is_some() {
-                self.gone() / 1000
-            } else {
-                0
-            },
-            outcome,
-        }
-    }
-
-    fn state(self) -> State {
-        match self.0[FLAGS] & STATE {
-            0 => State::Running,
-            1 => State::Done,
-            2 => State::Failed,
-            _ => State::Lost,
-        }
-    }
-
-    fn codec(self) -> u32 {
-        u32::from_ne_bytes(self.array(40))
-    }
-
-    fn fingerprint(self) -> Option<Fingerprint> {
-        (self.0[FLAGS] & FINGERPRINT != 0).then(|| Fingerprint::from_bytes(self.array(HEADER)))
-    }
-
-    fn outcome(self) -> Option<OutcomeRef<'a>> {
-        let result = &self.0[self.result_start()..];
-        match self.0[FLAGS] & OUTCOME {
-            OK => Some(OutcomeRef::Ok(result)),
-            ERR => Some(OutcomeRef::Err(result)),
-            NOT_RECORDED => Some(OutcomeRef::NotRecorded(result)),
-            _ => None,
-        }
-    }
-
-    fn result_start(self) -> usize {
-        if self.0[FLAGS] & FINGERPRINT == 0 {
-            HEADER
-        } else {
-            HEADER + 16
-        }
-    }
-
-    fn array<const N: usize>(self, at: usize) -> [u8; N] {
-        let mut array = [0; N];
-        array.copy_from_slice(&self.0[at..at + N]);
-        array
-    }
 }

@@ -1,11 +1,9 @@
-//! A sharded map: what tests need of it, over locks that the checker sees.
+//! A sharded map, and what lies under it: what tests need of them, over locks that the checker sees.
 
 use std::{
     borrow::Borrow,
     collections::{HashMap, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
-    marker::PhantomData,
-    ops::{Deref, DerefMut},
     sync::PoisonError,
 };
 
@@ -15,7 +13,9 @@ const SHARDS: usize = 4;
 
 pub(crate) struct DashMap<K, V, S> {
     shards: [Mutex<HashMap<K, V>>; SHARDS],
-    hasher: PhantomData<S>,
+    /// A map is used by its entries or by its tables, never by both.
+    tables: [Table<(K, SharedValue<V>)>; SHARDS],
+    hasher: S,
 }
 
 type Shard<'a, K, V> = MutexGuard<'a, HashMap<K, V>>;
@@ -25,11 +25,12 @@ fn locked<K, V>(shard: &Mutex<HashMap<K, V>>) -> Shard<'_, K, V> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<K: Eq + Hash + Clone, V, S> DashMap<K, V, S> {
-    pub(crate) fn with_hasher(_: S) -> Self {
+impl<K, V, S> DashMap<K, V, S> {
+    pub(crate) fn with_hasher(hasher: S) -> Self {
         Self {
             shards: Default::default(),
-            hasher: PhantomData,
+            tables: Default::default(),
+            hasher,
         }
     }
 
@@ -37,6 +38,21 @@ impl<K: Eq + Hash + Clone, V, S> DashMap<K, V, S> {
         Self::with_hasher(hasher)
     }
 
+    pub(crate) fn hasher(&self) -> &S {
+        &self.hasher
+    }
+
+    pub(crate) fn shards(&self) -> &[Table<(K, SharedValue<V>)>] {
+        &self.tables
+    }
+
+    #[allow(clippy::unused_self, reason = "as the map has it")]
+    pub(crate) fn determine_shard(&self, hash: usize) -> usize {
+        hash % SHARDS
+    }
+}
+
+impl<K: Eq + Hash + Clone, V, S> DashMap<K, V, S> {
     fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> Shard<'_, K, V> {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
@@ -51,25 +67,6 @@ impl<K: Eq + Hash + Clone, V, S> DashMap<K, V, S> {
         } else {
             Entry::Vacant(Vacant { shard, key })
         }
-    }
-
-    pub(crate) fn get<Q>(&self, key: &Q) -> Option<Ref<'_, K, V>>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        let shard = self.shard(key);
-        let (key, _) = shard.get_key_value(key)?;
-        let key = key.clone();
-        Some(Ref { shard, key })
-    }
-
-    pub(crate) fn get_mut<Q>(&self, key: &Q) -> Option<Ref<'_, K, V>>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.get(key)
     }
 
     pub(crate) fn remove_if<Q>(
@@ -102,6 +99,60 @@ impl<K: Eq + Hash + Clone, V, S: Default> Default for DashMap<K, V, S> {
     }
 }
 
+pub(crate) struct SharedValue<V>(#[allow(dead_code, reason = "nobody looks")] V);
+
+impl<V> SharedValue<V> {
+    pub(crate) fn new(value: V) -> Self {
+        Self(value)
+    }
+}
+
+pub(crate) struct Table<T>(Mutex<Places<T>>);
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Places(Vec::new())))
+    }
+}
+
+impl<T> Table<T> {
+    pub(crate) fn read(&self) -> MutexGuard<'_, Places<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> MutexGuard<'_, Places<T>> {
+        self.read()
+    }
+}
+
+/// Values by their hashes.
+pub(crate) struct Places<T>(Vec<(u64, T)>);
+
+impl<T> Places<T> {
+    pub(crate) fn get(&self, hash: u64, eq: impl Fn(&T) -> bool) -> Option<&T> {
+        let mut places = self.0.iter();
+        let found = places.find(|(of, value)| *of == hash && eq(value))?;
+        Some(&found.1)
+    }
+
+    pub(crate) fn get_mut(&mut self, hash: u64, eq: impl Fn(&T) -> bool) -> Option<&mut T> {
+        let mut places = self.0.iter_mut();
+        let found = places.find(|(of, value)| *of == hash && eq(value))?;
+        Some(&mut found.1)
+    }
+
+    pub(crate) fn insert(&mut self, hash: u64, value: T, rehash: impl Fn(&T) -> u64) {
+        assert_eq!(rehash(&value), hash, "a table that grows would lose it");
+        self.0.push((hash, value));
+    }
+
+    pub(crate) fn remove_entry(&mut self, hash: u64, eq: impl Fn(&T) -> bool) -> Option<T> {
+        let mut places = self.0.iter();
+        let found = places.position(|(of, value)| *of == hash && eq(value))?;
+        Some(self.0.swap_remove(found).1)
+    }
+}
+
 pub(crate) enum Entry<'a, K, V> {
     Occupied(Occupied<'a, K, V>),
     Vacant(Vacant<'a, K, V>),
@@ -116,14 +167,6 @@ impl<K: Eq + Hash + Clone, V> Occupied<'_, K, V> {
     pub(crate) fn get(&self) -> &V {
         &self.shard[&self.key]
     }
-
-    pub(crate) fn key(&self) -> &K {
-        &self.key
-    }
-
-    pub(crate) fn get_mut(&mut self) -> &mut V {
-        self.shard.get_mut(&self.key).expect("it is locked")
-    }
 }
 
 pub(crate) struct Vacant<'a, K, V> {
@@ -132,40 +175,7 @@ pub(crate) struct Vacant<'a, K, V> {
 }
 
 impl<K: Eq + Hash + Clone, V> Vacant<'_, K, V> {
-    pub(crate) fn key(&self) -> &K {
-        &self.key
-    }
-
     pub(crate) fn insert(mut self, value: V) {
         self.shard.insert(self.key, value);
-    }
-}
-
-pub(crate) struct Ref<'a, K, V> {
-    shard: Shard<'a, K, V>,
-    key: K,
-}
-
-impl<K: Eq + Hash, V> Ref<'_, K, V> {
-    pub(crate) fn key(&self) -> &K {
-        &self.key
-    }
-
-    pub(crate) fn value_mut(&mut self) -> &mut V {
-        self
-    }
-}
-
-impl<K: Eq + Hash, V> DerefMut for Ref<'_, K, V> {
-    fn deref_mut(&mut self) -> &mut V {
-        self.shard.get_mut(&self.key).expect("it is locked")
-    }
-}
-
-impl<K: Eq + Hash, V> Deref for Ref<'_, K, V> {
-    type Target = V;
-
-    fn deref(&self) -> &V {
-        &self.shard[&self.key]
     }
 }

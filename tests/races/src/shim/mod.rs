@@ -6,7 +6,7 @@ pub(crate) mod time;
 pub(crate) mod watch;
 
 pub(crate) mod std {
-    pub(crate) use ::std::{collections, fmt, time};
+    pub(crate) use ::std::{collections, fmt, hash, time};
 
     pub(crate) mod sync {
         pub(crate) use ::std::sync::{Arc, PoisonError};
