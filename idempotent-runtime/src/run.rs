@@ -78,7 +78,7 @@ impl<T, E, F> Operation<T, E, F> {
         result.unwrap_or_else(|error| Err(self.into_err.into_err(error)))
     }
 
-    /// The recorded result, where a store in this process has it and nothing is in its way. Whatever is not plain to see
+    /// The recorded result, where it is in this process and nothing is in its way. Whatever is not plain to see
     /// here, the claim finds out.
     #[inline]
     pub(crate) fn at_hand(&self) -> Option<Result<T, E>> {
@@ -94,11 +94,13 @@ impl<T, E, F> Operation<T, E, F> {
                 .as_ref()
                 .map_or_else(|| default_store::standing().ok(), Some)?
         };
-        let local = store.local()?;
+        if !store.can_peek() {
+            return None;
+        }
         store.qualified(&self.key, |key| {
             let mut result = None;
             let look = &mut |record: RecordRef<'_>| result = self.terms.read(record);
-            local.peek(key, look);
+            store.peek(key, look);
             if result.is_some() {
                 Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
             }
