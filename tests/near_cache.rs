@@ -2,7 +2,10 @@
 
 mod common;
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use common::{
     Answer, Effects, GENEROUS,
@@ -288,6 +291,22 @@ async fn what_another_process_recorded_is_not_kept_in_its_last_minute() {
     assert_eq!(near.near_cache_bytes(), 0);
 }
 
+/// A store that tells its time is believed, also where this machine's clock says otherwise.
+#[tokio::test]
+async fn what_another_process_recorded_ends_by_the_stores_clock() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let (faulty, effects) = (Faulty::new(), Effects::new());
+    let hour = Duration::from_secs(3600);
+    let recorded = charge(&another_process(&faulty)).ttl(hour);
+    assert_eq!(call(recorded, &faulty, &effects).await.0.unwrap(), 1);
+    for (clock, sent) in [(now, 0), (now + hour * 99 / 100, 1)] {
+        let clock = u64::try_from(clock.as_micros()).unwrap();
+        let near = another_process(&faulty.clone().telling(clock));
+        assert_eq!(value(&near, &faulty, &effects).await, (1, 1));
+        assert_eq!(value(&near, &faulty, &effects).await, (1, sent));
+    }
+}
+
 #[tokio::test]
 async fn handles_of_one_store_share_it_and_namespaces_do_not_meet() {
     let (faulty, near, plain) = stores();
@@ -307,16 +326,31 @@ async fn handles_of_one_store_share_it_and_namespaces_do_not_meet() {
     assert_eq!(value(&staging, &faulty, &effects).await.0, 3);
 }
 
-/// A fresh grant, seen through any handle, says that the old result has gone.
+/// A grant, or somebody else's run, seen through any handle: the old result has gone.
 #[tokio::test]
 async fn what_the_store_said_last_is_what_is_known() {
-    let (faulty, near, plain) = stores();
-    let effects = Effects::new();
-    value(&near, &faulty, &effects).await;
-    charge(&another_process(&faulty)).forget().await.unwrap();
-    assert_eq!(value(&near, &faulty, &effects).await, (1, 0));
-    assert_eq!(value(&plain, &faulty, &effects).await.0, 2);
-    assert_eq!(value(&near, &faulty, &effects).await.0, 2);
+    for runs_here in [true, false] {
+        let (faulty, near, plain) = stores();
+        let (effects, elsewhere) = (Effects::new(), another_process(&faulty));
+        value(&near, &faulty, &effects).await;
+        charge(&elsewhere).forget().await.unwrap();
+        assert_eq!(value(&near, &faulty, &effects).await, (1, 0));
+        let store = if runs_here { &plain } else { &elsewhere };
+        let mut owner: Pin<Box<dyn Future<Output = Answer>>> =
+            Box::pin(charge(store).run_attached(effects.body(3)));
+        poll_until(&mut owner, || effects.started() == 2).await;
+        let handles = if runs_here {
+            vec![&near]
+        } else {
+            vec![&plain, &near]
+        };
+        for handle in handles {
+            let (answer, _) = call(charge(handle).wait(Duration::ZERO), &faulty, &effects).await;
+            assert!(matches!(answer, Err(Error::InFlight { .. })), "{answer:?}");
+        }
+        assert_eq!(owner.await.unwrap(), 2);
+        assert_eq!(value(&near, &faulty, &effects).await, (2, 1));
+    }
 }
 
 #[tokio::test]

@@ -43,6 +43,20 @@ const FILES: &[(&str, &str, &str, &str)] = &[
     ("expiry.rs", "store/memory/expiry.rs", "", ""),
     ("packed.rs", "store/memory/packed.rs", "", ""),
     ("slot.rs", "store/memory/slot.rs", "", ""),
+    ("moment.rs", "store/near/moment.rs", "", ""),
+    ("records.rs", "store/near/records.rs", "", ""),
+    (
+        "records_hasty.rs",
+        "store/near/records.rs",
+        "if shard.epoch == epoch {",
+        "if shard.epoch == epoch || true {",
+    ),
+    (
+        "records_lax.rs",
+        "store/near/records.rs",
+        "shard.epoch += 1;",
+        "",
+    ),
 ];
 
 fn main() {

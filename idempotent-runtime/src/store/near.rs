@@ -214,18 +214,22 @@ impl SharedStore {
         self.inner.near.get()
     }
 
+    fn near_to_replay(&self) -> Option<&Near> {
+        self.near().filter(|_| self.replays_near)
+    }
+
     /// Whether [`peek`](Self::peek) may show anything.
     pub(crate) fn can_peek(&self) -> bool {
-        self.local().is_some() || self.replays_near && self.near().is_some()
+        self.local().is_some() || self.near_to_replay().is_some()
     }
 
     /// Shows the record where it is in this process: in a local store, or in the near cache. No record is shown where
     /// the store has to be asked.
     pub(crate) fn peek(&self, key: &Key, look: &mut dyn FnMut(RecordRef<'_>)) {
-        match (self.local(), self.near()) {
-            (Some(local), _) => local.peek(key, look),
-            (None, Some(near)) if self.replays_near => near.records.look(key, Moment::now, look),
-            (None, _) => {}
+        if let Some(local) = self.local() {
+            local.peek(key, look);
+        } else if let Some(near) = self.near_to_replay() {
+            near.records.look(key, Moment::now, look);
         }
     }
 
