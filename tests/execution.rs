@@ -93,6 +93,39 @@ async fn with_store_is_where_it_is_polled() {
     assert!(matches!(answer, Err(Error::Reentrant { .. })), "{answer:?}");
 }
 
+/// Notes in its destructor which attempt it belongs to.
+struct Guard<'a>(&'a Mutex<Vec<Option<u32>>>);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        let attempt = try_current().map(|current| current.attempt());
+        self.0.lock().unwrap().push(attempt);
+    }
+}
+
+/// A guard of the user's may release something under the attempt's fencing token.
+#[tokio::test]
+async fn a_bodys_destructors_still_see_it() {
+    let store = memory();
+    let seen = Mutex::new(Vec::new());
+    {
+        let guard = Guard(&seen);
+        let mut left = Box::pin(charge(&store).run_attached(async {
+            let _guard = guard;
+            std::future::pending().await
+        }));
+        assert!(poll_once(&mut left).is_pending());
+    }
+    assert_eq!(*seen.lock().unwrap(), [Some(1)], "abandoned midway");
+    let guard = Guard(&seen);
+    let whole = charge(&store).run_attached(async {
+        let _guard = guard;
+        Ok(1)
+    });
+    whole.await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [Some(1), Some(2)], "at its end");
+}
+
 #[tokio::test]
 async fn attempts_count_and_tokens_grow() {
     let clock = ManualClock::new();

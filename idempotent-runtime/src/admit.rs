@@ -30,6 +30,14 @@ pub(crate) enum Admission {
 
 /// Asks the store, waits for whoever runs, and asks again, until there is an answer or `wait` is over.
 pub(crate) async fn admit(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
+    // Most calls run at once, and need nothing of what waiting takes. The others ask once more.
+    if let Some(claim) = Claim::at_once(attempt) {
+        return Ok(Admission::Run(claim));
+    }
+    Box::pin(wait_for_admission(attempt)).await
+}
+
+async fn wait_for_admission(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
     let mut waiter = Waiter::new(attempt);
     let admission = if attempt.store.local().is_some() {
         // A store in this process is asked as cheaply as a flight is joined, and wakes its waiters itself.

@@ -2,43 +2,62 @@
 
 use std::{
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use crate::{
-    Error, events::Span, execution::Attempt, handover::carry_on, operation::Operation,
-    recorded::IntoErr, run::execute,
+    Error,
+    events::Span,
+    execution::Attempt,
+    handover::carry_on,
+    operation::Operation,
+    recorded::IntoErr,
+    run::detached,
+    work::{Detached, Typed},
 };
 
 /// A call whose body is finished also when its caller goes away.
+///
+/// The body's type is gone once it is boxed: so little is compiled for each function.
 pub(crate) struct Run<T: 'static, E: 'static, F, B> {
-    phase: Phase<T, E, F, B>,
+    call: Call<T, E, F>,
+    /// Until it is needed: a replay boxes nothing.
+    body: Option<B>,
+}
+
+/// A call without its body's type.
+struct Call<T: 'static, E: 'static, F> {
+    phase: Phase<T, E, F>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a replay boxes nothing")]
+enum Phase<T: 'static, E: 'static, F> {
+    /// Nothing has happened. A replay goes from here straight to the end.
+    Start(Operation<T, E, F>),
+    Flow {
+        attempt: Arc<Attempt>,
+        /// Taken out while it is polled: if it stays out, the body panicked.
+        flow: Option<InSpan<Flow<T, E>>>,
+        into_err: F,
+    },
+    /// At the end.
+    Gone,
 }
 
 type Flow<T, E> = Pin<Box<dyn Future<Output = Result<Result<T, E>, Error>> + Send>>;
-
-#[expect(clippy::large_enum_variant, reason = "a replay boxes nothing")]
-enum Phase<T, E, F, B> {
-    /// Nothing has happened. A replay goes from here straight to the end, and boxes nothing.
-    Start(Operation<T, E, F>, B),
-    Flow {
-        attempt: Arc<Attempt>,
-        flow: InSpan<Flow<T, E>>,
-        into_err: F,
-    },
-    /// Being polled (and if it stays like this, the body panicked), or at the end.
-    Gone,
-}
 
 // The body is moved while it has not been polled, and pinned in a box from then on.
 impl<T: 'static, E: 'static, F, B> Unpin for Run<T, E, F, B> {}
 
 impl<T: 'static, E: 'static, F, B> Run<T, E, F, B> {
     pub(crate) fn new(operation: Operation<T, E, F>, body: B) -> Self {
+        let phase = Phase::Start(operation);
         Self {
-            phase: Phase::Start(operation, body),
+            call: Call { phase },
+            body: Some(body),
         }
     }
 }
@@ -53,55 +72,104 @@ where
     type Output = Result<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // Looked at where it lies: a replay does not move it.
-        if let Phase::Start(operation, _) = &self.phase
-            && let Some(result) = operation.at_hand()
-        {
-            self.phase = Phase::Gone;
-            return Poll::Ready(result);
-        }
-        let (attempt, mut flow, into_err) = match std::mem::replace(&mut self.phase, Phase::Gone) {
-            Phase::Start(operation, body) => match operation.begin() {
-                Ok((attempt, span)) => {
-                    let body = Box::pin(body);
-                    let flow: Flow<T, E> =
-                        Box::pin(execute(Arc::clone(&attempt), operation.terms, body));
-                    (attempt, InSpan { span, flow }, operation.into_err)
-                }
-                Err(error) => return Poll::Ready(Err(operation.into_err.into_err(error))),
-            },
-            Phase::Flow {
-                attempt,
-                flow,
-                into_err,
-            } => (attempt, flow, into_err),
-            Phase::Gone => panic!("an idempotent call was polled after it had ended"),
-        };
-        match Pin::new(&mut flow).poll(cx) {
-            Poll::Ready(result) => {
-                Poll::Ready(result.unwrap_or_else(|error| Err(into_err.into_err(error))))
-            }
-            Poll::Pending => {
-                self.phase = Phase::Flow {
-                    attempt,
-                    flow,
-                    into_err,
-                };
-                Poll::Pending
-            }
+        let Self { call, body } = &mut *self;
+        call.poll(body, cx)
+    }
+}
+
+/// A body that may be boxed, if it is needed.
+trait Waiting<T, E> {
+    fn take(&mut self) -> Option<Detached<T, E>>;
+}
+
+impl<T, E, B> Waiting<T, E> for Option<B>
+where
+    B: Future<Output = Result<T, E>> + Send + 'static,
+{
+    fn take(&mut self) -> Option<Detached<T, E>> {
+        match Option::take(self) {
+            Some(body) => Some(Box::pin(body)),
+            None => None,
         }
     }
 }
 
-impl<T: 'static, E: 'static, F, B> Drop for Run<T, E, F, B> {
+impl<T, E, F> Call<T, E, F>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    F: IntoErr<E>,
+{
+    fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        let result = match self.start(body) {
+            Some(result) => result,
+            None => ready!(self.go_on(cx)),
+        };
+        let error = match result {
+            Ok(result) => {
+                self.phase = Phase::Gone;
+                return Poll::Ready(result);
+            }
+            Err(error) => error,
+        };
+        match mem::replace(&mut self.phase, Phase::Gone) {
+            Phase::Flow { into_err, .. } | Phase::Start(Operation { into_err, .. }) => {
+                Poll::Ready(Err(into_err.into_err(error)))
+            }
+            Phase::Gone => unreachable!("neither `start` nor `go_on` ends a call"),
+        }
+    }
+
+    /// Begins with the flow, or is at the end already.
+    fn start(&mut self, body: &mut dyn Waiting<T, E>) -> Option<Result<Result<T, E>, Error>> {
+        let Phase::Start(operation) = &mut self.phase else {
+            return None;
+        };
+        // Looked at where it lies: a replay does not move it.
+        if let Some(result) = operation.at_hand() {
+            return Some(Ok(result));
+        }
+        let (attempt, span) = match operation.begin() {
+            Ok(begun) => begun,
+            Err(error) => return Some(Err(error)),
+        };
+        let body = body.take()?;
+        if let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Gone) {
+            let work = Typed::new(operation.terms, body);
+            let flow: Flow<T, E> = Box::pin(detached(Arc::clone(&attempt), work));
+            self.phase = Phase::Flow {
+                attempt,
+                flow: Some(InSpan { span, flow }),
+                into_err: operation.into_err,
+            };
+        }
+        None
+    }
+
+    fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<Result<Result<T, E>, Error>> {
+        let Phase::Flow { flow: place, .. } = &mut self.phase else {
+            panic!("an idempotent call was polled after it had ended");
+        };
+        let Some(mut flow) = place.take() else {
+            panic!("an idempotent call was polled after its body had panicked");
+        };
+        let polled = Pin::new(&mut flow).poll(cx);
+        if polled.is_pending() {
+            *place = Some(flow);
+        }
+        polled
+    }
+}
+
+impl<T: 'static, E: 'static, F> Drop for Call<T, E, F> {
     fn drop(&mut self) {
-        if let Phase::Flow { attempt, flow, .. } = std::mem::replace(&mut self.phase, Phase::Gone)
+        if let Phase::Flow { attempt, flow, .. } = &mut self.phase
+            && let Some(flow) = flow.take()
             && attempt.is_armed()
         {
             attempt.orphan();
-            let runtime = attempt.runtime.clone();
             // Whatever it answers, nobody is there to hear it; the record tells the next caller.
-            carry_on(&runtime, Orphaned(flow));
+            carry_on(&attempt.runtime, Orphaned(flow));
         }
     }
 }

@@ -57,6 +57,22 @@ pub(crate) enum Asked {
 }
 
 impl Claim {
+    /// The right to run, where a store in this process grants it.
+    pub(crate) fn at_once(attempt: &Arc<Attempt>) -> Option<Self> {
+        let reply = attempt.store.local()?.claim(&attempt.key, &attempt.request);
+        let Ok(ClaimReply::Granted { record, takeover }) = reply else {
+            return None;
+        };
+        attempt.arm(true);
+        let mut claim = Self {
+            attempt: Arc::clone(attempt),
+            stage: Stage::Asked,
+            lead: None,
+        };
+        claim.grant(record, takeover);
+        Some(claim)
+    }
+
     /// Asks for the right to run. An answer that is lost is asked for again with the same nonce, for a short while; then
     /// the runtime sees the claim through.
     pub(crate) async fn ask(
@@ -81,15 +97,7 @@ impl Claim {
             let patience = cmp::min(PATIENCE, give_up.saturating_duration_since(now));
             match claim_afresh(attempt, begun, patience, &mut in_doubt).await {
                 Ok(ClaimReply::Granted { record, takeover }) => {
-                    attempt.granted(&record);
-                    if takeover {
-                        count::taken_over(&attempt.store);
-                        events::taken_over(attempt, &record);
-                    }
-                    if let Some(lead) = &claim.lead {
-                        lead.extend(record.lease);
-                    }
-                    claim.stage = Stage::Granted(record);
+                    claim.grant(record, takeover);
                     return Ok(Asked::Granted(claim));
                 }
                 Ok(ClaimReply::Held { record, lease_left }) => {
@@ -115,6 +123,19 @@ impl Claim {
             lead.land(Landing::Failed(error.clone()));
         }
         Err(Error::store(attempt.label(), error))
+    }
+
+    fn grant(&mut self, record: Record, takeover: bool) {
+        let attempt = &self.attempt;
+        attempt.granted(&record);
+        if takeover {
+            count::taken_over(&attempt.store);
+            events::taken_over(attempt, &record);
+        }
+        if let Some(lead) = &self.lead {
+            lead.extend(record.lease);
+        }
+        self.stage = Stage::Granted(record);
     }
 
     /// The record as it was granted.
@@ -163,8 +184,13 @@ impl Claim {
         };
         let attempt = &self.attempt;
         let retain = retention(target.state, attempt.ttl);
-        let reply = attempt.store.finish(&attempt.key, target, retain);
-        let settled = match answer(attempt, PATIENCE, reply).await {
+        let reply = if let Some(local) = attempt.store.local() {
+            local.finish(&attempt.key, target, retain)
+        } else {
+            let reply = attempt.store.finish(&attempt.key, target, retain);
+            Box::pin(answer(attempt, PATIENCE, reply)).await
+        };
+        let settled = match reply {
             Ok(settled) => settled,
             Err(error) => {
                 count::unrecorded(&attempt.store);

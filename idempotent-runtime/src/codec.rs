@@ -2,6 +2,7 @@
 
 use std::{error, fmt};
 
+use rmp_serde::decode::ReadRefReader;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Turns values of `T` into bytes and back: what `codec = Type` takes.
@@ -69,16 +70,23 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
         let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
         reader.set_max_depth(MAX_DEPTH);
         let value = T::deserialize(&mut reader).map_err(CodecError::new)?;
-        // Nobody wrote more than the value: what has bytes behind it is damaged. The reader does not say where it
-        // stands, but asking for one more value tells.
-        match <()>::deserialize(&mut reader) {
-            Err(rmp_serde::decode::Error::InvalidMarkerRead(error))
-                if error.kind() == std::io::ErrorKind::UnexpectedEof =>
-            {
-                Ok(value)
-            }
-            _ => Err(CodecError::new("there are bytes behind the value")),
+        is_at_end(&mut reader)?;
+        Ok(value)
+    }
+}
+
+/// Nobody wrote more than the value: what has bytes behind it is damaged. The reader does not say where it stands, but
+/// asking for one more value tells.
+fn is_at_end(
+    reader: &mut rmp_serde::Deserializer<ReadRefReader<'_, [u8]>>,
+) -> Result<(), CodecError> {
+    match <()>::deserialize(reader) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(error))
+            if error.kind() == std::io::ErrorKind::UnexpectedEof =>
+        {
+            Ok(())
         }
+        _ => Err(CodecError::new("there are bytes behind the value")),
     }
 }
 

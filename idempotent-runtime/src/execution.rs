@@ -46,13 +46,14 @@ struct Grant {
 }
 
 impl Attempt {
+    #[inline]
     pub(crate) fn new(
         scope: &'static str,
         key: Key,
         store: SharedStore,
         request: ClaimRequest,
         (ttl, wait): (Duration, Duration),
-        runtime: Handle,
+        (runtime, caller): (Handle, Context),
     ) -> Self {
         Self {
             scope,
@@ -62,7 +63,7 @@ impl Attempt {
             ttl,
             wait,
             runtime,
-            caller: Context::current(),
+            caller,
             grant: OnceLock::new(),
             orphaned: AtomicBool::new(false),
             armed: AtomicBool::new(false),

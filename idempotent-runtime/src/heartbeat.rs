@@ -20,25 +20,27 @@ use crate::{
     execution::{self, Attempt},
     record::Record,
     store::Settled,
+    work::Work,
 };
 
 /// How a body ended.
-pub(crate) enum Driven<R> {
-    Returned(R),
+pub(crate) enum Driven {
+    /// Its result is in the work.
+    Returned,
     /// Another attempt owns the record, which is this one; the body was stopped.
     Overtaken(Record, Duration),
 }
 
 impl Claim {
-    /// Polls `body` to its end, and renews the lease every third of it. The body is dropped before this returns.
-    pub(crate) async fn drive<B: Future>(&mut self, body: B) -> Driven<B::Output> {
+    /// Polls the work's body to its end, and renews the lease every third of it. The body is dropped before this returns.
+    pub(crate) async fn drive<W: Work + ?Sized>(&mut self, work: &mut W) -> Driven {
         let attempt = Arc::clone(&self.attempt);
-        let mut body = pin!(execution::Context::inside(&attempt, body));
+        let mut body = pin!(execution::Context::inside(&attempt, Body(work)));
         let mut heartbeat = None;
         self.start();
         poll_fn(|cx| {
-            if let Poll::Ready(result) = body.as_mut().poll(cx) {
-                return Poll::Ready(Driven::Returned(result));
+            if body.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Driven::Returned);
             }
             heartbeat
                 .get_or_insert_with(|| Heartbeat::new(&attempt, self.granted().clone()))
@@ -46,6 +48,23 @@ impl Claim {
                 .map(|(record, lease_left)| Driven::Overtaken(record, lease_left))
         })
         .await
+    }
+}
+
+/// A work's body, which ends with this at the latest: its destructors see the same surroundings as it did.
+struct Body<'a, W: Work + ?Sized>(&'a mut W);
+
+impl<W: Work + ?Sized> Future for Body<'_, W> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll(cx)
+    }
+}
+
+impl<W: Work + ?Sized> Drop for Body<'_, W> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 

@@ -16,6 +16,7 @@ mod handover;
 mod heartbeat;
 mod key;
 mod operation;
+mod plan;
 pub mod record;
 mod recorded;
 mod resolve;
@@ -23,6 +24,7 @@ mod run;
 mod scope;
 pub mod store;
 mod terms;
+mod work;
 
 pub use codec::{Codec, CodecError};
 pub use default_store::{AlreadyInstalled, ENV, install};

@@ -5,13 +5,11 @@ use std::{fmt::Display, panic::Location, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    Codec, Error, InvalidKey, Key, Label, OnCrash, OnErr, Outcome, Recorded, SharedStore,
+    Codec, Error, OnCrash, OnErr, Outcome, Recorded, SharedStore,
     codec::Format,
-    default_store::{self, Chosen},
     fingerprint::Fingerprint,
-    record::{MAX_LEASE, MIN_LEASE},
+    plan::Plan,
     recorded::{ByFn, ByFrom, Fallible, format_of},
-    scope,
     terms::Terms,
 };
 
@@ -43,12 +41,8 @@ pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 /// Calls written by hand may share a scope, and then share records: give them the same result type and codec.
 #[must_use = "an operation does nothing until it is run"]
 pub struct Operation<T, E, F = ByFrom> {
-    pub(crate) scope: &'static str,
-    pub(crate) key: Key,
-    pub(crate) invalid: Option<InvalidKey>,
+    pub(crate) plan: Plan,
     pub(crate) terms: Terms<T, E>,
-    pub(crate) store: Option<SharedStore>,
-    pub(crate) exclusive: Option<&'static Location<'static>>,
     pub(crate) into_err: F,
 }
 
@@ -79,49 +73,21 @@ where
 impl<T, E> Operation<T, E> {
     #[inline]
     pub(crate) fn new(scope: &'static str, key: &[&dyn Display], ok: Format<T>) -> Self {
-        let terms = Terms {
-            ok,
-            err: None,
-            on_err: None,
-            classify: None,
-            on_crash: OnCrash::Rerun,
-            ttl: DEFAULT_TTL,
-            lease: DEFAULT_LEASE,
-            wait: DEFAULT_WAIT,
-            fingerprint: None,
-        };
         let mut operation = Self {
-            scope,
-            key: Key::empty(),
-            invalid: None,
-            terms,
-            store: None,
-            exclusive: None,
+            plan: Plan::new(scope),
+            terms: Terms::new(ok),
             into_err: ByFrom,
         };
-        // Written where it stays: moving it costs as much as a lookup.
-        operation.invalid = operation.key.write(scope, key).err();
+        operation.plan.write_key(key);
         operation
     }
 
     /// How the library's [`Error`] becomes the function's own; by default `E::from`.
     pub fn map_err<F: FnOnce(Error) -> E>(self, map: F) -> Operation<T, E, ByFn<F>> {
-        let Self {
-            scope,
-            key,
-            invalid,
-            terms,
-            store,
-            exclusive,
-            into_err: _,
-        } = self;
+        let Self { plan, terms, .. } = self;
         Operation {
-            scope,
-            key,
-            invalid,
+            plan,
             terms,
-            store,
-            exclusive,
             into_err: ByFn(map),
         }
     }
@@ -132,33 +98,33 @@ impl<T, E, F> Operation<T, E, F> {
     /// [`Error::Config`] at its first use, since the two would replay each other's results. The attribute does this.
     #[track_caller]
     pub fn exclusive(mut self) -> Self {
-        self.exclusive = Some(Location::caller());
+        self.plan.exclusive = Some(Location::caller());
         self
     }
 
     /// Pins the payload: the same key with another fingerprint is [`Error::KeyReused`]. The value is hashed (128 bits,
     /// map order plays no part); it is not kept.
     pub fn fingerprint(mut self, payload: &(impl Serialize + ?Sized)) -> Self {
-        self.terms.fingerprint = Some(Fingerprint::of(payload));
+        self.plan.fingerprint = Some(Fingerprint::of(payload));
         self
     }
 
     /// How long a completed result is replayed, from 1 ms on; by default 24 hours. More than 100 years is 100 years.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.terms.ttl = ttl;
+        self.plan.ttl = ttl;
         self
     }
 
     /// How long a silent owner is believed alive, from 1 ms to 1 day in whole milliseconds; by default 30 seconds. It is
     /// renewed every third of it while the body is pending.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.terms.lease = lease;
+        self.plan.lease = lease;
         self
     }
 
     /// How long a duplicate waits for the running owner's result, zero for not at all; by default 10 seconds.
     pub fn wait(mut self, wait: Duration) -> Self {
-        self.terms.wait = wait;
+        self.plan.wait = wait;
         self
     }
 
@@ -187,79 +153,13 @@ impl<T, E, F> Operation<T, E, F> {
 
     /// What it means that an owner vanished. By default [`OnCrash::Rerun`].
     pub fn on_crash(mut self, on_crash: OnCrash) -> Self {
-        self.terms.on_crash = on_crash;
+        self.plan.on_crash = on_crash;
         self
     }
 
     /// This store instead of the default one.
     pub fn store(mut self, store: &SharedStore) -> Self {
-        self.store = Some(store.clone());
+        self.plan.store = Some(store.clone());
         self
-    }
-
-    /// The operation and its key as far as they may be shown.
-    pub(crate) fn label(&self) -> Label {
-        Label {
-            scope: self.scope,
-            digest: self.invalid.is_none().then(|| self.key.digest()),
-        }
-    }
-
-    /// The store this call goes to, and the key as it stands there.
-    pub(crate) fn place(&self) -> Result<(Chosen<'_>, Key), Error> {
-        self.check()?;
-        let store = self.choose()?;
-        let key = store.qualified(&self.key, Key::clone);
-        Ok((store, key))
-    }
-
-    fn choose(&self) -> Result<Chosen<'_>, Error> {
-        match &self.store {
-            Some(store) => Ok(Chosen::Shared(store)),
-            None => default_store::choose().map_err(|reason| Error::config(self.label(), reason)),
-        }
-    }
-
-    /// As much of [`check`](Self::check) as a replay needs.
-    #[inline]
-    pub(crate) fn may_replay(&self) -> bool {
-        self.invalid.is_none()
-            && !matches!(self.terms.fingerprint, Some(Err(_)))
-            && self
-                .exclusive
-                .is_none_or(|place| scope::claim(self.scope, place).is_ok())
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        if let Some(reason) = self.invalid {
-            let operation = self.label();
-            return Err(Error::InvalidKey { operation, reason });
-        }
-        let Terms { ttl, lease, .. } = self.terms;
-        let config = |reason: String| Err(Error::config(self.label(), reason));
-        if let Some(place) = self.exclusive {
-            scope::claim(self.scope, place)
-                .map_err(|reason| Error::config(self.label(), reason))?;
-        }
-        if lease < MIN_LEASE || lease > MAX_LEASE {
-            return config(format!(
-                "`lease` is {lease:?}; it must be between {MIN_LEASE:?} and 1 day"
-            ));
-        }
-        if ttl < Duration::from_millis(1) {
-            return config(format!(
-                "`ttl` is {ttl:?}; a result must be kept for at least 1 ms"
-            ));
-        }
-        if self.terms.on_err == Some(OnErr::Record) && self.terms.err.is_none() {
-            return config(
-                "`OnErr::Record` needs `record_err()` too, which says how an error is recorded"
-                    .to_owned(),
-            );
-        }
-        if let Some(Err(error)) = &self.terms.fingerprint {
-            return config(format!("the fingerprint cannot be computed: {error}"));
-        }
-        Ok(())
     }
 }

@@ -49,11 +49,11 @@ impl<T, E, F> Operation<T, E, F> {
     /// # Errors
     /// [`Error::InvalidKey`], [`Error::Config`], [`Error::Unavailable`], [`Error::Incompatible`].
     pub async fn inspect(self) -> Result<Option<Inspection>, Error> {
-        let (store, key) = self.place()?;
+        let (store, key) = self.plan.place()?;
         let read = store
             .read(&key)
             .await
-            .map_err(|error| Error::store(self.label(), error))?;
+            .map_err(|error| Error::store(self.plan.label(), error))?;
         Ok(read.map(|(record, lease_left)| Inspection {
             state: record.state,
             fencing_token: record.token,
@@ -77,13 +77,13 @@ impl<T, E, F> Operation<T, E, F> {
     /// [`Error::Config`] when a result is recorded already (see
     /// [`forget`](Self::forget)) or the given one cannot be; those of [`inspect`](Self::inspect).
     pub async fn resolve(self, resolution: Resolution<T>) -> Result<(), Error> {
-        let (store, key) = self.place()?;
-        let operation = self.label();
+        let (store, key) = self.plan.place()?;
+        let operation = self.plan.label();
         let outcome = match resolution {
             Resolution::Rerun => None,
             Resolution::Done(value) => Some(self.outcome(&store, &value)?),
         };
-        let fingerprint = self.terms.fingerprint();
+        let fingerprint = self.plan.fingerprint();
         self.overrule(&store, &key, |seen, lease_left| {
             if seen.is_some_and(|seen| seen.conflicts_with(fingerprint)) {
                 return Err(Error::KeyReused { operation });
@@ -117,7 +117,7 @@ impl<T, E, F> Operation<T, E, F> {
     /// # Errors
     /// Those of [`inspect`](Self::inspect).
     pub async fn forget(self) -> Result<(), Error> {
-        let (store, key) = self.place()?;
+        let (store, key) = self.plan.place()?;
         self.overrule(&store, &key, |_, _| Ok(None)).await
     }
 
@@ -128,7 +128,7 @@ impl<T, E, F> Operation<T, E, F> {
         key: &Key,
         decide: impl Fn(Option<&Record>, Duration) -> Result<Option<Outcome>, Error>,
     ) -> Result<(), Error> {
-        let operation = self.label();
+        let operation = self.plan.label();
         let failed = |error| Error::store(operation, error);
         let random = |error| {
             Error::config(
@@ -139,9 +139,9 @@ impl<T, E, F> Operation<T, E, F> {
         // One nonce for all tries: should an answer be lost, the store knows its own.
         let request = ClaimRequest {
             nonce: Nonce::random().map_err(random)?,
-            lease: self.terms.lease,
-            on_crash: self.terms.on_crash,
-            fingerprint: self.terms.fingerprint(),
+            lease: self.plan.lease,
+            on_crash: self.plan.on_crash,
+            fingerprint: self.plan.fingerprint(),
         };
         let mut seen = store.read(key).await.map_err(failed)?;
         for _ in 0..TRIES {
@@ -152,7 +152,7 @@ impl<T, E, F> Operation<T, E, F> {
             let seen_record = seen.as_ref().map(|(record, _)| record);
             let result = outcome.map(|outcome| (self.terms.ok.codec, outcome));
             let replacement = replacement(seen_record, &request, result);
-            let retain = retention(replacement.state, self.terms.ttl);
+            let retain = retention(replacement.state, self.plan.ttl);
             seen = match store
                 .overrule(key, seen_record, &replacement, retain)
                 .await
@@ -174,7 +174,7 @@ impl<T, E, F> Operation<T, E, F> {
         let mut bytes = Vec::new();
         let refused = |reason: String| {
             Error::config(
-                self.label(),
+                self.plan.label(),
                 format!("the given result cannot be recorded: {reason}"),
             )
         };

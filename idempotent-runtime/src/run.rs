@@ -2,32 +2,24 @@
 //!
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
-use std::{cell::Cell, cmp, future::Future, sync::Arc};
-
-use tokio::{
-    runtime::{Handle, Id},
-    time,
-};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use crate::{
-    Error, Label, OnErr,
+    Error, OnErr,
     admit::{self, Admission, admit},
     call::{InSpan, Run},
     claim::{Claim, not_recorded},
-    codec::Format,
-    default_store,
     events::{self, Span},
-    execution::{Attempt, Context as Surroundings},
+    execution::Attempt,
     heartbeat::Driven,
-    key::Key,
     operation::Operation,
-    record::{MAX_TTL, Nonce, Outcome, Record, RecordRef, State},
+    record::{Record, State},
     recorded::IntoErr,
     store::{
-        ClaimRequest, Settled, SharedStore, count,
+        Settled, count,
         protocol::{lost, released},
     },
-    terms::Terms,
+    work::{Detached, Typed, Work},
 };
 
 impl<T, E, F> Operation<T, E, F> {
@@ -70,7 +62,8 @@ impl<T, E, F> Operation<T, E, F> {
         }
         let result = match self.begin() {
             Ok((attempt, span)) => {
-                let flow = Box::pin(execute(attempt, self.terms, Box::pin(body)));
+                let work = Typed::new(self.terms, Box::pin(body));
+                let flow = Box::pin(attached(attempt, work));
                 InSpan { span, flow }.await
             }
             Err(error) => Err(error),
@@ -78,127 +71,74 @@ impl<T, E, F> Operation<T, E, F> {
         result.unwrap_or_else(|error| Err(self.into_err.into_err(error)))
     }
 
-    /// The recorded result, where it is in this process and nothing is in its way. Whatever is not plain to see
-    /// here, the claim finds out.
+    /// The recorded result, where it is in this process and nothing is in its way.
     #[inline]
     pub(crate) fn at_hand(&self) -> Option<Result<T, E>> {
-        if !self.may_replay() {
-            return None;
-        }
-        let inherited;
-        let store = if let Some(store) = &self.store {
-            store
-        } else {
-            inherited = Surroundings::store();
-            inherited
-                .as_ref()
-                .map_or_else(|| default_store::standing().ok(), Some)?
-        };
-        if !store.can_peek() {
-            return None;
-        }
-        store.qualified(&self.key, |key| {
-            let mut result = None;
-            let look = &mut |record: RecordRef<'_>| result = self.terms.read(record);
-            store.peek(key, look);
-            if result.is_some() {
-                Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
-            }
-            result
-        })
+        let mut result = None;
+        let fingerprint = self.plan.fingerprint();
+        self.plan.peek(&mut |record| {
+            result = self.terms.read(record, fingerprint);
+            result.is_some()
+        });
+        result
     }
 
-    /// Prepares the claim. Everything that may be wrong is found here.
     pub(crate) fn begin(&self) -> Result<(Arc<Attempt>, Span), Error> {
-        let (store, key) = self.place().inspect_err(|error| {
-            Span::new(self.scope, None).refused(error);
-        })?;
-        let span = Span::new(self.scope, Some(&key));
-        let attempt = prepare(self.scope, &store, key, &self.terms);
-        match attempt {
-            Ok(attempt) => Ok((attempt, span)),
-            Err(error) => {
-                span.refused(&error);
-                Err(error)
-            }
-        }
+        self.plan.begin(self.terms.check())
     }
 }
 
-fn prepare<T, E>(
-    scope: &'static str,
-    store: &SharedStore,
-    key: Key,
-    terms: &Terms<T, E>,
-) -> Result<Arc<Attempt>, Error> {
-    let config = |reason| Error::config(Label::of(scope, &key), reason);
-    let tokio = |what| config(format!("it must be called in a Tokio runtime{what}"));
-    let runtime = Handle::try_current().map_err(|_| tokio(""))?;
-    check_timers(&runtime)
-        .map_err(|()| tokio(" with timers: build it with `enable_time` or `enable_all`"))?;
-    let nonce = Nonce::random().map_err(|error| {
-        config(format!(
-            "the operating system gives no random bytes: {error}"
-        ))
-    })?;
-    let request = ClaimRequest {
-        nonce,
-        lease: terms.lease,
-        on_crash: terms.on_crash,
-        fingerprint: terms.fingerprint(),
-    };
-    let attempt = Attempt::new(
-        scope,
-        key,
-        store.clone(),
-        request,
-        // `Duration::MAX` says "for ever"; a clock does not reach that far.
-        (cmp::min(terms.ttl, MAX_TTL), cmp::min(terms.wait, MAX_TTL)),
-        runtime,
-    );
-    attempt
-        .caller
-        .check_reentry(scope, &attempt.store, &attempt.key)?;
-    Ok(Arc::new(attempt))
-}
-
-thread_local! {
-    /// The runtime in which this thread last found timers.
-    static WITH_TIMERS: Cell<Option<Id>> = const { Cell::new(None) };
-}
-
-/// Whether the runtime has timers. Tokio tells only by a panic, so it is not asked again for the same runtime.
-fn check_timers(runtime: &Handle) -> Result<(), ()> {
-    if WITH_TIMERS.get() != Some(runtime.id()) {
-        std::panic::catch_unwind(|| drop(time::sleep(std::time::Duration::ZERO))).map_err(drop)?;
-        WITH_TIMERS.set(Some(runtime.id()));
-    }
-    Ok(())
-}
-
-/// Claims, and runs the body or replays.
-pub(crate) async fn execute<T, E, B>(
+/// The flow of a call with its result, for a body that may outlive its caller.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` keeps its arguments twice"
+)]
+pub(crate) fn detached<T: Send, E: Send>(
     attempt: Arc<Attempt>,
-    terms: Terms<T, E>,
-    body: B,
+    mut work: Typed<T, E, Detached<T, E>>,
+) -> impl Future<Output = Result<Result<T, E>, Error>> + Send {
+    async move {
+        execute_detached(&attempt, &mut work).await?;
+        Ok(work.into_result())
+    }
+}
+
+/// The same for a body that stops with its caller. It may borrow, and need not be `Send`: its type stays.
+async fn attached<T, E, B>(
+    attempt: Arc<Attempt>,
+    mut work: Typed<T, E, Pin<Box<B>>>,
 ) -> Result<Result<T, E>, Error>
 where
     B: Future<Output = Result<T, E>>,
 {
-    let mut claim = match admit(&attempt).await? {
-        Admission::Replay(record) => return replay(&attempt, &terms, &record),
+    execute(&attempt, &mut work).await?;
+    Ok(work.into_result())
+}
+
+/// [`execute`], compiled here and not where it is called from.
+async fn execute_detached(
+    attempt: &Arc<Attempt>,
+    work: &mut (dyn Work + Send),
+) -> Result<(), Error> {
+    execute(attempt, work).await
+}
+
+/// Claims, and runs the body or replays. The result is then found in `work`.
+async fn execute<W: Work + ?Sized>(attempt: &Arc<Attempt>, work: &mut W) -> Result<(), Error> {
+    let mut claim = match admit(attempt).await? {
+        Admission::Replay(record) => return replay(attempt, work, &record),
         Admission::Run(claim) => claim,
     };
-    let (record, lease_left) = match claim.drive(body).await {
-        Driven::Returned(result) => {
-            let target = target(&attempt, &terms, &mut claim, &result);
+    let (record, lease_left) = match claim.drive(work).await {
+        Driven::Returned => {
+            let target = target(attempt, work, &mut claim);
             let recorded = target.state == State::Done;
             match claim.finish(target).await {
                 Some(Settled::Stale { record, lease_left }) => (record, lease_left),
                 settled => {
                     count::ran(&attempt.store);
-                    events::ran(&attempt, recorded && settled.is_some());
-                    return Ok(result);
+                    events::ran(attempt, recorded && settled.is_some());
+                    return Ok(());
                 }
             }
         }
@@ -208,66 +148,36 @@ where
         }
     };
     // Another attempt owns the record: its result is the key's result, never our own.
-    let record = admit::adopt(&attempt, record, lease_left).await?;
-    replay(&attempt, &terms, &record)
+    let record = Box::pin(admit::adopt(attempt, record, lease_left)).await?;
+    replay(attempt, work, &record)
 }
 
-fn replay<T, E>(
-    attempt: &Attempt,
-    terms: &Terms<T, E>,
-    record: &Record,
-) -> Result<Result<T, E>, Error> {
-    let result = terms.replay(|| attempt.label(), record)?;
+fn replay<W: Work + ?Sized>(attempt: &Attempt, work: &mut W, record: &Record) -> Result<(), Error> {
+    work.replay(record, &|| attempt.label())?;
     events::replayed(attempt.scope, &attempt.key);
-    Ok(result)
+    Ok(())
 }
 
 /// The record that says how the body ended.
-fn target<T, E>(
-    attempt: &Attempt,
-    terms: &Terms<T, E>,
-    claim: &mut Claim,
-    result: &Result<T, E>,
-) -> Record {
-    match result {
-        Ok(value) if (terms.ok.is_transient)(value) => match terms.judge_transient() {
-            OnErr::Fail => lost(claim.granted()),
-            OnErr::Rerun | OnErr::Record => released(claim.granted()),
-        },
-        Ok(value) => done(attempt, claim, &terms.ok, value, Outcome::Ok),
-        Err(error) => match (terms.judge_err(error), &terms.err) {
-            (OnErr::Rerun, _) => released(claim.granted()),
-            (OnErr::Fail, _) => lost(claim.granted()),
-            (OnErr::Record, Some(format)) => done(attempt, claim, format, error, Outcome::Err),
-            (OnErr::Record, None) => {
-                let reason = "it is an `Err`, and errors are not recorded here";
-                events::not_recordable(attempt, reason);
-                not_recorded(claim.granted(), reason)
-            }
-        },
+fn target<W: Work + ?Sized>(attempt: &Attempt, work: &W, claim: &mut Claim) -> Record {
+    match work.verdict(attempt.request.on_crash) {
+        OnErr::Rerun => return released(claim.granted()),
+        OnErr::Fail => return lost(claim.granted()),
+        OnErr::Record => {}
     }
-}
-
-fn done<V>(
-    attempt: &Attempt,
-    claim: &mut Claim,
-    format: &Format<V>,
-    value: &V,
-    outcome: fn(Arc<[u8]>) -> Outcome,
-) -> Record {
     claim.encode();
     let mut bytes = Vec::with_capacity(128);
     let limit = attempt.store.result_limit();
-    let reason = match (format.encode)(value, &mut bytes) {
-        Ok(()) if bytes.len() <= limit => {
+    let reason = match work.encode(&mut bytes) {
+        Ok((codec, wrap)) if bytes.len() <= limit => {
             return Record {
                 state: State::Done,
-                codec: format.codec,
-                outcome: Some(outcome(bytes.into())),
+                codec,
+                outcome: Some(wrap(bytes.into())),
                 ..claim.granted().clone()
             };
         }
-        Ok(()) => format!("it has {} bytes, the store takes {limit}", bytes.len()),
+        Ok(_) => format!("it has {} bytes, the store takes {limit}", bytes.len()),
         Err(error) => format!("it cannot be encoded: {error}"),
     };
     events::not_recordable(attempt, &reason);

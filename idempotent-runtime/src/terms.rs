@@ -1,38 +1,48 @@
-//! What was agreed for an operation, and what it makes of a recorded or a returned result.
+//! What was agreed of an operation's results, and what it makes of a recorded or a returned result.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use crate::{
-    Error, Label, OnCrash, OnErr,
+    CodecError, Error, Label, OnCrash, OnErr,
     codec::Format,
-    fingerprint::{Fingerprint, FingerprintError},
+    fingerprint::Fingerprint,
     record::{Outcome, OutcomeRef, Record, RecordRef},
 };
 
-/// What was agreed for an operation, apart from its key and its store.
+/// How an operation's results are recorded and read.
 pub(crate) struct Terms<T, E> {
     pub(crate) ok: Format<T>,
     pub(crate) err: Option<Format<E>>,
     pub(crate) on_err: Option<OnErr>,
     pub(crate) classify: Option<fn(&E) -> OnErr>,
-    pub(crate) on_crash: OnCrash,
-    pub(crate) ttl: Duration,
-    pub(crate) lease: Duration,
-    pub(crate) wait: Duration,
-    pub(crate) fingerprint: Option<Result<Fingerprint, FingerprintError>>,
 }
 
 impl<T, E> Terms<T, E> {
-    pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
-        // An error was refused by `check`, before anything asks.
-        self.fingerprint
-            .as_ref()
-            .and_then(|fingerprint| fingerprint.as_ref().ok().copied())
+    pub(crate) fn new(ok: Format<T>) -> Self {
+        Self {
+            ok,
+            err: None,
+            on_err: None,
+            classify: None,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.on_err == Some(OnErr::Record) && self.err.is_none() {
+            return Err(
+                "`OnErr::Record` needs `record_err()` too, which says how an error is recorded",
+            );
+        }
+        Ok(())
     }
 
     /// The recorded result, where nothing is in its way: the whole of a replay from a store in this process.
-    pub(crate) fn read(&self, record: RecordRef<'_>) -> Option<Result<T, E>> {
-        if record.conflicts_with(self.fingerprint()) {
+    pub(crate) fn read(
+        &self,
+        record: RecordRef<'_>,
+        fingerprint: Option<Fingerprint>,
+    ) -> Option<Result<T, E>> {
+        if record.conflicts_with(fingerprint) {
             return None;
         }
         match (record.outcome?, &self.err) {
@@ -49,52 +59,24 @@ impl<T, E> Terms<T, E> {
     /// The recorded result, as the function returns it.
     pub(crate) fn replay(
         &self,
-        label: impl Fn() -> Label,
+        label: &dyn Fn() -> Label,
         record: &Record,
     ) -> Result<Result<T, E>, Error> {
-        let incompatible = |reason: String| Error::Incompatible {
-            operation: label(),
-            reason: reason.into(),
+        let err = self.err.as_ref();
+        let decoded = match readable(record, self.ok.codec, err.map(|err| err.codec), label)? {
+            Readable::Ok(bytes) => (self.ok.decode)(bytes).map(Ok),
+            Readable::Err(bytes) => match err {
+                Some(err) => (err.decode)(bytes).map(Err),
+                None => Err(CodecError::new("errors are not recorded here")),
+            },
         };
-        let readable = |codec: u32| {
-            let known = record.codec == codec;
-            known.then_some(()).ok_or_else(|| {
-                incompatible(format!(
-                    "it was written by codec {}, this function has codec {codec}",
-                    record.codec
-                ))
-            })
-        };
-        let undecodable = |error: crate::CodecError| {
-            let error = without_value(&error.to_string());
-            incompatible(format!("its result does not decode: {error}"))
-        };
-        match &record.outcome {
-            Some(Outcome::Ok(bytes)) => {
-                readable(self.ok.codec)?;
-                (self.ok.decode)(bytes).map(Ok).map_err(undecodable)
-            }
-            Some(Outcome::Err(bytes)) => {
-                let Some(format) = &self.err else {
-                    return Err(incompatible(
-                        "it is a recorded `Err`; this function records none".to_owned(),
-                    ));
-                };
-                readable(format.codec)?;
-                (format.decode)(bytes).map(Err).map_err(undecodable)
-            }
-            Some(Outcome::NotRecorded(reason)) => Err(Error::NotRecorded {
-                operation: label(),
-                reason: String::from_utf8_lossy(reason).into(),
-            }),
-            None => Err(incompatible("it has no result".to_owned())),
-        }
+        decoded.map_err(|error| undecodable(&error, label))
     }
 
     /// What an `Ok` means that stands for a passing failure: nothing happened, unless it is the author's word that is
     /// needed to say so.
-    pub(crate) fn judge_transient(&self) -> OnErr {
-        match (self.on_crash, self.on_err) {
+    pub(crate) fn judge_transient(&self, on_crash: OnCrash) -> OnErr {
+        match (on_crash, self.on_err) {
             (_, Some(OnErr::Fail)) => OnErr::Fail,
             (_, Some(OnErr::Rerun)) | (OnCrash::Rerun, _) => OnErr::Rerun,
             (OnCrash::Fail, _) => OnErr::Fail,
@@ -102,14 +84,64 @@ impl<T, E> Terms<T, E> {
     }
 
     /// What an `Err` of the body means.
-    pub(crate) fn judge_err(&self, error: &E) -> OnErr {
-        let fallback = match (self.on_crash, &self.err) {
+    pub(crate) fn judge_err(&self, on_crash: OnCrash, error: &E) -> OnErr {
+        let fallback = match (on_crash, &self.err) {
             (_, Some(_)) => OnErr::Record,
             (OnCrash::Fail, None) => OnErr::Fail,
             (OnCrash::Rerun, None) => OnErr::Rerun,
         };
         self.classify
             .map_or(self.on_err.unwrap_or(fallback), |classify| classify(error))
+    }
+}
+
+enum Readable<'a> {
+    Ok(&'a [u8]),
+    Err(&'a [u8]),
+}
+
+/// The recorded bytes, where they are of the codec that this function has for them.
+fn readable<'a>(
+    record: &'a Record,
+    ok: u32,
+    err: Option<u32>,
+    label: &dyn Fn() -> Label,
+) -> Result<Readable<'a>, Error> {
+    let (codec, readable) = match &record.outcome {
+        Some(Outcome::Ok(bytes)) => (Some(ok), Readable::Ok(bytes)),
+        Some(Outcome::Err(bytes)) => (err, Readable::Err(bytes)),
+        Some(Outcome::NotRecorded(reason)) => {
+            return Err(Error::NotRecorded {
+                operation: label(),
+                reason: String::from_utf8_lossy(reason).into(),
+            });
+        }
+        None => return Err(incompatible("it has no result", label)),
+    };
+    match codec {
+        Some(codec) if codec == record.codec => Ok(readable),
+        Some(codec) => {
+            let written = record.codec;
+            let reason =
+                format!("it was written by codec {written}, this function has codec {codec}");
+            Err(incompatible(reason, label))
+        }
+        None => Err(incompatible(
+            "it is a recorded `Err`; this function records none",
+            label,
+        )),
+    }
+}
+
+fn undecodable(error: &CodecError, label: &dyn Fn() -> Label) -> Error {
+    let error = without_value(&error.to_string());
+    incompatible(format!("its result does not decode: {error}"), label)
+}
+
+fn incompatible(reason: impl Into<Arc<str>>, label: &dyn Fn() -> Label) -> Error {
+    Error::Incompatible {
+        operation: label(),
+        reason: reason.into(),
     }
 }
 

@@ -10,7 +10,7 @@ use axum::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::Recorded;
-use crate::CodecError;
+use crate::{Codec, CodecError, codec::MessagePack};
 
 /// Marks the implementations for axum's types; it is found by inference.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ fn encode<T: Serialize + DeserializeOwned>(
 fn decode<T: Serialize + DeserializeOwned>(
     bytes: &[u8],
 ) -> Result<(StatusCode, HeaderMap, T), CodecError> {
-    let parts: Parts<T> = rmp_serde::from_slice(bytes).map_err(CodecError::new)?;
+    let parts: Parts<T> = MessagePack::decode(bytes)?;
     let mut headers = HeaderMap::new();
     for (name, value) in parts.headers {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(CodecError::new)?;

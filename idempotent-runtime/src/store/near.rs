@@ -134,7 +134,7 @@ impl Asked<'_> {
 
     /// Keeps a result that will stand for `left` from the question on.
     fn keep(&self, record: &Record, left: Duration) {
-        let life = cmp::min(left - left / DRIFT, self.near.max_age);
+        let life = cmp::min(left.saturating_sub(left / DRIFT), self.near.max_age);
         let entry = match (&record.outcome, self.at.after(life)) {
             (Some(outcome @ (Outcome::Ok(_) | Outcome::Err(_))), Some(until))
                 if self.store.replays_near && record.state == State::Done && !life.is_zero() =>

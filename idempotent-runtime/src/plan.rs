@@ -1,0 +1,222 @@
+//! Which record a call is about, and what it asks of the store: all of an operation but its types.
+
+use std::{cell::Cell, cmp, fmt::Display, panic::Location, sync::Arc, time::Duration};
+
+use tokio::{
+    runtime::{Handle, Id},
+    time,
+};
+
+use crate::{
+    DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKey, Key, Label, OnCrash, SharedStore,
+    default_store::{self, Chosen},
+    events::{self, Span},
+    execution::{Attempt, Context},
+    fingerprint::{Fingerprint, FingerprintError},
+    record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Nonce, RecordRef},
+    scope,
+    store::ClaimRequest,
+};
+
+/// An operation without the types of its result: compiled here, and not once for each of them.
+pub(crate) struct Plan {
+    pub(crate) scope: &'static str,
+    pub(crate) key: Key,
+    pub(crate) invalid: Option<InvalidKey>,
+    pub(crate) store: Option<SharedStore>,
+    pub(crate) exclusive: Option<&'static Location<'static>>,
+    pub(crate) on_crash: OnCrash,
+    pub(crate) ttl: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) wait: Duration,
+    pub(crate) fingerprint: Option<Result<Fingerprint, FingerprintError>>,
+}
+
+impl Plan {
+    #[inline]
+    pub(crate) fn new(scope: &'static str) -> Self {
+        Self {
+            scope,
+            key: Key::empty(),
+            invalid: None,
+            store: None,
+            exclusive: None,
+            on_crash: OnCrash::Rerun,
+            ttl: DEFAULT_TTL,
+            lease: DEFAULT_LEASE,
+            wait: DEFAULT_WAIT,
+            fingerprint: None,
+        }
+    }
+
+    /// Writes the key where it stays: moving it costs as much as a lookup.
+    pub(crate) fn write_key(&mut self, parts: &[&dyn Display]) {
+        self.invalid = self.key.write(self.scope, parts).err();
+    }
+
+    pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
+        // An error was refused by `check`, before anything asks.
+        self.fingerprint
+            .as_ref()
+            .and_then(|fingerprint| fingerprint.as_ref().ok().copied())
+    }
+
+    /// The operation and its key as far as they may be shown.
+    pub(crate) fn label(&self) -> Label {
+        Label {
+            scope: self.scope,
+            digest: self.invalid.is_none().then(|| self.key.digest()),
+        }
+    }
+
+    /// The store this call goes to, and the key as it stands there.
+    pub(crate) fn place(&self) -> Result<(Chosen<'_>, Key), Error> {
+        self.check()?;
+        let store = self.choose()?;
+        let key = store.qualified(&self.key, Key::clone);
+        Ok((store, key))
+    }
+
+    fn choose(&self) -> Result<Chosen<'_>, Error> {
+        match &self.store {
+            Some(store) => Ok(Chosen::Shared(store)),
+            None => default_store::choose().map_err(|reason| self.config(reason)),
+        }
+    }
+
+    fn config(&self, reason: impl Into<Arc<str>>) -> Error {
+        Error::config(self.label(), reason)
+    }
+
+    /// As much of [`check`](Self::check) as a replay needs.
+    #[inline]
+    pub(crate) fn may_replay(&self) -> bool {
+        self.invalid.is_none()
+            && !matches!(self.fingerprint, Some(Err(_)))
+            && self
+                .exclusive
+                .is_none_or(|place| scope::claim(self.scope, place).is_ok())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if let Some(reason) = self.invalid {
+            let operation = self.label();
+            return Err(Error::InvalidKey { operation, reason });
+        }
+        let Self { ttl, lease, .. } = *self;
+        let config = |reason: String| Err(self.config(reason));
+        if let Some(place) = self.exclusive {
+            scope::claim(self.scope, place).map_err(|reason| self.config(reason))?;
+        }
+        if lease < MIN_LEASE || lease > MAX_LEASE {
+            return config(format!(
+                "`lease` is {lease:?}; it must be between {MIN_LEASE:?} and 1 day"
+            ));
+        }
+        if ttl < Duration::from_millis(1) {
+            return config(format!(
+                "`ttl` is {ttl:?}; a result must be kept for at least 1 ms"
+            ));
+        }
+        if let Some(Err(error)) = &self.fingerprint {
+            return config(format!("the fingerprint cannot be computed: {error}"));
+        }
+        Ok(())
+    }
+
+    /// Shows `read` the record, where it is in this process and nothing is in its way; `read` answers whether it was of
+    /// use. Whatever is not plain to see here, the claim finds out.
+    pub(crate) fn peek(&self, read: &mut dyn FnMut(RecordRef<'_>) -> bool) {
+        if !self.may_replay() {
+            return;
+        }
+        let inherited;
+        let store = if let Some(store) = &self.store {
+            store
+        } else {
+            inherited = Context::store();
+            match inherited
+                .as_ref()
+                .map_or_else(|| default_store::standing().ok(), Some)
+            {
+                Some(store) => store,
+                None => return,
+            }
+        };
+        if !store.can_peek() {
+            return;
+        }
+        store.qualified(&self.key, |key| {
+            let mut is_read = false;
+            store.peek(key, &mut |record| is_read = read(record));
+            if is_read {
+                Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
+            }
+        });
+    }
+
+    /// Prepares the claim. Everything that may be wrong is found here, also with the `terms`.
+    pub(crate) fn begin(
+        &self,
+        terms: Result<(), &'static str>,
+    ) -> Result<(Arc<Attempt>, Span), Error> {
+        let checked = terms.map_err(|reason| self.config(reason));
+        let placed = self.place().and_then(|place| checked.map(|()| place));
+        let (store, key) = placed.inspect_err(|error| {
+            Span::new(self.scope, None).refused(error);
+        })?;
+        let span = Span::new(self.scope, Some(&key));
+        match self.prepare(&store, key) {
+            Ok(attempt) => Ok((attempt, span)),
+            Err(error) => {
+                span.refused(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn prepare(&self, store: &SharedStore, key: Key) -> Result<Arc<Attempt>, Error> {
+        let scope = self.scope;
+        let config = |reason| Error::config(Label::of(scope, &key), reason);
+        let tokio = |what| config(format!("it must be called in a Tokio runtime{what}"));
+        let runtime = Handle::try_current().map_err(|_| tokio(""))?;
+        check_timers(&runtime)
+            .map_err(|()| tokio(" with timers: build it with `enable_time` or `enable_all`"))?;
+        let nonce = Nonce::random().map_err(|error| {
+            config(format!(
+                "the operating system gives no random bytes: {error}"
+            ))
+        })?;
+        let request = ClaimRequest {
+            nonce,
+            lease: self.lease,
+            on_crash: self.on_crash,
+            fingerprint: self.fingerprint(),
+        };
+        let caller = Context::current();
+        caller.check_reentry(scope, store, &key)?;
+        Ok(Arc::new(Attempt::new(
+            scope,
+            key,
+            store.clone(),
+            request,
+            // `Duration::MAX` says "for ever"; a clock does not reach that far.
+            (cmp::min(self.ttl, MAX_TTL), cmp::min(self.wait, MAX_TTL)),
+            (runtime, caller),
+        )))
+    }
+}
+
+thread_local! {
+    /// The runtime in which this thread last found timers.
+    static WITH_TIMERS: Cell<Option<Id>> = const { Cell::new(None) };
+}
+
+/// Whether the runtime has timers. Tokio tells only by a panic, so it is not asked again for the same runtime.
+fn check_timers(runtime: &Handle) -> Result<(), ()> {
+    if WITH_TIMERS.get() != Some(runtime.id()) {
+        std::panic::catch_unwind(|| drop(time::sleep(std::time::Duration::ZERO))).map_err(drop)?;
+        WITH_TIMERS.set(Some(runtime.id()));
+    }
+    Ok(())
+}
