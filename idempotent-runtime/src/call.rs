@@ -100,16 +100,28 @@ where
     E: Send + 'static,
     F: IntoErr<E>,
 {
+    #[inline]
     fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
-        let result = match self.start(body) {
-            Some(result) => result,
-            None => ready!(self.go_on(cx)),
-        };
-        let error = match result {
-            Ok(result) => {
+        // Looked at where it lies: a replay does not move it.
+        if let Phase::Start(operation) = &self.phase {
+            let result = operation.at_hand();
+            if result.is_ready() {
                 self.phase = Phase::Gone;
-                return Poll::Ready(result);
+                return result;
             }
+        }
+        self.flow(body, cx)
+    }
+
+    fn flow(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        let error = match self.start(body) {
+            Ok(()) => match ready!(self.go_on(cx)) {
+                Ok(result) => {
+                    self.phase = Phase::Gone;
+                    return Poll::Ready(result);
+                }
+                Err(error) => error,
+            },
             Err(error) => error,
         };
         match mem::replace(&mut self.phase, Phase::Gone) {
@@ -120,21 +132,15 @@ where
         }
     }
 
-    /// Begins with the flow, or is at the end already.
-    fn start(&mut self, body: &mut dyn Waiting<T, E>) -> Option<Result<Result<T, E>, Error>> {
-        let Phase::Start(operation) = &mut self.phase else {
-            return None;
+    /// Begins with the flow, if that has not been done.
+    fn start(&mut self, body: &mut dyn Waiting<T, E>) -> Result<(), Error> {
+        let Phase::Start(operation) = &self.phase else {
+            return Ok(());
         };
-        // Looked at where it lies: a replay does not move it.
-        if let Some(result) = operation.at_hand() {
-            return Some(Ok(result));
-        }
-        let (attempt, span) = match operation.begin() {
-            Ok(begun) => begun,
-            Err(error) => return Some(Err(error)),
-        };
-        let body = body.take()?;
-        if let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Gone) {
+        let (attempt, span) = operation.begin()?;
+        if let Some(body) = body.take()
+            && let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Gone)
+        {
             let work = Typed::new(operation.terms, body);
             let flow: Flow<T, E> = Box::pin(detached(Arc::clone(&attempt), work));
             self.phase = Phase::Flow {
@@ -143,7 +149,7 @@ where
                 into_err: operation.into_err,
             };
         }
-        None
+        Ok(())
     }
 
     fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<Result<Result<T, E>, Error>> {

@@ -1,6 +1,6 @@
 //! What was agreed of an operation's results, and what it makes of a recorded or a returned result.
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Poll};
 
 use crate::{
     CodecError, Error, Label, OnCrash, OnErr,
@@ -36,24 +36,32 @@ impl<T, E> Terms<T, E> {
         Ok(())
     }
 
-    /// The recorded result, where nothing is in its way: the whole of a replay from a store in this process.
+    /// Writes the recorded result to `place`, where nothing is in its way: the whole of a replay from this process.
     pub(crate) fn read(
         &self,
         record: RecordRef<'_>,
         fingerprint: Option<Fingerprint>,
-    ) -> Option<Result<T, E>> {
+        place: &mut Poll<Result<T, E>>,
+    ) -> bool {
         if record.conflicts_with(fingerprint) {
-            return None;
+            return false;
         }
-        match (record.outcome?, &self.err) {
-            (OutcomeRef::Ok(bytes), _) if record.codec == self.ok.codec => {
-                (self.ok.decode)(bytes).ok().map(Ok)
+        match (record.outcome, &self.err) {
+            (Some(OutcomeRef::Ok(bytes)), _) if record.codec == self.ok.codec => {
+                if let Ok(value) = (self.ok.decode)(bytes) {
+                    *place = Poll::Ready(Ok(value));
+                    return true;
+                }
             }
-            (OutcomeRef::Err(bytes), Some(err)) if record.codec == err.codec => {
-                (err.decode)(bytes).ok().map(Err)
+            (Some(OutcomeRef::Err(bytes)), Some(err)) if record.codec == err.codec => {
+                if let Ok(error) = (err.decode)(bytes) {
+                    *place = Poll::Ready(Err(error));
+                    return true;
+                }
             }
-            _ => None,
+            _ => {}
         }
+        false
     }
 
     /// The recorded result, as the function returns it.
