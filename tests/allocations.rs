@@ -1,8 +1,8 @@
-//! What a call takes from the allocator, and how large its future is: exact counts, so that nobody adds one unawares.
+//! What a call takes from the allocator: exact counts, so that nobody adds one unawares.
 
 mod common;
 
-use std::{future::Future, mem::size_of_val, sync::LazyLock};
+use std::{future::Future, sync::LazyLock};
 
 use allocation_counter::measure;
 use common::faulty::Faulty;
@@ -116,16 +116,3 @@ fn a_first_call_allocates_a_bounded_number_of_times() {
 /// The attempt, the flow, the body, the running record, its key, the result's bytes, the packed record, and what the
 /// store's tables take as they grow.
 const FIRST_CALL: u64 = 12;
-
-#[test]
-fn a_future_grows_by_less_than_half_a_kibibyte() {
-    #[expect(
-        clippy::unused_async,
-        reason = "what `charge` is, without the attribute"
-    )]
-    async fn plain(order: u64) -> Result<Receipt, Error> {
-        Ok(receipt(order))
-    }
-    let [plain, ours] = [size_of_val(&plain(1)), size_of_val(&charge(1))];
-    assert!(ours - plain <= 512, "{plain} bytes became {ours}");
-}

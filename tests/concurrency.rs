@@ -51,6 +51,56 @@ async fn fifty_at_once_run_one_body() {
     }
 }
 
+/// Rounds are counted by a task that goes to the end of the queue whenever it is polled: from one of its polls to the
+/// next, every task that was ready is polled once.
+#[tokio::test]
+async fn duplicates_are_answered_within_one_scheduling_round() {
+    const DUPLICATES: usize = 100;
+    for store in stores().into_iter().take(2) {
+        let round = Arc::new(AtomicU32::new(0));
+        let counting = tokio::spawn({
+            let round = Arc::clone(&round);
+            async move {
+                loop {
+                    round.fetch_add(1, Ordering::SeqCst);
+                    yields(1).await;
+                }
+            }
+        });
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let answered = |call: Call| {
+            let round = Arc::clone(&round);
+            tokio::spawn(async move { (call.await.unwrap(), round.load(Ordering::SeqCst)) })
+        };
+        let effects = Effects::new();
+        let body = effects.body(0);
+        let owner = answered(Box::pin(charge(&store).run(async {
+            ended.await.unwrap();
+            body.await
+        })));
+        let duplicate = || answered(Box::pin(charge(&store).run(effects.hang())));
+        let duplicates: Vec<_> = (0..DUPLICATES).map(|_| duplicate()).collect();
+        let since = round.load(Ordering::SeqCst);
+        while round.load(Ordering::SeqCst) < since + 20 {
+            tokio::task::yield_now().await; // until all of them wait
+        }
+        end.send(()).unwrap();
+        let (answer, completed) = owner.await.unwrap();
+        assert_eq!(answer, 1);
+        for duplicate in duplicates {
+            let (answer, answered) = duplicate.await.unwrap();
+            assert_eq!(answer, 1);
+            assert!(
+                answered <= completed + 1,
+                "{store:?}: {} rounds",
+                answered - completed
+            );
+        }
+        assert_eq!(effects.started(), 1);
+        counting.abort();
+    }
+}
+
 /// All bodies have to be running at the same time, or none of them ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn different_keys_do_not_wait_for_each_other() {

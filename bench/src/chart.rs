@@ -9,9 +9,9 @@ const LABEL: usize = 250;
 const BAR: usize = 400;
 const LINE: usize = 22;
 
-const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#24292f}.t{font-weight:600}.v{fill:#57606a}\
+pub const STYLE: &str = ".bg{fill:#fff}text{font:13px system-ui,sans-serif;fill:#24292f}.t{font-weight:600}.v{fill:#57606a}\
     .floor{fill:#8c959f}.ours{fill:#1a7f37}.peer{fill:#d0d7de}\
-    @media(prefers-color-scheme:dark){text{fill:#e6edf3}.v{fill:#9198a1}.peer{fill:#3d444d}.ours{fill:#3fb950}}";
+    @media(prefers-color-scheme:dark){.bg{fill:#0d1117}text{fill:#e6edf3}.v{fill:#9198a1}.peer{fill:#3d444d}.ours{fill:#3fb950}}";
 
 /// Longer than this many floors, a bar is cut off.
 const MOST: f64 = 20.0;
@@ -61,7 +61,8 @@ pub fn svg(tables: &[Table]) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {0}\" width=\"{WIDTH}\" height=\"{0}\" \
          role=\"img\" aria-label=\"Time per call of idempotent-fn, its peers and the floor\">\
-         <style>{STYLE}</style>{body}</svg>\n",
+         <style>{STYLE}</style>\
+         <rect class=\"bg\" width=\"{WIDTH}\" height=\"{0}\" rx=\"6\"/>{body}</svg>\n",
         y + 8
     )
 }
@@ -75,6 +76,6 @@ pub fn value(value: f64, unit: &str) -> String {
     }
 }
 
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }

@@ -1,11 +1,18 @@
-//! `cargo run --release --ignore-rust-version --manifest-path bench/Cargo.toml [WORKLOAD …]`
+//! `cargo run --release --ignore-rust-version --manifest-path bench/Cargo.toml [WORKLOAD …] [quick] [write]`
 //!
-//! Workloads: `replay`, `replay2`, `first`, `resident`, `sweep`, `redis`, `compile`; all of them where none is named.
-//! Prints tables, and writes `bench.json` and `bench.svg` to `docs/` after a whole run.
+//! Workloads: `replay`, `replay2`, `first`, `resident`, `sweep`, `redis`, `waiter`, `future`, `compile`, `growth` (or one
+//! of `growth-tasks`, `-keys`, `-sizes`, `-processes`, `-cluster`), `costs`; all of them where none is named.
+//! Prints tables. After a whole run, and of some workloads with `write`, it also brings `docs/` up to date: the tables
+//! between markers, the pictures, `bench.json`. `quick` shows that growth and costs run, not what they are.
 
 // A benchmark counts in `f64` and panics where it cannot go on.
 mod chart;
 mod compile;
+mod cores;
+mod costs;
+mod fleet;
+mod future;
+mod growth;
 mod memory;
 mod own;
 mod peers;
@@ -13,40 +20,117 @@ mod redis;
 mod report;
 mod resident;
 mod sample;
+mod waiter;
 
-use std::{env, path::Path};
+use std::{env, path::Path, process::Command};
 
 use idempotent_fn::store::MemoryStore;
 
+use crate::report::Report;
+
+/// What the command line asks for.
+struct Asked {
+    names: Vec<String>,
+    pace: growth::Pace,
+    write: bool,
+}
+
+impl Asked {
+    fn read() -> Self {
+        let mut names: Vec<String> = env::args().skip(1).collect();
+        let mut take = |flag: &str| {
+            let found = names.iter().any(|name| name == flag);
+            names.retain(|name| name != flag);
+            found
+        };
+        let (quick, write) = (take("quick"), take("write"));
+        Self {
+            names,
+            pace: if quick {
+                growth::Pace::QUICK
+            } else {
+                growth::Pace::FULL
+            },
+            write,
+        }
+    }
+
+    fn whole(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        let named =
+            |asked: &String| asked == name || (asked == "growth" && name.starts_with("growth-"));
+        self.whole() || self.names.iter().any(named)
+    }
+}
+
 fn main() {
     idempotent_fn::install(MemoryStore::new().into()).expect("nothing has run yet");
-    let asked: Vec<String> = env::args().skip(1).collect();
-    if let [flag, index] = &asked[..]
-        && flag == resident::CHILD
-    {
-        return resident::child(index.parse().expect("a subject's number"));
+    if run_as_child() {
+        return;
     }
-    let wanted = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
-    let mut report = report::Report::default();
-    if wanted("replay") {
+    let asked = Asked::read();
+    let mut report = Report::default();
+    in_memory(&asked, &mut report);
+    on_redis(&asked, &mut report);
+    if asked.wants("future") {
+        report.add_facts(future::measure());
+    }
+    if asked.wants("compile")
+        && let Some((table, crates)) = compile::compile()
+    {
+        report.add(table);
+        report.note(crates);
+    }
+    if asked.whole() || asked.write {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        report
+            .write(&folder, asked.whole())
+            .expect("docs/ can be written");
+    }
+}
+
+/// This program starts itself for what needs a process of its own.
+fn run_as_child() -> bool {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let number = |word: &str| word.parse::<usize>().expect("a number");
+    match words[..] {
+        [resident::CHILD, subject] => resident::child(number(subject)),
+        [growth::keys::CHILD, subject, records] => growth::keys::child(subject, number(records)),
+        [growth::processes::CHILD, url, index] => {
+            growth::processes::child(url, number(index) as u64);
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn in_memory(asked: &Asked, report: &mut Report) {
+    if asked.wants("replay") {
         report.add(memory::replay(1));
     }
-    if wanted("replay2") {
+    if asked.wants("replay2") {
         report.add(memory::replay(2));
     }
-    if wanted("first") {
+    if asked.wants("first") {
         report.add(memory::first());
     }
-    if wanted("resident") {
+    if asked.wants("resident") {
         report.add(resident::per_record());
     }
-    if wanted("sweep") {
+    if asked.wants("sweep") {
         report.add(resident::sweep());
     }
-    if wanted("redis")
+}
+
+fn on_redis(asked: &Asked, report: &mut Report) {
+    if asked.wants("redis")
         && let Some(bench) = redis::Bench::start()
     {
-        bench.measure(&mut report);
+        bench.measure(report);
         let (alone, _) = bench.duplicates(0);
         let (together, spread) = bench.duplicates(100);
         report.note(format!(
@@ -55,13 +139,17 @@ fn main() {
             together.abs_diff(alone)
         ));
     }
-    if wanted("compile")
-        && let Some(table) = compile::compile()
-    {
-        report.add(table);
+    let found = Command::new("redis-server").arg("--version").output();
+    let found = found.is_ok_and(|output| output.status.success());
+    for (name, needs_redis, measure) in growth::ALL {
+        if asked.wants(name) && (found || !needs_redis) {
+            report.add_series(measure(asked.pace));
+        }
     }
-    if asked.is_empty() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-        report.write(&folder).expect("docs/ can be written");
+    if asked.wants("waiter") && found {
+        report.add_facts(waiter::measure());
+    }
+    if asked.wants("costs") && found {
+        report.add_costs(costs::measure(asked.pace));
     }
 }

@@ -103,7 +103,7 @@ pub fn replay(threads: usize) -> Table {
         Subject::new(
             "floor: DashMap get + decode",
             "everything but the lookup",
-            |count| measure(&full, count, &Call(|key| floor_replay(key))),
+            |count| measure(&full, count, &Call(floor_replay)),
         ),
         Subject::new("idempotent-fn", "", |count| {
             measure(&keys, count, &Call(ours))

@@ -15,13 +15,10 @@ use cached::{AsyncRedisCache, macros::concurrent_cached};
 use idempotent_fn::{Error, SharedStore, idempotent, store::redis::RedisStore};
 use idempotent_test_support::RedisServer;
 use redis::{AsyncCommands, aio::ConnectionManager};
-use rustix::{
-    process::Pid,
-    thread::{CpuSet, sched_setaffinity},
-};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    cores::keep_to,
     own::{DAY, Receipt, orders, receipt},
     peers::with_idempotent,
     report::Report,
@@ -363,12 +360,4 @@ fn fresh(id: &str, count: usize) -> Vec<&'static str> {
     (0..count)
         .map(|at| &*format!("{id}-{at:07}").leak())
         .collect()
-}
-
-/// Keeps a process, or this thread, to these cores.
-fn keep_to(cores: Range<usize>, process: Option<u32>) -> bool {
-    let process = process.and_then(|id| Pid::from_raw(id as i32));
-    let mut set = CpuSet::new();
-    cores.for_each(|core| set.set(core));
-    sched_setaffinity(process, &set).is_ok()
 }

@@ -123,7 +123,8 @@ pub fn child(index: usize) {
     std::process::exit(0);
 }
 
-fn resident() -> f64 {
+/// This process' resident set, in bytes.
+pub fn resident() -> f64 {
     let status = fs::read_to_string("/proc/self/statm").expect("Linux");
     let pages = status.split(' ').nth(1).expect("the resident set");
     pages.parse::<f64>().expect("a number") * rustix::param::page_size() as f64

@@ -85,7 +85,7 @@ impl Key {
         let text = &mut self.0;
         text.push_escaped(scope, OUTSIDE_PARTS);
         let scope_end = text.as_str().len();
-        for (index, part) in parts.iter().enumerate() {
+        for (index, &part) in parts.iter().enumerate() {
             text.push_str("|");
             let start = text.as_str().len();
             // Writing cannot fail; only a part's own `Display` can.

@@ -52,23 +52,29 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// # Errors
     /// As [`run`](Operation::run).
-    pub async fn run_attached<B>(self, body: B) -> Result<T, E>
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` keeps its arguments twice"
+    )]
+    pub fn run_attached<B>(self, body: B) -> impl Future<Output = Result<T, E>>
     where
         F: IntoErr<E>,
         B: Future<Output = Result<T, E>>,
     {
-        if let Poll::Ready(result) = self.at_hand() {
-            return result;
-        }
-        let result = match self.begin() {
-            Ok((attempt, span)) => {
-                let work = Typed::new(self.terms, Box::pin(body));
-                let flow = Box::pin(attached(attempt, work));
-                InSpan { span, flow }.await
+        async move {
+            if let Poll::Ready(result) = self.at_hand() {
+                return result;
             }
-            Err(error) => Err(error),
-        };
-        result.unwrap_or_else(|error| Err(self.into_err.into_err(error)))
+            let result = match self.begin() {
+                Ok((attempt, span)) => {
+                    let work = Typed::new(self.terms, Box::pin(body));
+                    let flow = Box::pin(attached(attempt, work));
+                    InSpan { span, flow }.await
+                }
+                Err(error) => Err(error),
+            };
+            result.unwrap_or_else(|error| Err(self.into_err.into_err(error)))
+        }
     }
 
     /// The recorded result, where it is in this process and nothing is in its way. It is written where it stays: each

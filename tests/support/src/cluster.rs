@@ -8,7 +8,7 @@ const SLOTS: usize = 16_384;
 // Milliseconds of silence before a node is held for dead; short, and longer than a busy test machine's hiccups.
 const NODE_TIMEOUT: u32 = 2_000;
 
-/// Three masters that share the slots evenly, and one replica each if asked for.
+/// Masters that share the slots evenly, three as a rule, and one replica each if asked for.
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<RedisServer>,
@@ -18,13 +18,19 @@ impl RedisCluster {
     /// Three masters.
     #[must_use]
     pub fn start() -> Self {
-        Self::with_nodes(MASTERS)
+        Self::with_masters(MASTERS)
+    }
+
+    /// So many masters, one at least.
+    #[must_use]
+    pub fn with_masters(count: usize) -> Self {
+        Self::with_nodes(count, count)
     }
 
     /// Three masters (nodes 0 to 2) with a replica each (nodes 3 to 5, in the same order).
     #[must_use]
     pub fn start_with_replicas() -> Self {
-        let cluster = Self::with_nodes(2 * MASTERS);
+        let cluster = Self::with_nodes(2 * MASTERS, MASTERS);
         for (master, replica) in cluster.nodes[..MASTERS]
             .iter()
             .zip(&cluster.nodes[MASTERS..])
@@ -47,7 +53,7 @@ impl RedisCluster {
         cluster
     }
 
-    fn with_nodes(count: usize) -> Self {
+    fn with_nodes(count: usize, masters: usize) -> Self {
         let builder = RedisServer::builder()
             .cluster()
             .arg("cluster-node-timeout", NODE_TIMEOUT);
@@ -55,8 +61,8 @@ impl RedisCluster {
         let first = &nodes[0];
         for (index, node) in nodes.iter().enumerate() {
             node.cli(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
-            if index < MASTERS {
-                let (from, to) = (index * SLOTS / MASTERS, (index + 1) * SLOTS / MASTERS - 1);
+            if index < masters {
+                let (from, to) = (index * SLOTS / masters, (index + 1) * SLOTS / masters - 1);
                 node.cli(&[
                     "CLUSTER",
                     "ADDSLOTSRANGE",

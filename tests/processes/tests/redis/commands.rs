@@ -108,3 +108,42 @@ fn a_waiter_in_another_process_is_woken_and_does_not_poll() {
     assert!(total["set"] <= 5 + looks, "{total:?}");
     assert_eq!(total["publish"], 1);
 }
+
+/// What the waiter sends from the owner's completion to its own answer.
+#[test]
+fn a_waiter_in_another_process_is_answered_within_three_commands() {
+    let server = RedisServer::start();
+    let site = Site::on(&server);
+    let mut owner = warm(&site, &server, "warm");
+    let mut waiter = warm(&site, &server, "warm-too");
+    hold(&mut owner, "owner", "rerun", "order");
+    let channel = "idempotent:processes.charge|order";
+    waiter.send("call waiter rerun order now");
+    wait_until("the waiter listens", || {
+        server.cli(&["PUBSUB", "NUMSUB", channel]) == format!("{channel}\n1")
+    });
+    // It has asked for the last time before it sleeps.
+    let mut seen = BTreeMap::new();
+    wait_until("the waiter sleeps", || {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let before = std::mem::replace(&mut seen, server.commandstats());
+        before == seen
+    });
+
+    server.reset_commandstats();
+    let since = Instant::now();
+    owner.send("go");
+    assert_eq!(answer(&mut waiter, "waiter"), "ok owner");
+    assert_eq!(answer(&mut owner, "owner"), "ok owner");
+    let mut total = server.commandstats();
+    let looks = since.elapsed().as_secs() / 5;
+    // That it listens no longer comes after its answer.
+    total.remove("unsubscribe");
+    let sent: u64 = total.values().sum();
+    let finish: u64 = FINISH.iter().map(|(_, count)| count).sum();
+    let waiters = sent - finish;
+    assert!(
+        (1..=3 + 2 * looks).contains(&waiters),
+        "{waiters}: {total:?}"
+    );
+}
