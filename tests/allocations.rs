@@ -1,12 +1,21 @@
 //! What a call takes from the allocator: exact counts, so that nobody adds one unawares.
 
+mod common;
+
 use std::{future::Future, sync::LazyLock};
 
 use allocation_counter::measure;
-use idempotent_fn::{Error, SharedStore, idempotent, store::MemoryStore};
+use common::faulty::Faulty;
+use idempotent_fn::{
+    Error, SharedStore, idempotent,
+    store::{MemoryStore, NearCache},
+};
 use serde::{Deserialize, Serialize};
 
 static STORE: LazyLock<SharedStore> = LazyLock::new(|| MemoryStore::new().into());
+
+static NEAR: LazyLock<SharedStore> =
+    LazyLock::new(|| SharedStore::new(Faulty::new()).near_cache(&NearCache::new()));
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Receipt {
@@ -24,6 +33,11 @@ async fn charge(order: u64) -> Result<Receipt, Error> {
 
 #[idempotent(scope = "allocations.name", key = order, fingerprint = order, store = *STORE)]
 async fn name(order: u64) -> Result<String, Error> {
+    Ok(format!("order {order}"))
+}
+
+#[idempotent(scope = "allocations.near", key = order, fingerprint = order, store = *NEAR)]
+async fn near(order: u64) -> Result<String, Error> {
     Ok(format!("order {order}"))
 }
 
@@ -56,6 +70,39 @@ fn a_replay_from_memory_allocates_nothing() {
 #[test]
 fn a_replayed_string_is_the_only_allocation() {
     assert_eq!(allocations(name, || 1), 1);
+}
+
+#[test]
+fn a_replay_from_the_near_cache_allocates_only_the_string() {
+    assert_eq!(allocations(near, || 1), 1);
+    assert!(NEAR.near_cache_bytes() > 0);
+}
+
+/// What it counts is at least what it takes, with all tables.
+#[test]
+fn a_near_cache_takes_no_more_memory_than_it_may() {
+    const MAX_BYTES: usize = 1 << 20;
+    let options = NearCache::new().max_bytes(MAX_BYTES);
+    let store = SharedStore::new(Faulty::new());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let fill = |store: &SharedStore| {
+        for order in 0..5_000u64 {
+            let call =
+                idempotent_fn::operation::<Result<u64, Error>, _>("allocations.fill", &[&order]);
+            runtime
+                .block_on(call.store(store).run(async move { Ok(order) }))
+                .unwrap();
+        }
+    };
+    fill(&store);
+    let near = store.near_cache(&options);
+    let taken = measure(|| fill(&near)).bytes_current;
+    let counted = i64::try_from(near.near_cache_bytes()).unwrap();
+    assert!(counted > 1_000_000, "it is full: {counted}");
+    assert!(taken <= counted, "{taken} bytes for {counted}");
 }
 
 #[test]

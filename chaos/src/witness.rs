@@ -166,6 +166,10 @@ impl<S: Store> Store for Witness<S> {
         self.store.local().map(|_| self as &dyn LocalStore)
     }
 
+    fn clock(&self) -> Option<u64> {
+        self.store.clock()
+    }
+
     fn describe(&self) -> String {
         self.store.describe()
     }

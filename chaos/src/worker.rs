@@ -5,9 +5,10 @@ use std::{sync::atomic::Ordering, time::Duration};
 use idempotent_fn::{
     SharedStore, drain, install,
     store::{
-        MemoryStore,
+        MemoryStore, NearCache,
         redis::{RedisOptions, RedisStore},
     },
+    with_store,
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
@@ -82,7 +83,9 @@ pub fn main(arguments: &[String]) {
         .enable_all()
         .build()
         .expect("a runtime");
-    install(place.open()).expect("nothing is installed yet");
+    let store = place.open();
+    let near = store.near_cache(&NearCache::new());
+    install(store).expect("nothing is installed yet");
     for line in std::io::stdin().lines().map_while(Result::ok) {
         match serde_json::from_str(&line).expect("an order") {
             Order::Call {
@@ -97,7 +100,12 @@ pub fn main(arguments: &[String]) {
                     key,
                     function,
                 });
-                runtime.spawn(make(function, Work { call, key, plan }, patience));
+                let made = make(function, Work { call, key, plan }, patience);
+                if has_near_cache(key) {
+                    runtime.spawn(with_store(near.clone(), made));
+                } else {
+                    runtime.spawn(made);
+                }
             }
             Order::Drain => {
                 runtime.spawn(async {
@@ -110,6 +118,11 @@ pub fn main(arguments: &[String]) {
             }
         }
     }
+}
+
+/// Every other key of each function is replayed from a near cache, where its store is elsewhere.
+const fn has_near_cache(key: u32) -> bool {
+    key / 8 % 2 == 1
 }
 
 /// Says that a caller has left, unless it was answered.

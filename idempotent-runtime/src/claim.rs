@@ -300,7 +300,7 @@ async fn settle(attempt: Arc<Attempt>, target: Record) {
     let give_up = Instant::now() + retain;
     let mut pause = FIRST_PAUSE;
     loop {
-        let reply = attempt.store.finish(&attempt.key, &target, retain);
+        let reply = attempt.store.finish_again(&attempt.key, &target, retain);
         match answer(&attempt, PATIENCE, reply).await {
             Ok(settled) => return note(&attempt, &settled),
             Err(error) if !is_passing(&error) => return events::gave_up(&attempt, &error),

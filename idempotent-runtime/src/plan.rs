@@ -124,8 +124,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Shows `read` the record, where a store in this process has it and nothing is in its way; answers whether it was
-    /// of use. Whatever is not plain to see here, the claim finds out.
+    /// Shows `read` the record, where it is in this process and nothing is in its way; `read` answers whether it was of
+    /// use. Whatever is not plain to see here, the claim finds out.
     pub(crate) fn peek(&self, read: &mut dyn FnMut(RecordRef<'_>) -> bool) {
         if !self.may_replay() {
             return;
@@ -143,12 +143,12 @@ impl Plan {
                 None => return,
             }
         };
-        let Some(local) = store.local() else {
+        if !store.can_peek() {
             return;
-        };
+        }
         store.qualified(&self.key, |key| {
             let mut is_read = false;
-            local.peek(key, &mut |record| is_read = read(record));
+            store.peek(key, &mut |record| is_read = read(record));
             if is_read {
                 Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
             }

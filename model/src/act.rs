@@ -14,7 +14,9 @@ use crate::{
 impl Variant {
     pub(crate) fn act(&self, world: &mut World, action: Action) {
         match action {
+            Action::Call(caller) if world.replays_near(self, caller) => {}
             Action::Call(caller) | Action::Join(caller) => world.join(self, caller),
+            Action::Fade(process) => world.near[process] = None,
             Action::Answer(caller) => self.answer(world, caller),
             Action::Stall(caller) => {
                 let process = usize::from(self.callers[caller].process);
@@ -62,6 +64,7 @@ impl Variant {
                 self.strike(world, action);
             }
         }
+        world.tidy_near(self);
     }
 
     /// A body's steps.
@@ -102,7 +105,11 @@ impl Variant {
 
     /// The command that a caller waits for is carried out, and the caller hears of it.
     fn answer(&self, world: &mut World, caller: usize) {
-        match world.callers[caller].phase {
+        let phase = world.callers[caller].phase;
+        if matches!(phase, Phase::Looking | Phase::Adopting) {
+            world.learn(self, caller, world.cell.kept.map(|kept| kept.rec));
+        }
+        match phase {
             Phase::Looking => return world.look(self, caller),
             Phase::Subscribing(aim) => return world.subscribed(self, caller, aim),
             Phase::Adopting => return world.adopt(self, caller, world.cell.kept),
@@ -112,8 +119,12 @@ impl Variant {
             return;
         };
         match (world.carry_out(self, command), command) {
-            (Answer::Met(met), _) => world.met(self, caller, met),
+            (Answer::Met(met), _) => {
+                world.near_met(self, caller, met);
+                world.met(self, caller, met);
+            }
             (Answer::Told(told), Command::Finish(_, target)) => {
+                world.near_told(self, caller, target, told);
                 world.finished(self, caller, target, told);
             }
             (Answer::Told(_), _) => {}
@@ -153,6 +164,7 @@ impl Variant {
             Action::Expire => {
                 if kept.rec.state == State::Done {
                     world.history.starts_afresh();
+                    world.near_expired(self);
                 }
                 world.cell.kept = None;
                 world.history.forgotten = true;

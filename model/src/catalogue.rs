@@ -64,6 +64,11 @@ const MISHAPS: &[Fault] = &[Drop, Panic, Crash, Lapse, Err];
 /// All of that.
 const USUAL: &[Fault] = &[Late, Twice, Refused, Drop, Panic, Crash, Lapse, Err];
 
+/// Fewer of them.
+const FEW: &[Fault] = &[Late, Drop, Crash, Lapse, Err];
+/// What a near cache could get wrong.
+const NEAR: &[Fault] = &[Late, Crash, Lapse, Operator, Expire];
+
 /// A takeover that arrives once its caller has been answered and has gone is granted to nobody. It costs a lease.
 const STRAY: &[Claim] = &[Claim::GrantedToSomebody, Claim::StoppedForSuccessor];
 
@@ -91,6 +96,20 @@ fn flights(variant: Variant) -> Variant {
     variant.caller(1, |terms| terms.process = 0)
 }
 
+/// The second of two duplicates in one process has another payload than the rest.
+fn second_payload(variant: Variant) -> Variant {
+    (0..3).fold(variant, |variant, caller| {
+        variant.caller(caller, |terms| {
+            terms.payload = if caller == 1 { 2 } else { 1 }
+        })
+    })
+}
+
+/// A near cache in each of the two processes.
+fn near(variant: Variant) -> Variant {
+    flights(variant).near()
+}
+
 /// One of the callers has another payload.
 fn payloads(variant: Variant) -> Variant {
     (0..3).fold(variant, |variant, caller| {
@@ -106,13 +125,14 @@ fn with(more: Fault) -> Vec<Fault> {
 
 /// Fewer faults, where one more makes the states many.
 fn few(more: Fault) -> Vec<Fault> {
-    vec![Late, Drop, Crash, Lapse, Err, more]
+    [FEW, &[more]].concat()
 }
 
 /// What the table has, with `faults` in a run.
 #[must_use]
 pub fn rows(faults: u8) -> Vec<Row> {
     let mut rows = holding(faults);
+    rows.extend(nearby(faults));
     rows.extend(forgetting(faults));
     rows
 }
@@ -137,6 +157,21 @@ fn holding(faults: u8) -> Vec<Row> {
         row(rerun("rerun, on_err = fail").faults(faults, &with(ErrFail))).three_break(STRAY),
         row(rerun("rerun, operator").faults(faults, &few(Operator))).three_break(STRAY),
         row(fail("fail, operator").faults(faults, &few(Operator))),
+    ]
+}
+
+/// With near caches. What does not hold does not hold without them either.
+fn nearby(faults: u8) -> Vec<Row> {
+    use Claim::{Fenced, GrantedToSomebody, StaleRefused, StoppedForSuccessor};
+    vec![
+        row(near(rerun("rerun, near cache")).faults(faults, NEAR))
+            .two_break(&[StaleRefused, GrantedToSomebody])
+            .three_break(&[StoppedForSuccessor, Fenced]),
+        row(near(fail("fail, near cache")).faults(faults, NEAR))
+            .two_break(&[StaleRefused, GrantedToSomebody])
+            .three_break(&[StoppedForSuccessor, Fenced]),
+        row(near(second_payload(rerun("rerun, near cache, two payloads"))).faults(faults, FEW))
+            .three_break(STRAY),
     ]
 }
 
@@ -232,6 +267,22 @@ pub fn broken() -> Vec<(Variant, Claim)> {
         (
             rerun(2, &with(ErrFail)).broken(Broken::UnknownIsRerun),
             Claim::AtMostOnce,
+        ),
+        (
+            near(rerun(2, USUAL)).broken(Broken::NearUnrecorded),
+            Claim::Agree,
+        ),
+        (
+            near(second_payload(rerun(0, USUAL))).broken(Broken::NearWithoutPayload),
+            Claim::OwnPayload,
+        ),
+        (
+            near(rerun(1, NEAR)).broken(Broken::NearNotForgotten),
+            Claim::Agree,
+        ),
+        (
+            near(rerun(1, NEAR)).broken(Broken::NearOutlives),
+            Claim::Agree,
         ),
     ]
 }

@@ -41,6 +41,8 @@ pub enum Action {
     Decide(Wish),
     /// The operator's decision is carried out.
     Overrule,
+    /// A near cache lets go of what it has.
+    Fade(usize),
     /// No answer; the caller asks again.
     Late(usize),
     /// No answer; the caller gives up.
@@ -247,6 +249,8 @@ impl Model for Variant {
         if matches!(world.operator, Operator::Decided(..)) {
             actions.push(Action::Overrule);
         }
+        let near = (0..CALLERS).filter(|&process| world.near[process].is_some());
+        actions.extend(near.map(Action::Fade));
         if world.budget == 0 {
             return;
         }
@@ -275,8 +279,8 @@ impl Model for Variant {
             };
         }
         always! {
-            OneOwner TokensGrow StaleRefused Fenced Agree AtMostOnce NoRepeat DoneStays LostStarted
-            GrantedToSomebody StoppedForSuccessor Woken Ends
+            OneOwner TokensGrow StaleRefused Fenced Agree OwnPayload AtMostOnce NoRepeat DoneStays
+            LostStarted GrantedToSomebody StoppedForSuccessor Woken Ends
         }
     }
 }

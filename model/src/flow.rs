@@ -42,12 +42,15 @@ impl World {
 
     /// A call begins, or begins again after a flight that had nothing to share.
     pub(crate) fn join(&mut self, variant: &Variant, caller: usize) {
-        let process = usize::from(variant.callers[caller].process);
-        if let Some(leader) = self.flights[process] {
-            *self.phase(caller) = Phase::Following(leader);
-            return;
-        }
-        if variant.shares(caller) {
+        let process = variant.process(caller);
+        let aside = match self.flights[process] {
+            Some(leader) if variant.is_payload_of(leader, caller) => {
+                *self.phase(caller) = Phase::Following(leader);
+                return;
+            }
+            leader => leader.is_some(),
+        };
+        if variant.shares(caller) && !aside {
             self.flights[process] = u8::try_from(caller).ok();
         }
         self.ask(variant, caller);
@@ -78,7 +81,7 @@ impl World {
                 Landing::Record(_) | Landing::Failed => Phase::Ended,
             };
             if let Landing::Record(record) = landing {
-                self.history.answered(record.value);
+                self.replied(variant, follower, *record);
             }
         }
     }
@@ -146,7 +149,7 @@ impl World {
                 self.wait(caller, For::Claim);
             }
             State::Done => {
-                self.history.answered(rec.value);
+                self.replied(variant, caller, rec);
                 self.end_with(variant, caller, &Landing::Record(rec));
             }
             _ => self.end(variant, caller), // Indeterminate, or InFlight for what was released
@@ -278,7 +281,7 @@ impl World {
                     && !rec.conflicts_with(variant.callers[caller].payload) =>
             {
                 if !self.callers[caller].orphaned {
-                    self.history.answered(rec.value);
+                    self.replied(variant, caller, rec);
                 }
                 self.end(variant, caller);
             }

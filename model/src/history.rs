@@ -13,8 +13,10 @@ pub enum Claim {
     StaleRefused,
     /// A downstream that refuses smaller tokens takes effects in the order of the grants.
     Fenced,
-    /// All recorded replies agree.
+    /// All recorded replies agree. From another process' near cache, the one before an operator's decision may come late.
     Agree,
+    /// A call gets no result of another payload.
+    OwnPayload,
     /// Under `fail`, and after an `Err` of effects unknown, no second body starts, unless the first said that nothing
     /// happened, or an operator did.
     AtMostOnce,
@@ -36,12 +38,13 @@ pub enum Claim {
 
 impl Claim {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::OneOwner,
         Self::TokensGrow,
         Self::StaleRefused,
         Self::Fenced,
         Self::Agree,
+        Self::OwnPayload,
         Self::AtMostOnce,
         Self::NoRepeat,
         Self::DoneStays,
@@ -61,6 +64,7 @@ impl Claim {
             Self::StaleRefused => "stale is refused",
             Self::Fenced => "fenced downstream",
             Self::Agree => "recorded replies agree",
+            Self::OwnPayload => "replies are to the payload",
             Self::AtMostOnce => "at most once",
             Self::NoRepeat => "no repeat without cause",
             Self::DoneStays => "done stays done",

@@ -60,6 +60,9 @@ impl World {
         if heard && target.on_crash == OnCrash::Fail && !self.history.overruled[caller] {
             self.history.answered(target.value);
         }
+        if variant.is_broken(Broken::NearUnrecorded) {
+            self.learn(variant, caller, Some(target));
+        }
         self.hand_over(variant, caller, Phase::Settling(target));
     }
 
@@ -111,6 +114,9 @@ impl World {
 
     /// A process dies. Its commands may still arrive.
     pub(crate) fn crash(&mut self, variant: &Variant, process: u8) {
+        if let Some(near) = self.near.get_mut(usize::from(process)) {
+            *near = None;
+        }
         for caller in 0..CALLERS {
             let phase = self.callers[caller].phase;
             if variant.callers[caller].process != process

@@ -11,6 +11,7 @@ pub mod flow;
 pub mod history;
 mod holds;
 mod leave;
+mod near;
 mod operator;
 pub mod rec;
 pub mod store;

@@ -39,10 +39,13 @@ pub(crate) fn operate(variant: &Variant, world: &mut World, action: Action) {
             let replacement = replacement(seen, value);
             if action == Action::LateOverrule {
                 world.stray(Command::Overrule(seen, replacement));
+                world.near_decided(variant);
                 world.operator = Operator::Ended;
                 return;
             }
-            world.operator = match world.overrule(variant, seen, replacement) {
+            let told = world.overrule(variant, seen, replacement);
+            world.near_decided(variant);
+            world.operator = match told {
                 Told::Applied => Operator::Ended,
                 Told::Stale(_) | Told::Absent => decide(world, wish),
             };
@@ -80,6 +83,7 @@ impl World {
                 self.history.excused[usize::from(self.history.holder)] = true;
             }
             self.history.holder = OPERATOR;
+            self.near_overruled();
             if replacement.state != State::Done {
                 self.history.starts_afresh();
             }

@@ -114,6 +114,14 @@ pub enum Broken {
     GrantForgotten,
     /// What a body said of unknown effects keeps the policy `rerun`.
     UnknownIsRerun,
+    /// A result that the store has not acknowledged enters the near cache.
+    NearUnrecorded,
+    /// The near cache answers before the payload is compared.
+    NearWithoutPayload,
+    /// A decision leaves the near cache of its own process as it is.
+    NearNotForgotten,
+    /// The near cache keeps a result beyond its retention.
+    NearOutlives,
 }
 
 impl Broken {
@@ -135,6 +143,10 @@ impl Broken {
             Self::NoHold => "a running record is kept for `ttl` only",
             Self::GrantForgotten => "a slow grant that cannot be renewed is forgotten",
             Self::UnknownIsRerun => "effects unknown under `rerun` stay `rerun`",
+            Self::NearUnrecorded => "an unrecorded result enters the near cache",
+            Self::NearWithoutPayload => "the near cache answers before the payload is compared",
+            Self::NearNotForgotten => "`forget` leaves its own process' near cache as it is",
+            Self::NearOutlives => "the near cache keeps a result beyond its retention",
         }
     }
 }
@@ -148,6 +160,8 @@ pub struct Variant {
     pub callers: [Terms; CALLERS],
     /// Whether a body stops with its caller (`detach = false`).
     pub attached: bool,
+    /// Whether each process has a near cache.
+    pub near: bool,
     /// How claims are made.
     pub claiming: Claiming,
     /// What may go wrong.
@@ -173,6 +187,7 @@ impl Variant {
             name,
             callers: [terms(0), terms(1), terms(2)],
             attached: false,
+            near: false,
             claiming: Claiming::TwoSteps,
             faults: Vec::new(),
             budget: 0,
@@ -209,6 +224,13 @@ impl Variant {
         self
     }
 
+    /// With a near cache in each process.
+    #[must_use]
+    pub fn near(mut self) -> Self {
+        self.near = true;
+        self
+    }
+
     /// With these terms for one of the callers.
     #[must_use]
     pub fn caller(mut self, caller: usize, change: impl FnOnce(&mut Terms)) -> Self {
@@ -236,6 +258,18 @@ impl Variant {
         [Fault::Expire, Fault::Evict, Fault::Failover]
             .into_iter()
             .any(|fault| self.may(fault))
+    }
+
+    /// The process of a caller.
+    pub(crate) fn process(&self, caller: usize) -> usize {
+        self.callers[caller].process.into()
+    }
+
+    /// Whether a flight's leader asks with the caller's payload.
+    pub(crate) fn is_payload_of(&self, leader: u8, caller: usize) -> bool {
+        let of = |caller: usize| self.callers[caller].payload;
+        let leader = of(leader.into());
+        leader == 0 || of(caller) == 0 || leader == of(caller)
     }
 
     /// The callers of this one's process, itself included.

@@ -147,6 +147,15 @@ pub enum Wish {
     Forget,
 }
 
+/// What a process knows of a result, so that it need not ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Near {
+    /// The done record.
+    pub rec: Rec,
+    /// Whether an operator has decided since, in another process.
+    pub late: bool,
+}
+
 /// Where the operator is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
@@ -169,6 +178,8 @@ pub struct World {
     pub callers: [Caller; CALLERS],
     /// The flight of each process: its leader.
     pub flights: [Option<u8>; CALLERS],
+    /// The near cache of each process.
+    pub near: [Option<Near>; CALLERS],
     /// The operator.
     pub operator: Operator,
     /// Commands that nobody waits for and that may still arrive, in a fixed order.
@@ -191,6 +202,7 @@ impl World {
             behind: None,
             callers: [Caller::at(Phase::Idle); CALLERS],
             flights: [None; CALLERS],
+            near: [None; CALLERS],
             operator: Operator::Idle,
             strays: Vec::new(),
             budget: variant.budget,

@@ -8,7 +8,7 @@ use idempotent_model::{
 };
 
 const STEPS: &str =
-    "Call Join Answer Stall Start Effect Return Renew Wake Arrive Lapse Decide Overrule";
+    "Call Join Answer Stall Start Effect Return Renew Wake Arrive Lapse Decide Overrule Fade";
 const FAULTS: &str =
     "Late GiveUp Refuse LateRenew LateOverrule Twice Drop Panic Crash Expire Evict Failover";
 const PHASES: &str = "Joining Following Looking Asking Granted Started Finishing Subscribing Asleep Adopting \

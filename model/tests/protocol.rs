@@ -31,6 +31,20 @@ fn each_variant_keeps_what_the_catalogue_says_and_no_more() {
 }
 
 #[test]
+fn whatever_holds_without_a_near_cache_holds_with_one() {
+    let rows = catalogue::rows(2);
+    let near: Vec<_> = rows.iter().filter(|row| row.variant.near).collect();
+    assert!(!near.is_empty());
+    for row in near {
+        let without = Variant {
+            near: false,
+            ..row.variant.clone()
+        };
+        assert_eq!(check(&without).fails, row.breaks(), "{}", without.name);
+    }
+}
+
+#[test]
 fn each_broken_protocol_is_noticed() {
     for (variant, claim) in catalogue::broken() {
         let broken = variant.broken;

@@ -65,6 +65,7 @@ pub struct Faulty {
     plan: Arc<Mutex<Plan>>,
     pauses: usize,
     push: bool,
+    clock: Option<u64>,
 }
 
 impl Faulty {
@@ -78,6 +79,7 @@ impl Faulty {
             plan: Arc::default(),
             pauses: 1,
             push: true,
+            clock: None,
         }
     }
 
@@ -90,6 +92,12 @@ impl Faulty {
     /// A store that does not tell of changes: waiters poll.
     pub fn without_push(mut self) -> Self {
         self.push = false;
+        self
+    }
+
+    /// A store that tells its time, µs since 1970: this, whatever it keeps its records by.
+    pub fn telling(mut self, clock: u64) -> Self {
+        self.clock = Some(clock);
         self
     }
 
@@ -241,6 +249,10 @@ impl Store for Faulty {
         };
         self.send(Op::Subscribe, |memory| Box::pin(subscribe(memory)))
             .await
+    }
+
+    fn clock(&self) -> Option<u64> {
+        self.clock
     }
 
     fn describe(&self) -> String {

@@ -43,6 +43,20 @@ const FILES: &[(&str, &str, &str, &str)] = &[
     ("expiry.rs", "store/memory/expiry.rs", "", ""),
     ("packed.rs", "store/memory/packed.rs", "", ""),
     ("records.rs", "store/memory/records.rs", "", ""),
+    ("moment.rs", "store/near/moment.rs", "", ""),
+    ("near.rs", "store/near/records.rs", "", ""),
+    (
+        "near_hasty.rs",
+        "store/near/records.rs",
+        "if shard.epoch == epoch {",
+        "if shard.epoch == epoch || true {",
+    ),
+    (
+        "near_lax.rs",
+        "store/near/records.rs",
+        "shard.epoch += 1;",
+        "",
+    ),
 ];
 
 fn main() {

@@ -4,6 +4,7 @@
 pub mod conformance;
 #[cfg(feature = "memory")]
 mod memory;
+mod near;
 pub mod protocol;
 #[cfg(feature = "redis")]
 pub mod redis;
@@ -16,6 +17,7 @@ use std::{future::Future, time::Duration};
 pub use crate::clock::ManualClock;
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;
+pub use near::NearCache;
 pub(crate) use shared::count;
 pub use shared::{Counters, SharedStore};
 pub use topics::{Subscription, Topics};
@@ -105,6 +107,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// The same store without I/O, where it has none: then a replay costs a lookup and no future.
     fn local(&self) -> Option<&dyn LocalStore> {
+        None
+    }
+
+    /// The store's time in µs since 1970, where it is known without asking. It may be some seconds behind, not ahead. A
+    /// [near cache](SharedStore::near_cache) reckons with it when another process' result ends; by default it has to go by
+    /// this machine's clock.
+    fn clock(&self) -> Option<u64> {
         None
     }
 

@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     ClaimReply, ClaimRequest, DEFAULT_MAX_RESULT, LocalStore, Settled, Store, Subscription,
+    near::Near,
 };
 use crate::{StoreError, flight::Flights, key::Key, record::Record};
 
@@ -21,15 +22,19 @@ use crate::{StoreError, flight::Flights, key::Key, record::Record};
 /// Cloning is cheap, and clones are one store: the same records, the same duplicates in flight, the same counters.
 #[derive(Clone)]
 pub struct SharedStore {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     namespace: Option<Arc<str>>,
     max_result: usize,
+    /// Whether this handle replays from the near cache, and fills it.
+    pub(super) replays_near: bool,
 }
 
-struct Inner {
+pub(super) struct Inner {
     store: Box<dyn Erased>,
     flights: Flights,
     counters: Counters,
+    /// Made by the first handle that asks for one.
+    pub(super) near: OnceLock<Near>,
 }
 
 impl SharedStore {
@@ -39,11 +44,13 @@ impl SharedStore {
             store: Box::new(store),
             flights: Flights::default(),
             counters: Counters::default(),
+            near: OnceLock::new(),
         };
         Self {
             inner: Arc::new(inner),
             namespace: None,
             max_result: DEFAULT_MAX_RESULT,
+            replays_near: false,
         }
     }
 
@@ -70,6 +77,19 @@ impl SharedStore {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.inner.counters
+    }
+
+    /// The same store, from a handle that uses its near cache.
+    pub(super) fn replaying_near(&self) -> Self {
+        Self {
+            replays_near: true,
+            ..self.clone()
+        }
+    }
+
+    /// The store's time in µs since 1970, where it is known without asking.
+    pub(super) fn clock(&self) -> Option<u64> {
+        self.inner.store.clock()
     }
 
     /// The store's kind and place, without passwords.
@@ -114,17 +134,45 @@ impl SharedStore {
         key: &Key,
         request: &ClaimRequest,
     ) -> Result<ClaimReply, StoreError> {
-        match self.local() {
-            Some(local) => local.claim(key, request),
-            None => self.inner.store.claim(key, request).await,
+        if let Some(local) = self.local() {
+            return local.claim(key, request);
         }
+        let asked = self.ask(key);
+        let reply = self.inner.store.claim(key, request).await?;
+        if let Some(asked) = asked {
+            asked.shown(match &reply {
+                ClaimReply::Held { record, .. } => Some(record),
+                ClaimReply::Granted { .. } => None,
+            });
+        }
+        Ok(reply)
     }
 
     pub(crate) async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
         self.inner.store.renew(key, owned).await
     }
 
+    /// The first sending of a finish.
     pub(crate) async fn finish(
+        &self,
+        key: &Key,
+        target: &Record,
+        retain: Duration,
+    ) -> Result<Settled, StoreError> {
+        let asked = self.ask(key);
+        let settled = self.finish_again(key, target, retain).await?;
+        if let Some(asked) = asked {
+            match &settled {
+                Settled::Applied | Settled::PutBack => asked.recorded(target, retain),
+                Settled::Stale { record, .. } => asked.shown(Some(record)),
+                Settled::Absent => asked.shown(None),
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Another sending. An earlier one may have been carried out long ago, so the record's end is not known from this.
+    pub(crate) async fn finish_again(
         &self,
         key: &Key,
         target: &Record,
@@ -137,7 +185,12 @@ impl SharedStore {
     }
 
     pub(crate) async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
-        self.inner.store.read(key).await
+        let asked = self.ask(key);
+        let read = self.inner.store.read(key).await?;
+        if let Some(asked) = asked {
+            asked.shown(read.as_ref().map(|(record, _)| record));
+        }
+        Ok(read)
     }
 
     pub(crate) async fn overrule(
@@ -147,6 +200,7 @@ impl SharedStore {
         replacement: &Record,
         retain: Duration,
     ) -> Result<Settled, StoreError> {
+        let _overruling = self.overruling(key);
         self.inner
             .store
             .overrule(key, seen, replacement, retain)
@@ -228,6 +282,7 @@ trait Erased: Send + Sync {
     ) -> Pending<'a, Settled>;
     fn subscribe<'a>(&'a self, key: &'a Key) -> Pending<'a, Subscription>;
     fn local(&self) -> Option<&dyn LocalStore>;
+    fn clock(&self) -> Option<u64>;
     fn describe(&self) -> String;
 }
 
@@ -269,6 +324,10 @@ impl<S: Store> Erased for S {
 
     fn local(&self) -> Option<&dyn LocalStore> {
         Store::local(self)
+    }
+
+    fn clock(&self) -> Option<u64> {
+        Store::clock(self)
     }
 
     fn describe(&self) -> String {

@@ -12,6 +12,7 @@ mod foreign;
 mod hostile;
 mod limits;
 mod model;
+mod near;
 mod rights;
 mod sentinel;
 mod soak;

@@ -1,5 +1,5 @@
-//! The runtime's own flights, topics and memory store under a scheduler that decides who goes on at each lock, atomic and
-//! await: thousands of interleavings a test, each to be repeated by its seed.
+//! The runtime's own flights, topics, memory store and near cache under a scheduler that decides who goes on at each lock,
+//! atomic and await: thousands of interleavings a test, each to be repeated by its seed.
 //!
 //! The sources are the runtime's (`build.rs` fetches them); `shim` is what they stand on. What the checker has to catch
 //! is shown by mutants of the same sources.
@@ -7,6 +7,7 @@
 
 mod flights;
 mod memory;
+mod near;
 mod shim;
 mod topics;
 

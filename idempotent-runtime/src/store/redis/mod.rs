@@ -249,6 +249,10 @@ impl Store for RedisStore {
         Ok(Subscriber::subscribe(&self.hub()?, &self.inner.connector, key).await)
     }
 
+    fn clock(&self) -> Option<u64> {
+        self.inner.clock.now()
+    }
+
     fn describe(&self) -> String {
         self.place().to_owned()
     }

@@ -10,7 +10,9 @@ pub(crate) mod std {
 
     pub(crate) mod sync {
         pub(crate) use ::std::sync::{Arc, PoisonError};
-        pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic};
+        pub(crate) use shuttle::sync::{
+            Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic,
+        };
     }
 }
 
