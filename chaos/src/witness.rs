@@ -72,7 +72,7 @@ fn finished(key: &Key, target: &Record, reply: &Settled, sent: Micros) {
 
 /// A store in this process stays one.
 impl<S: Store> LocalStore for Witness<S> {
-    fn peek(&self, key: &Key, look: &mut dyn FnMut(idempotent_fn::record::RecordRef<'_>)) {
+    fn peek(&self, key: &Key, look: &mut dyn FnMut(&idempotent_fn::record::RecordRef<'_>)) {
         self.local_store().peek(key, look);
     }
 

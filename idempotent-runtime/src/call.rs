@@ -102,15 +102,17 @@ where
 {
     #[inline]
     fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        let mut result = Poll::Pending;
         // Looked at where it lies: a replay does not move it.
         if let Phase::Start(operation) = &self.phase {
-            let result = operation.at_hand();
-            if result.is_ready() {
-                self.phase = Phase::Gone;
-                return result;
-            }
+            operation.replay(&mut result);
         }
-        self.flow(body, cx)
+        if result.is_ready() {
+            self.phase = Phase::Gone;
+        } else {
+            result = self.flow(body, cx);
+        }
+        result
     }
 
     fn flow(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {

@@ -126,7 +126,7 @@ impl Plan {
 
     /// Shows `read` the record, where it is in this process and nothing is in its way; `read` answers whether it was of
     /// use. Whatever is not plain to see here, the claim finds out.
-    pub(crate) fn peek(&self, read: &mut dyn FnMut(RecordRef<'_>) -> bool) {
+    pub(crate) fn peek(&self, read: &mut dyn FnMut(&RecordRef<'_>) -> bool) {
         if !self.may_replay() {
             return;
         }
@@ -143,9 +143,6 @@ impl Plan {
                 None => return,
             }
         };
-        if !store.can_peek() {
-            return;
-        }
         store.qualified(&self.key, |key| {
             let mut is_read = false;
             store.peek(key, &mut |record| is_read = read(record));

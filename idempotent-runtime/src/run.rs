@@ -62,7 +62,9 @@ impl<T, E, F> Operation<T, E, F> {
         B: Future<Output = Result<T, E>>,
     {
         async move {
-            if let Poll::Ready(result) = self.at_hand() {
+            let mut replayed = Poll::Pending;
+            self.replay(&mut replayed);
+            if let Poll::Ready(result) = replayed {
                 return result;
             }
             let result = match self.begin() {
@@ -77,15 +79,13 @@ impl<T, E, F> Operation<T, E, F> {
         }
     }
 
-    /// The recorded result, where it is in this process and nothing is in its way. It is written where it stays: each
-    /// move of a result costs some nanoseconds.
+    /// Puts the recorded result in its `place`, where it is in this process and nothing is in its way. It is written
+    /// where it stays: each move of a result costs some nanoseconds.
     #[inline]
-    pub(crate) fn at_hand(&self) -> Poll<Result<T, E>> {
-        let mut result = Poll::Pending;
+    pub(crate) fn replay(&self, place: &mut Poll<Result<T, E>>) {
         let fingerprint = self.plan.fingerprint();
         self.plan
-            .peek(&mut |record| self.terms.read(record, fingerprint, &mut result));
-        result
+            .peek(&mut |record| self.terms.read(record, fingerprint, place));
     }
 
     pub(crate) fn begin(&self) -> Result<(Arc<Attempt>, Span), Error> {

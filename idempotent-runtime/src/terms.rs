@@ -39,7 +39,7 @@ impl<T, E> Terms<T, E> {
     /// Writes the recorded result to `place`, where nothing is in its way: the whole of a replay from this process.
     pub(crate) fn read(
         &self,
-        record: RecordRef<'_>,
+        record: &RecordRef<'_>,
         fingerprint: Option<Fingerprint>,
         place: &mut Poll<Result<T, E>>,
     ) -> bool {

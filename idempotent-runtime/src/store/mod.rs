@@ -127,7 +127,7 @@ pub trait Store: Send + Sync + 'static {
 pub trait LocalStore: Send + Sync {
     /// Shows the record, if there is one. `look` runs under the store's lock: it must be short and must not call the
     /// store.
-    fn peek(&self, key: &Key, look: &mut dyn FnMut(RecordRef<'_>));
+    fn peek(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>));
 
     /// [`Store::claim`].
     ///

@@ -218,14 +218,9 @@ impl SharedStore {
         self.near().filter(|_| self.replays_near)
     }
 
-    /// Whether [`peek`](Self::peek) may show anything.
-    pub(crate) fn can_peek(&self) -> bool {
-        self.local().is_some() || self.near_to_replay().is_some()
-    }
-
     /// Shows the record where it is in this process: in a local store, or in the near cache. No record is shown where
     /// the store has to be asked.
-    pub(crate) fn peek(&self, key: &Key, look: &mut dyn FnMut(RecordRef<'_>)) {
+    pub(crate) fn peek(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>)) {
         if let Some(local) = self.local() {
             local.peek(key, look);
         } else if let Some(near) = self.near_to_replay() {

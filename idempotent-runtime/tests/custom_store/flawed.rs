@@ -215,10 +215,10 @@ impl Store for Flawed {
 struct Elsewhere(TableStore);
 
 impl LocalStore for Elsewhere {
-    fn peek(&self, key: &Key, look: &mut dyn FnMut(idempotent_runtime::record::RecordRef<'_>)) {
+    fn peek(&self, key: &Key, look: &mut dyn FnMut(&idempotent_runtime::record::RecordRef<'_>)) {
         self.0.step(key, |current, _| {
             if let Some(current) = current {
-                look(current.record.as_ref());
+                look(&current.record.as_ref());
             }
             Step {
                 write: None,

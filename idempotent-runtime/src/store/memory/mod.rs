@@ -205,11 +205,11 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl LocalStore for MemoryStore {
-    fn peek(&self, key: &Key, look: &mut dyn FnMut(RecordRef<'_>)) {
+    fn peek(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>)) {
         let shared = &*self.shared;
         shared.records.look(key.as_str().as_bytes(), |packed| {
             if shared.clock.recent() < packed.gone() {
-                look(packed.peek());
+                look(&packed.peek());
             }
         });
     }

@@ -95,7 +95,7 @@ impl Records {
         &self,
         key: &Key,
         now: impl FnOnce() -> Moment,
-        look: &mut dyn FnMut(RecordRef<'_>),
+        look: &mut dyn FnMut(&RecordRef<'_>),
     ) {
         let shard = self.read(key);
         if let Some(entry) = shard.entries.get(key.as_str())
@@ -105,7 +105,7 @@ impl Records {
             if !entry.used.load(Ordering::Relaxed) {
                 entry.used.store(true, Ordering::Relaxed);
             }
-            look(entry.show());
+            look(&entry.show());
         }
     }
 
