@@ -62,10 +62,12 @@ impl<T, E, F> Operation<T, E, F> {
         B: Future<Output = Result<T, E>>,
     {
         async move {
-            let mut replayed = Poll::Pending;
-            self.replay(&mut replayed);
-            if let Poll::Ready(result) = replayed {
-                return result;
+            {
+                let mut replayed = Poll::Pending;
+                self.replay(&mut replayed);
+                if let Poll::Ready(result) = replayed {
+                    return result;
+                }
             }
             let result = match self.begin() {
                 Ok((attempt, span)) => {
