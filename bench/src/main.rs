@@ -1,6 +1,6 @@
 //! `cargo run --release --ignore-rust-version --manifest-path bench/Cargo.toml [WORKLOAD …] [quick] [write]`
 //!
-//! Workloads: `replay`, `replay2`, `first`, `resident`, `sweep`, `redis`, `waiter`, `future`, `compile`, `growth` (or one
+//! Workloads: `replay`, `replay2`, `first`, `resident`, `sweep`, `redis`, `near`, `waiter`, `future`, `compile`, `growth` (or one
 //! of `growth-tasks`, `-keys`, `-sizes`, `-processes`, `-cluster`), `costs`; all of them where none is named.
 //! Prints tables. After a whole run, and of some workloads with `write`, it also brings `docs/` up to date: the tables
 //! between markers, the pictures, `bench.json`. `quick` shows that growth and costs run, not what they are.
@@ -14,6 +14,7 @@ mod fleet;
 mod future;
 mod growth;
 mod memory;
+mod near;
 mod own;
 mod peers;
 mod redis;
@@ -141,6 +142,11 @@ fn on_redis(asked: &Asked, report: &mut Report) {
     }
     let found = Command::new("redis-server").arg("--version").output();
     let found = found.is_ok_and(|output| output.status.success());
+    if asked.wants("near") && found {
+        let (table, note) = near::replay();
+        report.add(table);
+        report.note(note);
+    }
     for (name, needs_redis, measure) in growth::ALL {
         if asked.wants(name) && (found || !needs_redis) {
             report.add_series(measure(asked.pace));
