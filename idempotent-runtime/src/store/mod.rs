@@ -2,6 +2,7 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub(crate) mod count;
 #[cfg(feature = "memory")]
 mod memory;
 mod near;
@@ -15,11 +16,11 @@ use std::{future::Future, time::Duration};
 
 #[cfg(feature = "memory")]
 pub use crate::clock::ManualClock;
+pub use count::Counters;
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;
 pub use near::NearCache;
-pub(crate) use shared::count;
-pub use shared::{Counters, SharedStore};
+pub use shared::SharedStore;
 pub use topics::{Subscription, Topics};
 
 use crate::{

@@ -4,16 +4,13 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use super::{
     ClaimReply, ClaimRequest, DEFAULT_MAX_RESULT, LocalStore, Settled, Store, Subscription,
-    near::Near,
+    count::Counters, near::Near,
 };
 use crate::{StoreError, flight::Flights, key::Key, record::Record};
 
@@ -226,39 +223,6 @@ impl<S: Store> From<S> for SharedStore {
         Self::new(store)
     }
 }
-
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident)*) => {
-        /// What happened in one store, counted since the process started.
-        #[derive(Debug, Default)]
-        pub struct Counters { $($name: AtomicU64,)* }
-
-        impl Counters {
-            $($(#[$doc])* #[must_use] pub fn $name(&self) -> u64 { self.$name.load(Ordering::Relaxed) })*
-        }
-
-        $(pub(crate) fn $name(store: &SharedStore) { store.inner.counters.$name.fetch_add(1, Ordering::Relaxed); })*
-    };
-}
-
-pub(crate) mod count {
-    use super::{AtomicU64, Ordering, SharedStore};
-
-    counters! {
-        /// Bodies that were run to their end and answered.
-        ran
-        /// Leases taken over from a silent owner.
-        taken_over
-        /// Finishes and renews that were refused because another attempt owns the record.
-        stale
-        /// Results handed to their caller before the store had acknowledged them.
-        unrecorded
-        /// Records that were gone while their owner was alive, and were put back.
-        record_lost
-    }
-}
-
-pub use count::Counters;
 
 type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
