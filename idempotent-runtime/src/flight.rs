@@ -129,7 +129,12 @@ impl Lead {
 
     fn believe(&self, belief: Belief) {
         if let Some(flight) = &self.flight {
-            flight.phase.send_replace(Phase::Flying(belief));
+            // Whoever follows later reads it. Telling nobody costs nearly as much as telling somebody.
+            let is_followed = flight.phase.receiver_count() > 0;
+            flight.phase.send_if_modified(|phase| {
+                *phase = Phase::Flying(belief);
+                is_followed
+            });
         }
     }
 
@@ -144,7 +149,10 @@ impl Lead {
                 .store
                 .flights()
                 .remove(&self.attempt.key, &flight);
-            flight.phase.send_replace(Phase::Landed(landing));
+            // Followers subscribe while they hold the map's entry: after this, none comes.
+            if flight.phase.receiver_count() > 0 {
+                flight.phase.send_replace(Phase::Landed(landing));
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What is sent, and how often.
 
+use std::time::{Duration, Instant};
+
 use idempotent_runtime::{Store, store::Settled};
 use idempotent_test_support::RedisServer;
 
@@ -43,13 +45,13 @@ async fn a_first_call_sends_two_commands() {
         .await
         .expect("finish");
     assert_eq!(settled, Settled::Applied);
-    // The script itself asks for the time, gets and sets.
+    // The script itself gets, sets and publishes.
     assert_eq!(count(&server, "evalsha"), 1);
     assert_eq!(
         (
             count(&server, "set"),
             count(&server, "get"),
-            count(&server, "time")
+            count(&server, "publish")
         ),
         (1, 1, 1)
     );
@@ -61,6 +63,32 @@ async fn a_first_call_sends_two_commands() {
         ),
         (0, 0, 0)
     );
+}
+
+/// The server's time is asked for once a second at most, and once a second it is: tokens and ends go by it.
+#[tokio::test]
+async fn finishes_learn_the_time_now_and_then() {
+    const CALLS: u64 = 20;
+    let server = RedisServer::start();
+    let store = store(&server);
+    store.check().await.expect("fit");
+    let finish = async |part: u64| {
+        let key = key(&part.to_string());
+        let owned = granted(store.claim(&key, &request(1)).await.expect("claim"));
+        let finished = store.finish(&key, &done(&owned, b"42"), TTL).await;
+        assert_eq!(finished.expect("finish"), Settled::Applied);
+    };
+    server.reset_commandstats();
+    let since = Instant::now();
+    for part in 0..CALLS {
+        finish(part).await;
+    }
+    let seconds = since.elapsed().as_secs();
+    assert!(count(&server, "time") <= seconds + 1);
+    server.reset_commandstats();
+    tokio::time::sleep(Duration::from_millis(1_001)).await;
+    finish(CALLS).await;
+    assert_eq!(count(&server, "time"), 1);
 }
 
 #[tokio::test]

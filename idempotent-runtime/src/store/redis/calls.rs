@@ -63,7 +63,9 @@ impl RedisStore {
         }
         let answer =
             Answer::parse(result.map_err(|failure| failure.explain(doing, self.place()))?)?;
-        self.inner.clock.learn(answer.now);
+        if answer.now > 0 {
+            self.inner.clock.learn(answer.now);
+        }
         Ok(answer)
     }
 

@@ -9,9 +9,12 @@ use std::{
 /// monotonic clock that did not count.
 const DRIFT: u64 = 1_000_000;
 
-/// Tells the server's time without asking, for the token of a fresh claim.
+/// What was learned longer ago is learned again with the next script.
+const FRESH: u64 = 1_000_000;
+
+/// Tells the server's time without asking, for the token of a fresh claim and for the end of a result.
 ///
-/// It is learned at every connect and in every script's answer, and goes on with the monotonic clock. It is behind the
+/// It is learned at every connect and in scripts' answers, each second at least, and goes on with the monotonic clock. It is behind the
 /// server's by the time an answer takes, so it is no measure for leases: the server judges those.
 pub(super) struct Clock {
     origin: Instant,
@@ -19,6 +22,8 @@ pub(super) struct Clock {
     ahead: AtomicU64,
     /// The wall clock's time at `origin`, as it was when the server's was learned.
     wall: AtomicI64,
+    /// When it was learned, µs from `origin` on.
+    learned: AtomicU64,
 }
 
 impl Clock {
@@ -27,12 +32,14 @@ impl Clock {
             origin: Instant::now(),
             ahead: AtomicU64::new(0),
             wall: AtomicI64::new(0),
+            learned: AtomicU64::new(0),
         }
     }
 
     /// Takes over the server's time, µs since 1970.
     pub(super) fn learn(&self, server: u64) {
         let elapsed = micros(self.origin.elapsed());
+        self.learned.store(elapsed, Ordering::Relaxed);
         self.wall.store(wall_origin(elapsed), Ordering::Relaxed);
         self.ahead
             .store(server.saturating_sub(elapsed), Ordering::Relaxed);
@@ -44,6 +51,14 @@ impl Clock {
         let elapsed = micros(self.origin.elapsed());
         let drift = wall_origin(elapsed).abs_diff(self.wall.load(Ordering::Relaxed));
         (ahead != 0 && drift <= DRIFT).then(|| ahead + elapsed)
+    }
+
+    /// The server's time where it is known well enough not to be asked for.
+    pub(super) fn fresh(&self) -> Option<u64> {
+        let now = self.now()?;
+        let age =
+            micros(self.origin.elapsed()).saturating_sub(self.learned.load(Ordering::Relaxed));
+        (age < FRESH).then_some(now)
     }
 }
 
@@ -75,6 +90,22 @@ mod tests {
         let first = clock.now().expect("learned");
         assert!(first >= 1_700_000_000_000_000);
         assert!(clock.now().expect("learned") >= first);
+    }
+
+    #[test]
+    fn what_was_learned_long_ago_is_asked_for_again() {
+        let clock = Clock::new();
+        assert_eq!(clock.fresh(), None);
+        clock.learn(1_700_000_000_000_000);
+        assert!(clock.fresh().is_some());
+        let clock = Clock {
+            origin: clock
+                .origin
+                .checked_sub(Duration::from_secs(2))
+                .expect("it has run for so long"),
+            ..clock
+        };
+        assert_eq!(clock.fresh(), None);
     }
 
     #[test]

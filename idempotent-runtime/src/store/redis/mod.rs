@@ -202,14 +202,35 @@ impl Store for RedisStore {
         target: &Record,
         retain: Duration,
     ) -> Result<Settled, StoreError> {
-        let bytes = target.encode();
+        let hub = self.hub()?;
+        let kept = scripts::kept(target.state, retain);
+        let is_fresh = self.inner.clock.fresh().is_some();
+        let end = Duration::from_micros(self.time(&hub).await?) + kept;
+        let bytes = Record {
+            expires: match target.state {
+                State::Done => u64::try_from(end.as_millis()).unwrap_or(u64::MAX),
+                _ => 0,
+            },
+            ..target.clone()
+        }
+        .encode();
+        let granted = Record {
+            state: State::Running,
+            codec: 0,
+            expires: 0,
+            outcome: None,
+            ..target.clone()
+        }
+        .encode();
         let arguments = [
             Argument::Bytes(&bytes),
-            Argument::Millis(scripts::kept(target.state, retain)),
+            Argument::Millis(kept),
             Argument::Millis(HOLD),
             Argument::Bytes(self.inner.connector.target.publish()),
+            Argument::Bytes(&granted),
+            Argument::Number(u32::from(!is_fresh)),
         ];
-        self.run(&self.hub()?, &scripts::FINISH, key, &arguments, "a finish")
+        self.run(&hub, &scripts::FINISH, key, &arguments, "a finish")
             .await?
             .settled()
     }

@@ -108,7 +108,7 @@ impl ToRedisArgs for Argument<'_> {
 /// What a script answered.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// The store's time, µs since 1970.
+    /// The store's time, µs since 1970; 0 where it was not asked for.
     pub(super) now: u64,
     /// The letter that each script's head explains.
     pub(super) verdict: u8,
@@ -120,8 +120,18 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn parse(value: Value) -> Result<Self, StoreError> {
-        let Value::Array(parts) = value else {
-            return Err(unexpected());
+        let parts = match value {
+            Value::Array(parts) => parts,
+            // The usual finish answers no more than this.
+            Value::Int(now) => {
+                return Ok(Self {
+                    now: u64::try_from(now).map_err(|_| unexpected())?,
+                    verdict: b'A',
+                    bytes: Vec::new(),
+                    lease_left: Duration::ZERO,
+                });
+            }
+            _ => return Err(unexpected()),
         };
         let Ok([Value::Int(now), verdict, bytes, Value::Int(left)]) = <[Value; 4]>::try_from(parts)
         else {

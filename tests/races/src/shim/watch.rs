@@ -57,6 +57,18 @@ impl<T> Sender<T> {
         old
     }
 
+    pub(crate) fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) -> bool {
+        let mut state = locked(&self.0);
+        let modified = modify(&mut state.value);
+        if modified {
+            state.version += 1;
+            let waiting = std::mem::take(&mut state.waiting);
+            drop(state);
+            waiting.into_iter().for_each(Waker::wake);
+        }
+        modified
+    }
+
     pub(crate) fn receiver_count(&self) -> usize {
         locked(&self.0).receivers
     }
