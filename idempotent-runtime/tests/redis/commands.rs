@@ -1,6 +1,8 @@
 //! What is sent, and how often.
 
-use idempotent_runtime::{Store, store::Settled};
+use std::time::Duration;
+
+use idempotent_runtime::{Key, Store, store::Settled};
 use idempotent_test_support::RedisServer;
 
 use crate::common::*;
@@ -43,16 +45,9 @@ async fn a_first_call_sends_two_commands() {
         .await
         .expect("finish");
     assert_eq!(settled, Settled::Applied);
-    // The script itself asks for the time, gets and sets.
+    // The script itself gets, sets and publishes; the time was learned at the connect.
     assert_eq!(count(&server, "evalsha"), 1);
-    assert_eq!(
-        (
-            count(&server, "set"),
-            count(&server, "get"),
-            count(&server, "time")
-        ),
-        (1, 1, 1)
-    );
+    assert_eq!(scripted(&server), [1, 1, 1, 0]);
     assert_eq!(
         (
             count(&server, "eval"),
@@ -61,6 +56,44 @@ async fn a_first_call_sends_two_commands() {
         ),
         (0, 0, 0)
     );
+}
+
+/// What a finish' script may do.
+fn scripted(server: &RedisServer) -> [u64; 4] {
+    ["get", "set", "publish", "time"].map(|name| count(server, name))
+}
+
+/// The record's end, as ahead of the server's time by its retention: milliseconds, the later by what passed in between.
+fn lateness(server: &RedisServer, key: &Key) -> i64 {
+    let time = server.cli(&["TIME"]);
+    let mut parts = time
+        .lines()
+        .map(|part| part.parse::<i64>().expect("a number"));
+    let (seconds, micros) = (parts.next().expect("two"), parts.next().expect("two"));
+    let expires = record(server, key).expect("done").expires;
+    let left = i64::try_from(expires).expect("small") - (seconds * 1000 + micros / 1000);
+    left - pttl(server, key)
+}
+
+#[tokio::test]
+async fn a_finish_asks_for_the_time_once_what_was_learned_is_old() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    store.check().await.expect("fit");
+    for (number, asked) in [(1, 0), (2, 1), (3, 0)] {
+        let key = key(&number.to_string());
+        let owned = granted(store.claim(&key, &request(number)).await.expect("claim"));
+        if asked == 1 {
+            tokio::time::sleep(Duration::from_millis(5_100)).await;
+        }
+        server.reset_commandstats();
+        let settled = store.finish(&key, &done(&owned, b"42"), TTL).await;
+        assert_eq!(settled.expect("finish"), Settled::Applied);
+        assert_eq!(scripted(&server), [1, 1, 1, asked], "finish {number}");
+        // Redis' own end of the record and the one that it tells agree, but for the time an answer took.
+        let lateness = lateness(&server, &key);
+        assert!(lateness.abs() < 60_000, "finish {number}: {lateness} ms");
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,9 @@ use std::{
 /// monotonic clock that did not count.
 const DRIFT: u64 = 1_000_000;
 
+/// How long what was learned is good for more than tokens: until then the clocks' rates part by microseconds.
+const FRESH: u64 = 5_000_000;
+
 /// Tells the server's time without asking, for the token of a fresh claim.
 ///
 /// It is learned at every connect and in every script's answer, and goes on with the monotonic clock. It is behind the
@@ -19,6 +22,8 @@ pub(super) struct Clock {
     ahead: AtomicU64,
     /// The wall clock's time at `origin`, as it was when the server's was learned.
     wall: AtomicI64,
+    /// When it was learned, µs since `origin`.
+    learned: AtomicU64,
 }
 
 impl Clock {
@@ -27,6 +32,7 @@ impl Clock {
             origin: Instant::now(),
             ahead: AtomicU64::new(0),
             wall: AtomicI64::new(0),
+            learned: AtomicU64::new(0),
         }
     }
 
@@ -34,14 +40,25 @@ impl Clock {
     pub(super) fn learn(&self, server: u64) {
         let elapsed = micros(self.origin.elapsed());
         self.wall.store(wall_origin(elapsed), Ordering::Relaxed);
+        self.learned.store(elapsed, Ordering::Relaxed);
         self.ahead
             .store(server.saturating_sub(elapsed), Ordering::Relaxed);
     }
 
     /// The server's time, µs since 1970; none while it is unknown, or after this machine has slept.
     pub(super) fn now(&self) -> Option<u64> {
-        let ahead = self.ahead.load(Ordering::Relaxed);
+        self.at(micros(self.origin.elapsed()))
+    }
+
+    /// As [`now`](Self::now), and none where it was not learned just now.
+    pub(super) fn fresh(&self) -> Option<u64> {
         let elapsed = micros(self.origin.elapsed());
+        let since = elapsed.saturating_sub(self.learned.load(Ordering::Relaxed));
+        self.at(elapsed).filter(|_| since <= FRESH)
+    }
+
+    fn at(&self, elapsed: u64) -> Option<u64> {
+        let ahead = self.ahead.load(Ordering::Relaxed);
         let drift = wall_origin(elapsed).abs_diff(self.wall.load(Ordering::Relaxed));
         (ahead != 0 && drift <= DRIFT).then(|| ahead + elapsed)
     }
@@ -85,6 +102,21 @@ mod tests {
         clock.wall.fetch_sub(2_000_000, Ordering::Relaxed);
         assert_eq!(clock.now(), None);
         clock.learn(1_700_000_100_000_000);
+        assert!(clock.now().is_some());
+    }
+
+    #[test]
+    fn what_was_learned_long_ago_is_not_fresh() {
+        let begun = Instant::now().checked_sub(Duration::from_secs(6));
+        let clock = Clock {
+            origin: begun.expect("the machine has been up for so long"),
+            ..Clock::new()
+        };
+        assert_eq!(clock.fresh(), None);
+        clock.learn(1_700_000_000_000_000);
+        assert!(clock.fresh().is_some());
+        clock.learned.store(0, Ordering::Relaxed);
+        assert_eq!(clock.fresh(), None);
         assert!(clock.now().is_some());
     }
 }

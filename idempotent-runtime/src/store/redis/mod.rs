@@ -31,7 +31,7 @@ use self::{
 use crate::{
     StoreError,
     key::Key,
-    record::{HOLD, Record, State},
+    record::{Record, State},
     store::{ClaimReply, ClaimRequest, Settled, Store, Subscription},
 };
 
@@ -184,7 +184,7 @@ impl Store for RedisStore {
             ..owned.clone()
         }
         .encode();
-        let arguments = [Argument::Bytes(&running), Argument::Millis(HOLD)];
+        let arguments = [Argument::Bytes(&running)];
         self.run(
             &self.hub()?,
             &scripts::RENEW,
@@ -202,14 +202,20 @@ impl Store for RedisStore {
         target: &Record,
         retain: Duration,
     ) -> Result<Settled, StoreError> {
-        let bytes = target.encode();
+        let retain = scripts::kept(target.state, retain);
+        // Its end by the server's time, where that is known; else the script sets it, and tells the time.
+        let now = self.inner.clock.fresh();
+        let bytes = scripts::ending(target, retain, now).encode();
+        let granted = scripts::granted(target).encode();
         let arguments = [
             Argument::Bytes(&bytes),
-            Argument::Millis(scripts::kept(target.state, retain)),
-            Argument::Millis(HOLD),
+            Argument::Millis(retain),
             Argument::Bytes(self.inner.connector.target.publish()),
+            Argument::Bytes(&granted),
+            Argument::Number(1),
         ];
-        self.run(&self.hub()?, &scripts::FINISH, key, &arguments, "a finish")
+        let arguments = &arguments[..arguments.len() - usize::from(now.is_some())];
+        self.run(&self.hub()?, &scripts::FINISH, key, arguments, "a finish")
             .await?
             .settled()
     }
@@ -231,7 +237,6 @@ impl Store for RedisStore {
             Argument::Bytes(seen.as_ref().map_or(&[][..], |seen| seen)),
             Argument::Bytes(&bytes),
             Argument::Millis(scripts::kept(replacement.state, retain)),
-            Argument::Millis(HOLD),
             Argument::Bytes(self.inner.connector.target.publish()),
         ];
         self.run(
