@@ -12,6 +12,7 @@ use idempotent_test_support::RedisServer;
 use crate::common::*;
 
 const TAKEOVER: &str = include_str!("../../src/store/redis/takeover.lua");
+const COMMON: &str = include_str!("../../src/store/redis/common.lua");
 const PAST_LEASE: Duration = Duration::from_secs(31);
 
 #[tokio::test]
@@ -184,12 +185,11 @@ fn late_takeover(server: &RedisServer, number: u8, seen_state: u8, seen: Nonce) 
     let client = redis::Client::open(server.url()).expect("a URL");
     let mut connection = client.get_connection().expect("the server is there");
     let answer: (u64, Vec<u8>, Vec<u8>, u64) = redis::cmd("EVAL")
-        .arg(TAKEOVER)
+        .arg(TAKEOVER.replace("-- common.lua\n", COMMON))
         .arg(1)
         .arg(redis_key(&key("1")))
         .arg(named)
         .arg(request(number).record().encode())
-        .arg(hold())
         .arg(86_400_000)
         .arg(8)
         .query(&mut connection)

@@ -10,11 +10,7 @@ use super::{
     hub::Hub,
     scripts::{self, Answer, Argument, Script},
 };
-use crate::{
-    StoreError,
-    key::Key,
-    record::{HOLD, Record},
-};
+use crate::{StoreError, key::Key, record::Record};
 
 impl RedisStore {
     /// Sends one command, once.
@@ -63,7 +59,7 @@ impl RedisStore {
         }
         let answer =
             Answer::parse(result.map_err(|failure| failure.explain(doing, self.place()))?)?;
-        if answer.now > 0 {
+        if answer.now != 0 {
             self.inner.clock.learn(answer.now);
         }
         Ok(answer)
@@ -75,15 +71,7 @@ impl RedisStore {
         hub: &Arc<Hub>,
         key: &Key,
     ) -> Result<Option<(Record, Duration)>, StoreError> {
-        let answer = self
-            .run(
-                hub,
-                &scripts::READ,
-                key,
-                &[Argument::Millis(HOLD)],
-                "reading",
-            )
-            .await?;
+        let answer = self.run(hub, &scripts::READ, key, &[], "reading").await?;
         match answer.verdict {
             b'A' => Ok(None),
             b'R' => Ok(Some((answer.record()?, answer.lease_left))),

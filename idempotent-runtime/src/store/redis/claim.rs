@@ -183,7 +183,6 @@ impl Attempt<'_> {
         let arguments = [
             Argument::Bytes(&scripts::seen(&seen)),
             Argument::Bytes(&self.bytes),
-            Argument::Millis(HOLD),
             Argument::Millis(MAX_LEASE),
             Argument::Number(MAX_LEASE_GROWTH),
             Argument::Number(lapsed.into()),
@@ -230,5 +229,5 @@ fn same(one: &Record, other: &Record) -> bool {
 
 /// A lease as the record's bytes hold it.
 fn whole_millis(lease: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX))
+    Duration::from_millis(scripts::millis(lease))
 }

@@ -9,12 +9,12 @@ use std::{
 /// monotonic clock that did not count.
 const DRIFT: u64 = 1_000_000;
 
-/// What was learned longer ago is learned again with the next script.
-const FRESH: u64 = 1_000_000;
+/// How long what was learned is good for more than tokens: until then the clocks' rates part by microseconds.
+const FRESH: u64 = 5_000_000;
 
-/// Tells the server's time without asking, for the token of a fresh claim and for the end of a result.
+/// Tells the server's time without asking, for the token of a fresh claim.
 ///
-/// It is learned at every connect and in scripts' answers, each second at least, and goes on with the monotonic clock. It is behind the
+/// It is learned at every connect and in every script's answer, and goes on with the monotonic clock. It is behind the
 /// server's by the time an answer takes, so it is no measure for leases: the server judges those.
 pub(super) struct Clock {
     origin: Instant,
@@ -22,7 +22,7 @@ pub(super) struct Clock {
     ahead: AtomicU64,
     /// The wall clock's time at `origin`, as it was when the server's was learned.
     wall: AtomicI64,
-    /// When it was learned, µs from `origin` on.
+    /// When it was learned, µs since `origin`.
     learned: AtomicU64,
 }
 
@@ -39,26 +39,28 @@ impl Clock {
     /// Takes over the server's time, µs since 1970.
     pub(super) fn learn(&self, server: u64) {
         let elapsed = micros(self.origin.elapsed());
-        self.learned.store(elapsed, Ordering::Relaxed);
         self.wall.store(wall_origin(elapsed), Ordering::Relaxed);
+        self.learned.store(elapsed, Ordering::Relaxed);
         self.ahead
             .store(server.saturating_sub(elapsed), Ordering::Relaxed);
     }
 
     /// The server's time, µs since 1970; none while it is unknown, or after this machine has slept.
     pub(super) fn now(&self) -> Option<u64> {
-        let ahead = self.ahead.load(Ordering::Relaxed);
-        let elapsed = micros(self.origin.elapsed());
-        let drift = wall_origin(elapsed).abs_diff(self.wall.load(Ordering::Relaxed));
-        (ahead != 0 && drift <= DRIFT).then(|| ahead + elapsed)
+        self.at(micros(self.origin.elapsed()))
     }
 
-    /// The server's time where it is known well enough not to be asked for.
+    /// As [`now`](Self::now), and none where it was not learned just now.
     pub(super) fn fresh(&self) -> Option<u64> {
-        let now = self.now()?;
-        let age =
-            micros(self.origin.elapsed()).saturating_sub(self.learned.load(Ordering::Relaxed));
-        (age < FRESH).then_some(now)
+        let elapsed = micros(self.origin.elapsed());
+        let since = elapsed.saturating_sub(self.learned.load(Ordering::Relaxed));
+        self.at(elapsed).filter(|_| since <= FRESH)
+    }
+
+    fn at(&self, elapsed: u64) -> Option<u64> {
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        let drift = wall_origin(elapsed).abs_diff(self.wall.load(Ordering::Relaxed));
+        (ahead != 0 && drift <= DRIFT).then(|| ahead + elapsed)
     }
 }
 
@@ -93,22 +95,6 @@ mod tests {
     }
 
     #[test]
-    fn what_was_learned_long_ago_is_asked_for_again() {
-        let clock = Clock::new();
-        assert_eq!(clock.fresh(), None);
-        clock.learn(1_700_000_000_000_000);
-        assert!(clock.fresh().is_some());
-        let clock = Clock {
-            origin: clock
-                .origin
-                .checked_sub(Duration::from_secs(2))
-                .expect("it has run for so long"),
-            ..clock
-        };
-        assert_eq!(clock.fresh(), None);
-    }
-
-    #[test]
     fn a_machine_that_slept_asks_again() {
         let clock = Clock::new();
         clock.learn(1_700_000_000_000_000);
@@ -116,6 +102,21 @@ mod tests {
         clock.wall.fetch_sub(2_000_000, Ordering::Relaxed);
         assert_eq!(clock.now(), None);
         clock.learn(1_700_000_100_000_000);
+        assert!(clock.now().is_some());
+    }
+
+    #[test]
+    fn what_was_learned_long_ago_is_not_fresh() {
+        let begun = Instant::now().checked_sub(Duration::from_secs(6));
+        let clock = Clock {
+            origin: begun.expect("the machine has been up for so long"),
+            ..Clock::new()
+        };
+        assert_eq!(clock.fresh(), None);
+        clock.learn(1_700_000_000_000_000);
+        assert!(clock.fresh().is_some());
+        clock.learned.store(0, Ordering::Relaxed);
+        assert_eq!(clock.fresh(), None);
         assert!(clock.now().is_some());
     }
 }

@@ -103,7 +103,7 @@ pub(super) async fn prepare(
     }
     for script in scripts::all() {
         let mut load = redis::cmd("SCRIPT");
-        load.arg("LOAD").arg(script.code);
+        load.arg("LOAD").arg(&script.code);
         let everywhere = (
             MultipleNodeRoutingInfo::AllMasters,
             Some(ResponsePolicy::AllSucceeded),

@@ -157,7 +157,7 @@ impl Connector {
             .arg("memory")
             .cmd("TIME");
         for script in scripts::all() {
-            questions.cmd("SCRIPT").arg("LOAD").arg(script.code);
+            questions.cmd("SCRIPT").arg("LOAD").arg(&script.code);
         }
         let answers = connection
             .send_packed_commands(&questions, 0, 3 + scripts::all().len())

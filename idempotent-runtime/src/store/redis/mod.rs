@@ -31,7 +31,7 @@ use self::{
 use crate::{
     StoreError,
     key::Key,
-    record::{HOLD, Record, State},
+    record::{Record, State},
     store::{ClaimReply, ClaimRequest, Settled, Store, Subscription},
 };
 
@@ -184,7 +184,7 @@ impl Store for RedisStore {
             ..owned.clone()
         }
         .encode();
-        let arguments = [Argument::Bytes(&running), Argument::Millis(HOLD)];
+        let arguments = [Argument::Bytes(&running)];
         self.run(
             &self.hub()?,
             &scripts::RENEW,
@@ -202,35 +202,20 @@ impl Store for RedisStore {
         target: &Record,
         retain: Duration,
     ) -> Result<Settled, StoreError> {
-        let hub = self.hub()?;
-        let kept = scripts::kept(target.state, retain);
-        let is_fresh = self.inner.clock.fresh().is_some();
-        let end = Duration::from_micros(self.time(&hub).await?) + kept;
-        let bytes = Record {
-            expires: match target.state {
-                State::Done => u64::try_from(end.as_millis()).unwrap_or(u64::MAX),
-                _ => 0,
-            },
-            ..target.clone()
-        }
-        .encode();
-        let granted = Record {
-            state: State::Running,
-            codec: 0,
-            expires: 0,
-            outcome: None,
-            ..target.clone()
-        }
-        .encode();
+        let retain = scripts::kept(target.state, retain);
+        // Its end by the server's time, where that is known; else the script sets it, and tells the time.
+        let now = self.inner.clock.fresh();
+        let bytes = scripts::ending(target, retain, now).encode();
+        let granted = scripts::granted(target).encode();
         let arguments = [
             Argument::Bytes(&bytes),
-            Argument::Millis(kept),
-            Argument::Millis(HOLD),
+            Argument::Millis(retain),
             Argument::Bytes(self.inner.connector.target.publish()),
             Argument::Bytes(&granted),
-            Argument::Number(u32::from(!is_fresh)),
+            Argument::Number(1),
         ];
-        self.run(&hub, &scripts::FINISH, key, &arguments, "a finish")
+        let arguments = &arguments[..arguments.len() - usize::from(now.is_some())];
+        self.run(&self.hub()?, &scripts::FINISH, key, arguments, "a finish")
             .await?
             .settled()
     }
@@ -252,7 +237,6 @@ impl Store for RedisStore {
             Argument::Bytes(seen.as_ref().map_or(&[][..], |seen| seen)),
             Argument::Bytes(&bytes),
             Argument::Millis(scripts::kept(replacement.state, retain)),
-            Argument::Millis(HOLD),
             Argument::Bytes(self.inner.connector.target.publish()),
         ];
         self.run(

@@ -30,16 +30,16 @@ pub(super) fn all() -> [&'static Script; 5] {
 }
 
 pub(super) struct Script {
-    pub(super) code: &'static str,
+    pub(super) code: String,
     hash: String,
 }
 
 impl Script {
-    fn new(code: &'static str) -> Self {
-        Self {
-            code,
-            hash: redis::Script::new(code).get_hash().to_owned(),
-        }
+    /// The text, with what the scripts share in the place where it says so: the first line has to stay the first.
+    fn new(text: &str) -> Self {
+        let code = text.replace("-- common.lua\n", include_str!("common.lua"));
+        let hash = redis::Script::new(&code).get_hash().to_owned();
+        Self { code, hash }
     }
 
     /// The command that runs the script by its hash, which the server has to know.
@@ -49,7 +49,7 @@ impl Script {
 
     /// The command that brings the script along. The server knows it afterwards.
     pub(super) fn by_code(&self, key: &Key, arguments: &[Argument<'_>]) -> Cmd {
-        call("EVAL", self.code, key, arguments)
+        call("EVAL", &self.code, key, arguments)
     }
 }
 
@@ -78,7 +78,7 @@ impl ToRedisArgs for RedisKey<'_> {
     }
 }
 
-/// One of a script's arguments.
+/// One of a command's arguments.
 pub(super) enum Argument<'a> {
     Bytes(&'a [u8]),
     Millis(Duration),
@@ -96,12 +96,11 @@ impl Argument<'_> {
 
 impl ToRedisArgs for Argument<'_> {
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
-        let mut argument = out.writer_for_next_arg();
-        let _ = match self {
-            Self::Bytes(bytes) => argument.write_all(bytes),
-            Self::Millis(duration) => write!(argument, "{}", duration.as_millis()),
-            Self::Number(number) => write!(argument, "{number}"),
-        };
+        match self {
+            Self::Bytes(bytes) => out.write_arg(bytes),
+            Self::Millis(duration) => millis(*duration).write_redis_args(out),
+            Self::Number(number) => number.write_redis_args(out),
+        }
     }
 }
 
@@ -122,15 +121,7 @@ impl Answer {
     pub(super) fn parse(value: Value) -> Result<Self, StoreError> {
         let parts = match value {
             Value::Array(parts) => parts,
-            // The usual finish answers no more than this.
-            Value::Int(now) => {
-                return Ok(Self {
-                    now: u64::try_from(now).map_err(|_| unexpected())?,
-                    verdict: b'A',
-                    bytes: Vec::new(),
-                    lease_left: Duration::ZERO,
-                });
-            }
+            Value::Int(now) => return Self::applied(now),
             _ => return Err(unexpected()),
         };
         let Ok([Value::Int(now), verdict, bytes, Value::Int(left)]) = <[Value; 4]>::try_from(parts)
@@ -145,6 +136,16 @@ impl Answer {
             verdict: *verdict.first().ok_or_else(unexpected)?,
             bytes,
             lease_left: Duration::from_millis(u64::try_from(left).unwrap_or(0)),
+        })
+    }
+
+    /// A finish's short answer.
+    fn applied(now: i64) -> Result<Self, StoreError> {
+        Ok(Self {
+            now: u64::try_from(now).map_err(|_| unexpected())?,
+            verdict: b'A',
+            bytes: Vec::new(),
+            lease_left: Duration::ZERO,
         })
     }
 
@@ -184,10 +185,37 @@ pub(super) fn seen(record: &Record) -> [u8; 17] {
     seen
 }
 
+/// The record as its owner was granted it, as far as what it becomes in the end tells.
+pub(super) fn granted(target: &Record) -> Record {
+    Record {
+        state: State::Running,
+        codec: 0,
+        expires: 0,
+        outcome: None,
+        ..target.clone()
+    }
+}
+
+/// The record with the end of its retention, where the server's time is known (`now`, µs since 1970).
+pub(super) fn ending(record: &Record, retain: Duration, now: Option<u64>) -> Record {
+    let expires = match now {
+        Some(now) if record.state == State::Done => (now / 1000).saturating_add(millis(retain)),
+        _ => 0,
+    };
+    Record {
+        expires,
+        ..record.clone()
+    }
+}
+
 /// How long Redis keeps a record in `state` that is to be retained for `retain`.
 pub(super) fn kept(state: State, retain: Duration) -> Duration {
     use crate::record::MAX_TTL;
     crate::store::retention(state, retain.clamp(Duration::from_millis(1), MAX_TTL))
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// It may have been carried out: whoever answered is not the server these commands were written for.
@@ -196,4 +224,67 @@ pub(super) fn unexpected() -> StoreError {
         StoreErrorKind::Ambiguous,
         "Redis gave an answer of an unexpected shape; is there a proxy between?",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        OnCrash,
+        fingerprint::Fingerprint,
+        record::{HOLD, MAX_TOKEN, Nonce, Outcome},
+        store::{ClaimRequest, protocol},
+    };
+
+    /// Where they differ, every finish takes the script's long way.
+    #[test]
+    fn an_ends_record_tells_the_one_that_was_granted() {
+        let result: Arc<[u8]> = Arc::from(&b"42"[..]);
+        let outcomes = [
+            Outcome::Ok(result.clone()),
+            Outcome::Err(result.clone()),
+            Outcome::NotRecorded(result),
+        ];
+        for fingerprint in [None, Some(Fingerprint::from_bytes([7; 16]))] {
+            let request = ClaimRequest {
+                nonce: Nonce::from_bytes([1; 16]),
+                lease: Duration::from_secs(30),
+                on_crash: OnCrash::Fail,
+                fingerprint,
+            };
+            let owned = request.record();
+            let done = outcomes.clone().map(|outcome| Record {
+                state: State::Done,
+                codec: 7,
+                outcome: Some(outcome),
+                expires: 1,
+                ..owned.clone()
+            });
+            let ends = [protocol::released(&owned), protocol::lost(&owned)];
+            for end in done.iter().chain(&ends) {
+                assert_eq!(granted(end).encode(), owned.encode(), "{end:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_scripts_begin_with_their_flags_and_are_whole() {
+        for script in all() {
+            assert!(script.code.starts_with("#!lua flags="), "{}", script.code);
+            assert!(script.code.contains("local function state_of(record)"));
+        }
+    }
+
+    #[test]
+    fn the_scripts_know_the_formats_constants() {
+        let constants = format!(
+            "local HOLD, MAX_TOKEN = {}, {MAX_TOKEN}\n",
+            HOLD.as_millis()
+        );
+        for script in all() {
+            assert!(script.code.contains(&constants), "{}", script.code);
+        }
+    }
 }
