@@ -19,8 +19,8 @@ const USUAL: Record = Record {
     on_crash: OnCrash::Rerun,
     attempts: 1,
     fingerprint: None,
-    codec: 1,
-    expires: GONE / 1000,
+    codec: 0,
+    expires: 0,
     outcome: None,
 };
 
@@ -125,6 +125,7 @@ fn every_state_key_fingerprint_and_result_comes_back() {
 #[test]
 fn a_usual_record_has_a_header_of_32_bytes() {
     let usual = Record {
+        codec: 1,
         outcome: Some(Outcome::Ok([7; 40][..].into())),
         ..USUAL
     };

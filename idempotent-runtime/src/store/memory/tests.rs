@@ -170,15 +170,17 @@ fn a_record_that_is_written_again_stays_until_its_new_end() {
 }
 
 #[test]
-fn one_call_removes_four_at_most_and_no_fewer() {
+fn one_call_removes_four_at_most_and_none_is_left() {
+    // More than one batch in each list.
+    const MANY: u32 = 12_000;
     let clock = ManualClock::new();
     let store = MemoryStore::with_clock(&clock);
-    for number in 0..1000 {
+    for number in 0..MANY {
         done(&store, &key(number), 1, SECOND);
     }
     clock.advance(SECOND * 60);
     let mut before = store.len();
-    assert_eq!(before, 1000);
+    assert_eq!(before, MANY as usize);
     let mut calls = 0;
     while before > 0 {
         pass(&store);
@@ -187,8 +189,21 @@ fn one_call_removes_four_at_most_and_no_fewer() {
         before = after;
         calls += 1;
     }
-    // One call may come to the end of a batch of each list.
-    assert!(calls <= 1000 / 4 + 8, "{calls}");
+    // Fewer only at the end of a batch.
+    assert!(calls <= MANY / 4 + 16, "{calls}");
+}
+
+#[test]
+fn only_a_record_of_the_very_mark_is_taken_out() {
+    let store = MemoryStore::with_clock(&ManualClock::new());
+    for number in 0..5000 {
+        done(&store, &key(number), 1, SECOND);
+    }
+    let marks: Vec<Mark> = (0..5000).map(|number| mark(&store, &key(number))).collect();
+    let others = (5000..10_000).map(|number| mark(&store, &key(number)));
+    for other in others.filter(|other| !marks.contains(other)) {
+        assert!(store.shared.records.remove(other, |_| true).is_none());
+    }
 }
 
 #[test]
