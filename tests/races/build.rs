@@ -78,6 +78,8 @@ fn exchanged(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.starts_with("//!"));
     let text: String = lines.flat_map(|line| [line, "\n"]).collect();
     let text = text
+        .replace("#[cfg(test)]\nmod packed_tests;\n", "")
+        .replace("#[cfg(test)]\nmod tests;\n", "")
         .replace("use std::", "use crate::shim::std::")
         .replace("use tokio::", "use crate::shim::tokio::")
         .replace("use dashmap::", "use crate::shim::dashmap::");

@@ -2,7 +2,11 @@
 
 mod expiry;
 mod packed;
+#[cfg(test)]
+mod packed_tests;
 mod records;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,

@@ -94,6 +94,11 @@ impl Packed {
         self.split().0
     }
 
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.0.len()
+    }
+
     #[inline]
     pub(super) fn gone(&self) -> u64 {
         u64::from_le_bytes(part(self.header(), 0))

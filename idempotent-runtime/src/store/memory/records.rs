@@ -19,8 +19,8 @@ pub(super) struct Records {
 const SHARDS: usize = 256;
 
 /// What a key goes by: 32 bits of its seeded hash. Keys that share them are told apart by their text.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark(u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark(pub(super) u32);
 
 impl Records {
     pub(super) fn new() -> Self {

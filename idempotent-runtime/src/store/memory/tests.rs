@@ -1,0 +1,304 @@
+//! What the store's parts promise each other: counts, on a clock that tests move.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use super::{Clock, Mark, MemoryStore, gone, protocol::Step};
+use crate::{
+    OnCrash, StoreErrorKind,
+    key::Key,
+    record::{HOLD, Nonce, Outcome, Record, State},
+    store::{ClaimReply, ClaimRequest, LocalStore, ManualClock, Settled},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn key(number: u32) -> Key {
+    Key::new("memory", &[&number]).unwrap()
+}
+
+fn bounded(clock: &ManualClock, max_records: usize) -> MemoryStore {
+    MemoryStore::build(Clock::Manual(clock.clone()), max_records)
+}
+
+fn claim(store: &MemoryStore, key: &Key, nonce: u128) -> Result<ClaimReply, StoreErrorKind> {
+    let request = ClaimRequest {
+        nonce: Nonce::from_bytes(nonce.to_be_bytes()),
+        lease: Duration::from_secs(30),
+        on_crash: OnCrash::Rerun,
+        fingerprint: None,
+    };
+    LocalStore::claim(store, key, &request).map_err(|error| error.kind())
+}
+
+fn granted(store: &MemoryStore, key: &Key, nonce: u128) -> Record {
+    match claim(store, key, nonce) {
+        Ok(ClaimReply::Granted { record, .. }) => record,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Ends an attempt: with a result, or released.
+fn finish(store: &MemoryStore, key: &Key, granted: Record, state: State, retain: Duration) {
+    let done = state == State::Done;
+    let target = Record {
+        state,
+        codec: u32::from(done),
+        outcome: done.then(|| Outcome::Ok([1][..].into())),
+        ..granted
+    };
+    let settled = LocalStore::finish(store, key, &target, retain).unwrap();
+    assert!(matches!(settled, Settled::Applied), "{settled:?}");
+}
+
+fn done(store: &MemoryStore, key: &Key, nonce: u128, ttl: Duration) {
+    let record = granted(store, key, nonce);
+    finish(store, key, record, State::Done, ttl);
+}
+
+/// A call that writes nothing, and sweeps as every call does.
+fn pass(store: &MemoryStore) {
+    let keep = store.step(&key(u32::MAX), |_, _| Step {
+        write: None,
+        reply: (),
+    });
+    keep.unwrap();
+}
+
+/// Whether there is a record in the table, past its end or not.
+fn is_kept(store: &MemoryStore, key: &Key) -> bool {
+    let mut kept = false;
+    let look = |_: &_| kept = true;
+    store.shared.records.look(key.as_str().as_bytes(), look);
+    kept
+}
+
+fn owner(store: &MemoryStore, key: &Key) -> Option<Nonce> {
+    let mut owner = None;
+    store.peek(key, &mut |record| owner = Some(record.nonce));
+    owner
+}
+
+fn mark(store: &MemoryStore, key: &Key) -> Mark {
+    store.shared.records.mark(key.as_str().as_bytes())
+}
+
+/// Keys that share their mark with another one: of so many, some always do.
+fn twins(store: &MemoryStore, pairs: usize) -> Vec<(Key, Key)> {
+    let mut seen: HashMap<u32, u32> = HashMap::new();
+    let mut found = Vec::new();
+    for number in 0.. {
+        if found.len() == pairs {
+            break;
+        }
+        if let Some(twin) = seen.insert(mark(store, &key(number)).0, number) {
+            found.push((key(twin), key(number)));
+        }
+    }
+    found
+}
+
+#[test]
+fn keys_that_share_a_mark_have_a_record_each() {
+    let store = MemoryStore::with_clock(&ManualClock::new());
+    let (a, b) = &twins(&store, 1)[0];
+    assert!(a != b && mark(&store, a) == mark(&store, b));
+    done(&store, a, 1, SECOND);
+    assert_eq!(owner(&store, b), None);
+    done(&store, b, 2, SECOND);
+    assert_eq!(
+        owner(&store, a),
+        Some(Nonce::from_bytes(1u128.to_be_bytes()))
+    );
+    assert_eq!(
+        owner(&store, b),
+        Some(Nonce::from_bytes(2u128.to_be_bytes()))
+    );
+    assert_eq!(store.len(), 2);
+}
+
+#[test]
+fn of_two_that_share_a_mark_only_the_one_past_its_end_goes() {
+    for order in [false, true] {
+        let clock = ManualClock::new();
+        let store = MemoryStore::with_clock(&clock);
+        let (a, b) = &twins(&store, 1)[0];
+        let (short, long) = if order { (a, b) } else { (b, a) };
+        // Written in either order, the table finds one of them first.
+        done(&store, a, 1, SECOND * if order { 10 } else { 1000 });
+        done(&store, b, 2, SECOND * if order { 1000 } else { 10 });
+        clock.advance(SECOND * 60);
+        pass(&store);
+        assert!(!is_kept(&store, short) && is_kept(&store, long));
+        assert_eq!(store.len(), 1);
+        clock.advance(SECOND * 2000);
+        pass(&store);
+        assert!(!is_kept(&store, long));
+        assert_eq!(store.len(), 0);
+    }
+}
+
+#[test]
+fn two_that_share_a_mark_and_an_end_both_go() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(&clock);
+    let (a, b) = &twins(&store, 1)[0];
+    done(&store, a, 1, SECOND);
+    done(&store, b, 2, SECOND);
+    clock.advance(SECOND * 60);
+    pass(&store);
+    assert!(!is_kept(&store, a) && !is_kept(&store, b));
+    assert_eq!(store.len(), 0);
+}
+
+#[test]
+fn a_record_that_is_written_again_stays_until_its_new_end() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(&clock);
+    done(&store, &key(1), 1, SECOND);
+    clock.advance(SECOND);
+    done(&store, &key(1), 2, SECOND * 1000);
+    clock.advance(SECOND * 60);
+    (0..3).for_each(|_| pass(&store));
+    assert!(owner(&store, &key(1)).is_some());
+    clock.advance(SECOND * 1000);
+    pass(&store);
+    assert_eq!(store.len(), 0);
+}
+
+#[test]
+fn one_call_removes_four_at_most_and_none_is_left() {
+    // More than one batch in each list.
+    const MANY: u32 = 12_000;
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(&clock);
+    for number in 0..MANY {
+        done(&store, &key(number), 1, SECOND);
+    }
+    clock.advance(SECOND * 60);
+    let mut before = store.len();
+    assert_eq!(before, MANY as usize);
+    let mut calls = 0;
+    while before > 0 {
+        pass(&store);
+        let after = store.len();
+        assert!((1..=4).contains(&(before - after)), "{before} to {after}");
+        before = after;
+        calls += 1;
+    }
+    // Fewer only at the end of a batch.
+    assert!(calls <= MANY / 4 + 16, "{calls}");
+}
+
+#[test]
+fn only_a_record_of_the_very_mark_is_taken_out() {
+    let store = MemoryStore::with_clock(&ManualClock::new());
+    for number in 0..5000 {
+        done(&store, &key(number), 1, SECOND);
+    }
+    let marks: Vec<Mark> = (0..5000).map(|number| mark(&store, &key(number))).collect();
+    let others = (5000..10_000).map(|number| mark(&store, &key(number)));
+    for other in others.filter(|other| !marks.contains(other)) {
+        assert!(store.shared.records.remove(other, |_| true).is_none());
+    }
+}
+
+#[test]
+fn a_full_store_refuses_counts_nothing_and_has_room_again() {
+    let clock = ManualClock::new();
+    let store = bounded(&clock, 3);
+    for number in 0..3 {
+        done(&store, &key(number), 1, SECOND * 10);
+    }
+    for _ in 0..2 {
+        assert_eq!(claim(&store, &key(3), 2), Err(StoreErrorKind::Refused));
+        assert_eq!(store.len(), 3);
+        assert!(!is_kept(&store, &key(3)));
+    }
+    clock.advance(SECOND * 10);
+    // The key it has may be claimed again: it takes no room.
+    let again = granted(&store, &key(0), 3);
+    assert!(store.len() <= 3);
+    finish(&store, &key(0), again, State::Done, SECOND * 1000);
+    clock.advance(SECOND * 60);
+    (0..3).for_each(|_| pass(&store));
+    assert_eq!(store.len(), 1);
+    done(&store, &key(4), 4, SECOND);
+    done(&store, &key(5), 5, SECOND);
+    assert_eq!(claim(&store, &key(6), 6), Err(StoreErrorKind::Refused));
+}
+
+/// A decode under the shard's lock may be anybody's.
+#[test]
+fn a_panic_under_a_lock_leaves_the_store_as_it_was() {
+    let store = MemoryStore::with_clock(&ManualClock::new());
+    done(&store, &key(1), 1, SECOND);
+    let mut look = |_: crate::record::RecordRef<'_>| panic!("a decoder's");
+    let looked = catch_unwind(AssertUnwindSafe(|| store.peek(&key(1), &mut look)));
+    assert!(looked.is_err());
+    let stepped = catch_unwind(AssertUnwindSafe(|| {
+        store.step(&key(1), |_, _| -> Step<()> { panic!("nobody's") })
+    }));
+    assert!(stepped.is_err());
+    assert!(owner(&store, &key(1)).is_some());
+    assert!(matches!(
+        claim(&store, &key(1), 2),
+        Ok(ClaimReply::Held { .. })
+    ));
+    assert_eq!(store.len(), 1);
+}
+
+/// Claims, ends and time in a seeded order, with keys that share marks among them, beside what should be kept.
+#[test]
+fn nothing_goes_early_and_everything_goes() {
+    let mut random = 88_172_645_463_325_252_u64;
+    let mut below = |bound: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % bound
+    };
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(&clock);
+    let pairs = twins(&store, 5).into_iter().flat_map(|(a, b)| [a, b]);
+    let keys: Vec<Key> = (u32::MAX - 20..u32::MAX).map(key).chain(pairs).collect();
+    let mut ends = vec![0; keys.len()];
+    let now = || Clock::Manual(clock.clone()).now();
+    for turn in 1..20_000 {
+        let at = usize::try_from(below(keys.len() as u64)).unwrap();
+        if let Ok(ClaimReply::Granted { record, .. }) = claim(&store, &keys[at], turn) {
+            assert!(ends[at] <= now(), "its record has gone early");
+            let (state, retain) = match below(3) {
+                0 => (State::Failed, SECOND * u32::try_from(below(5)).unwrap()),
+                1 => (State::Done, SECOND * u32::try_from(below(5)).unwrap()),
+                _ => (State::Done, SECOND * u32::try_from(below(4000)).unwrap()),
+            };
+            let is_done = state == State::Done;
+            let end = gone(
+                &Record {
+                    state,
+                    ..record.clone()
+                },
+                retain,
+                now(),
+            );
+            finish(&store, &keys[at], record, state, retain);
+            // A released key may be claimed at any time.
+            ends[at] = if is_done { end } else { 0 };
+        }
+        clock.advance(Duration::from_millis(below(3000)));
+        let kept = keys.iter().filter(|key| is_kept(&store, key)).count();
+        assert_eq!(store.len(), kept);
+        let early = ends
+            .iter()
+            .zip(&keys)
+            .find(|(end, key)| **end > now() && !is_kept(&store, key));
+        assert!(early.is_none(), "{early:?} has gone early");
+    }
+    clock.advance(HOLD);
+    (0..keys.len()).for_each(|_| pass(&store));
+    assert_eq!(store.len(), 0);
+}
