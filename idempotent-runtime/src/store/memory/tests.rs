@@ -42,13 +42,13 @@ fn granted(store: &MemoryStore, key: &Key, nonce: u128) -> Record {
 }
 
 /// Ends an attempt: with a result, or released.
-fn finish(store: &MemoryStore, key: &Key, granted: Record, state: State, retain: Duration) {
+fn finish(store: &MemoryStore, key: &Key, granted: &Record, state: State, retain: Duration) {
     let done = state == State::Done;
     let target = Record {
         state,
         codec: u32::from(done),
         outcome: done.then(|| Outcome::Ok([1][..].into())),
-        ..granted
+        ..granted.clone()
     };
     let settled = LocalStore::finish(store, key, &target, retain).unwrap();
     assert!(matches!(settled, Settled::Applied), "{settled:?}");
@@ -56,7 +56,7 @@ fn finish(store: &MemoryStore, key: &Key, granted: Record, state: State, retain:
 
 fn done(store: &MemoryStore, key: &Key, nonce: u128, ttl: Duration) {
     let record = granted(store, key, nonce);
-    finish(store, key, record, State::Done, ttl);
+    finish(store, key, &record, State::Done, ttl);
 }
 
 /// A call that writes nothing, and sweeps as every call does.
@@ -222,7 +222,7 @@ fn a_full_store_refuses_counts_nothing_and_has_room_again() {
     // The key it has may be claimed again: it takes no room.
     let again = granted(&store, &key(0), 3);
     assert!(store.len() <= 3);
-    finish(&store, &key(0), again, State::Done, SECOND * 1000);
+    finish(&store, &key(0), &again, State::Done, SECOND * 1000);
     clock.advance(SECOND * 60);
     (0..3).for_each(|_| pass(&store));
     assert_eq!(store.len(), 1);
@@ -236,7 +236,7 @@ fn a_full_store_refuses_counts_nothing_and_has_room_again() {
 fn a_panic_under_a_lock_leaves_the_store_as_it_was() {
     let store = MemoryStore::with_clock(&ManualClock::new());
     done(&store, &key(1), 1, SECOND);
-    let mut look = |_: crate::record::RecordRef<'_>| panic!("a decoder's");
+    let mut look = |_: &crate::record::RecordRef<'_>| panic!("a decoder's");
     let looked = catch_unwind(AssertUnwindSafe(|| store.peek(&key(1), &mut look)));
     assert!(looked.is_err());
     let stepped = catch_unwind(AssertUnwindSafe(|| {
@@ -285,7 +285,7 @@ fn nothing_goes_early_and_everything_goes() {
                 retain,
                 now(),
             );
-            finish(&store, &keys[at], record, state, retain);
+            finish(&store, &keys[at], &record, state, retain);
             // A released key may be claimed at any time.
             ends[at] = if is_done { end } else { 0 };
         }
