@@ -105,6 +105,11 @@ pub fn replay(threads: usize) -> Table {
             "everything but the lookup",
             |count| measure(&full, count, &Call(floor_replay)),
         ),
+        Subject::new(
+            "the same, its key written by Display",
+            "everything but key and lookup",
+            |count| measure(&keys, count, &Call(floor_written)),
+        ),
         Subject::new("idempotent-fn", "", |count| {
             measure(&keys, count, &Call(ours))
         }),

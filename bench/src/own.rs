@@ -1,6 +1,10 @@
 //! The one function that is measured, as we run it, and the floor: what no library over these means can be faster than.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    fmt::{Display, Write},
+    sync::LazyLock,
+    time::Duration,
+};
 
 use dashmap::{DashMap, Entry};
 use idempotent_fn::{Error, idempotent};
@@ -66,6 +70,13 @@ pub async fn floor_replay(key: &str) -> Option<Receipt> {
         Slot::Done(bytes) => rmp_serde::from_slice(bytes).ok(),
         Slot::Running(_) => None,
     }
+}
+
+/// The same, where the key is not at hand: it is written as any call by scope and `Display` has to write it.
+pub async fn floor_written(order: &'static str) -> Option<Receipt> {
+    let mut key = arrayvec::ArrayString::<92>::new();
+    write!(key, "{SCOPE}|{}", &order as &dyn Display).ok()?;
+    floor_replay(&key).await
 }
 
 /// A first call: claim with a nonce of the operating system's, run, encode, complete.

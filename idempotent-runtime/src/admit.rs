@@ -38,12 +38,13 @@ pub(crate) async fn admit(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
 }
 
 async fn wait_for_admission(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
-    let mut waiter = Waiter::new(attempt);
+    let begun = Instant::now();
+    let mut waiter = Waiter::new(attempt, begun);
     let admission = if attempt.store.local().is_some() {
         // A store in this process is asked as cheaply as a flight is joined, and wakes its waiters itself.
         waiter.lead(None).await
     } else {
-        waiter.fly().await
+        waiter.fly(begun).await
     };
     waiter.tell();
     admission
@@ -61,8 +62,8 @@ struct Waiter<'a> {
 }
 
 impl<'a> Waiter<'a> {
-    fn new(attempt: &'a Arc<Attempt>) -> Self {
-        let deadline = Instant::now() + attempt.wait;
+    fn new(attempt: &'a Arc<Attempt>, begun: Instant) -> Self {
+        let deadline = begun + attempt.wait;
         Self {
             attempt,
             deadline,
@@ -80,22 +81,23 @@ impl<'a> Waiter<'a> {
     }
 
     /// Asks for all duplicates of this process, or waits for the one of them who does.
-    async fn fly(&mut self) -> Result<Admission, Error> {
+    async fn fly(&mut self, begun: Instant) -> Result<Admission, Error> {
         let attempt = self.attempt;
+        let mut now = begun;
         loop {
             let believed = cmp::max(attempt.request.lease, ASKING);
-            let follow = match flight::join(attempt, believed) {
+            let follow = match flight::join(attempt, now, believed) {
                 Place::Leader(lead) => return self.lead(Some(lead)).await,
                 Place::Aside => return self.lead(None).await,
                 Place::Follower(follow) => follow,
             };
-            self.waits.get_or_insert_with(Instant::now);
+            self.waits.get_or_insert(now);
             match follow.landed(self.deadline).await {
                 Followed::Landed(Landing::Record(record)) => return self.judge(record),
                 Followed::Landed(Landing::Failed(error)) => {
                     return Err(Error::store(attempt.label(), error));
                 }
-                Followed::Landed(Landing::Free) | Followed::Stalled => {}
+                Followed::Landed(Landing::Free) | Followed::Stalled => now = Instant::now(),
                 Followed::TimedOut(retry_after) => {
                     return Err(Error::InFlight {
                         operation: attempt.label(),
@@ -215,8 +217,9 @@ impl<'a> Waiter<'a> {
 
     /// What a record that is not running means for this call. The fingerprint comes first, always.
     fn judge(&self, record: Arc<Record>) -> Result<Admission, Error> {
-        let operation = self.attempt.label();
-        if record.conflicts_with(self.attempt.request.fingerprint) {
+        let attempt = self.attempt;
+        if record.conflicts_with(attempt.request.fingerprint) {
+            let operation = attempt.label();
             return Err(Error::KeyReused { operation });
         }
         match record.state {
@@ -224,7 +227,7 @@ impl<'a> Waiter<'a> {
             State::Lost => Err(self.indeterminate()),
             // Neither is held against a claim; a store that says so is asked again by the caller's retry.
             State::Running | State::Failed => Err(Error::InFlight {
-                operation,
+                operation: attempt.label(),
                 retry_after: Duration::ZERO,
             }),
         }
@@ -254,7 +257,7 @@ pub(crate) async fn adopt(
     record: Record,
     lease_left: Duration,
 ) -> Result<Arc<Record>, Error> {
-    let mut waiter = Waiter::new(attempt);
+    let mut waiter = Waiter::new(attempt, Instant::now());
     let adopted = waiter.adopt(record, lease_left).await;
     waiter.tell();
     adopted
