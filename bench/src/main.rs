@@ -99,6 +99,7 @@ fn run_as_child() -> bool {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let number = |word: &str| word.parse::<usize>().expect("a number");
     match words[..] {
+        [cores::SPIN, core] => cores::spin(number(core)),
         [resident::CHILD, subject] => resident::child(number(subject)),
         [growth::keys::CHILD, subject, records] => growth::keys::child(subject, number(records)),
         [growth::processes::CHILD, url, index] => {

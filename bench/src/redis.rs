@@ -2,12 +2,10 @@
 
 use std::{
     future::Future,
-    num::NonZero,
     ops::Range,
     pin::Pin,
     process::{Command, Stdio},
     sync::{Arc, OnceLock},
-    thread::available_parallelism,
     time::{Duration, Instant},
 };
 
@@ -18,7 +16,7 @@ use redis::{AsyncCommands, aio::ConnectionManager};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    cores::keep_to,
+    cores::{Apart, Awake},
     own::{DAY, Receipt, orders, receipt},
     peers::with_idempotent,
     report::Report,
@@ -68,19 +66,12 @@ where
     Arc::new(move |key| Box::pin(call(key)))
 }
 
-/// A server, and whether it and this thread keep to different cores.
+/// A server, on a core of its own.
 pub struct Bench {
     server: RedisServer,
     runtime: Runtime,
-    pinned: bool,
-    cores: usize,
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        // What this program starts later has all cores again.
-        keep_to(0..self.cores, None);
-    }
+    apart: Apart,
+    awake: Option<Awake>,
 }
 
 impl Bench {
@@ -95,14 +86,8 @@ impl Bench {
             return None;
         }
         let server = RedisServer::start();
-        // Asked before: it does not count the cores this thread is kept from.
-        let cores = available_parallelism().map_or(1, NonZero::get);
-        let pinned = cores > 1 && keep_to(0..1, None) && keep_to(1..2, Some(server.id()));
-        if !pinned {
-            println!(
-                "\nServer and client are not pinned to different cores: the latencies support no claim."
-            );
-        }
+        let apart = Apart::from(&[&server]);
+        let awake = Awake::keep();
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -116,8 +101,8 @@ impl Bench {
         Some(Self {
             server,
             runtime,
-            pinned,
-            cores,
+            apart,
+            awake,
         })
     }
 
@@ -187,6 +172,49 @@ impl Bench {
         ]
     }
 
+    /// What a first call sends, without us: the claim's command, and the script of the finish.
+    fn commands_alone(&self) -> (&'static str, &'static str, Call) {
+        let connection = self.connection();
+        let script = include_str!("../../idempotent-runtime/src/store/redis/finish.lua");
+        let shared = include_str!("../../idempotent-runtime/src/store/redis/common.lua");
+        let script = redis::Script::new(&script.replace("-- common.lua\n", shared));
+        let mut loading = connection.clone();
+        let loaded = script.load_async(&mut loading);
+        let hash: String = self.runtime.block_on(loaded).expect("a script");
+        // As long as our records.
+        let (running, done) = ([7_u8; 63], [8_u8; 109]);
+        let alone = move |order: &'static str| {
+            let (mut connection, hash) = (connection.clone(), hash.clone());
+            async move {
+                let key = format!("alone|{order}");
+                let mut claim = redis::cmd("SET");
+                claim
+                    .arg(&key)
+                    .arg(&running[..])
+                    .arg(("NX", "GET", "PX", "604800000"));
+                let held: Option<Vec<u8>> = claim.query_async(&mut connection).await.expect("room");
+                assert_eq!(held, None);
+                let mut finish = redis::cmd("EVALSHA");
+                finish
+                    .arg((hash, 1, &key))
+                    .arg(&done[..])
+                    .arg((86_400_000, "PUBLISH"))
+                    .arg(&running[..]);
+                let applied: u64 = finish
+                    .query_async(&mut connection)
+                    .await
+                    .expect("as granted");
+                assert_eq!(applied, 0);
+                receipt(order)
+            }
+        };
+        (
+            "the two commands alone",
+            "everything but the commands",
+            call(alone),
+        )
+    }
+
     fn replay(&self) -> Table {
         let keys = orders(HOT);
         let subjects = self.subjects();
@@ -245,7 +273,8 @@ impl Bench {
         calls: usize,
         run: fn(&Self, &Call, &[&'static str], u64) -> Duration,
     ) -> Table {
-        let subjects = self.subjects();
+        let mut subjects = self.subjects();
+        subjects.insert(1, self.commands_alone());
         let hot = orders(HOT);
         let fresh = fresh(id, calls * ROUNDS);
         let rows = subjects
@@ -312,10 +341,10 @@ impl Bench {
     }
 
     fn title(&self, title: &str) -> String {
-        let place = if self.pinned {
-            "server and client on cores of their own"
-        } else {
-            "NOT pinned"
+        let place = match (self.apart.pinned, &self.awake) {
+            (true, Some(_)) => "server and client on cores of their own, kept from idling",
+            (true, None) => "on cores of their own that MAY IDLE: latencies support no claim",
+            (false, _) => "NOT pinned: latencies support no claim",
         };
         format!("{title} ({place})")
     }
