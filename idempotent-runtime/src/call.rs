@@ -23,18 +23,18 @@ use crate::{
 ///
 /// The body's type is gone once it is boxed: so little is compiled for each function.
 pub(crate) struct Run<T: 'static, E: 'static, F, B> {
-    call: Call<T, E, F>,
+    pub(crate) call: Call<T, E, F>,
     /// Until it is needed: a replay boxes nothing.
-    body: Option<B>,
+    pub(crate) body: Option<B>,
 }
 
 /// A call without its body's type.
-struct Call<T: 'static, E: 'static, F> {
-    phase: Phase<T, E, F>,
+pub(crate) struct Call<T: 'static, E: 'static, F> {
+    pub(crate) phase: Phase<T, E, F>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a replay boxes nothing")]
-enum Phase<T: 'static, E: 'static, F> {
+pub(crate) enum Phase<T: 'static, E: 'static, F> {
     /// Nothing has happened. A replay goes from here straight to the end.
     Start(Operation<T, E, F>),
     Flow {
@@ -47,20 +47,10 @@ enum Phase<T: 'static, E: 'static, F> {
     Gone,
 }
 
-type Flow<T, E> = Pin<Box<dyn Future<Output = Result<Result<T, E>, Error>> + Send>>;
+pub(crate) type Flow<T, E> = Pin<Box<dyn Future<Output = Result<Result<T, E>, Error>> + Send>>;
 
 // The body is moved while it has not been polled, and pinned in a box from then on.
 impl<T: 'static, E: 'static, F, B> Unpin for Run<T, E, F, B> {}
-
-impl<T: 'static, E: 'static, F, B> Run<T, E, F, B> {
-    pub(crate) fn new(operation: Operation<T, E, F>, body: B) -> Self {
-        let phase = Phase::Start(operation);
-        Self {
-            call: Call { phase },
-            body: Some(body),
-        }
-    }
-}
 
 impl<T, E, F, B> Future for Run<T, E, F, B>
 where

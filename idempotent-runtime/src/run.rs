@@ -7,7 +7,7 @@ use std::{future::Future, pin::Pin, sync::Arc, task::Poll};
 use crate::{
     Error, OnErr,
     admit::{self, Admission, admit},
-    call::{InSpan, Run},
+    call::{Call, InSpan, Phase, Run},
     claim::{Claim, not_recorded},
     events::{self, Span},
     execution::Attempt,
@@ -39,7 +39,13 @@ impl<T, E, F> Operation<T, E, F> {
         F: IntoErr<E> + Send,
         B: Future<Output = Result<T, E>> + Send + 'static,
     {
-        Run::new(self, body)
+        // Nothing is called for this: it is compiled for each function that is annotated.
+        Run {
+            call: Call {
+                phase: Phase::Start(self),
+            },
+            body: Some(body),
+        }
     }
 
     /// As [`run`](Operation::run), but the body stops when its caller goes away, and `on_crash` decides what that means
