@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use idempotent_runtime::{
     OnCrash, Store,
-    record::{Nonce, Record, State},
+    record::{MAX_TOKEN, Nonce, Record, State},
     store::{ClaimReply, ClaimRequest, Settled},
 };
 use idempotent_test_support::RedisServer;
@@ -225,6 +225,33 @@ async fn a_late_takeover_applies_to_nothing_but_the_record_it_saw() {
         record(&server, &key("1")).expect("there").nonce,
         request(9).nonce
     );
+}
+
+/// Its claim has been let through: it must not be stuck halfway.
+#[tokio::test]
+async fn a_takeover_needs_no_room() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    elapse(&server, &key("1"), PAST_LEASE);
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert!(server.try_cli(&["SET", "other", "data"]).is_err());
+    assert_eq!(late_takeover(&server, 9, b'R', owned.nonce), b"G");
+}
+
+#[tokio::test]
+async fn tokens_grow_up_to_the_largest_and_no_further() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    for (last, next) in [(MAX_TOKEN - 1, MAX_TOKEN), (MAX_TOKEN, MAX_TOKEN)] {
+        let failed = Record {
+            token: last,
+            ..in_state(&request(1).record(), State::Failed)
+        };
+        put(&server, &key("1"), &failed.encode());
+        let claimed = granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
+        assert_eq!(claimed.token, next);
+    }
 }
 
 #[tokio::test]
