@@ -154,10 +154,11 @@ suite! {
         nothing_late_undoes_an_overruling
         a_forgotten_key_runs_again
         a_resolved_key_replays;
+    // It counts, and subscriptions that other rules have dropped may take a while to be gone: it comes before them.
     wakes:
+        dropped_subscriptions_leave_nothing
         a_change_wakes_the_subscribers
-        another_subscribers_leaving_wakes_nobody_less
-        dropped_subscriptions_leave_nothing;
+        another_subscribers_leaving_wakes_nobody_less;
     data:
         unreadable_bytes_are_left_alone
         the_local_face_is_the_same_store;
