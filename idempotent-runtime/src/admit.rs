@@ -38,13 +38,12 @@ pub(crate) async fn admit(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
 }
 
 async fn wait_for_admission(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
-    let begun = Instant::now();
-    let mut waiter = Waiter::new(attempt, begun);
+    let mut waiter = Waiter::new(attempt);
     let admission = if attempt.store.local().is_some() {
         // A store in this process is asked as cheaply as a flight is joined, and wakes its waiters itself.
         waiter.lead(None).await
     } else {
-        waiter.fly(begun).await
+        waiter.fly().await
     };
     waiter.tell();
     admission
@@ -62,8 +61,8 @@ struct Waiter<'a> {
 }
 
 impl<'a> Waiter<'a> {
-    fn new(attempt: &'a Arc<Attempt>, begun: Instant) -> Self {
-        let deadline = begun + attempt.wait;
+    fn new(attempt: &'a Arc<Attempt>) -> Self {
+        let deadline = Instant::now() + attempt.wait;
         Self {
             attempt,
             deadline,
@@ -81,23 +80,22 @@ impl<'a> Waiter<'a> {
     }
 
     /// Asks for all duplicates of this process, or waits for the one of them who does.
-    async fn fly(&mut self, begun: Instant) -> Result<Admission, Error> {
+    async fn fly(&mut self) -> Result<Admission, Error> {
         let attempt = self.attempt;
-        let mut now = begun;
         loop {
             let believed = cmp::max(attempt.request.lease, ASKING);
-            let follow = match flight::join(attempt, now, believed) {
+            let follow = match flight::join(attempt, believed) {
                 Place::Leader(lead) => return self.lead(Some(lead)).await,
                 Place::Aside => return self.lead(None).await,
                 Place::Follower(follow) => follow,
             };
-            self.waits.get_or_insert(now);
+            self.waits.get_or_insert_with(Instant::now);
             match follow.landed(self.deadline).await {
                 Followed::Landed(Landing::Record(record)) => return self.judge(record),
                 Followed::Landed(Landing::Failed(error)) => {
                     return Err(Error::store(attempt.label(), error));
                 }
-                Followed::Landed(Landing::Free) | Followed::Stalled => now = Instant::now(),
+                Followed::Landed(Landing::Free) | Followed::Stalled => {}
                 Followed::TimedOut(retry_after) => {
                     return Err(Error::InFlight {
                         operation: attempt.label(),
@@ -257,7 +255,7 @@ pub(crate) async fn adopt(
     record: Record,
     lease_left: Duration,
 ) -> Result<Arc<Record>, Error> {
-    let mut waiter = Waiter::new(attempt, Instant::now());
+    let mut waiter = Waiter::new(attempt);
     let adopted = waiter.adopt(record, lease_left).await;
     waiter.tell();
     adopted

@@ -40,7 +40,8 @@ struct Belief {
 }
 
 impl Belief {
-    fn new(now: Instant, leader: Duration, owner: Duration) -> Self {
+    fn new(leader: Duration, owner: Duration) -> Self {
+        let now = Instant::now();
         Self {
             leader: now + leader,
             owner: now + owner,
@@ -80,9 +81,8 @@ impl Flights {
     }
 }
 
-/// Joins the flight of the attempt's key, or starts it. `believed` is how long a leader that asks may be silent, from
-/// `now` on.
-pub(crate) fn join(attempt: &Arc<Attempt>, now: Instant, believed: Duration) -> Place {
+/// Joins the flight of the attempt's key, or starts it. `believed` is how long a leader that asks may be silent.
+pub(crate) fn join(attempt: &Arc<Attempt>, believed: Duration) -> Place {
     let fingerprint = attempt.request.fingerprint;
     match attempt.store.flights().by_key.entry(attempt.key.clone()) {
         Entry::Occupied(entry) => {
@@ -98,7 +98,8 @@ pub(crate) fn join(attempt: &Arc<Attempt>, now: Instant, believed: Duration) -> 
             })
         }
         Entry::Vacant(entry) => {
-            let belief = Belief::new(now, believed, attempt.request.lease);
+            // From now on, and not from when the call began: that may be long ago.
+            let belief = Belief::new(believed, attempt.request.lease);
             let phase = watch::Sender::new(Phase::Flying(belief));
             let flight = Arc::new(Flight { fingerprint, phase });
             entry.insert(Arc::clone(&flight));
@@ -119,12 +120,12 @@ pub(crate) struct Lead {
 impl Lead {
     /// The leader runs, was just seen at work, and may be silent for `lease` from now on.
     pub(crate) fn extend(&self, lease: Duration) {
-        self.believe(Belief::new(Instant::now(), lease, lease));
+        self.believe(Belief::new(lease, lease));
     }
 
     /// The leader waits for another process' owner: it may be silent for `believed`, its owner for `lease_left`.
     pub(crate) fn waits(&self, believed: Duration, lease_left: Duration) {
-        self.believe(Belief::new(Instant::now(), believed, lease_left));
+        self.believe(Belief::new(believed, lease_left));
     }
 
     fn believe(&self, belief: Belief) {

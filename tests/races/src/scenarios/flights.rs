@@ -71,7 +71,7 @@ impl World {
 async fn call(world: Arc<World>, gives_up: bool) {
     loop {
         let attempt = world.attempt();
-        let follow = match join(&attempt, Instant::now(), BELIEVED) {
+        let follow = match join(&attempt, BELIEVED) {
             Place::Leader(lead) => {
                 assert_eq!(world.leaders.fetch_add(1, Ordering::SeqCst), 0, "two lead");
                 yield_now().await;
@@ -121,7 +121,7 @@ pub(super) fn stalled() {
     time::restart();
     let world = Arc::new(World::default());
     let attempt = world.attempt();
-    let Place::Leader(lead) = join(&attempt, Instant::now(), BELIEVED) else {
+    let Place::Leader(lead) = join(&attempt, BELIEVED) else {
         panic!("it is the first one");
     };
     let mut calls: Vec<_> = (0..3).map(|_| spawn(call(Arc::clone(&world), false))).collect();
