@@ -24,6 +24,8 @@ use crate::{
 };
 
 const ROUNDS: usize = 31;
+/// The keys that are replayed one at a time. Side by side each call has a key of its own: two of ours with one key would
+/// share a command.
 const HOT: usize = 256;
 const TASKS: usize = 256;
 /// How many calls make a sample.
@@ -126,7 +128,7 @@ impl Bench {
         let bytes = rmp_serde::to_vec_named(&receipt("order-1")).expect("numbers");
         let (floor, prefill) = (connection.clone(), connection);
         self.runtime.block_on(async move {
-            for key in orders(HOT) {
+            for key in orders(TOGETHER as usize) {
                 let mut connection = prefill.clone();
                 let set = connection.set_ex::<_, _, ()>(format!("floor|{key}"), &bytes, 86_400);
                 set.await.expect("room");
@@ -234,10 +236,10 @@ impl Bench {
     }
 
     fn replay_together(&self) -> Table {
-        let keys = orders(HOT);
+        let keys = orders(TOGETHER as usize);
         let subjects = self.subjects();
         for (_, _, call) in &subjects {
-            self.one_by_one(call, &keys, HOT as u64);
+            self.together(call, &keys, TOGETHER);
         }
         let rows = subjects.iter().map(|(name, without, call)| {
             Subject::new(name, without, |count| self.together(call, &keys, count))
