@@ -28,6 +28,14 @@ pub(crate) enum Admission {
     Replay(Arc<Record>),
 }
 
+/// What came of a flight.
+enum Flown {
+    /// This call asks the store, for all if it has the lead.
+    Leads(Option<Lead>),
+    /// Another call has asked.
+    Landed(Result<Admission, Error>),
+}
+
 /// Asks the store, waits for whoever runs, and asks again, until there is an answer or `wait` is over.
 pub(crate) async fn admit(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
     // Most calls run at once, and need nothing of what waiting takes. The others ask once more.
@@ -39,12 +47,18 @@ pub(crate) async fn admit(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
 
 async fn wait_for_admission(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
     let mut waiter = Waiter::new(attempt);
-    let admission = if attempt.store.local().is_some() {
-        // A store in this process is asked as cheaply as a flight is joined, and wakes its waiters itself.
-        waiter.lead(None).await
-    } else {
-        waiter.fly().await
-    };
+    // A store in this process is asked as cheaply as a flight is joined, and wakes its waiters itself.
+    let mut lead = None;
+    if attempt.store.local().is_none() {
+        lead = match waiter.fly().await {
+            Flown::Leads(lead) => lead,
+            Flown::Landed(admission) => {
+                waiter.tell();
+                return admission;
+            }
+        };
+    }
+    let admission = waiter.lead(lead).await;
     waiter.tell();
     admission
 }
@@ -79,30 +93,28 @@ impl<'a> Waiter<'a> {
         }
     }
 
-    /// Asks for all duplicates of this process, or waits for the one of them who does.
-    async fn fly(&mut self) -> Result<Admission, Error> {
+    /// Finds out who asks for all duplicates of this process, and waits for that one if it is another.
+    async fn fly(&mut self) -> Flown {
         let attempt = self.attempt;
         loop {
             let believed = cmp::max(attempt.request.lease, ASKING);
             let follow = match flight::join(attempt, believed) {
-                Place::Leader(lead) => return self.lead(Some(lead)).await,
-                Place::Aside => return self.lead(None).await,
+                Place::Leader(lead) => return Flown::Leads(Some(lead)),
+                Place::Aside => return Flown::Leads(None),
                 Place::Follower(follow) => follow,
             };
             self.waits.get_or_insert_with(Instant::now);
-            match follow.landed(self.deadline).await {
-                Followed::Landed(Landing::Record(record)) => return self.judge(record),
+            return Flown::Landed(match follow.landed(self.deadline).await {
+                Followed::Landed(Landing::Record(record)) => self.judge(record),
                 Followed::Landed(Landing::Failed(error)) => {
-                    return Err(Error::store(attempt.label(), error));
+                    Err(Error::store(attempt.label(), error))
                 }
-                Followed::Landed(Landing::Free) | Followed::Stalled => {}
-                Followed::TimedOut(retry_after) => {
-                    return Err(Error::InFlight {
-                        operation: attempt.label(),
-                        retry_after,
-                    });
-                }
-            }
+                Followed::Landed(Landing::Free) | Followed::Stalled => continue,
+                Followed::TimedOut(retry_after) => Err(Error::InFlight {
+                    operation: attempt.label(),
+                    retry_after,
+                }),
+            });
         }
     }
 

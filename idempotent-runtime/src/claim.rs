@@ -95,7 +95,14 @@ impl Claim {
         let error = loop {
             asks += 1;
             let patience = cmp::min(PATIENCE, give_up.saturating_duration_since(now));
-            match claim_afresh(attempt, begun, patience, &mut in_doubt).await {
+            let reply = attempt.store.claim(&attempt.key, &attempt.request);
+            let mut reply = answer(attempt, patience, reply).await;
+            if is_late(attempt, &reply, begun) {
+                // The grant stands, whatever becomes of this: who gives up now has to see the claim through.
+                in_doubt = true;
+                reply = Box::pin(renew_first(attempt, patience, reply)).await;
+            }
+            match reply {
                 Ok(ClaimReply::Granted { record, takeover }) => {
                     claim.grant(record, takeover);
                     return Ok(Asked::Granted(claim));
@@ -246,30 +253,30 @@ pub(crate) fn not_recorded(record: &Record, reason: &str) -> Record {
     }
 }
 
-/// Asks once. The lease of a grant counts from the first asking that reached the store, since `begun`: where the answer
-/// was long in coming, the lease is renewed before the body may begin on it.
-async fn claim_afresh(
-    attempt: &Attempt,
-    begun: Instant,
-    patience: Duration,
-    in_doubt: &mut bool,
-) -> Result<ClaimReply, StoreError> {
-    let reply = attempt.store.claim(&attempt.key, &attempt.request);
-    let reply = answer(attempt, patience, reply).await?;
-    let ClaimReply::Granted { record, .. } = &reply else {
-        return Ok(reply);
+/// The lease of a grant counts from the first asking that reached the store, since `begun`: where the answer was long in
+/// coming, the lease is renewed before the body may begin on it.
+fn is_late(attempt: &Attempt, reply: &Result<ClaimReply, StoreError>, begun: Instant) -> bool {
+    let Ok(ClaimReply::Granted { record, .. }) = reply else {
+        return false;
     };
-    if attempt.store.local().is_some() || begun.elapsed() <= record.lease / 3 {
-        return Ok(reply);
-    }
-    // The grant stands, whatever becomes of this: who gives up now has to see the claim through.
-    *in_doubt = true;
+    attempt.store.local().is_none() && begun.elapsed() > record.lease / 3
+}
+
+/// Renews the lease of a grant that came late.
+async fn renew_first(
+    attempt: &Attempt,
+    patience: Duration,
+    granted: Result<ClaimReply, StoreError>,
+) -> Result<ClaimReply, StoreError> {
+    let Ok(ClaimReply::Granted { record, .. }) = &granted else {
+        return granted;
+    };
     let renewed = attempt.store.renew(&attempt.key, record);
     match answer(attempt, patience, renewed).await? {
         Settled::Stale { record, lease_left } => Ok(ClaimReply::Held { record, lease_left }),
         settled => {
             note(attempt, &settled);
-            Ok(reply)
+            granted
         }
     }
 }

@@ -3,11 +3,14 @@
 //! They wait on shared state, never on the leader's future: a leader that nobody polls stops holding them up as soon as
 //! its lease must have lapsed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use dashmap::{DashMap, Entry};
 use tokio::{
-    sync::watch,
+    sync::Notify,
     time::{self, Instant},
 };
 
@@ -19,12 +22,25 @@ pub(crate) struct Flights {
     by_key: DashMap<Key, Arc<Flight>, foldhash::fast::RandomState>,
 }
 
+/// It costs a call little that nobody follows, as nearly all are: no more than a lock and a list that is empty.
 struct Flight {
     fingerprint: Option<Fingerprint>,
-    phase: watch::Sender<Phase>,
+    phase: Mutex<Phase>,
+    /// Told of each new phase.
+    changed: Notify,
 }
 
-#[derive(Clone)]
+impl Flight {
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, phase: Phase) {
+        *self.phase() = phase;
+        self.changed.notify_waiters();
+    }
+}
+
 enum Phase {
     Flying(Belief),
     Landed(Landing),
@@ -90,18 +106,19 @@ pub(crate) fn join(attempt: &Arc<Attempt>, believed: Duration) -> Place {
             if matches!((flight.fingerprint, fingerprint), (Some(a), Some(b)) if a != b) {
                 return Place::Aside;
             }
-            let phase = flight.phase.subscribe();
             Place::Follower(Follow {
                 attempt: Arc::clone(attempt),
                 flight: Arc::clone(flight),
-                phase,
             })
         }
         Entry::Vacant(entry) => {
             // From now on, and not from when the call began: that may be long ago.
             let belief = Belief::new(believed, attempt.request.lease);
-            let phase = watch::Sender::new(Phase::Flying(belief));
-            let flight = Arc::new(Flight { fingerprint, phase });
+            let flight = Arc::new(Flight {
+                fingerprint,
+                phase: Mutex::new(Phase::Flying(belief)),
+                changed: Notify::new(),
+            });
             entry.insert(Arc::clone(&flight));
             Place::Leader(Lead {
                 attempt: Arc::clone(attempt),
@@ -130,12 +147,7 @@ impl Lead {
 
     fn believe(&self, belief: Belief) {
         if let Some(flight) = &self.flight {
-            // Whoever follows later reads it. Telling nobody costs nearly as much as telling somebody.
-            let is_followed = flight.phase.receiver_count() > 0;
-            flight.phase.send_if_modified(|phase| {
-                *phase = Phase::Flying(belief);
-                is_followed
-            });
+            flight.enter(Phase::Flying(belief));
         }
     }
 
@@ -150,10 +162,7 @@ impl Lead {
                 .store
                 .flights()
                 .remove(&self.attempt.key, &flight);
-            // Followers subscribe while they hold the map's entry: after this, none comes.
-            if flight.phase.receiver_count() > 0 {
-                flight.phase.send_replace(Phase::Landed(landing));
-            }
+            flight.enter(Phase::Landed(landing));
         }
     }
 }
@@ -168,7 +177,6 @@ impl Drop for Lead {
 pub(crate) struct Follow {
     attempt: Arc<Attempt>,
     flight: Arc<Flight>,
-    phase: watch::Receiver<Phase>,
 }
 
 /// How a follower's waiting ended.
@@ -182,12 +190,13 @@ pub(crate) enum Followed {
 
 impl Follow {
     /// Waits for the landing, until `deadline`. Cancel-safe.
-    pub(crate) async fn landed(mut self, deadline: Instant) -> Followed {
+    pub(crate) async fn landed(self, deadline: Instant) -> Followed {
         loop {
-            let phase = self.phase.borrow_and_update().clone();
-            let belief = match phase {
-                Phase::Landed(landing) => return Followed::Landed(landing),
-                Phase::Flying(belief) => belief,
+            // Before it looks: a change that comes in between is told of too.
+            let changed = self.flight.changed.notified();
+            let belief = match &*self.flight.phase() {
+                Phase::Landed(landing) => return Followed::Landed(landing.clone()),
+                Phase::Flying(belief) => *belief,
             };
             let now = Instant::now();
             if now >= belief.leader {
@@ -200,8 +209,8 @@ impl Follow {
             if now >= deadline {
                 return Followed::TimedOut(belief.owner.saturating_duration_since(now));
             }
-            // The flight keeps the sender, so `changed` fails never; a time-out is looked at above.
-            let _ = time::timeout_at(belief.leader.min(deadline), self.phase.changed()).await;
+            // A time-out is looked at above.
+            let _ = time::timeout_at(belief.leader.min(deadline), changed).await;
         }
     }
 }

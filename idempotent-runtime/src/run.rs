@@ -129,11 +129,11 @@ where
 }
 
 /// [`execute`], compiled here and not where it is called from.
-async fn execute_detached(
-    attempt: &Arc<Attempt>,
-    work: &mut (dyn Work + Send),
-) -> Result<(), Error> {
-    execute(attempt, work).await
+fn execute_detached<'a>(
+    attempt: &'a Arc<Attempt>,
+    work: &'a mut (dyn Work + Send),
+) -> impl Future<Output = Result<(), Error>> + Send + 'a {
+    execute(attempt, work)
 }
 
 /// Claims, and runs the body or replays. The result is then found in `work`.

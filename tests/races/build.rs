@@ -20,6 +20,12 @@ const FILES: &[(&str, &str, &str, &str)] = &[
         ".remove_if(key, |_, current| Arc::ptr_eq(current, flight))",
         ".remove_if(key, |_, current| Arc::ptr_eq(current, flight) || true)",
     ),
+    (
+        "flight_late.rs",
+        "flight.rs",
+        "changed).await",
+        "{ drop(changed); self.flight.changed.notified() }).await",
+    ),
     ("topics.rs", "store/topics.rs", "", ""),
     (
         "topics_hasty.rs",

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{self, Future},
     pin::Pin,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     ClaimReply, ClaimRequest, DEFAULT_MAX_RESULT, LocalStore, Settled, Store, Subscription,
-    count::Counters, near::Near,
+    count::Counters,
+    near::{Asked, Near},
 };
 use crate::{StoreError, flight::Flights, key::Key, record::Record};
 
@@ -126,68 +127,63 @@ impl SharedStore {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    pub(crate) async fn claim(
-        &self,
-        key: &Key,
-        request: &ClaimRequest,
-    ) -> Result<ClaimReply, StoreError> {
+    pub(crate) fn claim<'a>(
+        &'a self,
+        key: &'a Key,
+        request: &'a ClaimRequest,
+    ) -> Pending<'a, ClaimReply> {
         if let Some(local) = self.local() {
-            return local.claim(key, request);
+            return Box::pin(future::ready(local.claim(key, request)));
         }
         let asked = self.ask(key);
-        let reply = self.inner.store.claim(key, request).await?;
-        if let Some(asked) = asked {
-            asked.shown(match &reply {
+        let reply = self.inner.store.claim(key, request);
+        noting(reply, asked, |asked, reply| {
+            asked.shown(match reply {
                 ClaimReply::Held { record, .. } => Some(record),
                 ClaimReply::Granted { .. } => None,
             });
-        }
-        Ok(reply)
+        })
     }
 
-    pub(crate) async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
-        self.inner.store.renew(key, owned).await
+    pub(crate) fn renew<'a>(&'a self, key: &'a Key, owned: &'a Record) -> Pending<'a, Settled> {
+        self.inner.store.renew(key, owned)
     }
 
     /// The first sending of a finish.
-    pub(crate) async fn finish(
-        &self,
-        key: &Key,
-        target: &Record,
+    pub(crate) fn finish<'a>(
+        &'a self,
+        key: &'a Key,
+        target: &'a Record,
         retain: Duration,
-    ) -> Result<Settled, StoreError> {
+    ) -> Pending<'a, Settled> {
         let asked = self.ask(key);
-        let settled = self.finish_again(key, target, retain).await?;
-        if let Some(asked) = asked {
-            match &settled {
-                Settled::Applied | Settled::PutBack => asked.recorded(target, retain),
-                Settled::Stale { record, .. } => asked.shown(Some(record)),
-                Settled::Absent => asked.shown(None),
-            }
-        }
-        Ok(settled)
+        let settled = self.finish_again(key, target, retain);
+        noting(settled, asked, move |asked, settled| match settled {
+            Settled::Applied | Settled::PutBack => asked.recorded(target, retain),
+            Settled::Stale { record, .. } => asked.shown(Some(record)),
+            Settled::Absent => asked.shown(None),
+        })
     }
 
     /// Another sending. An earlier one may have been carried out long ago, so the record's end is not known from this.
-    pub(crate) async fn finish_again(
-        &self,
-        key: &Key,
-        target: &Record,
+    pub(crate) fn finish_again<'a>(
+        &'a self,
+        key: &'a Key,
+        target: &'a Record,
         retain: Duration,
-    ) -> Result<Settled, StoreError> {
+    ) -> Pending<'a, Settled> {
         match self.local() {
-            Some(local) => local.finish(key, target, retain),
-            None => self.inner.store.finish(key, target, retain).await,
+            Some(local) => Box::pin(future::ready(local.finish(key, target, retain))),
+            None => self.inner.store.finish(key, target, retain),
         }
     }
 
-    pub(crate) async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
+    pub(crate) fn read<'a>(&'a self, key: &'a Key) -> Pending<'a, Option<(Record, Duration)>> {
         let asked = self.ask(key);
-        let read = self.inner.store.read(key).await?;
-        if let Some(asked) = asked {
+        let read = self.inner.store.read(key);
+        noting(read, asked, |asked, read| {
             asked.shown(read.as_ref().map(|(record, _)| record));
-        }
-        Ok(read)
+        })
     }
 
     pub(crate) async fn overrule(
@@ -224,7 +220,24 @@ impl<S: Store> From<S> for SharedStore {
     }
 }
 
-type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+/// What the store answers. It is a box and no more: calls keep one for as long as they are under way.
+pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Lets a near cache know of an answer, where there is one.
+fn noting<'a, T: Send + 'a>(
+    reply: Pending<'a, T>,
+    asked: Option<Asked<'a>>,
+    note: impl FnOnce(&Asked<'_>, &T) + Send + 'a,
+) -> Pending<'a, T> {
+    let Some(asked) = asked else {
+        return reply;
+    };
+    Box::pin(async move {
+        let reply = reply.await?;
+        note(&asked, &reply);
+        Ok(reply)
+    })
+}
 
 /// [`Store`], made into an object.
 trait Erased: Send + Sync {

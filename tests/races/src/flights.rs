@@ -23,6 +23,7 @@ macro_rules! variant {
 variant!(sound, "flight.rs");
 variant!(unguarded, "flight_unguarded.rs");
 variant!(any, "flight_any.rs");
+variant!(late, "flight_late.rs");
 
 #[test]
 fn one_leads_and_all_are_answered() {
@@ -48,4 +49,9 @@ fn a_leader_that_comes_back_does_not_end_its_successors_flight() {
 #[test]
 fn a_flight_that_anybody_ends_has_two_leaders() {
     is_caught(any::stalled, "two lead");
+}
+
+#[test]
+fn followers_that_listen_after_they_have_looked_hang() {
+    is_caught(|| late::duplicates(0), "deadlock");
 }

@@ -14,7 +14,7 @@ use crate::{StoreError, key::Key, record::Record};
 
 impl RedisStore {
     /// Sends one command, once.
-    pub(super) async fn send(&self, hub: &Arc<Hub>, command: Cmd) -> Result<Value, Failure> {
+    pub(super) async fn send(&self, hub: &Arc<Hub>, command: &Cmd) -> Result<Value, Failure> {
         let Inner {
             connector, clock, ..
         } = &*self.inner;
@@ -33,10 +33,17 @@ impl RedisStore {
         } = &*self.inner;
         // The connection first: making it teaches the time.
         hub.commands.live(|| connector.commands(clock)).await?;
-        if let Some(now) = clock.now() {
-            return Ok(now);
+        match clock.now() {
+            Some(now) => Ok(now),
+            None => Box::pin(self.ask_time(hub)).await,
         }
-        let answer = self.send(hub, redis::cmd("TIME")).await;
+    }
+
+    async fn ask_time(&self, hub: &Arc<Hub>) -> Result<u64, StoreError> {
+        let Inner {
+            connector, clock, ..
+        } = &*self.inner;
+        let answer = self.send(hub, &redis::cmd("TIME")).await;
         let answer = answer.map_err(|failure| failure.explain("TIME", self.place()))?;
         connector.learn(answer, clock)?;
         clock.now().ok_or_else(scripts::unexpected)
@@ -51,11 +58,12 @@ impl RedisStore {
         arguments: &[Argument<'_>],
         doing: &str,
     ) -> Result<Answer, StoreError> {
-        let mut result = self.send(hub, script.by_hash(key, arguments)).await;
+        let mut result = self.send(hub, &script.by_hash(key, arguments)).await;
         if let Err(failure) = &result
             && failure.code() == Some("NOSCRIPT")
         {
-            result = self.send(hub, script.by_code(key, arguments)).await;
+            let command = script.by_code(key, arguments);
+            result = Box::pin(self.send(hub, &command)).await;
         }
         let answer =
             Answer::parse(result.map_err(|failure| failure.explain(doing, self.place()))?)?;

@@ -67,7 +67,12 @@ pub(super) async fn claim(
                 Placed::Answered(reply) => return Ok(reply),
             },
         };
-        match attempt.meet(record).await? {
+        let record = match attempt.answer(record) {
+            Ok(reply) => return Ok(reply),
+            Err(record) => record,
+        };
+        // In a box, as all that is rare: the more room a call takes, the longer it takes.
+        match Box::pin(attempt.meet(record)).await? {
             Met::Answered(reply) => return Ok(reply),
             Met::Changed(record) => seen = Some(record),
             Met::Gone => {}
@@ -106,14 +111,14 @@ impl Attempt<'_> {
             .arg("GET")
             .arg("PX");
         command.arg(Argument::Millis(HOLD));
-        match self.store.send(&self.hub, command).await {
+        match self.store.send(&self.hub, &command).await {
             Ok(Value::Nil) => Ok(Placed::Fresh),
             Ok(value) => {
                 let bytes = scripts::text(value).ok_or_else(scripts::unexpected)?;
                 Ok(Placed::Found(Record::decode(&bytes)?))
             }
             Err(failure) if failure.refuses_writes() => {
-                let answer = self.answer_by_reading().await?;
+                let answer = Box::pin(self.answer_by_reading()).await?;
                 let refusal = || failure.explain("a claim", self.store.place());
                 answer.map(Placed::Answered).ok_or_else(refusal)
             }
@@ -139,21 +144,27 @@ impl Attempt<'_> {
         Ok(answers.then_some(ClaimReply::Held { record, lease_left }))
     }
 
-    /// Decides about a record that stands, as [`protocol::claim`](crate::store::protocol::claim) does.
-    async fn meet(&self, record: Record) -> Result<Met, StoreError> {
+    /// What a record that stands answers, if that can be told without asking again. With [`meet`](Self::meet) it decides
+    /// as [`protocol::claim`](crate::store::protocol::claim) does.
+    fn answer(&self, record: Record) -> Result<ClaimReply, Record> {
         let own = record.nonce == self.request.nonce;
         match record.state {
-            State::Running if own => return Ok(Met::Answered(granted_before(record))),
-            State::Lost if own => return self.take(record, false).await,
-            State::Failed | State::Done if own => return Ok(held(record, Duration::ZERO)),
-            State::Running | State::Lost | State::Failed | State::Done => {}
+            State::Running if own => Ok(granted_before(record)),
+            State::Done => Ok(held(record, Duration::ZERO)),
+            State::Failed if own => Ok(held(record, Duration::ZERO)),
+            State::Lost if !own => Ok(held(record, Duration::ZERO)),
+            State::Running | State::Failed | State::Lost => Err(record),
         }
+    }
+
+    async fn meet(&self, record: Record) -> Result<Met, StoreError> {
         let conflicts = record.conflicts_with(self.request.fingerprint);
         match record.state {
-            State::Done | State::Lost => Ok(held(record, Duration::ZERO)),
             State::Running if conflicts => self.measure(record).await,
             State::Running => self.overtake(record).await,
-            State::Failed => self.take(record, false).await,
+            // The claim's own, or nobody's.
+            State::Lost | State::Failed => self.take(record, false).await,
+            State::Done => Ok(Met::Answered(held(record, Duration::ZERO))),
         }
     }
 
@@ -172,7 +183,9 @@ impl Attempt<'_> {
     /// The lease that a record of another payload has left.
     async fn measure(&self, seen: Record) -> Result<Met, StoreError> {
         Ok(match self.store.look(&self.hub, self.key).await? {
-            Some((record, lease_left)) if same(&record, &seen) => held(record, lease_left),
+            Some((record, lease_left)) if same(&record, &seen) => {
+                Met::Answered(held(record, lease_left))
+            }
             Some((record, _)) => Met::Changed(record),
             None => Met::Gone,
         })
@@ -205,7 +218,7 @@ impl Attempt<'_> {
                 record: answer.record()?,
                 takeover: seen.state == State::Running,
             })),
-            b'H' => Ok(held(answer.record()?, answer.lease_left)),
+            b'H' => Ok(Met::Answered(held(answer.record()?, answer.lease_left))),
             b'C' => Ok(Met::Changed(answer.record()?)),
             b'A' => Ok(Met::Gone),
             _ => Err(scripts::unexpected()),
@@ -219,8 +232,8 @@ fn granted_before(record: Record) -> ClaimReply {
     ClaimReply::Granted { record, takeover }
 }
 
-fn held(record: Record, lease_left: Duration) -> Met {
-    Met::Answered(ClaimReply::Held { record, lease_left })
+fn held(record: Record, lease_left: Duration) -> ClaimReply {
+    ClaimReply::Held { record, lease_left }
 }
 
 fn same(one: &Record, other: &Record) -> bool {

@@ -144,15 +144,15 @@ async fn ask_all(
 /// Sends a command to the node of its key's slot, and on to where that node says the slot is.
 pub(super) async fn send(
     mut connection: ClusterConnection,
-    command: Cmd,
+    command: &Cmd,
 ) -> Result<Value, Failure> {
     let mut pause = PAUSE;
     let mut asked = None;
     let mut round = 0;
     loop {
         let result = match asked.take() {
-            None => connection.req_packed_command(&command).await,
-            Some(node) => ask(&mut connection, &command, node).await,
+            None => connection.req_packed_command(command).await,
+            Some(node) => ask(&mut connection, command, node).await,
         };
         round += 1;
         match result.map_err(definite) {

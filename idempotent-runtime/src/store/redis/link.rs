@@ -24,11 +24,14 @@ pub(super) enum Wire {
 
 impl Wire {
     /// Sends one command, once.
-    async fn send(self, command: Cmd) -> Result<Value, Failure> {
+    async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
         let value = match self {
-            Self::One(mut connection) => connection.send_packed_command(&command).await?,
+            Self::One(connection) => connection.clone().send_packed_command(command).await?,
+            // In a box: who has no cluster keeps no room for it.
             #[cfg(feature = "redis-cluster")]
-            Self::Cluster(connection) => super::cluster::send(connection, command).await?,
+            Self::Cluster(connection) => {
+                Box::pin(super::cluster::send(connection.clone(), command)).await?
+            }
         };
         match value {
             Value::ServerError(error) => Err(error.into()),
@@ -56,8 +59,8 @@ impl Live {
     }
 
     /// Sends one command, once.
-    pub(super) async fn send(&self, command: Cmd) -> Result<Value, Failure> {
-        let result = self.wire.clone().send(command).await;
+    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
+        let result = self.wire.send(command).await;
         if let Err(failure) = &result {
             self.judge(failure);
         }
@@ -174,6 +177,14 @@ impl Link {
         if let Some(live) = self.current() {
             return Ok(live);
         }
+        // In a box: a call that finds the connection made, as nearly all do, keeps no room for making it.
+        Box::pin(self.make(open)).await
+    }
+
+    async fn make<F>(&self, open: impl FnOnce() -> F) -> Result<Arc<Live>, StoreError>
+    where
+        F: Future<Output = Result<Live, StoreError>>,
+    {
         let before = self.failures.load(Ordering::Acquire);
         let mut latest = self.gate.lock().await;
         if let Some(live) = self.current() {

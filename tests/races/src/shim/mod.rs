@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod dashmap;
+pub(crate) mod notify;
 pub(crate) mod time;
 pub(crate) mod watch;
 
@@ -20,6 +21,6 @@ pub(crate) mod tokio {
     pub(crate) use super::time;
 
     pub(crate) mod sync {
-        pub(crate) use crate::shim::watch;
+        pub(crate) use crate::shim::{notify::Notify, watch};
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     future::poll_fn,
-    ops::Deref,
     sync::{Arc, PoisonError},
     task::{Poll, Waker},
 };
@@ -57,18 +56,6 @@ impl<T> Sender<T> {
         old
     }
 
-    pub(crate) fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) -> bool {
-        let mut state = locked(&self.0);
-        let modified = modify(&mut state.value);
-        if modified {
-            state.version += 1;
-            let waiting = std::mem::take(&mut state.waiting);
-            drop(state);
-            waiting.into_iter().for_each(Waker::wake);
-        }
-        modified
-    }
-
     pub(crate) fn receiver_count(&self) -> usize {
         locked(&self.0).receivers
     }
@@ -94,12 +81,6 @@ pub(crate) struct Receiver<T> {
 pub(crate) struct Closed;
 
 impl<T> Receiver<T> {
-    pub(crate) fn borrow_and_update(&mut self) -> Borrowed<'_, T> {
-        let state = locked(&self.shared);
-        self.seen = state.version;
-        Borrowed(state)
-    }
-
     pub(crate) async fn changed(&mut self) -> Result<(), Closed> {
         poll_fn(|cx| {
             let mut state = locked(&self.shared);
@@ -126,15 +107,5 @@ impl<T> Drop for Receiver<T> {
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver").finish_non_exhaustive()
-    }
-}
-
-pub(crate) struct Borrowed<'a, T>(MutexGuard<'a, State<T>>);
-
-impl<T> Deref for Borrowed<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0.value
     }
 }
