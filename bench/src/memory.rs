@@ -106,7 +106,7 @@ pub fn replay(threads: usize) -> Table {
             |count| measure(&full, count, &Call(floor_replay)),
         ),
         Subject::new(
-            "the same, its key written by Display",
+            "floor, writing the key",
             "everything but key and lookup",
             |count| measure(&keys, count, &Call(floor_written)),
         ),

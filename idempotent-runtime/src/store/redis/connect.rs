@@ -72,6 +72,9 @@ pub(super) struct Connector {
     pub(super) place: Arc<str>,
 }
 
+/// Commands that may wait for the connection to write them.
+const QUEUE: usize = 1_024;
+
 impl Connector {
     /// A connection for commands: the server is checked, its time learned, and the scripts are brought along.
     pub(super) async fn commands(&self, clock: &Clock) -> Result<Live, StoreError> {
@@ -141,6 +144,8 @@ impl Connector {
         AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.connection_timeout))
             .set_response_timeout(Some(self.options.response_timeout))
+            // The library's 50 make most of some hundred tasks queue twice, and be polled once more for it.
+            .set_pipeline_buffer_size(QUEUE)
     }
 
     /// One round trip: what the server is, what time it has, and the scripts.
