@@ -164,11 +164,9 @@ impl Axis {
         let mut ticks = all[from..=to.unwrap_or(all.len() - 1).max(from + 1)].to_vec();
         // Over many powers, the powers themselves and both ends are enough.
         if ticks.len() > 8 {
-            let ends = (ticks[0], ticks[ticks.len() - 1]);
-            ticks.retain(|tick| {
-                let power = tick.log10();
-                *tick == ends.0 || *tick == ends.1 || (power - power.round()).abs() < 1e-9
-            });
+            // Powers of ten alone, at the ends too: others would run into each other.
+            let (from, to) = (least.log10().floor() as i32, most.log10().ceil() as i32);
+            ticks = (from..=to).map(|power| 10f64.powi(power)).collect();
         }
         Self {
             ticks,
