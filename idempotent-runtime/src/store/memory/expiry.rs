@@ -24,9 +24,10 @@ pub(super) struct Expiry {
 type Ends = BTreeMap<u64, Vec<Vec<Mark>>>;
 
 const LISTS: usize = 8;
-const BATCH: usize = 1024;
-/// How many keys one call is given at most. Each call adds at most one, so there are ever fewer.
-const DUE: usize = 4;
+const BATCH: usize = 256;
+/// How many keys one step is given at most. Each adds at most one, so there are ever fewer. It is no more than that takes:
+/// an allocator may put off what it has to do for what is freed, and then do it all in one call.
+const DUE: usize = 2;
 /// Ends are rounded to 2^20 µs, about a second, or more.
 const FINEST: u32 = 20;
 
