@@ -10,6 +10,7 @@ use idempotent_runtime::{
 use idempotent_test_support::RedisServer;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
+pub(crate) const PAST_LEASE: Duration = Duration::from_secs(31);
 pub(crate) const TTL: Duration = Duration::from_secs(3600);
 
 pub(crate) fn key(part: &str) -> Key {
@@ -130,6 +131,11 @@ pub(crate) fn put(server: &RedisServer, key: &Key, bytes: &[u8]) {
 
 pub(crate) fn record(server: &RedisServer, key: &Key) -> Option<Record> {
     value(server, key).map(|bytes| Record::decode(&bytes).expect("readable"))
+}
+
+/// The state of the record of `key("1")`.
+pub(crate) fn record_state(server: &RedisServer) -> State {
+    record(server, &key("1")).expect("there").state
 }
 
 pub(crate) fn store(server: &RedisServer) -> RedisStore {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::similar_names, reason = "owner and owned are the words here")]
 
+mod bounds;
 mod cluster;
 mod commands;
 mod common;
@@ -15,6 +16,7 @@ mod model;
 mod near;
 mod rights;
 mod sentinel;
+mod settling;
 mod soak;
 mod takeover;
 mod urls;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use idempotent_runtime::{
     OnCrash, Store,
-    record::{MAX_TOKEN, Nonce, Record, State},
+    record::{Nonce, State},
     store::{ClaimReply, ClaimRequest, Settled},
 };
 use idempotent_test_support::RedisServer;
@@ -13,7 +13,6 @@ use crate::common::*;
 
 const TAKEOVER: &str = include_str!("../../src/store/redis/takeover.lua");
 const COMMON: &str = include_str!("../../src/store/redis/common.lua");
-const PAST_LEASE: Duration = Duration::from_secs(31);
 
 #[tokio::test]
 async fn a_running_owner_is_left_alone_until_its_lease_lapses() {
@@ -99,10 +98,6 @@ async fn a_lapsed_lease_under_fail_is_lost_and_its_owner_may_come_back() {
         .await
         .expect("finish");
     assert_eq!(finished, Settled::Applied);
-}
-
-fn record_state(server: &RedisServer) -> State {
-    record(server, &key("1")).expect("there").state
 }
 
 #[tokio::test]
@@ -240,109 +235,6 @@ async fn a_takeover_needs_no_room() {
 }
 
 #[tokio::test]
-async fn tokens_grow_up_to_the_largest_and_no_further() {
-    let server = RedisServer::start();
-    let store = store(&server);
-    for (last, next) in [(MAX_TOKEN - 1, MAX_TOKEN), (MAX_TOKEN, MAX_TOKEN)] {
-        let failed = Record {
-            token: last,
-            ..in_state(&request(1).record(), State::Failed)
-        };
-        put(&server, &key("1"), &failed.encode());
-        let claimed = granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
-        assert_eq!(claimed.token, next);
-    }
-}
-
-#[tokio::test]
-async fn an_overtaken_owner_changes_nothing() {
-    let server = RedisServer::start();
-    let store = store(&server);
-    let first = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
-    elapse(&server, &key("1"), PAST_LEASE);
-    let second = granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
-
-    assert_eq!(
-        stale(store.renew(&key("1"), &first).await.expect("renew")),
-        second
-    );
-    for target in [
-        done(&first, b"1"),
-        in_state(&first, State::Failed),
-        in_state(&first, State::Lost),
-    ] {
-        let Settled::Stale { record, lease_left } =
-            store.finish(&key("1"), &target, TTL).await.expect("finish")
-        else {
-            panic!("{target:?} was applied")
-        };
-        assert_eq!(record, second);
-        assert!(lease_left > LEASE && lease_left <= 2 * LEASE);
-    }
-    assert_eq!(record(&server, &key("1")).expect("there"), second);
-}
-
-#[tokio::test]
-async fn what_is_done_stays_done_and_a_repeated_finish_is_applied() {
-    let server = RedisServer::start();
-    let store = store(&server);
-    let target = first_call(&store, &key("1"), 1, b"42").await;
-    let before = value(&server, &key("1"));
-    assert_eq!(
-        store.finish(&key("1"), &target, TTL).await.expect("finish"),
-        Settled::Applied
-    );
-    let other = done(&target, b"another result");
-    assert_eq!(
-        store.finish(&key("1"), &other, TTL).await.expect("finish"),
-        Settled::Applied
-    );
-    assert_eq!(
-        stale(store.renew(&key("1"), &target).await.expect("renew")).state,
-        State::Done
-    );
-    let failed = store
-        .finish(
-            &key("1"),
-            &in_state(&granted_again(&target), State::Failed),
-            TTL,
-        )
-        .await;
-    assert_eq!(stale(failed.expect("finish")).state, State::Done);
-    assert_eq!(value(&server, &key("1")), before);
-}
-
-fn granted_again(done: &Record) -> Record {
-    Record {
-        outcome: None,
-        codec: 0,
-        ..done.clone()
-    }
-}
-
-#[tokio::test]
-async fn a_record_that_vanished_is_put_back() {
-    let server = RedisServer::start();
-    let store = store(&server);
-    let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
-    server.cli(&["FLUSHALL"]);
-    assert_eq!(
-        store.renew(&key("1"), &owned).await.expect("renew"),
-        Settled::PutBack
-    );
-    assert_eq!(record(&server, &key("1")).expect("back"), owned);
-    server.cli(&["FLUSHALL"]);
-    assert_eq!(
-        store
-            .finish(&key("1"), &done(&owned, b"42"), TTL)
-            .await
-            .expect("finish"),
-        Settled::PutBack
-    );
-    assert_eq!(record_state(&server), State::Done);
-}
-
-#[tokio::test]
 async fn a_running_record_whose_expiry_was_taken_away_counts_as_just_renewed() {
     let server = RedisServer::start();
     let store = store(&server);
@@ -357,62 +249,6 @@ async fn a_running_record_whose_expiry_was_taken_away_counts_as_just_renewed() {
     assert!(pttl(&server, &key("1")) > hold() - 60_000);
     elapse(&server, &key("1"), PAST_LEASE);
     granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
-}
-
-#[tokio::test]
-async fn an_age_below_zero_is_zero() {
-    let server = RedisServer::start();
-    let store = store(&server);
-    granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
-    let longer = (hold() + 3_600_000).to_string();
-    server.cli(&["PEXPIRE", &redis_key(&key("1")), &longer]);
-    let (_, left) = held(store.claim(&key("1"), &request(2)).await.expect("claim"));
-    assert_eq!(left, LEASE);
-}
-
-#[tokio::test]
-async fn odd_durations_stay_within_the_format() {
-    let server = RedisServer::start();
-    let store = store(&server);
-    // A lease of nothing lapses at once.
-    let none = ClaimRequest {
-        lease: Duration::from_micros(900),
-        ..request(1)
-    };
-    let owned = granted(store.claim(&key("1"), &none).await.expect("claim"));
-    assert_eq!(owned.lease, Duration::ZERO);
-    granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
-
-    // Retention of nothing is a millisecond, of centuries the longest there is.
-    for (part, retain) in [("short", Duration::ZERO), ("long", Duration::MAX)] {
-        let owned = granted(store.claim(&key(part), &request(3)).await.expect("claim"));
-        let settled = store
-            .finish(&key(part), &done(&owned, b"42"), retain)
-            .await
-            .expect("finish");
-        assert_eq!(settled, Settled::Applied);
-    }
-    let century = 100 * 365 * 24 * 3_600_000_i64;
-    assert!((century - 60_000..=century).contains(&pttl(&server, &key("long"))));
-    let kept = record(&server, &key("long")).expect("done");
-    assert!(kept.expires > u64::try_from(century).expect("positive"));
-
-    // The longest lease does not grow any more.
-    let day = Duration::from_secs(86_400);
-    let longest = ClaimRequest {
-        lease: day,
-        ..request(4)
-    };
-    granted(store.claim(&key("day"), &longest).await.expect("claim"));
-    elapse(&server, &key("day"), day);
-    let next = ClaimRequest {
-        lease: day,
-        ..request(5)
-    };
-    assert_eq!(
-        granted(store.claim(&key("day"), &next).await.expect("claim")).lease,
-        day
-    );
 }
 
 #[tokio::test]
@@ -450,35 +286,4 @@ async fn a_fingerprint_conflict_takes_nothing() {
         granted(store.claim(&key("1"), &two).await.expect("claim")).fingerprint,
         print(2)
     );
-}
-
-/// A server whose clock went back, or a failover to one that is behind.
-#[tokio::test]
-async fn tokens_grow_past_a_clock_that_went_back() {
-    let server = RedisServer::start();
-    let store = store(&server);
-    let ahead = 1 << 52;
-    for (state, token, expected) in [
-        (State::Running, ahead, ahead + 1),
-        (State::Failed, ahead, ahead + 1),
-        (State::Failed, (1 << 53) - 1, (1 << 53) - 1),
-    ] {
-        let standing = Record {
-            token,
-            state,
-            ..request(1).record()
-        };
-        put(&server, &key("1"), &standing.encode());
-        server.cli(&["PEXPIRE", &redis_key(&key("1")), "1000000"]);
-        let taken = granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
-        assert_eq!(taken.token, expected, "{state:?}");
-
-        put(&server, &key("1"), &standing.encode());
-        let replacement = in_state(&request(3).record(), State::Failed);
-        let settled = store
-            .overrule(&key("1"), Some(&standing), &replacement, TTL)
-            .await;
-        assert_eq!(settled.expect("overrule"), Settled::Applied);
-        assert_eq!(record(&server, &key("1")).expect("there").token, expected);
-    }
 }

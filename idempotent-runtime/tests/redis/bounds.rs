@@ -1,0 +1,114 @@
+//! Durations, ages and tokens at their bounds.
+
+use std::time::Duration;
+
+use idempotent_runtime::{
+    Store,
+    record::{MAX_TOKEN, Record, State},
+    store::{ClaimRequest, Settled},
+};
+use idempotent_test_support::RedisServer;
+
+use crate::common::*;
+
+#[tokio::test]
+async fn tokens_grow_up_to_the_largest_and_no_further() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    for (last, next) in [(MAX_TOKEN - 1, MAX_TOKEN), (MAX_TOKEN, MAX_TOKEN)] {
+        let failed = Record {
+            token: last,
+            ..in_state(&request(1).record(), State::Failed)
+        };
+        put(&server, &key("1"), &failed.encode());
+        let claimed = granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
+        assert_eq!(claimed.token, next);
+    }
+}
+
+#[tokio::test]
+async fn an_age_below_zero_is_zero() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    let longer = (hold() + 3_600_000).to_string();
+    server.cli(&["PEXPIRE", &redis_key(&key("1")), &longer]);
+    let (_, left) = held(store.claim(&key("1"), &request(2)).await.expect("claim"));
+    assert_eq!(left, LEASE);
+}
+
+#[tokio::test]
+async fn odd_durations_stay_within_the_format() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    // A lease of nothing lapses at once.
+    let none = ClaimRequest {
+        lease: Duration::from_micros(900),
+        ..request(1)
+    };
+    let owned = granted(store.claim(&key("1"), &none).await.expect("claim"));
+    assert_eq!(owned.lease, Duration::ZERO);
+    granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
+
+    // Retention of nothing is a millisecond, of centuries the longest there is.
+    for (part, retain) in [("short", Duration::ZERO), ("long", Duration::MAX)] {
+        let owned = granted(store.claim(&key(part), &request(3)).await.expect("claim"));
+        let settled = store
+            .finish(&key(part), &done(&owned, b"42"), retain)
+            .await
+            .expect("finish");
+        assert_eq!(settled, Settled::Applied);
+    }
+    let century = 100 * 365 * 24 * 3_600_000_i64;
+    assert!((century - 60_000..=century).contains(&pttl(&server, &key("long"))));
+    let kept = record(&server, &key("long")).expect("done");
+    assert!(kept.expires > u64::try_from(century).expect("positive"));
+
+    // The longest lease does not grow any more.
+    let day = Duration::from_secs(86_400);
+    let longest = ClaimRequest {
+        lease: day,
+        ..request(4)
+    };
+    granted(store.claim(&key("day"), &longest).await.expect("claim"));
+    elapse(&server, &key("day"), day);
+    let next = ClaimRequest {
+        lease: day,
+        ..request(5)
+    };
+    assert_eq!(
+        granted(store.claim(&key("day"), &next).await.expect("claim")).lease,
+        day
+    );
+}
+
+/// A server whose clock went back, or a failover to one that is behind.
+#[tokio::test]
+async fn tokens_grow_past_a_clock_that_went_back() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let ahead = 1 << 52;
+    for (state, token, expected) in [
+        (State::Running, ahead, ahead + 1),
+        (State::Failed, ahead, ahead + 1),
+        (State::Failed, (1 << 53) - 1, (1 << 53) - 1),
+    ] {
+        let standing = Record {
+            token,
+            state,
+            ..request(1).record()
+        };
+        put(&server, &key("1"), &standing.encode());
+        server.cli(&["PEXPIRE", &redis_key(&key("1")), "1000000"]);
+        let taken = granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
+        assert_eq!(taken.token, expected, "{state:?}");
+
+        put(&server, &key("1"), &standing.encode());
+        let replacement = in_state(&request(3).record(), State::Failed);
+        let settled = store
+            .overrule(&key("1"), Some(&standing), &replacement, TTL)
+            .await;
+        assert_eq!(settled.expect("overrule"), Settled::Applied);
+        assert_eq!(record(&server, &key("1")).expect("there").token, expected);
+    }
+}
