@@ -70,14 +70,14 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
         let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
         reader.set_max_depth(MAX_DEPTH);
         let value = T::deserialize(&mut reader).map_err(CodecError::new)?;
-        is_at_end(&mut reader)?;
+        expect_end(&mut reader)?;
         Ok(value)
     }
 }
 
 /// Nobody wrote more than the value: what has bytes behind it is damaged. The reader does not say where it stands, but
 /// asking for one more value tells.
-fn is_at_end(
+fn expect_end(
     reader: &mut rmp_serde::Deserializer<ReadRefReader<'_, [u8]>>,
 ) -> Result<(), CodecError> {
     match <()>::deserialize(reader) {

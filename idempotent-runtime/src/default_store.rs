@@ -119,7 +119,7 @@ fn compiled_in() -> Result<SharedStore, String> {
 }
 
 #[cfg(feature = "memory")]
-#[allow(clippy::unnecessary_wraps)]
+#[allow(clippy::unnecessary_wraps, reason = "without the feature it fails")]
 fn memory() -> Result<SharedStore, String> {
     Ok(SharedStore::new(crate::store::MemoryStore::new()))
 }

@@ -2,28 +2,10 @@
 
 use crate::{check, is_caught};
 
-/// The flights as they are, or a mutant of them, with the scenarios.
-macro_rules! variant {
-    ($name:ident, $file:literal) => {
-        mod $name {
-            #[allow(
-                dead_code,
-                clippy::all,
-                clippy::pedantic,
-                reason = "the runtime's own, checked there"
-            )]
-            mod flight {
-                include!(concat!(env!("OUT_DIR"), "/", $file));
-            }
-            include!("scenarios/flights.rs");
-        }
-    };
-}
-
-variant!(sound, "flight.rs");
-variant!(unguarded, "flight_unguarded.rs");
-variant!(any, "flight_any.rs");
-variant!(late, "flight_late.rs");
+variant!(sound: "scenarios/flights.rs", flight = "flight.rs");
+variant!(unguarded: "scenarios/flights.rs", flight = "flight_unguarded.rs");
+variant!(any: "scenarios/flights.rs", flight = "flight_any.rs");
+variant!(late: "scenarios/flights.rs", flight = "flight_late.rs");
 
 #[test]
 fn one_leads_and_all_are_answered() {

@@ -5,6 +5,27 @@
 //! is shown by mutants of the same sources.
 #![cfg(test)]
 
+/// A source of the runtime as it is, or a mutant of it, with the scenarios.
+macro_rules! variant {
+    ($name:ident: $scenarios:literal, $($module:ident = $file:literal),+) => {
+        mod $name {
+            $(
+                #[allow(
+                    dead_code,
+                    unreachable_pub,
+                    clippy::all,
+                    clippy::pedantic,
+                    reason = "the runtime's own, checked there"
+                )]
+                mod $module {
+                    include!(concat!(env!("OUT_DIR"), "/", $file));
+                }
+            )+
+            include!($scenarios);
+        }
+    };
+}
+
 mod flights;
 mod memory;
 mod near;

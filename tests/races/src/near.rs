@@ -2,35 +2,9 @@
 
 use crate::{check, is_caught};
 
-macro_rules! variant {
-    ($name:ident, $file:literal) => {
-        mod $name {
-            #[allow(
-                dead_code,
-                clippy::all,
-                clippy::pedantic,
-                reason = "the runtime's own, checked there"
-            )]
-            mod records {
-                include!(concat!(env!("OUT_DIR"), "/", $file));
-            }
-            #[allow(
-                dead_code,
-                clippy::all,
-                clippy::pedantic,
-                reason = "the runtime's own, checked there"
-            )]
-            mod moment {
-                include!(concat!(env!("OUT_DIR"), "/moment.rs"));
-            }
-            include!("scenarios/near.rs");
-        }
-    };
-}
-
-variant!(sound, "near.rs");
-variant!(hasty, "near_hasty.rs");
-variant!(lax, "near_lax.rs");
+variant!(sound: "scenarios/near.rs", records = "near.rs", moment = "moment.rs");
+variant!(hasty: "scenarios/near.rs", records = "near_hasty.rs", moment = "moment.rs");
+variant!(lax: "scenarios/near.rs", records = "near_lax.rs", moment = "moment.rs");
 
 #[test]
 fn nothing_late_undoes_an_operators_decision() {

@@ -2,26 +2,8 @@
 
 use crate::{check, is_caught};
 
-macro_rules! variant {
-    ($name:ident, $file:literal) => {
-        mod $name {
-            #[allow(
-                dead_code,
-                unreachable_pub,
-                clippy::all,
-                clippy::pedantic,
-                reason = "the runtime's own, checked there"
-            )]
-            mod source {
-                include!(concat!(env!("OUT_DIR"), "/", $file));
-            }
-            include!("scenarios/topics.rs");
-        }
-    };
-}
-
-variant!(sound, "topics.rs");
-variant!(hasty, "topics_hasty.rs");
+variant!(sound: "scenarios/topics.rs", source = "topics.rs");
+variant!(hasty: "scenarios/topics.rs", source = "topics_hasty.rs");
 
 #[test]
 fn no_wake_up_is_lost() {
