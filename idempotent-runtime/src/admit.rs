@@ -6,11 +6,13 @@ use tokio::time::{self, Instant};
 
 use crate::{
     Error, OnCrash, StoreError,
-    claim::{Asked, Claim, PATIENCE, answer},
+    ask::{Asked, ask},
+    claim::Claim,
     events,
     execution::Attempt,
     flight::{self, Followed, Landing, Lead, Place},
     record::{Record, State},
+    settle::{PATIENCE, answer},
     store::{Subscription, protocol::lost},
 };
 
@@ -38,14 +40,6 @@ enum Flown {
 
 /// Asks the store, waits for whoever runs, and asks again, until there is an answer or `wait` is over.
 pub(crate) async fn admit(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
-    // Most calls run at once, and need nothing of what waiting takes. The others ask once more.
-    if let Some(claim) = Claim::at_once(attempt) {
-        return Ok(Admission::Run(claim));
-    }
-    Box::pin(wait_for_admission(attempt)).await
-}
-
-async fn wait_for_admission(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
     let mut waiter = Waiter::new(attempt);
     // A store in this process is asked as cheaply as a flight is joined, and wakes its waiters itself.
     let mut lead = None;
@@ -124,7 +118,7 @@ impl<'a> Waiter<'a> {
             if self.saw_fail && self.is_gone().await? {
                 return Err(self.indeterminate());
             }
-            let asked = Claim::ask(self.attempt, lead, self.deadline).await?;
+            let asked = ask(self.attempt, lead, self.deadline).await?;
             if self.attempt.is_orphaned() {
                 // The claim has been seen through, and nobody is left to run or wait for. If it was granted, dropping
                 // it releases the key.

@@ -15,7 +15,7 @@ use crate::{
     handover::carry_on,
     operation::Operation,
     recorded::IntoErr,
-    run::detached,
+    run::{Begun, begin, detached},
     work::{Detached, Typed},
 };
 
@@ -84,6 +84,8 @@ where
     }
 }
 
+const PANICKED: &str = "an idempotent call was polled after its body had panicked";
+
 impl<T, E, F> Call<T, E, F>
 where
     T: Send + 'static,
@@ -106,42 +108,54 @@ where
     }
 
     fn flow(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
-        let error = match self.start(body) {
-            Ok(()) => match ready!(self.go_on(cx)) {
-                Ok(result) => {
-                    self.phase = Phase::Gone;
-                    return Poll::Ready(result);
-                }
-                Err(error) => error,
-            },
-            Err(error) => error,
+        let polled = match self.start(body, cx) {
+            Poll::Pending => self.go_on(cx),
+            ended => ended,
         };
-        match mem::replace(&mut self.phase, Phase::Gone) {
-            Phase::Flow { into_err, .. } | Phase::Start(Operation { into_err, .. }) => {
-                Poll::Ready(Err(into_err.into_err(error)))
+        match ready!(polled) {
+            Ok(result) => {
+                self.phase = Phase::Gone;
+                Poll::Ready(result)
             }
-            Phase::Gone => unreachable!("neither `start` nor `go_on` ends a call"),
+            Err(error) => match mem::replace(&mut self.phase, Phase::Gone) {
+                Phase::Flow { into_err, .. } | Phase::Start(Operation { into_err, .. }) => {
+                    Poll::Ready(Err(into_err.into_err(error)))
+                }
+                Phase::Gone => unreachable!("neither `start` nor `go_on` ends a call"),
+            },
         }
     }
 
-    /// Begins with the flow, if that has not been done.
-    fn start(&mut self, body: &mut dyn Waiting<T, E>) -> Result<(), Error> {
+    /// Begins, if that has not been done, and ends at once if nothing is to be waited for.
+    fn start(
+        &mut self,
+        body: &mut dyn Waiting<T, E>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Result<T, E>, Error>> {
         let Phase::Start(operation) = &self.phase else {
-            return Ok(());
+            return Poll::Pending;
         };
-        let (attempt, span) = operation.begin()?;
-        if let Some(body) = body.take()
-            && let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Gone)
-        {
-            let work = Typed::new(operation.terms, body);
-            let flow: Flow<T, E> = Box::pin(detached(Arc::clone(&attempt), work));
+        let (attempt, span) = match operation.prepare() {
+            Ok(prepared) => prepared,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        let Some(body) = body.take() else {
+            panic!("{PANICKED}");
+        };
+        let mut work = Typed::new(operation.terms, body);
+        let begun = span.in_scope(|| begin(&attempt, &mut work, cx));
+        if matches!(begun, Begun::Ended) {
+            return Poll::Ready(Ok(work.into_result()));
+        }
+        if let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Gone) {
+            let flow: Flow<T, E> = Box::pin(detached(Arc::clone(&attempt), work, begun));
             self.phase = Phase::Flow {
                 attempt,
                 flow: Some(InSpan { span, flow }),
                 into_err: operation.into_err,
             };
         }
-        Ok(())
+        Poll::Pending
     }
 
     fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<Result<Result<T, E>, Error>> {
@@ -149,7 +163,7 @@ where
             panic!("an idempotent call was polled after it had ended");
         };
         let Some(mut flow) = place.take() else {
-            panic!("an idempotent call was polled after its body had panicked");
+            panic!("{PANICKED}");
         };
         let polled = Pin::new(&mut flow).poll(cx);
         if polled.is_pending() {

@@ -4,8 +4,8 @@ use std::{
     fmt,
     future::Future,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -32,71 +32,48 @@ pub(crate) struct Attempt {
     pub(crate) runtime: Handle,
     /// The body this call was made from.
     pub(crate) caller: Context,
-    /// Set once granted.
-    grant: OnceLock<Grant>,
+    pub(crate) progress: Progress,
+}
+
+/// What changes while a call is on its way.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// The grant's fencing token, and its number; zero before.
+    token: AtomicU64,
+    attempts: AtomicU32,
     /// Whether the caller has gone and the runtime carries on.
     orphaned: AtomicBool,
     /// Whether something would be left in the store if the call just ended here.
     armed: AtomicBool,
 }
 
-struct Grant {
-    token: u64,
-    attempts: u32,
-}
-
 impl Attempt {
-    #[inline]
-    pub(crate) fn new(
-        scope: &'static str,
-        key: Key,
-        store: SharedStore,
-        request: ClaimRequest,
-        (ttl, wait): (Duration, Duration),
-        (runtime, caller): (Handle, Context),
-    ) -> Self {
-        Self {
-            scope,
-            key,
-            store,
-            request,
-            ttl,
-            wait,
-            runtime,
-            caller,
-            grant: OnceLock::new(),
-            orphaned: AtomicBool::new(false),
-            armed: AtomicBool::new(false),
-        }
-    }
-
     /// Made where it is needed: the digest costs more than the rest of a call.
     pub(crate) fn label(&self) -> Label {
         Label::of(self.scope, &self.key)
     }
 
     pub(crate) fn granted(&self, record: &Record) {
-        // A call is granted once at most; a repeated answer says the same.
-        let _ = self.grant.set(Grant {
-            token: record.token,
-            attempts: record.attempts,
-        });
+        self.progress.token.store(record.token, Ordering::Relaxed);
+        self.progress
+            .attempts
+            .store(record.attempts, Ordering::Relaxed);
     }
 
     pub(crate) fn orphan(&self) {
-        self.orphaned.store(true, Ordering::Relaxed);
+        self.progress.orphaned.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_orphaned(&self) -> bool {
-        self.orphaned.load(Ordering::Relaxed)
+        self.progress.orphaned.load(Ordering::Relaxed)
     }
 
     pub(crate) fn arm(&self, armed: bool) {
-        self.armed.store(armed, Ordering::Relaxed);
+        self.progress.armed.store(armed, Ordering::Relaxed);
     }
 
     pub(crate) fn is_armed(&self) -> bool {
-        self.armed.load(Ordering::Relaxed)
+        self.progress.armed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_for(&self, store: &SharedStore, key: &Key) -> bool {
@@ -115,13 +92,13 @@ impl Execution {
     /// it to services that refuse smaller ones than they have seen, and a silent owner that comes back does no harm.
     #[must_use]
     pub fn fencing_token(&self) -> u64 {
-        self.attempt.grant.get().map_or(0, |grant| grant.token)
+        self.attempt.progress.token.load(Ordering::Relaxed)
     }
 
     /// Which attempt with this key this is, from 1: more than 1 after an `Err` that may be retried, or after a takeover.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.attempt.grant.get().map_or(0, |grant| grant.attempts)
+        self.attempt.progress.attempts.load(Ordering::Relaxed)
     }
 
     /// The operation's scope.
@@ -247,10 +224,18 @@ impl Context {
         attempt: &Arc<Attempt>,
         body: F,
     ) -> impl Future<Output = F::Output> {
-        let context = Self {
+        CONTEXT.scope(Self::of(attempt), body)
+    }
+
+    /// Does `work` in the surroundings of `attempt`'s body.
+    pub(crate) fn sync_inside<R>(attempt: &Arc<Attempt>, work: impl FnOnce() -> R) -> R {
+        CONTEXT.sync_scope(Self::of(attempt), work)
+    }
+
+    fn of(attempt: &Arc<Attempt>) -> Self {
+        Self {
             execution: Some(Arc::clone(attempt)),
             store: attempt.caller.store.clone(),
-        };
-        CONTEXT.scope(context, body)
+        }
     }
 }

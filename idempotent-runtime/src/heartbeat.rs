@@ -5,6 +5,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    panic::{self, AssertUnwindSafe},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -15,10 +16,11 @@ use tokio::time::{self, Instant, Sleep};
 
 use crate::{
     StoreError,
-    claim::{Claim, PATIENCE, answer, note},
+    claim::Claim,
     events,
     execution::{self, Attempt},
     record::Record,
+    settle::{PATIENCE, answer, note},
     store::Settled,
     work::Work,
 };
@@ -32,6 +34,18 @@ pub(crate) enum Driven {
 }
 
 impl Claim {
+    /// Polls the work's body for the first time. Should it panic, it is dropped in the surroundings that it had.
+    pub(crate) fn poll_once(&mut self, work: &mut dyn Work, cx: &mut Context<'_>) -> Poll<()> {
+        self.start();
+        execution::Context::sync_inside(&self.attempt, || {
+            let polled = panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx)));
+            polled.unwrap_or_else(|panicked| {
+                work.stop();
+                panic::resume_unwind(panicked)
+            })
+        })
+    }
+
     /// Polls the work's body to its end, and renews the lease every third of it. The body is dropped before this returns.
     pub(crate) async fn drive<W: Work + ?Sized>(&mut self, work: &mut W) -> Driven {
         let attempt = Arc::clone(&self.attempt);

@@ -1,6 +1,7 @@
 //! The protocol and the stores of `idempotent-fn`. Depend on that crate: it re-exports what is public here.
 
 mod admit;
+mod ask;
 mod call;
 mod claim;
 #[cfg(feature = "memory")]
@@ -22,6 +23,7 @@ mod recorded;
 mod resolve;
 mod run;
 mod scope;
+mod settle;
 pub mod store;
 mod terms;
 mod work;

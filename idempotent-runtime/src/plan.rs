@@ -11,7 +11,7 @@ use crate::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKey, Key, Label, OnCrash, SharedStore,
     default_store::{self, Chosen},
     events::{self, Span},
-    execution::{Attempt, Context},
+    execution::{Attempt, Context, Progress},
     fingerprint::{Fingerprint, FingerprintError},
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Nonce, RecordRef},
     scope,
@@ -153,28 +153,31 @@ impl Plan {
     }
 
     /// Prepares the claim. Everything that may be wrong is found here, also with the `terms`.
-    pub(crate) fn begin(
+    pub(crate) fn prepare(
         &self,
         terms: Result<(), &'static str>,
     ) -> Result<(Arc<Attempt>, Span), Error> {
-        let checked = terms.map_err(|reason| self.config(reason));
-        let placed = self.place().and_then(|place| checked.map(|()| place));
-        let (store, key) = placed.inspect_err(|error| {
-            Span::new(self.scope, None).refused(error);
-        })?;
-        let span = Span::new(self.scope, Some(&key));
-        match self.prepare(&store, key) {
-            Ok(attempt) => Ok((attempt, span)),
-            Err(error) => {
-                span.refused(&error);
-                Err(error)
+        let store = self.check().and_then(|()| self.choose());
+        let store = store.and_then(|store| match terms {
+            Ok(()) => Ok(store),
+            Err(reason) => Err(self.config(reason)),
+        });
+        let store = store.inspect_err(|error| Span::new(self.scope, None).refused(error))?;
+        store.qualified(&self.key, |key| {
+            let span = Span::new(self.scope, Some(key));
+            match self.attempt(&store, key) {
+                Ok(attempt) => Ok((attempt, span)),
+                Err(error) => {
+                    span.refused(&error);
+                    Err(error)
+                }
             }
-        }
+        })
     }
 
-    fn prepare(&self, store: &SharedStore, key: Key) -> Result<Arc<Attempt>, Error> {
+    fn attempt(&self, store: &SharedStore, key: &Key) -> Result<Arc<Attempt>, Error> {
         let scope = self.scope;
-        let config = |reason| Error::config(Label::of(scope, &key), reason);
+        let config = |reason| Error::config(Label::of(scope, key), reason);
         let tokio = |what| config(format!("it must be called in a Tokio runtime{what}"));
         let runtime = Handle::try_current().map_err(|_| tokio(""))?;
         check_timers(&runtime)
@@ -191,16 +194,20 @@ impl Plan {
             fingerprint: self.fingerprint(),
         };
         let caller = Context::current();
-        caller.check_reentry(scope, store, &key)?;
-        Ok(Arc::new(Attempt::new(
+        caller.check_reentry(scope, store, key)?;
+        // `Duration::MAX` says "for ever"; a clock does not reach that far.
+        let (ttl, wait) = (cmp::min(self.ttl, MAX_TTL), cmp::min(self.wait, MAX_TTL));
+        Ok(Arc::new(Attempt {
             scope,
-            key,
-            store.clone(),
+            key: key.clone(),
+            store: store.clone(),
             request,
-            // `Duration::MAX` says "for ever"; a clock does not reach that far.
-            (cmp::min(self.ttl, MAX_TTL), cmp::min(self.wait, MAX_TTL)),
-            (runtime, caller),
-        )))
+            ttl,
+            wait,
+            runtime,
+            caller,
+            progress: Progress::default(),
+        }))
     }
 }
 

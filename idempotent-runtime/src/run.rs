@@ -2,7 +2,13 @@
 //!
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
-use std::{future::Future, pin::Pin, sync::Arc, task::Poll};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use crate::{
     Error, OnErr,
@@ -75,7 +81,7 @@ impl<T, E, F> Operation<T, E, F> {
                     return result;
                 }
             }
-            let result = match self.begin() {
+            let result = match self.prepare() {
                 Ok((attempt, span)) => {
                     let work = Typed::new(self.terms, Box::pin(body));
                     let flow = Box::pin(attached(attempt, work));
@@ -96,12 +102,42 @@ impl<T, E, F> Operation<T, E, F> {
             .peek(&mut |record| self.terms.read(record, fingerprint, place));
     }
 
-    pub(crate) fn begin(&self) -> Result<(Arc<Attempt>, Span), Error> {
-        self.plan.begin(self.terms.check())
+    pub(crate) fn prepare(&self) -> Result<(Arc<Attempt>, Span), Error> {
+        self.plan.prepare(self.terms.check())
     }
 }
 
-/// The flow of a call with its result, for a body that may outlive its caller.
+/// How far a call has come without waiting.
+pub(crate) enum Begun {
+    /// Not at all: the store is to be asked, and perhaps to be waited for.
+    No,
+    /// The body is pending.
+    Running(Claim),
+    /// The body has returned, but another attempt owns the record, with this much left of its lease.
+    Overtaken(Record, Duration),
+    /// The result is in the work.
+    Ended,
+}
+
+/// Does what needs no waiting where the store is in this process: claims, polls the body, and finishes. Most first calls
+/// end here, and need no future of their own.
+pub(crate) fn begin(attempt: &Arc<Attempt>, work: &mut dyn Work, cx: &mut Context<'_>) -> Begun {
+    let Some(mut claim) = Claim::at_once(attempt) else {
+        return Begun::No;
+    };
+    if claim.poll_once(work, cx).is_pending() {
+        return Begun::Running(claim);
+    }
+    let target = target(attempt, work, &mut claim);
+    let recorded = target.state == State::Done;
+    let settled = claim.finish_at_once(target);
+    match ran(attempt, recorded, settled) {
+        Some((record, lease_left)) => Begun::Overtaken(record, lease_left),
+        None => Begun::Ended,
+    }
+}
+
+/// The rest of a call, for a body that may outlive its caller.
 #[expect(
     clippy::manual_async_fn,
     reason = "an `async fn` keeps its arguments twice"
@@ -109,14 +145,15 @@ impl<T, E, F> Operation<T, E, F> {
 pub(crate) fn detached<T: Send, E: Send>(
     attempt: Arc<Attempt>,
     mut work: Typed<T, E, Detached<T, E>>,
+    begun: Begun,
 ) -> impl Future<Output = Result<Result<T, E>, Error>> + Send {
     async move {
-        execute_detached(&attempt, &mut work).await?;
+        go_on_detached(&attempt, &mut work, begun).await?;
         Ok(work.into_result())
     }
 }
 
-/// The same for a body that stops with its caller. It may borrow, and need not be `Send`: its type stays.
+/// A call whose body stops with its caller. It may borrow, and need not be `Send`: its type stays.
 async fn attached<T, E, B>(
     attempt: Arc<Attempt>,
     mut work: Typed<T, E, Pin<Box<B>>>,
@@ -124,45 +161,81 @@ async fn attached<T, E, B>(
 where
     B: Future<Output = Result<T, E>>,
 {
-    execute(&attempt, &mut work).await?;
+    let begun = poll_fn(|cx| Poll::Ready(begin(&attempt, &mut work, cx))).await;
+    go_on(&attempt, &mut work, begun).await?;
     Ok(work.into_result())
 }
 
-/// [`execute`], compiled here and not where it is called from.
-fn execute_detached<'a>(
+/// [`go_on`], compiled here and not where it is called from.
+fn go_on_detached<'a>(
     attempt: &'a Arc<Attempt>,
     work: &'a mut (dyn Work + Send),
+    begun: Begun,
 ) -> impl Future<Output = Result<(), Error>> + Send + 'a {
-    execute(attempt, work)
+    go_on(attempt, work, begun)
 }
 
 /// Claims, and runs the body or replays. The result is then found in `work`.
-async fn execute<W: Work + ?Sized>(attempt: &Arc<Attempt>, work: &mut W) -> Result<(), Error> {
-    let mut claim = match admit(attempt).await? {
-        Admission::Replay(record) => return replay(attempt, work, &record),
-        Admission::Run(claim) => claim,
+async fn go_on<W: Work + ?Sized>(
+    attempt: &Arc<Attempt>,
+    work: &mut W,
+    begun: Begun,
+) -> Result<(), Error> {
+    let claim = match begun {
+        Begun::No => match Box::pin(admit(attempt)).await? {
+            Admission::Replay(record) => return replay(attempt, work, &record),
+            Admission::Run(claim) => Ok(claim),
+        },
+        Begun::Running(claim) => Ok(claim),
+        Begun::Overtaken(record, lease_left) => Err((record, lease_left)),
+        Begun::Ended => return Ok(()),
     };
-    let (record, lease_left) = match claim.drive(work).await {
+    let overtaken = match claim {
+        Ok(claim) => finish(attempt, claim, work).await,
+        Err(overtaken) => Some(overtaken),
+    };
+    if let Some((record, lease_left)) = overtaken {
+        // Another attempt owns the record: its result is the key's result, never our own.
+        let record = Box::pin(admit::adopt(attempt, record, lease_left)).await?;
+        replay(attempt, work, &record)?;
+    }
+    Ok(())
+}
+
+/// Runs the body to its end and records that. Answers with the record that stands, if it is another attempt's.
+async fn finish<W: Work + ?Sized>(
+    attempt: &Arc<Attempt>,
+    mut claim: Claim,
+    work: &mut W,
+) -> Option<(Record, Duration)> {
+    match claim.drive(work).await {
         Driven::Returned => {
             let target = target(attempt, work, &mut claim);
             let recorded = target.state == State::Done;
-            match claim.finish(target).await {
-                Some(Settled::Stale { record, lease_left }) => (record, lease_left),
-                settled => {
-                    count::ran(&attempt.store);
-                    events::ran(attempt, recorded && settled.is_some());
-                    return Ok(());
-                }
-            }
+            let settled = claim.finish(target).await;
+            ran(attempt, recorded, settled)
         }
         Driven::Overtaken(record, lease_left) => {
             claim.lose();
-            (record, lease_left)
+            Some((record, lease_left))
         }
-    };
-    // Another attempt owns the record: its result is the key's result, never our own.
-    let record = Box::pin(admit::adopt(attempt, record, lease_left)).await?;
-    replay(attempt, work, &record)
+    }
+}
+
+/// Reports how an attempt ended, unless another attempt's record stands: then that.
+fn ran(
+    attempt: &Attempt,
+    recorded: bool,
+    settled: Option<Settled>,
+) -> Option<(Record, Duration)> {
+    match settled {
+        Some(Settled::Stale { record, lease_left }) => Some((record, lease_left)),
+        settled => {
+            count::ran(&attempt.store);
+            events::ran(attempt, recorded && settled.is_some());
+            None
+        }
+    }
 }
 
 fn replay<W: Work + ?Sized>(attempt: &Attempt, work: &mut W, record: &Record) -> Result<(), Error> {

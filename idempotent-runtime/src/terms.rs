@@ -17,6 +17,14 @@ pub(crate) struct Terms<T, E> {
     pub(crate) classify: Option<fn(&E) -> OnErr>,
 }
 
+impl<T, E> Clone for Terms<T, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, E> Copy for Terms<T, E> {}
+
 impl<T, E> Terms<T, E> {
     pub(crate) fn new(ok: Format<T>) -> Self {
         Self {

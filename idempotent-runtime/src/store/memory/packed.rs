@@ -204,11 +204,10 @@ fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 /// The length of the key, the lease and the token of a record that is small.
 fn small(key: &[u8], record: &Record, gone: u64) -> Option<[u8; SMALL - KEY_LEN]> {
     let length = u8::try_from(key.len()).ok()?;
-    let millis = millis(record.lease);
-    let lease = u8::try_from(millis / 1000).ok()?;
+    let lease = u8::try_from(record.lease.as_secs()).ok()?;
     let left = gone.wrapping_sub(record.token);
     let left = (left < 1 << 40).then(|| left.to_le_bytes())?;
-    let is_usual = millis.is_multiple_of(1000)
+    let is_usual = record.lease.subsec_nanos() == 0
         && record.attempts == 1
         && record.codec == usual_codec(record.outcome.is_some());
     is_usual.then_some([length, lease, left[0], left[1], left[2], left[3], left[4]])
