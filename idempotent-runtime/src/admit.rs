@@ -26,7 +26,7 @@ const ASKING: Duration = Duration::from_secs(2);
 
 /// What a call is to do.
 pub(crate) enum Admission {
-    Run(Claim),
+    Run(Box<Claim>),
     Replay(Arc<Record>),
 }
 
@@ -134,7 +134,7 @@ impl<'a> Waiter<'a> {
                     claim.finish(lost).await;
                     return Err(self.indeterminate());
                 }
-                Asked::Granted(claim) => return Ok(Admission::Run(claim)),
+                Asked::Granted(claim) => return Ok(Admission::Run(Box::new(claim))),
                 Asked::Held(kept, record, lease_left) => {
                     lead = kept;
                     (record, lease_left)

@@ -112,7 +112,7 @@ pub(crate) enum Begun {
     /// Not at all: the store is to be asked, and perhaps to be waited for.
     No,
     /// The body is pending.
-    Running(Claim),
+    Running(Box<Claim>),
     /// The body has returned, but another attempt owns the record, with this much left of its lease.
     Overtaken(Record, Duration),
     /// The result is in the work.
@@ -126,7 +126,7 @@ pub(crate) fn begin(attempt: &Arc<Attempt>, work: &mut dyn Work, cx: &mut Contex
         return Begun::No;
     };
     if claim.poll_once(work, cx).is_pending() {
-        return Begun::Running(claim);
+        return Begun::Running(Box::new(claim));
     }
     let target = target(attempt, work, &mut claim);
     let recorded = target.state == State::Done;
@@ -191,7 +191,7 @@ async fn go_on<W: Work + ?Sized>(
         Begun::Ended => return Ok(()),
     };
     let overtaken = match claim {
-        Ok(claim) => finish(attempt, claim, work).await,
+        Ok(claim) => Box::pin(finish(attempt, claim, work)).await,
         Err(overtaken) => Some(overtaken),
     };
     if let Some((record, lease_left)) = overtaken {
@@ -205,7 +205,7 @@ async fn go_on<W: Work + ?Sized>(
 /// Runs the body to its end and records that. Answers with the record that stands, if it is another attempt's.
 async fn finish<W: Work + ?Sized>(
     attempt: &Arc<Attempt>,
-    mut claim: Claim,
+    mut claim: Box<Claim>,
     work: &mut W,
 ) -> Option<(Record, Duration)> {
     match claim.drive(work).await {
