@@ -110,7 +110,7 @@ where
     fn flow(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         let polled = match self.start(body, cx) {
             Poll::Pending => self.go_on(cx),
-            ended => ended,
+            ended @ Poll::Ready(_) => ended,
         };
         match ready!(polled) {
             Ok(result) => {

@@ -223,11 +223,7 @@ async fn finish<W: Work + ?Sized>(
 }
 
 /// Reports how an attempt ended, unless another attempt's record stands: then that.
-fn ran(
-    attempt: &Attempt,
-    recorded: bool,
-    settled: Option<Settled>,
-) -> Option<(Record, Duration)> {
+fn ran(attempt: &Attempt, recorded: bool, settled: Option<Settled>) -> Option<(Record, Duration)> {
     match settled {
         Some(Settled::Stale { record, lease_left }) => Some((record, lease_left)),
         settled => {
