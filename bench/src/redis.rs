@@ -174,6 +174,43 @@ impl Bench {
         ]
     }
 
+    /// What a replay sends, without us: a claim, which needs its nonce before it can know that it replays.
+    fn claim_alone(&self) -> (&'static str, &'static str, Call) {
+        const HEADER: usize = 63;
+        let connection = self.connection();
+        let mut done = vec![8_u8; HEADER];
+        done.extend(rmp_serde::to_vec_named(&receipt("order-1")).expect("numbers"));
+        let done: Arc<[u8]> = done.into();
+        let alone = move |order: &'static str| {
+            let (mut connection, done) = (connection.clone(), Arc::clone(&done));
+            async move {
+                let key = format!("claim|{order}");
+                let mut running = [7_u8; HEADER];
+                getrandom::fill(&mut running[2..18]).expect("random bytes");
+                let mut claim = redis::cmd("SET");
+                claim
+                    .arg(&key)
+                    .arg(&running[..])
+                    .arg(("NX", "GET", "PX", "604800000"));
+                let held: Option<Vec<u8>> = claim.query_async(&mut connection).await.expect("room");
+                match held {
+                    Some(held) => rmp_serde::from_slice(&held[HEADER..]).expect("a receipt"),
+                    // Before anything is timed.
+                    None => {
+                        let set = connection.set_ex::<_, _, ()>(key, &done[..], 86_400);
+                        set.await.expect("room");
+                        receipt(order)
+                    }
+                }
+            }
+        };
+        (
+            "the claim alone: nonce, SET NX GET, decode",
+            "everything but the command",
+            call(alone),
+        )
+    }
+
     /// What a first call sends, without us: the claim's command, and the script of the finish.
     fn commands_alone(&self) -> (&'static str, &'static str, Call) {
         let connection = self.connection();
@@ -219,7 +256,8 @@ impl Bench {
 
     fn replay(&self) -> Table {
         let keys = orders(HOT);
-        let subjects = self.subjects();
+        let mut subjects = self.subjects();
+        subjects.insert(1, self.claim_alone());
         for (_, _, call) in &subjects {
             self.one_by_one(call, &keys, HOT as u64);
         }
@@ -237,7 +275,8 @@ impl Bench {
 
     fn replay_together(&self) -> Table {
         let keys = orders(TOGETHER as usize);
-        let subjects = self.subjects();
+        let mut subjects = self.subjects();
+        subjects.insert(1, self.claim_alone());
         for (_, _, call) in &subjects {
             self.together(call, &keys, TOGETHER);
         }

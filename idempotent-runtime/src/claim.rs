@@ -81,9 +81,9 @@ impl Claim {
         &self.record
     }
 
-    /// The body is about to be polled for the first time: from here on, its effects may have happened.
-    pub(crate) fn start(&mut self) {
-        self.pass(Stage::Granted, Stage::Started);
+    /// The body is about to be polled: from the first time on, its effects may have happened. Answers whether this is it.
+    pub(crate) fn start(&mut self) -> bool {
+        self.pass(Stage::Granted, Stage::Started)
     }
 
     /// The body has returned a result that is final, and encoding it is about to begin.
@@ -91,10 +91,12 @@ impl Claim {
         self.pass(Stage::Started, Stage::Encoding);
     }
 
-    fn pass(&mut self, from: Stage, to: Stage) {
-        if self.stage == from {
+    fn pass(&mut self, from: Stage, to: Stage) -> bool {
+        let passes = self.stage == from;
+        if passes {
             self.stage = to;
         }
+        passes
     }
 
     /// The owner was just seen alive.

@@ -5,6 +5,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    mem,
     panic::{self, AssertUnwindSafe},
     pin::{Pin, pin},
     sync::Arc,
@@ -51,9 +52,10 @@ impl Claim {
         let attempt = Arc::clone(&self.attempt);
         let mut body = pin!(execution::Context::inside(&attempt, Body(work)));
         let mut heartbeat = None;
-        self.start();
+        // One that has started was polled just now, and will wake this task.
+        let mut is_pending = !self.start();
         poll_fn(|cx| {
-            if body.as_mut().poll(cx).is_ready() {
+            if !mem::take(&mut is_pending) && body.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Driven::Returned);
             }
             heartbeat
