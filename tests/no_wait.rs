@@ -13,7 +13,7 @@ use std::{
 
 use common::{Answer, poll_once};
 use idempotent_fn::{
-    Error, Operation, SharedStore, operation,
+    Error, OnCrash, Operation, SharedStore, operation,
     store::{ManualClock, MemoryStore},
     try_current,
 };
@@ -89,4 +89,16 @@ async fn a_panic_is_settled_before_it_goes_on() {
     assert_eq!(dropped.try_recv(), Ok(Some(1)));
     assert!(poll(&mut call), "an ended call is not to be polled");
     assert_eq!(charge(&store).run(async { Ok(2) }).await.unwrap(), 2);
+}
+
+/// From its first poll on, its effects may have happened.
+#[tokio::test]
+async fn a_panic_leaves_the_key_in_doubt_under_fail() {
+    let store = SharedStore::new(MemoryStore::new());
+    let charge = || charge(&store).on_crash(OnCrash::Fail);
+    let (sender, _dropped) = mpsc::channel();
+    let mut call: Call = Box::pin(charge().run(Panics(Witness(sender))));
+    assert!(catch_unwind(AssertUnwindSafe(|| poll_once(&mut call))).is_err());
+    let next = charge().run(async { Ok(2) }).await;
+    assert!(matches!(next, Err(Error::Indeterminate { .. })), "{next:?}");
 }

@@ -187,12 +187,7 @@ impl Bench {
                 let key = format!("claim|{order}");
                 let mut running = [7_u8; HEADER];
                 getrandom::fill(&mut running[2..18]).expect("random bytes");
-                let mut claim = redis::cmd("SET");
-                claim
-                    .arg(&key)
-                    .arg(&running[..])
-                    .arg(("NX", "GET", "PX", "604800000"));
-                let held: Option<Vec<u8>> = claim.query_async(&mut connection).await.expect("room");
+                let held = claim(&mut connection, &key, &running).await;
                 match held {
                     Some(held) => rmp_serde::from_slice(&held[HEADER..]).expect("a receipt"),
                     // Before anything is timed.
@@ -226,12 +221,7 @@ impl Bench {
             let (mut connection, hash) = (connection.clone(), hash.clone());
             async move {
                 let key = format!("alone|{order}");
-                let mut claim = redis::cmd("SET");
-                claim
-                    .arg(&key)
-                    .arg(&running[..])
-                    .arg(("NX", "GET", "PX", "604800000"));
-                let held: Option<Vec<u8>> = claim.query_async(&mut connection).await.expect("room");
+                let held = claim(&mut connection, &key, &running).await;
                 assert_eq!(held, None);
                 let mut finish = redis::cmd("EVALSHA");
                 finish
@@ -427,6 +417,16 @@ impl Bench {
         let sent = stats.iter().filter(|(name, _)| *name != "time");
         (sent.map(|(_, count)| count).sum(), spread)
     }
+}
+
+/// A claim's command, and the record that was in its way.
+async fn claim(connection: &mut ConnectionManager, key: &str, running: &[u8]) -> Option<Vec<u8>> {
+    let mut claim = redis::cmd("SET");
+    claim
+        .arg(key)
+        .arg(running)
+        .arg(("NX", "GET", "PX", "604800000"));
+    claim.query_async(connection).await.expect("room")
 }
 
 fn fresh(id: &str, count: usize) -> Vec<&'static str> {
