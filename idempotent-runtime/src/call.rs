@@ -22,7 +22,7 @@ use crate::{
 /// A call whose body is finished also when its caller goes away.
 ///
 /// The body's type is gone once it is boxed: so little is compiled for each function.
-pub(crate) struct Run<T: 'static, E: 'static, F, B> {
+pub struct Run<T: 'static, E: 'static, F, B> {
     pub(crate) call: Call<T, E, F>,
     /// Until it is needed: a replay boxes nothing.
     pub(crate) body: Option<B>,
@@ -61,8 +61,8 @@ where
 {
     type Output = Result<T, E>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { call, body } = &mut *self;
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { call, body } = self.get_mut();
         call.poll(body, cx)
     }
 }

@@ -16,6 +16,7 @@ mod flight;
 mod handover;
 mod heartbeat;
 mod key;
+mod nonce;
 mod operation;
 mod plan;
 pub mod record;

@@ -182,7 +182,11 @@ impl Plan {
         let runtime = Handle::try_current().map_err(|_| tokio(""))?;
         check_timers(&runtime)
             .map_err(|()| tokio(" with timers: build it with `enable_time` or `enable_all`"))?;
-        let nonce = Nonce::random().map_err(|error| {
+        let nonce = match store.local() {
+            Some(_) => Nonce::within_process(),
+            None => Nonce::random(),
+        };
+        let nonce = nonce.map_err(|error| {
             config(format!(
                 "the operating system gives no random bytes: {error}"
             ))

@@ -20,9 +20,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crate::{OnCrash, fingerprint::Fingerprint};
+
+pub use crate::nonce::Nonce;
 
 /// How long an unfinished record (running, failed or lost) is kept: 7 days.
 ///
@@ -85,40 +87,6 @@ impl State {
             b'L' => Some(Self::Lost),
             _ => None,
         }
-    }
-}
-
-/// 128 random bits that name one attempt. Every change of a record names the nonce it applies to.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Nonce([u8; 16]);
-
-impl Nonce {
-    /// A fresh nonce from the operating system's random source.
-    ///
-    /// # Errors
-    /// When the operating system has no randomness to give.
-    pub fn random() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(bytes))
-    }
-
-    /// The nonce with these bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The nonce's bytes, as they stand in the record.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Nonce {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Nonce({:032x})", u128::from_be_bytes(self.0))
     }
 }
 
@@ -259,7 +227,7 @@ impl Record {
             .map_or(&[][..], |outcome| outcome.bytes());
         let mut bytes = Vec::with_capacity(RESULT_OFFSET + result.len());
         bytes.extend([VERSION, self.state.letter()]);
-        bytes.extend(self.nonce.0);
+        bytes.extend(self.nonce.as_bytes());
         bytes.extend(self.token.to_be_bytes());
         bytes.extend(whole_millis(self.lease).to_be_bytes());
         bytes.push(self.flags());
@@ -307,7 +275,7 @@ impl Record {
         }
         Ok(Self {
             state,
-            nonce: Nonce(array(header, 2)),
+            nonce: Nonce::from_bytes(array(header, 2)),
             token,
             lease: Duration::from_millis(u32::from_be_bytes(array(header, 26)).into()),
             on_crash: if flags & FAIL_ON_CRASH == 0 {

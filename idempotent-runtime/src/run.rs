@@ -38,7 +38,7 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// # Errors
     /// The body's own, and [`Error`] made into `E` (see [`map_err`](Operation::map_err)).
-    pub fn run<B>(self, body: B) -> impl Future<Output = Result<T, E>> + Send
+    pub fn run<B>(self, body: B) -> Run<T, E, F, B>
     where
         T: Send + 'static,
         E: Send + 'static,
