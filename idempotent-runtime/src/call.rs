@@ -15,13 +15,13 @@ use crate::{
     handover::carry_on,
     operation::Operation,
     recorded::IntoErr,
-    run::{Begun, begin, detached},
+    run::{begin, detached},
     work::{Detached, Typed},
 };
 
-/// A call whose body is finished also when its caller goes away.
-///
-/// The body's type is gone once it is boxed: so little is compiled for each function.
+/// The future of [`Operation::run`]: a call whose body is finished also when its caller goes away.
+// The body's type is gone once it is boxed: so little is compiled for each function. That this has a name spares some more.
+#[must_use = "a call does nothing until it is awaited"]
 pub struct Run<T: 'static, E: 'static, F, B> {
     pub(crate) call: Call<T, E, F>,
     /// Until it is needed: a replay boxes nothing.
@@ -143,12 +143,12 @@ where
             panic!("{PANICKED}");
         };
         let mut work = Typed::new(operation.terms, body);
-        let begun = span.in_scope(|| begin(&attempt, &mut work, cx));
-        if matches!(begun, Begun::Ended) {
+        let begun = span.in_scope(|| begin(attempt, &mut work, cx));
+        let Some((attempt, rest)) = begun else {
             return Poll::Ready(Ok(work.into_result()));
-        }
+        };
         if let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Gone) {
-            let flow: Flow<T, E> = Box::pin(detached(Arc::clone(&attempt), work, begun));
+            let flow: Flow<T, E> = Box::pin(detached(Arc::clone(&attempt), work, rest));
             self.phase = Phase::Flow {
                 attempt,
                 flow: Some(InSpan { span, flow }),

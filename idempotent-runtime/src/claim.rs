@@ -43,7 +43,7 @@ enum Stage {
 
 impl Claim {
     pub(crate) fn new(
-        attempt: &Arc<Attempt>,
+        attempt: Arc<Attempt>,
         lead: Option<Lead>,
         record: Record,
         takeover: bool,
@@ -52,27 +52,29 @@ impl Claim {
         attempt.granted(&record);
         if takeover {
             count::taken_over(&attempt.store);
-            events::taken_over(attempt, &record);
+            events::taken_over(&attempt, &record);
         }
         if let Some(lead) = &lead {
             lead.extend(record.lease);
         }
         Self {
-            attempt: Arc::clone(attempt),
+            attempt,
             stage: Stage::Granted,
             record,
             lead,
         }
     }
 
-    /// The right to run, where a store in this process grants it.
-    pub(crate) fn at_once(attempt: &Arc<Attempt>) -> Option<Self> {
-        let reply = attempt.store.local()?.claim(&attempt.key, &attempt.request);
-        match reply {
+    /// The right to run, where a store in this process grants it; or else the attempt back.
+    pub(crate) fn at_once(attempt: Arc<Attempt>) -> Result<Self, Arc<Attempt>> {
+        let Some(local) = attempt.store.local() else {
+            return Err(attempt);
+        };
+        match local.claim(&attempt.key, &attempt.request) {
             Ok(ClaimReply::Granted { record, takeover }) => {
-                Some(Self::new(attempt, None, record, takeover))
+                Ok(Self::new(attempt, None, record, takeover))
             }
-            _ => None,
+            _ => Err(attempt),
         }
     }
 
@@ -113,7 +115,7 @@ impl Claim {
 
     /// Tells the store how the attempt ended. A store that does not answer is told by the runtime, in the background,
     /// and the caller need not wait: that is `None`.
-    pub(crate) async fn finish(mut self, target: Record) -> Option<Settled> {
+    pub(crate) async fn finish(&mut self, target: Record) -> Option<Settled> {
         if self.attempt.store.local().is_some() {
             return self.finish_at_once(target);
         }
@@ -125,7 +127,7 @@ impl Claim {
     }
 
     /// [`finish`](Self::finish), where the store is in this process.
-    pub(crate) fn finish_at_once(mut self, target: Record) -> Option<Settled> {
+    pub(crate) fn finish_at_once(&mut self, target: Record) -> Option<Settled> {
         let retain = self.finishing(target);
         let attempt = &self.attempt;
         let local = attempt.store.local()?;
@@ -139,7 +141,7 @@ impl Claim {
         retention(self.record.state, self.attempt.ttl)
     }
 
-    fn finished(mut self, reply: Result<Settled, StoreError>) -> Option<Settled> {
+    fn finished(&mut self, reply: Result<Settled, StoreError>) -> Option<Settled> {
         let settled = match reply {
             Ok(settled) => settled,
             Err(error) => {

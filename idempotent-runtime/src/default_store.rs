@@ -44,11 +44,11 @@ pub struct AlreadyInstalled {
 ///
 /// # Errors
 /// A text that says what is set up wrongly.
-pub(crate) fn choose() -> Result<Chosen<'static>, String> {
-    if let Some(store) = Context::store() {
-        return Ok(Chosen::Own(store));
+pub(crate) fn choose() -> Result<Chosen, String> {
+    match Context::store() {
+        Some(store) => Ok(Chosen::Named(store)),
+        None => standing().map(Chosen::Standing),
     }
-    standing().map(Chosen::Shared)
 }
 
 /// The default store of this process.
@@ -59,19 +59,20 @@ pub(crate) fn standing() -> Result<&'static SharedStore, String> {
     DEFAULT.get_or_try_init(from_environment)
 }
 
-/// A store that was chosen for one call. Where it can, it is not cloned: a replay touches no shared count.
-pub(crate) enum Chosen<'a> {
-    Own(SharedStore),
-    Shared(&'a SharedStore),
+/// A store that was chosen for one call. The process' default store is not cloned: that would be a count that all threads
+/// share.
+pub(crate) enum Chosen {
+    Named(SharedStore),
+    Standing(&'static SharedStore),
 }
 
-impl Deref for Chosen<'_> {
+impl Deref for Chosen {
     type Target = SharedStore;
 
     fn deref(&self) -> &SharedStore {
         match self {
-            Self::Own(store) => store,
-            Self::Shared(store) => store,
+            Self::Named(store) => store,
+            Self::Standing(store) => store,
         }
     }
 }

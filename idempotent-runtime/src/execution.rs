@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     Error, Label, SharedStore,
+    default_store::Chosen,
     key::{Key, KeyDigest},
     record::Record,
     store::ClaimRequest,
@@ -24,7 +25,7 @@ use crate::{
 pub(crate) struct Attempt {
     pub(crate) scope: &'static str,
     pub(crate) key: Key,
-    pub(crate) store: SharedStore,
+    pub(crate) store: Chosen,
     pub(crate) request: ClaimRequest,
     pub(crate) ttl: Duration,
     pub(crate) wait: Duration,

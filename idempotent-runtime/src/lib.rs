@@ -29,6 +29,7 @@ pub mod store;
 mod terms;
 mod work;
 
+pub use call::Run;
 pub use codec::{Codec, CodecError};
 pub use default_store::{AlreadyInstalled, ENV, install};
 pub use error::{Error, Label, StoreError, StoreErrorKind};

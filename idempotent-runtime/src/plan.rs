@@ -70,16 +70,16 @@ impl Plan {
     }
 
     /// The store this call goes to, and the key as it stands there.
-    pub(crate) fn place(&self) -> Result<(Chosen<'_>, Key), Error> {
+    pub(crate) fn place(&self) -> Result<(Chosen, Key), Error> {
         self.check()?;
         let store = self.choose()?;
         let key = store.qualified(&self.key, Key::clone);
         Ok((store, key))
     }
 
-    fn choose(&self) -> Result<Chosen<'_>, Error> {
+    fn choose(&self) -> Result<Chosen, Error> {
         match &self.store {
-            Some(store) => Ok(Chosen::Shared(store)),
+            Some(store) => Ok(Chosen::Named(store.clone())),
             None => default_store::choose().map_err(|reason| self.config(reason)),
         }
     }
@@ -163,21 +163,20 @@ impl Plan {
             Err(reason) => Err(self.config(reason)),
         });
         let store = store.inspect_err(|error| Span::new(self.scope, None).refused(error))?;
-        store.qualified(&self.key, |key| {
-            let span = Span::new(self.scope, Some(key));
-            match self.attempt(&store, key) {
-                Ok(attempt) => Ok((attempt, span)),
-                Err(error) => {
-                    span.refused(&error);
-                    Err(error)
-                }
+        let key = store.qualified(&self.key, Key::clone);
+        let span = Span::new(self.scope, Some(&key));
+        match self.attempt(store, key) {
+            Ok(attempt) => Ok((attempt, span)),
+            Err(error) => {
+                span.refused(&error);
+                Err(error)
             }
-        })
+        }
     }
 
-    fn attempt(&self, store: &SharedStore, key: &Key) -> Result<Arc<Attempt>, Error> {
+    fn attempt(&self, store: Chosen, key: Key) -> Result<Arc<Attempt>, Error> {
         let scope = self.scope;
-        let config = |reason| Error::config(Label::of(scope, key), reason);
+        let config = |reason| Error::config(Label::of(scope, &key), reason);
         let tokio = |what| config(format!("it must be called in a Tokio runtime{what}"));
         let runtime = Handle::try_current().map_err(|_| tokio(""))?;
         check_timers(&runtime)
@@ -198,13 +197,13 @@ impl Plan {
             fingerprint: self.fingerprint(),
         };
         let caller = Context::current();
-        caller.check_reentry(scope, store, key)?;
+        caller.check_reentry(scope, &store, &key)?;
         // `Duration::MAX` says "for ever"; a clock does not reach that far.
         let (ttl, wait) = (cmp::min(self.ttl, MAX_TTL), cmp::min(self.wait, MAX_TTL));
         Ok(Arc::new(Attempt {
             scope,
-            key: key.clone(),
-            store: store.clone(),
+            key,
+            store,
             request,
             ttl,
             wait,

@@ -3,6 +3,7 @@
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
@@ -107,34 +108,39 @@ impl<T, E, F> Operation<T, E, F> {
     }
 }
 
-/// How far a call has come without waiting.
-pub(crate) enum Begun {
-    /// Not at all: the store is to be asked, and perhaps to be waited for.
-    No,
+/// What is left of a call that has to wait.
+pub(crate) enum Rest {
+    /// Everything: the store is to be asked, and perhaps to be waited for.
+    All,
     /// The body is pending.
-    Running(Box<Claim>),
+    Body(Box<Claim>),
     /// The body has returned, but another attempt owns the record, with this much left of its lease.
     Overtaken(Record, Duration),
-    /// The result is in the work.
-    Ended,
 }
 
 /// Does what needs no waiting where the store is in this process: claims, polls the body, and finishes. Most first calls
-/// end here, and need no future of their own.
-pub(crate) fn begin(attempt: &Arc<Attempt>, work: &mut dyn Work, cx: &mut Context<'_>) -> Begun {
-    let Some(mut claim) = Claim::at_once(attempt) else {
-        return Begun::No;
+/// end here, with their result in `work`, and need no future of their own.
+pub(crate) fn begin(
+    attempt: Arc<Attempt>,
+    work: &mut dyn Work,
+    cx: &mut Context<'_>,
+) -> Option<(Arc<Attempt>, Rest)> {
+    let mut claim = match Claim::at_once(attempt) {
+        Ok(claim) => claim,
+        Err(attempt) => return Some((attempt, Rest::All)),
     };
     if claim.poll_once(work, cx).is_pending() {
-        return Begun::Running(Box::new(claim));
+        let attempt = Arc::clone(&claim.attempt);
+        return Some((attempt, Rest::Body(Box::new(claim))));
     }
-    let target = target(attempt, work, &mut claim);
+    let target = target(work, &mut claim);
     let recorded = target.state == State::Done;
     let settled = claim.finish_at_once(target);
-    match ran(attempt, recorded, settled) {
-        Some((record, lease_left)) => Begun::Overtaken(record, lease_left),
-        None => Begun::Ended,
-    }
+    let (record, lease_left) = ran(&claim.attempt, recorded, settled)?;
+    Some((
+        Arc::clone(&claim.attempt),
+        Rest::Overtaken(record, lease_left),
+    ))
 }
 
 /// The rest of a call, for a body that may outlive its caller.
@@ -145,10 +151,10 @@ pub(crate) fn begin(attempt: &Arc<Attempt>, work: &mut dyn Work, cx: &mut Contex
 pub(crate) fn detached<T: Send, E: Send>(
     attempt: Arc<Attempt>,
     mut work: Typed<T, E, Detached<T, E>>,
-    begun: Begun,
+    rest: Rest,
 ) -> impl Future<Output = Result<Result<T, E>, Error>> + Send {
     async move {
-        go_on_detached(&attempt, &mut work, begun).await?;
+        go_on_detached(&attempt, &mut work, rest).await?;
         Ok(work.into_result())
     }
 }
@@ -161,8 +167,11 @@ async fn attached<T, E, B>(
 where
     B: Future<Output = Result<T, E>>,
 {
-    let begun = poll_fn(|cx| Poll::Ready(begin(&attempt, &mut work, cx))).await;
-    go_on(&attempt, &mut work, begun).await?;
+    let mut attempt = Some(attempt);
+    let mut begun = |cx: &mut Context<'_>| begin(attempt.take()?, &mut work, cx);
+    if let Some((attempt, rest)) = poll_fn(|cx| Poll::Ready(begun(cx))).await {
+        go_on(&attempt, &mut work, rest).await?;
+    }
     Ok(work.into_result())
 }
 
@@ -170,25 +179,24 @@ where
 fn go_on_detached<'a>(
     attempt: &'a Arc<Attempt>,
     work: &'a mut (dyn Work + Send),
-    begun: Begun,
+    rest: Rest,
 ) -> impl Future<Output = Result<(), Error>> + Send + 'a {
-    go_on(attempt, work, begun)
+    go_on(attempt, work, rest)
 }
 
 /// Claims, and runs the body or replays. The result is then found in `work`.
 async fn go_on<W: Work + ?Sized>(
     attempt: &Arc<Attempt>,
     work: &mut W,
-    begun: Begun,
+    rest: Rest,
 ) -> Result<(), Error> {
-    let claim = match begun {
-        Begun::No => match Box::pin(admit(attempt)).await? {
+    let claim = match rest {
+        Rest::All => match Box::pin(admit(attempt)).await? {
             Admission::Replay(record) => return replay(attempt, work, &record),
             Admission::Run(claim) => Ok(claim),
         },
-        Begun::Running(claim) => Ok(claim),
-        Begun::Overtaken(record, lease_left) => Err((record, lease_left)),
-        Begun::Ended => return Ok(()),
+        Rest::Body(claim) => Ok(claim),
+        Rest::Overtaken(record, lease_left) => Err((record, lease_left)),
     };
     let overtaken = match claim {
         Ok(claim) => Box::pin(finish(attempt, claim, work)).await,
@@ -210,7 +218,7 @@ async fn finish<W: Work + ?Sized>(
 ) -> Option<(Record, Duration)> {
     match claim.drive(work).await {
         Driven::Returned => {
-            let target = target(attempt, work, &mut claim);
+            let target = target(work, &mut claim);
             let recorded = target.state == State::Done;
             let settled = claim.finish(target).await;
             ran(attempt, recorded, settled)
@@ -241,27 +249,52 @@ fn replay<W: Work + ?Sized>(attempt: &Attempt, work: &mut W, record: &Record) ->
 }
 
 /// The record that says how the body ended.
-fn target<W: Work + ?Sized>(attempt: &Attempt, work: &W, claim: &mut Claim) -> Record {
-    match work.verdict(attempt.request.on_crash) {
+fn target<W: Work + ?Sized>(work: &W, claim: &mut Claim) -> Record {
+    match work.verdict(claim.attempt.request.on_crash) {
         OnErr::Rerun => return released(claim.granted()),
         OnErr::Fail => return lost(claim.granted()),
         OnErr::Record => {}
     }
     claim.encode();
-    let mut bytes = Vec::with_capacity(128);
-    let limit = attempt.store.result_limit();
-    let reason = match work.encode(&mut bytes) {
-        Ok((codec, wrap)) if bytes.len() <= limit => {
+    let limit = claim.attempt.store.result_limit();
+    let encoded = with_buffer(|bytes| match work.encode(bytes) {
+        Ok((codec, wrap)) if bytes.len() <= limit => Ok((codec, wrap(bytes.as_slice().into()))),
+        Ok(_) => Err(format!(
+            "it has {} bytes, the store takes {limit}",
+            bytes.len()
+        )),
+        Err(error) => Err(format!("it cannot be encoded: {error}")),
+    });
+    let reason = match encoded {
+        Ok((codec, outcome)) => {
             return Record {
                 state: State::Done,
                 codec,
-                outcome: Some(wrap(bytes.into())),
+                outcome: Some(outcome),
                 ..claim.granted().clone()
             };
         }
-        Ok(_) => format!("it has {} bytes, the store takes {limit}", bytes.len()),
-        Err(error) => format!("it cannot be encoded: {error}"),
+        Err(reason) => reason,
     };
-    events::not_recordable(attempt, &reason);
+    events::not_recordable(&claim.attempt, &reason);
     not_recorded(claim.granted(), &reason)
+}
+
+/// Buffers that have grown larger are given back.
+const LARGEST_KEPT: usize = 4 * 1024;
+
+thread_local! {
+    /// Results are encoded here first: how long one gets is known afterwards.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+fn with_buffer<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    // Taken out: encoding may call anything, also this.
+    let mut bytes = BUFFER.try_with(Cell::take).unwrap_or_default();
+    let result = encode(&mut bytes);
+    if bytes.capacity() <= LARGEST_KEPT {
+        bytes.clear();
+        let _ = BUFFER.try_with(|buffer| buffer.set(bytes));
+    }
+    result
 }

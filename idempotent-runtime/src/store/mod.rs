@@ -106,7 +106,8 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Ok(Subscription::polling()))
     }
 
-    /// The same store without I/O, where it has none: then a replay costs a lookup and no future.
+    /// The same store without I/O, where it has none and no other process reaches its records: then a replay costs a lookup
+    /// and no future, and nonces are drawn several at a time.
     fn local(&self) -> Option<&dyn LocalStore> {
         None
     }
@@ -124,7 +125,7 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
-/// A store that answers at once, from this process' memory.
+/// A store that answers at once, from this process' own memory.
 pub trait LocalStore: Send + Sync {
     /// Shows the record, if there is one. `look` runs under the store's lock: it must be short and must not call the
     /// store.

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use crossbeam_utils::CachePadded;
+
 use super::{
     ClaimReply, ClaimRequest, DEFAULT_MAX_RESULT, LocalStore, Settled, Store, Subscription,
     count::Counters,
@@ -30,7 +32,8 @@ pub struct SharedStore {
 pub(super) struct Inner {
     store: Box<dyn Erased>,
     flights: Flights,
-    counters: Counters,
+    /// Apart from what every call reads.
+    counters: CachePadded<Counters>,
     /// Made by the first handle that asks for one.
     pub(super) near: OnceLock<Near>,
 }
@@ -41,7 +44,7 @@ impl SharedStore {
         let inner = Inner {
             store: Box::new(store),
             flights: Flights::default(),
-            counters: Counters::default(),
+            counters: CachePadded::default(),
             near: OnceLock::new(),
         };
         Self {

@@ -17,6 +17,8 @@ use std::{
     time::Duration,
 };
 
+use crossbeam_utils::CachePadded;
+
 use super::{
     ClaimReply, ClaimRequest, LocalStore, Settled, Store, Subscription, Topics,
     protocol::{self, Current, Step},
@@ -43,7 +45,8 @@ pub struct MemoryStore {
 
 struct Shared {
     records: Records,
-    len: AtomicUsize,
+    /// Apart from what every call reads.
+    len: CachePadded<AtomicUsize>,
     max_records: usize,
     clock: Clock,
     topics: Topics,
@@ -78,7 +81,7 @@ impl MemoryStore {
         Self {
             shared: Arc::new(Shared {
                 records: Records::new(),
-                len: AtomicUsize::new(0),
+                len: CachePadded::default(),
                 max_records,
                 clock,
                 topics: Topics::default(),
