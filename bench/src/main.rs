@@ -11,6 +11,7 @@ mod compile;
 mod cores;
 mod costs;
 mod fleet;
+mod floor;
 mod future;
 mod growth;
 mod memory;

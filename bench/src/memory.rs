@@ -13,6 +13,7 @@ use idempotent::memory::MemoryStore;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    floor,
     own::*,
     peers::*,
     sample::{Subject, Table, compare, thread_time},
@@ -88,7 +89,8 @@ pub fn replay(threads: usize) -> Table {
     let idempotent = store.block_on(async { MemoryStore::builder().try_build().expect("a store") });
     single.block_on(async {
         for (key, full) in keys.iter().zip(&full) {
-            floor_first(full, key).await;
+            floor::first(full, key).await;
+            floor::first_owed(key).await;
         }
     });
     // Each subject is filled by its own calibration.
@@ -103,12 +105,17 @@ pub fn replay(threads: usize) -> Table {
         Subject::new(
             "floor: DashMap get + decode",
             "everything but the lookup",
-            |count| measure(&full, count, &Call(floor_replay)),
+            |count| measure(&full, count, &Call(floor::replay)),
         ),
         Subject::new(
             "floor, writing the key",
             "everything but key and lookup",
-            |count| measure(&keys, count, &Call(floor_written)),
+            |count| measure(&keys, count, &Call(floor::replay_by_text)),
+        ),
+        Subject::new(
+            "floor, with key and end",
+            "everything but key, lookup and end",
+            |count| measure(&keys, count, &Call(floor::replay_owed)),
         ),
         Subject::new("idempotent-fn", "", |count| {
             measure(&keys, count, &Call(ours))
@@ -190,7 +197,8 @@ pub fn first() -> Table {
     };
     let turns: [Cell<usize>; 9] = Default::default();
     let runtime = &runtime;
-    FLOOR.clear();
+    floor::FLOOR.clear();
+    floor::KEPT.clear();
     let by_full = |range: std::ops::Range<usize>| (&full[range.clone()], &keys[range]);
     let subjects = vec![
         Subject::new(
@@ -201,11 +209,16 @@ pub fn first() -> Table {
                 runtime.block_on(async {
                     let start = thread_time();
                     for at in 0..count as usize {
-                        black_box(floor_first(full[at], keys[at]).await.expect("fresh"));
+                        black_box(floor::first(full[at], keys[at]).await.expect("fresh"));
                     }
                     thread_time() - start
                 })
             },
+        ),
+        Subject::new(
+            "floor, with what a call owes",
+            "retries, waiting, sweep, fence, fingerprint",
+            |count| run(runtime, &keys[fresh(&turns[1])], count, floor::first_owed),
         ),
         Subject::new("idempotent-fn", "", |count| {
             run(runtime, &keys[fresh(&turns[2])], count, ours)

@@ -1,14 +1,7 @@
-//! The one function that is measured, as we run it, and the floor: what no library over these means can be faster than.
+//! The one function that is measured, as we run it.
 
-use std::{
-    cell::RefCell,
-    fmt::{Display, Write},
-    sync::LazyLock,
-    time::Duration,
-};
+use std::{sync::LazyLock, time::Duration};
 
-use arrayvec::{ArrayString, ArrayVec};
-use dashmap::{DashMap, Entry};
 use idempotent_fn::{Error, SharedStore, idempotent, store::MemoryStore};
 use serde::{Deserialize, Serialize};
 
@@ -57,61 +50,4 @@ static WITH_FINGERPRINT: LazyLock<SharedStore> = LazyLock::new(|| MemoryStore::n
 #[idempotent(scope = "bench.charge-fp", key = order, fingerprint = order, store = *WITH_FINGERPRINT)]
 pub async fn ours_with_fingerprint(order: &'static str) -> Result<Receipt, Error> {
     Ok(receipt(order))
-}
-
-/// What nobody can be faster than with these means: a sharded map, and the record's bytes.
-pub type Floor = DashMap<Box<str>, Slot, foldhash::fast::RandomState>;
-
-pub enum Slot {
-    Running([u8; 16]),
-    Done(Box<[u8]>),
-}
-
-pub static FLOOR: LazyLock<Floor> = LazyLock::new(|| DashMap::with_hasher(Default::default()));
-
-/// A replay: look the key up, decode under the guard.
-pub async fn floor_replay(key: &str) -> Option<Receipt> {
-    match &*FLOOR.get(key)? {
-        Slot::Done(bytes) => rmp_serde::from_slice(bytes).ok(),
-        Slot::Running(_) => None,
-    }
-}
-
-/// The same, where the key is not at hand: it is written as any call by scope and `Display` has to write it.
-pub async fn floor_written(order: &'static str) -> Option<Receipt> {
-    let mut key = ArrayString::<92>::new();
-    write!(key, "{SCOPE}|{}", &order as &dyn Display).ok()?;
-    floor_replay(&key).await
-}
-
-thread_local! {
-    static NONCES: RefCell<ArrayVec<[u8; 16], 16>> = const { RefCell::new(ArrayVec::new_const()) };
-}
-
-/// A nonce of the operating system's, drawn with fifteen others.
-fn nonce() -> Option<[u8; 16]> {
-    NONCES.with_borrow_mut(|nonces| {
-        if nonces.is_empty() {
-            let mut drawn = [[0; 16]; 16];
-            getrandom::fill(drawn.as_flattened_mut()).ok()?;
-            nonces.extend(drawn);
-        }
-        nonces.pop()
-    })
-}
-
-/// A first call: claim with a nonce, run, encode, complete.
-pub async fn floor_first(key: &str, order: &'static str) -> Option<Receipt> {
-    let nonce = nonce()?;
-    match FLOOR.entry(key.into()) {
-        Entry::Occupied(_) => return None,
-        Entry::Vacant(entry) => drop(entry.insert(Slot::Running(nonce))),
-    }
-    let receipt = receipt(order);
-    let bytes = rmp_serde::to_vec_named(&receipt).ok()?;
-    let mut slot = FLOOR.get_mut(key)?;
-    if matches!(&*slot, Slot::Running(owner) if *owner == nonce) {
-        *slot = Slot::Done(bytes.into());
-    }
-    Some(receipt)
 }

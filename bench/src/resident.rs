@@ -9,6 +9,7 @@ use idempotent_fn::{
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    floor,
     own::*,
     peers::*,
     sample::{Row, Table, quantile, thread_time},
@@ -79,7 +80,7 @@ pub fn child(index: usize) {
         match index {
             0 => {
                 for key in &keys {
-                    floor_first(&format!("{SCOPE}|{key}"), key).await;
+                    floor::first(&format!("{SCOPE}|{key}"), key).await;
                 }
             }
             1 => {

@@ -16,7 +16,8 @@ use super::{
     series::{Line, Panel, Series, Unit, measured, short},
 };
 use crate::{
-    own::{SCOPE, floor_first, floor_replay, ours},
+    floor,
+    own::{SCOPE, ours},
     resident::resident,
     sample::{quantile, thread_time},
 };
@@ -138,8 +139,8 @@ pub fn child(subject: &str, records: usize) {
             let call = |runtime: &Runtime, keys: &[&'static str]| {
                 runtime.block_on(async {
                     for key in keys {
-                        if floor_replay(key).await.is_none() {
-                            floor_first(key, "order-1").await;
+                        if floor::replay(key).await.is_none() {
+                            floor::first(key, "order-1").await;
                         }
                     }
                 });
