@@ -69,22 +69,27 @@ where
 
 /// A body that may be boxed, if it is needed.
 trait Waiting<T, E> {
-    fn take(&mut self) -> Option<Detached<T, E>>;
+    /// # Panics
+    /// When it was taken before: then it has panicked.
+    fn take(&mut self) -> Detached<T, E>;
 }
 
 impl<T, E, B> Waiting<T, E> for Option<B>
 where
     B: Future<Output = Result<T, E>> + Send + 'static,
 {
-    fn take(&mut self) -> Option<Detached<T, E>> {
+    fn take(&mut self) -> Detached<T, E> {
         match Option::take(self) {
-            Some(body) => Some(Box::pin(body)),
-            None => None,
+            Some(body) => Box::pin(body),
+            None => polled_after_panic(),
         }
     }
 }
 
-const PANICKED: &str = "an idempotent call was polled after its body had panicked";
+#[cold]
+fn polled_after_panic() -> ! {
+    panic!("an idempotent call was polled after its body had panicked")
+}
 
 impl<T, E, F> Call<T, E, F>
 where
@@ -139,10 +144,7 @@ where
             Ok(prepared) => prepared,
             Err(error) => return Poll::Ready(Err(error)),
         };
-        let Some(body) = body.take() else {
-            panic!("{PANICKED}");
-        };
-        let mut work = Typed::new(operation.terms, body);
+        let mut work = Typed::new(operation.terms, body.take());
         let begun = span.in_scope(|| begin(attempt, &mut work, cx));
         let Some((attempt, rest)) = begun else {
             return Poll::Ready(Ok(work.into_result()));
@@ -163,7 +165,7 @@ where
             panic!("an idempotent call was polled after it had ended");
         };
         let Some(mut flow) = place.take() else {
-            panic!("{PANICKED}");
+            polled_after_panic();
         };
         let polled = Pin::new(&mut flow).poll(cx);
         if polled.is_pending() {
