@@ -71,6 +71,7 @@ pub fn value(value: f64, unit: &str) -> String {
     match unit {
         "ns" if value >= 10_000.0 => format!("{:.1} µs", value / 1_000.0),
         "ns" if value < 100.0 => format!("{value:.1} ns"),
+        "ms" if value < 100.0 => format!("{value:.2} ms"),
         _ if value < 10.0 => format!("{value:.2} {unit}"),
         _ => format!("{value:.0} {unit}"),
     }
