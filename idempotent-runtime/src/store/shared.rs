@@ -8,8 +8,6 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_utils::CachePadded;
-
 use super::{
     ClaimReply, ClaimRequest, DEFAULT_MAX_RESULT, LocalStore, Settled, Store, Subscription,
     count::Counters,
@@ -32,8 +30,7 @@ pub struct SharedStore {
 pub(super) struct Inner {
     store: Box<dyn Erased>,
     flights: Flights,
-    /// Apart from what every call reads.
-    counters: CachePadded<Counters>,
+    counters: Counters,
     /// Made by the first handle that asks for one.
     pub(super) near: OnceLock<Near>,
 }
@@ -44,7 +41,7 @@ impl SharedStore {
         let inner = Inner {
             store: Box::new(store),
             flights: Flights::default(),
-            counters: CachePadded::default(),
+            counters: Counters::default(),
             near: OnceLock::new(),
         };
         Self {

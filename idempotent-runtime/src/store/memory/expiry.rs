@@ -9,14 +9,13 @@ use std::{
 };
 
 use arrayvec::ArrayVec;
-use crossbeam_utils::CachePadded;
 
 use super::records::Mark;
 
 /// The marks of keys by the time at which their records may be removed, rounded up, so that many go together.
 pub(super) struct Expiry {
     /// A key's list is its mark's: calls side by side rarely meet in one.
-    lists: [CachePadded<Mutex<Ends>>; LISTS],
+    lists: [Mutex<Ends>; LISTS],
     /// The first end in each list, to be read without its lock.
     first: [AtomicU64; LISTS],
 }

@@ -17,8 +17,6 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_utils::CachePadded;
-
 use super::{
     ClaimReply, ClaimRequest, LocalStore, Settled, Store, Subscription, Topics,
     protocol::{self, Current, Step},
@@ -45,8 +43,7 @@ pub struct MemoryStore {
 
 struct Shared {
     records: Records,
-    /// Apart from what every call reads.
-    len: CachePadded<AtomicUsize>,
+    len: AtomicUsize,
     max_records: usize,
     clock: Clock,
     topics: Topics,
@@ -81,7 +78,7 @@ impl MemoryStore {
         Self {
             shared: Arc::new(Shared {
                 records: Records::new(),
-                len: CachePadded::default(),
+                len: AtomicUsize::new(0),
                 max_records,
                 clock,
                 topics: Topics::default(),
