@@ -128,10 +128,10 @@ impl<'a> Waiter<'a> {
                 });
             }
             let (record, lease_left) = match asked {
-                Asked::Granted(mut claim) if self.saw_fail && claim.granted().attempts == 1 => {
+                Asked::Granted(mut claim) if self.saw_fail && claim.record().attempts == 1 => {
                     // The record vanished between looking and asking: the same doubt, and now ours to keep.
-                    let lost = lost(claim.granted());
-                    claim.finish(lost).await;
+                    claim.end(lost(claim.record()));
+                    claim.finish().await;
                     return Err(self.indeterminate());
                 }
                 Asked::Granted(claim) => return Ok(Admission::Run(Box::new(claim))),

@@ -78,8 +78,8 @@ impl Claim {
         }
     }
 
-    /// The record as it was granted.
-    pub(crate) fn granted(&self) -> &Record {
+    /// As it was granted, and once the body has returned, as it is to end.
+    pub(crate) fn record(&self) -> &Record {
         &self.record
     }
 
@@ -91,6 +91,20 @@ impl Claim {
     /// The body has returned a result that is final, and encoding it is about to begin.
     pub(crate) fn encode(&mut self) {
         self.pass(Stage::Started, Stage::Encoding);
+    }
+
+    /// The body has returned: so its record is to end, and the store is owed that from now on.
+    pub(crate) fn end(&mut self, target: Record) {
+        self.record = target;
+        self.stage = Stage::Finishing;
+    }
+
+    /// [`end`](Self::end), with a result.
+    pub(crate) fn end_with(&mut self, codec: u32, outcome: Outcome) {
+        self.record.state = State::Done;
+        self.record.codec = codec;
+        self.record.outcome = Some(outcome);
+        self.stage = Stage::Finishing;
     }
 
     fn pass(&mut self, from: Stage, to: Stage) -> bool {
@@ -113,13 +127,13 @@ impl Claim {
         self.settled();
     }
 
-    /// Tells the store how the attempt ended. A store that does not answer is told by the runtime, in the background,
+    /// Tells the store how the attempt [ends](Self::end). A store that does not answer is told by the runtime, in the background,
     /// and the caller need not wait: that is `None`.
-    pub(crate) async fn finish(&mut self, target: Record) -> Option<Settled> {
+    pub(crate) async fn finish(&mut self) -> Option<Settled> {
         if self.attempt.store.local().is_some() {
-            return self.finish_at_once(target);
+            return self.finish_at_once();
         }
-        let retain = self.finishing(target);
+        let retain = self.retain();
         let attempt = &self.attempt;
         let reply = attempt.store.finish(&attempt.key, &self.record, retain);
         let reply = Box::pin(answer(attempt, PATIENCE, reply)).await;
@@ -127,17 +141,15 @@ impl Claim {
     }
 
     /// [`finish`](Self::finish), where the store is in this process.
-    pub(crate) fn finish_at_once(&mut self, target: Record) -> Option<Settled> {
-        let retain = self.finishing(target);
+    pub(crate) fn finish_at_once(&mut self) -> Option<Settled> {
+        let retain = self.retain();
         let attempt = &self.attempt;
         let local = attempt.store.local()?;
         let reply = local.finish(&attempt.key, &self.record, retain);
         self.finished(reply)
     }
 
-    fn finishing(&mut self, target: Record) -> Duration {
-        self.record = target;
-        self.stage = Stage::Finishing;
+    fn retain(&self) -> Duration {
         retention(self.record.state, self.attempt.ttl)
     }
 

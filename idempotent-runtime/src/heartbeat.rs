@@ -59,7 +59,7 @@ impl Claim {
                 return Poll::Ready(Driven::Returned);
             }
             heartbeat
-                .get_or_insert_with(|| Heartbeat::new(&attempt, self.granted().clone()))
+                .get_or_insert_with(|| Heartbeat::new(&attempt, self.record().clone()))
                 .poll(cx, self)
                 .map(|(record, lease_left)| Driven::Overtaken(record, lease_left))
         })

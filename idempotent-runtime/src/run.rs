@@ -3,7 +3,6 @@
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
 use std::{
-    cell::Cell,
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
@@ -26,7 +25,7 @@ use crate::{
         Settled, count,
         protocol::{lost, released},
     },
-    work::{Detached, Typed, Work},
+    work::{Detached, Typed, Work, encoded},
 };
 
 impl<T, E, F> Operation<T, E, F> {
@@ -133,10 +132,9 @@ pub(crate) fn begin(
         let attempt = Arc::clone(&claim.attempt);
         return Some((attempt, Rest::Body(Box::new(claim))));
     }
-    let target = target(work, &mut claim);
-    let recorded = target.state == State::Done;
-    let settled = claim.finish_at_once(target);
-    let (record, lease_left) = ran(&claim.attempt, recorded, settled)?;
+    conclude(work, &mut claim);
+    let settled = claim.finish_at_once();
+    let (record, lease_left) = ran(&claim, settled)?;
     Some((
         Arc::clone(&claim.attempt),
         Rest::Overtaken(record, lease_left),
@@ -199,7 +197,7 @@ async fn go_on<W: Work + ?Sized>(
         Rest::Overtaken(record, lease_left) => Err((record, lease_left)),
     };
     let overtaken = match claim {
-        Ok(claim) => Box::pin(finish(attempt, claim, work)).await,
+        Ok(claim) => Box::pin(finish(claim, work)).await,
         Err(overtaken) => Some(overtaken),
     };
     if let Some((record, lease_left)) = overtaken {
@@ -212,16 +210,14 @@ async fn go_on<W: Work + ?Sized>(
 
 /// Runs the body to its end and records that. Answers with the record that stands, if it is another attempt's.
 async fn finish<W: Work + ?Sized>(
-    attempt: &Arc<Attempt>,
     mut claim: Box<Claim>,
     work: &mut W,
 ) -> Option<(Record, Duration)> {
     match claim.drive(work).await {
         Driven::Returned => {
-            let target = target(work, &mut claim);
-            let recorded = target.state == State::Done;
-            let settled = claim.finish(target).await;
-            ran(attempt, recorded, settled)
+            conclude(work, &mut claim);
+            let settled = claim.finish().await;
+            ran(&claim, settled)
         }
         Driven::Overtaken(record, lease_left) => {
             claim.lose();
@@ -231,12 +227,13 @@ async fn finish<W: Work + ?Sized>(
 }
 
 /// Reports how an attempt ended, unless another attempt's record stands: then that.
-fn ran(attempt: &Attempt, recorded: bool, settled: Option<Settled>) -> Option<(Record, Duration)> {
+fn ran(claim: &Claim, settled: Option<Settled>) -> Option<(Record, Duration)> {
     match settled {
         Some(Settled::Stale { record, lease_left }) => Some((record, lease_left)),
         settled => {
-            count::ran(&attempt.store);
-            events::ran(attempt, recorded && settled.is_some());
+            let recorded = settled.is_some() && claim.record().state == State::Done;
+            count::ran(&claim.attempt.store);
+            events::ran(&claim.attempt, recorded);
             None
         }
     }
@@ -248,53 +245,19 @@ fn replay<W: Work + ?Sized>(attempt: &Attempt, work: &mut W, record: &Record) ->
     Ok(())
 }
 
-/// The record that says how the body ended.
-fn target<W: Work + ?Sized>(work: &W, claim: &mut Claim) -> Record {
+/// Has the claim say how the body ended.
+fn conclude<W: Work + ?Sized>(work: &W, claim: &mut Claim) {
     match work.verdict(claim.attempt.request.on_crash) {
-        OnErr::Rerun => return released(claim.granted()),
-        OnErr::Fail => return lost(claim.granted()),
+        OnErr::Rerun => return claim.end(released(claim.record())),
+        OnErr::Fail => return claim.end(lost(claim.record())),
         OnErr::Record => {}
     }
     claim.encode();
-    let limit = claim.attempt.store.result_limit();
-    let encoded = with_buffer(|bytes| match work.encode(bytes) {
-        Ok((codec, wrap)) if bytes.len() <= limit => Ok((codec, wrap(bytes.as_slice().into()))),
-        Ok(_) => Err(format!(
-            "it has {} bytes, the store takes {limit}",
-            bytes.len()
-        )),
-        Err(error) => Err(format!("it cannot be encoded: {error}")),
-    });
-    let reason = match encoded {
-        Ok((codec, outcome)) => {
-            return Record {
-                state: State::Done,
-                codec,
-                outcome: Some(outcome),
-                ..claim.granted().clone()
-            };
+    match encoded(work, claim.attempt.store.result_limit()) {
+        Ok((codec, outcome)) => claim.end_with(codec, outcome),
+        Err(reason) => {
+            events::not_recordable(&claim.attempt, &reason);
+            claim.end(not_recorded(claim.record(), &reason));
         }
-        Err(reason) => reason,
-    };
-    events::not_recordable(&claim.attempt, &reason);
-    not_recorded(claim.granted(), &reason)
-}
-
-/// Buffers that have grown larger are given back.
-const LARGEST_KEPT: usize = 4 * 1024;
-
-thread_local! {
-    /// Results are encoded here first: how long one gets is known afterwards.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-fn with_buffer<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    // Taken out: encoding may call anything, also this.
-    let mut bytes = BUFFER.try_with(Cell::take).unwrap_or_default();
-    let result = encode(&mut bytes);
-    if bytes.capacity() <= LARGEST_KEPT {
-        bytes.clear();
-        let _ = BUFFER.try_with(|buffer| buffer.set(bytes));
     }
-    result
 }

@@ -1,6 +1,7 @@
 //! A body and its result without their types: the flow is compiled once, not once for each annotated function.
 
 use std::{
+    cell::Cell,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -29,6 +30,37 @@ pub(crate) trait Work {
 
     /// Takes the recorded result in place of the body's.
     fn replay(&mut self, record: &Record, label: &dyn Fn() -> Label) -> Result<(), Error>;
+}
+
+/// The work's result as it is to be recorded, with its codec, or why it cannot be.
+pub(crate) fn encoded<W: Work + ?Sized>(work: &W, limit: usize) -> Result<(u32, Outcome), String> {
+    with_buffer(|bytes| match work.encode(bytes) {
+        Ok((codec, wrap)) if bytes.len() <= limit => Ok((codec, wrap(bytes.as_slice().into()))),
+        Ok(_) => Err(format!(
+            "it has {} bytes, the store takes {limit}",
+            bytes.len()
+        )),
+        Err(error) => Err(format!("it cannot be encoded: {error}")),
+    })
+}
+
+/// A buffer that has grown larger is given back.
+const LARGEST_KEPT: usize = 4 * 1024;
+
+thread_local! {
+    /// Results are encoded here first: how long one gets is known afterwards.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+fn with_buffer<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    // Taken out: encoding may call anything, also this.
+    let mut bytes = BUFFER.try_with(Cell::take).unwrap_or_default();
+    let result = encode(&mut bytes);
+    if bytes.capacity() <= LARGEST_KEPT {
+        bytes.clear();
+        let _ = BUFFER.try_with(|buffer| buffer.set(bytes));
+    }
+    result
 }
 
 /// Makes an outcome of its bytes.
