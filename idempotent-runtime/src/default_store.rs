@@ -62,6 +62,7 @@ pub(crate) fn standing() -> Result<&'static SharedStore, String> {
 /// A store that was chosen for one call. The process' default store is not cloned: that would be a count that all threads
 /// share.
 pub(crate) enum Chosen {
+    /// By the call, or around it by `with_store`.
     Named(SharedStore),
     Standing(&'static SharedStore),
 }

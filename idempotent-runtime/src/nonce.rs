@@ -1,6 +1,6 @@
 //! The name of one attempt.
 
-#[cfg(all(test, feature = "memory"))]
+#[cfg(test)]
 mod tests;
 
 use std::{cell::RefCell, fmt};

@@ -1,73 +1,8 @@
 //! Which nonces are drawn ahead.
 
-use std::{collections::HashSet, thread, time::Duration};
+use std::{collections::HashSet, thread};
 
-use arrayvec::ArrayVec;
-
-use super::{AHEAD, DRAWN, Nonce};
-use crate::{
-    Error, SharedStore, StoreError,
-    key::Key,
-    operation,
-    record::Record,
-    store::{ClaimReply, ClaimRequest, MemoryStore, Settled, Store},
-};
-
-fn ahead() -> usize {
-    AHEAD.with_borrow(ArrayVec::len)
-}
-
-/// Records that other processes might reach too, for all that a call can know.
-struct Apart(MemoryStore);
-
-impl Store for Apart {
-    async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
-        Store::claim(&self.0, key, request).await
-    }
-
-    async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
-        self.0.renew(key, owned).await
-    }
-
-    async fn finish(
-        &self,
-        key: &Key,
-        target: &Record,
-        retain: Duration,
-    ) -> Result<Settled, StoreError> {
-        Store::finish(&self.0, key, target, retain).await
-    }
-
-    async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
-        self.0.read(key).await
-    }
-
-    async fn overrule(
-        &self,
-        key: &Key,
-        seen: Option<&Record>,
-        replacement: &Record,
-        retain: Duration,
-    ) -> Result<Settled, StoreError> {
-        self.0.overrule(key, seen, replacement, retain).await
-    }
-}
-
-async fn call(store: &SharedStore) {
-    let once = operation::<Result<u8, Error>, _>("nonce", &[&"key"]).store(store);
-    once.run(async { Ok(1) }).await.expect("a result");
-}
-
-#[tokio::test]
-async fn only_records_in_this_process_get_nonces_that_were_drawn_ahead() {
-    let apart = SharedStore::new(Apart(MemoryStore::new()));
-    call(&apart).await;
-    assert_eq!(ahead(), 0, "drawn for a store that others may reach");
-    call(&MemoryStore::new().into()).await;
-    assert_eq!(ahead(), DRAWN - 1);
-    call(&SharedStore::new(Apart(MemoryStore::new()))).await;
-    assert_eq!(ahead(), DRAWN - 1, "used for a store that others may reach");
-}
+use super::{DRAWN, Nonce};
 
 #[test]
 fn no_two_are_alike() {
@@ -81,4 +16,28 @@ fn no_two_are_alike() {
     }
     let different: HashSet<_> = all.iter().collect();
     assert_eq!(different.len(), all.len());
+}
+
+#[cfg(all(feature = "memory", feature = "redis"))]
+#[tokio::test]
+async fn only_records_in_this_process_get_nonces_that_were_drawn_ahead() {
+    use crate::{
+        Error, SharedStore, operation,
+        store::{MemoryStore, redis::RedisStore},
+    };
+
+    /// How many are left after a call to `store` has drawn its nonce. It goes no further: nothing is connected to.
+    fn ahead_after_a_call_to(store: &SharedStore) -> usize {
+        let call = operation::<Result<u8, Error>, _>("nonce", &[&"key"]).store(store);
+        assert!(call.prepare().is_ok());
+        super::AHEAD.with_borrow(arrayvec::ArrayVec::len)
+    }
+
+    let memory = MemoryStore::new().into();
+    let redis = SharedStore::new(RedisStore::new("redis://127.0.0.1/").expect("a URL"));
+    let drawn_for_others = ahead_after_a_call_to(&redis);
+    assert_eq!(drawn_for_others, 0, "for a store that others reach");
+    assert_eq!(ahead_after_a_call_to(&memory), DRAWN - 1);
+    let left = ahead_after_a_call_to(&redis);
+    assert_eq!(left, DRAWN - 1, "one was used where others reach");
 }
