@@ -10,7 +10,7 @@ use crate::{
     record::{Outcome, Record, State},
     settle::{PATIENCE, answer, note, settle},
     store::{
-        ClaimReply, Settled, count,
+        Settled, count,
         protocol::{abandoned, released},
         retention,
     },
@@ -42,39 +42,35 @@ enum Stage {
 }
 
 impl Claim {
+    /// The claim that was granted as `record` says.
+    #[inline]
     pub(crate) fn new(
         attempt: Arc<Attempt>,
         lead: Option<Lead>,
-        record: Record,
+        record: &Record,
         takeover: bool,
     ) -> Self {
         attempt.arm(true);
-        attempt.granted(&record);
+        attempt.granted(record);
         if takeover {
             count::taken_over(&attempt.store);
-            events::taken_over(&attempt, &record);
+            events::taken_over(&attempt, record);
         }
         if let Some(lead) = &lead {
             lead.extend(record.lease);
         }
+        let Record {
+            token,
+            attempts,
+            lease,
+            ..
+        } = *record;
+        let record = attempt.request.granted(token, attempts, lease);
         Self {
             attempt,
             stage: Stage::Granted,
             record,
             lead,
-        }
-    }
-
-    /// The right to run, where a store in this process grants it; or else the attempt back.
-    pub(crate) fn at_once(attempt: Arc<Attempt>) -> Result<Self, Arc<Attempt>> {
-        let Some(local) = attempt.store.local() else {
-            return Err(attempt);
-        };
-        match local.claim(&attempt.key, &attempt.request) {
-            Ok(ClaimReply::Granted { record, takeover }) => {
-                Ok(Self::new(attempt, None, record, takeover))
-            }
-            _ => Err(attempt),
         }
     }
 
@@ -100,10 +96,15 @@ impl Claim {
     }
 
     /// [`end`](Self::end), with a result.
-    pub(crate) fn end_with(&mut self, codec: u32, outcome: Outcome) {
+    pub(crate) fn end_with(&mut self, codec: u32, is_err: bool, bytes: &[u8]) {
+        let bytes = bytes.into();
         self.record.state = State::Done;
         self.record.codec = codec;
-        self.record.outcome = Some(outcome);
+        self.record.outcome = Some(if is_err {
+            Outcome::Err(bytes)
+        } else {
+            Outcome::Ok(bytes)
+        });
         self.stage = Stage::Finishing;
     }
 
@@ -127,49 +128,56 @@ impl Claim {
         self.settled();
     }
 
-    /// Tells the store how the attempt [ends](Self::end). A store that does not answer is told by the runtime, in the background,
-    /// and the caller need not wait: that is `None`.
-    pub(crate) async fn finish(&mut self) -> Option<Settled> {
+    /// Tells the store how the attempt [ends](Self::end), and answers with the record that stands in its stead, if it is
+    /// another attempt's. A store that does not answer is told by the runtime, in the background, and the caller need not
+    /// wait.
+    pub(crate) async fn finish(&mut self) -> Option<(Record, Duration)> {
         if self.attempt.store.local().is_some() {
             return self.finish_at_once();
         }
-        let retain = self.retain();
         let attempt = &self.attempt;
-        let reply = attempt.store.finish(&attempt.key, &self.record, retain);
+        let reply = attempt
+            .store
+            .finish(&attempt.key, &self.record, self.retain());
         let reply = Box::pin(answer(attempt, PATIENCE, reply)).await;
-        self.finished(reply)
+        self.finished(&reply);
+        standing(reply)
     }
 
     /// [`finish`](Self::finish), where the store is in this process.
-    pub(crate) fn finish_at_once(&mut self) -> Option<Settled> {
-        let retain = self.retain();
+    pub(crate) fn finish_at_once(&mut self) -> Option<(Record, Duration)> {
         let attempt = &self.attempt;
         let local = attempt.store.local()?;
-        let reply = local.finish(&attempt.key, &self.record, retain);
-        self.finished(reply)
+        let reply = local.finish(&attempt.key, &self.record, self.retain());
+        self.finished(&reply);
+        standing(reply)
     }
 
     fn retain(&self) -> Duration {
         retention(self.record.state, self.attempt.ttl)
     }
 
-    fn finished(&mut self, reply: Result<Settled, StoreError>) -> Option<Settled> {
+    fn finished(&mut self, reply: &Result<Settled, StoreError>) {
         let settled = match reply {
             Ok(settled) => settled,
             Err(error) => {
                 count::unrecorded(&self.attempt.store);
-                events::unrecorded(&self.attempt, &error);
-                return None; // and the drop hands the finish over
+                events::unrecorded(&self.attempt, error);
+                return; // and the drop hands the finish over
             }
         };
         self.settled();
-        note(&self.attempt, &settled);
+        note(&self.attempt, settled);
         if let (Some(lead), Settled::Applied | Settled::PutBack, State::Done) =
-            (self.lead.take(), &settled, self.record.state)
+            (self.lead.take(), settled, self.record.state)
         {
             lead.land(Landing::Record(Arc::new(self.record.clone())));
         }
-        Some(settled)
+    }
+
+    /// Whether the store has been told of the end, and that is a result.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.stage == Stage::Settled && self.record.state == State::Done
     }
 
     fn settled(&mut self) {
@@ -191,6 +199,18 @@ impl Drop for Claim {
         let attempt = Arc::clone(&self.attempt);
         hand_over(&self.attempt.runtime, settle(attempt, target));
         self.settled();
+    }
+}
+
+/// Another attempt's record, with what is left of its lease.
+#[inline]
+fn standing(reply: Result<Settled, StoreError>) -> Option<(Record, Duration)> {
+    if !matches!(reply, Ok(Settled::Stale { .. })) {
+        return None;
+    }
+    match reply {
+        Ok(Settled::Stale { record, lease_left }) => Some((record, lease_left)),
+        _ => None,
     }
 }
 

@@ -26,7 +26,6 @@ const INLINE: usize = 92;
 #[derive(Clone)]
 pub struct Key(Text);
 
-#[derive(Clone)]
 enum Text {
     Inline(ArrayString<INLINE>),
     Heap(String),
@@ -209,6 +208,16 @@ fn is_plain(text: &[u8]) -> bool {
         None => u64::from(rest.iter().any(|byte| OUTSIDE_PARTS[usize::from(*byte)])),
     };
     words.iter().fold(last, |any, word| any | special(word)) == 0
+}
+
+impl Clone for Text {
+    fn clone(&self) -> Self {
+        match self {
+            // Copied once: `ArrayString::clone` would do it twice.
+            Self::Inline(text) => Self::Inline(*text),
+            Self::Heap(text) => Self::Heap(text.clone()),
+        }
+    }
 }
 
 impl Text {

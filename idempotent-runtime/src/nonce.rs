@@ -35,20 +35,24 @@ impl Nonce {
     ///
     /// A machine that is copied while it runs, and a process that forks, would use the same ones twice. That does no harm
     /// where the records are copied with them; in a store that both reach, the second would be taken for the first.
+    #[inline]
     pub(crate) fn within_process() -> Result<Self, getrandom::Error> {
-        let drawn = AHEAD.try_with(|ahead| {
-            let mut ahead = ahead.borrow_mut();
-            if let Some(nonce) = ahead.pop() {
-                return Ok(nonce);
-            }
-            let mut drawn = [[0; SIZE]; DRAWN];
-            getrandom::fill(drawn.as_flattened_mut())?;
-            let [first, rest @ ..] = drawn;
-            ahead.extend(rest.map(Self));
-            Ok(Self(first))
-        });
         // At its end a thread keeps nothing any more.
-        drawn.unwrap_or_else(|_| Self::random())
+        match AHEAD.try_with(|ahead| ahead.borrow_mut().pop()) {
+            Ok(Some(nonce)) => Ok(nonce),
+            Ok(None) => Self::draw(),
+            Err(_) => Self::random(),
+        }
+    }
+
+    /// One, and more for later.
+    #[cold]
+    fn draw() -> Result<Self, getrandom::Error> {
+        let mut drawn = [[0; SIZE]; DRAWN];
+        getrandom::fill(drawn.as_flattened_mut())?;
+        let [first, rest @ ..] = drawn;
+        AHEAD.with(|ahead| ahead.borrow_mut().extend(rest.map(Self)));
+        Ok(Self(first))
     }
 
     /// The nonce with these bytes.

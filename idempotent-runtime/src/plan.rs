@@ -157,12 +157,13 @@ impl Plan {
         &self,
         terms: Result<(), &'static str>,
     ) -> Result<(Arc<Attempt>, Span), Error> {
-        let store = self.check().and_then(|()| self.choose());
-        let store = store.and_then(|store| match terms {
-            Ok(()) => Ok(store),
-            Err(reason) => Err(self.config(reason)),
-        });
-        let store = store.inspect_err(|error| Span::new(self.scope, None).refused(error))?;
+        let store = match self.agreed(terms) {
+            Ok(store) => store,
+            Err(error) => {
+                Span::new(self.scope, None).refused(&error);
+                return Err(error);
+            }
+        };
         let key = store.qualified(&self.key, Key::clone);
         let span = Span::new(self.scope, Some(&key));
         match self.attempt(store, key) {
@@ -172,6 +173,14 @@ impl Plan {
                 Err(error)
             }
         }
+    }
+
+    /// The store, where nothing is wrong with what was asked for.
+    fn agreed(&self, terms: Result<(), &'static str>) -> Result<Chosen, Error> {
+        self.check()?;
+        let store = self.choose()?;
+        terms.map_err(|reason| self.config(reason))?;
+        Ok(store)
     }
 
     fn attempt(&self, store: Chosen, key: Key) -> Result<Arc<Attempt>, Error> {

@@ -19,13 +19,13 @@ use crate::{
     execution::Attempt,
     heartbeat::Driven,
     operation::Operation,
-    record::{Record, State},
+    record::Record,
     recorded::IntoErr,
     store::{
-        Settled, count,
+        ClaimReply, count,
         protocol::{lost, released},
     },
-    work::{Detached, Typed, Work, encoded},
+    work::{Detached, Encoded, Typed, Work, with_buffer},
 };
 
 impl<T, E, F> Operation<T, E, F> {
@@ -124,17 +124,21 @@ pub(crate) fn begin(
     work: &mut dyn Work,
     cx: &mut Context<'_>,
 ) -> Option<(Arc<Attempt>, Rest)> {
-    let mut claim = match Claim::at_once(attempt) {
-        Ok(claim) => claim,
-        Err(attempt) => return Some((attempt, Rest::All)),
+    let reply = match attempt.store.local() {
+        Some(local) => local.claim(&attempt.key, &attempt.request),
+        None => return Some((attempt, Rest::All)),
     };
+    let Ok(ClaimReply::Granted { record, takeover }) = &reply else {
+        return Some((attempt, Rest::All));
+    };
+    let mut claim = Claim::new(attempt, None, record, *takeover);
     if claim.poll_once(work, cx).is_pending() {
         let attempt = Arc::clone(&claim.attempt);
         return Some((attempt, Rest::Body(Box::new(claim))));
     }
     conclude(work, &mut claim);
-    let settled = claim.finish_at_once();
-    let (record, lease_left) = ran(&claim, settled)?;
+    let overtaken = claim.finish_at_once();
+    let (record, lease_left) = ran(&claim, overtaken)?;
     Some((
         Arc::clone(&claim.attempt),
         Rest::Overtaken(record, lease_left),
@@ -216,8 +220,8 @@ async fn finish<W: Work + ?Sized>(
     match claim.drive(work).await {
         Driven::Returned => {
             conclude(work, &mut claim);
-            let settled = claim.finish().await;
-            ran(&claim, settled)
+            let overtaken = claim.finish().await;
+            ran(&claim, overtaken)
         }
         Driven::Overtaken(record, lease_left) => {
             claim.lose();
@@ -226,17 +230,13 @@ async fn finish<W: Work + ?Sized>(
     }
 }
 
-/// Reports how an attempt ended, unless another attempt's record stands: then that.
-fn ran(claim: &Claim, settled: Option<Settled>) -> Option<(Record, Duration)> {
-    match settled {
-        Some(Settled::Stale { record, lease_left }) => Some((record, lease_left)),
-        settled => {
-            let recorded = settled.is_some() && claim.record().state == State::Done;
-            count::ran(&claim.attempt.store);
-            events::ran(&claim.attempt, recorded);
-            None
-        }
+/// Reports how an attempt ended, unless it is another attempt's record that stands.
+fn ran(claim: &Claim, overtaken: Option<(Record, Duration)>) -> Option<(Record, Duration)> {
+    if overtaken.is_none() {
+        count::ran(&claim.attempt.store);
+        events::ran(&claim.attempt, claim.is_recorded());
     }
+    overtaken
 }
 
 fn replay<W: Work + ?Sized>(attempt: &Attempt, work: &mut W, record: &Record) -> Result<(), Error> {
@@ -253,11 +253,17 @@ fn conclude<W: Work + ?Sized>(work: &W, claim: &mut Claim) {
         OnErr::Record => {}
     }
     claim.encode();
-    match encoded(work, claim.attempt.store.result_limit()) {
-        Ok((codec, outcome)) => claim.end_with(codec, outcome),
-        Err(reason) => {
-            events::not_recordable(&claim.attempt, &reason);
-            claim.end(not_recorded(claim.record(), &reason));
+    let limit = claim.attempt.store.result_limit();
+    let ended = with_buffer(|bytes| match work.encode(bytes) {
+        Ok(Encoded { codec, is_err }) if bytes.len() <= limit => {
+            claim.end_with(codec, is_err, bytes);
+            Ok(())
         }
+        Ok(_) => Err(format!("it has {} bytes, the store takes {limit}", bytes.len()).into()),
+        Err(error) => Err(format!("it cannot be encoded: {error}").into()),
+    });
+    if let Err::<_, Box<str>>(reason) = ended {
+        events::not_recordable(&claim.attempt, &reason);
+        claim.end(not_recorded(claim.record(), &reason));
     }
 }

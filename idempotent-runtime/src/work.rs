@@ -4,15 +4,10 @@ use std::{
     cell::Cell,
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
-use crate::{
-    CodecError, Error, Label, OnCrash, OnErr,
-    record::{Outcome, Record},
-    terms::Terms,
-};
+use crate::{CodecError, Error, Label, OnCrash, OnErr, record::Record, terms::Terms};
 
 /// What the flow asks of a body and of the result that it leaves.
 pub(crate) trait Work {
@@ -25,23 +20,11 @@ pub(crate) trait Work {
     /// What the result means for the record.
     fn verdict(&self, on_crash: OnCrash) -> OnErr;
 
-    /// Appends the result's bytes; answers which codec's they are, and what they are the bytes of.
-    fn encode(&self, bytes: &mut Vec<u8>) -> Result<(u32, Wrap), CodecError>;
+    /// Appends the result's bytes.
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<Encoded, CodecError>;
 
     /// Takes the recorded result in place of the body's.
     fn replay(&mut self, record: &Record, label: &dyn Fn() -> Label) -> Result<(), Error>;
-}
-
-/// The work's result as it is to be recorded, with its codec, or why it cannot be.
-pub(crate) fn encoded<W: Work + ?Sized>(work: &W, limit: usize) -> Result<(u32, Outcome), String> {
-    with_buffer(|bytes| match work.encode(bytes) {
-        Ok((codec, wrap)) if bytes.len() <= limit => Ok((codec, wrap(bytes.as_slice().into()))),
-        Ok(_) => Err(format!(
-            "it has {} bytes, the store takes {limit}",
-            bytes.len()
-        )),
-        Err(error) => Err(format!("it cannot be encoded: {error}")),
-    })
 }
 
 /// A buffer that has grown larger is given back.
@@ -52,7 +35,8 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-fn with_buffer<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+/// An empty buffer for [`Work::encode`].
+pub(crate) fn with_buffer<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     // Taken out: encoding may call anything, also this.
     let mut bytes = BUFFER.try_with(Cell::take).unwrap_or_default();
     let result = encode(&mut bytes);
@@ -63,8 +47,13 @@ fn with_buffer<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     result
 }
 
-/// Makes an outcome of its bytes.
-pub(crate) type Wrap = fn(Arc<[u8]>) -> Outcome;
+/// What a work's bytes are.
+pub(crate) struct Encoded {
+    /// Whose.
+    pub(crate) codec: u32,
+    /// Those of an `Err`.
+    pub(crate) is_err: bool,
+}
 
 /// A body that may outlive its caller.
 pub(crate) type Detached<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
@@ -73,7 +62,8 @@ pub(crate) type Detached<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Sen
 pub(crate) struct Typed<T, E, B> {
     terms: Terms<T, E>,
     body: Option<B>,
-    result: Option<Result<T, E>>,
+    /// Kept as a body's poll answers it: taken apart and put together again, it would be copied piece by piece.
+    result: Poll<Result<T, E>>,
 }
 
 impl<T, E, B> Typed<T, E, B> {
@@ -81,13 +71,22 @@ impl<T, E, B> Typed<T, E, B> {
         Self {
             terms,
             body: Some(body),
-            result: None,
+            result: Poll::Pending,
         }
     }
 
-    /// The body's result or the recorded one: what a flow that went well has left.
+    /// The body's result or the recorded one, as it lies here.
+    #[inline]
+    pub(crate) fn into_poll(self) -> Poll<Result<T, E>> {
+        self.result
+    }
+
+    /// The same, after a flow that went well.
     pub(crate) fn into_result(self) -> Result<T, E> {
-        self.result.expect("the flow ends well with a result only")
+        match self.result {
+            Poll::Ready(result) => result,
+            Poll::Pending => panic!("the flow ends well with a result only"),
+        }
     }
 }
 
@@ -97,10 +96,10 @@ where
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(body) = &mut self.body {
-            let Poll::Ready(result) = Pin::new(body).poll(cx) else {
+            self.result = Pin::new(body).poll(cx);
+            if self.result.is_pending() {
                 return Poll::Pending;
-            };
-            self.result = Some(result);
+            }
             self.body = None;
         }
         Poll::Ready(())
@@ -112,35 +111,37 @@ where
 
     fn verdict(&self, on_crash: OnCrash) -> OnErr {
         match &self.result {
-            Some(Ok(value)) if (self.terms.ok.is_transient)(value) => {
+            Poll::Ready(Ok(value)) if (self.terms.ok.is_transient)(value) => {
                 self.terms.judge_transient(on_crash)
             }
-            Some(Ok(_)) => OnErr::Record,
-            Some(Err(error)) => self.terms.judge_err(on_crash, error),
+            Poll::Ready(Ok(_)) => OnErr::Record,
+            Poll::Ready(Err(error)) => self.terms.judge_err(on_crash, error),
             // Nothing was returned, and nobody knows what happened.
-            None => OnErr::Fail,
+            Poll::Pending => OnErr::Fail,
         }
     }
 
-    fn encode(&self, bytes: &mut Vec<u8>) -> Result<(u32, Wrap), CodecError> {
-        match (&self.result, &self.terms.err) {
-            (Some(Ok(value)), _) => {
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<Encoded, CodecError> {
+        let (codec, is_err) = match (&self.result, &self.terms.err) {
+            (Poll::Ready(Ok(value)), _) => {
                 (self.terms.ok.encode)(value, bytes)?;
-                Ok((self.terms.ok.codec, Outcome::Ok))
+                (self.terms.ok.codec, false)
             }
-            (Some(Err(error)), Some(format)) => {
+            (Poll::Ready(Err(error)), Some(format)) => {
                 (format.encode)(error, bytes)?;
-                Ok((format.codec, Outcome::Err))
+                (format.codec, true)
             }
-            (Some(Err(_)), None) => Err(CodecError::new(
-                "it is an `Err`, and this function records none",
-            )),
-            (None, _) => Err(CodecError::new("there is no result")),
-        }
+            (Poll::Ready(Err(_)), None) => {
+                let reason = "it is an `Err`, and this function records none";
+                return Err(CodecError::new(reason));
+            }
+            (Poll::Pending, _) => return Err(CodecError::new("there is no result")),
+        };
+        Ok(Encoded { codec, is_err })
     }
 
     fn replay(&mut self, record: &Record, label: &dyn Fn() -> Label) -> Result<(), Error> {
-        self.result = Some(self.terms.replay(label, record)?);
+        self.result = Poll::Ready(self.terms.replay(label, record)?);
         Ok(())
     }
 }

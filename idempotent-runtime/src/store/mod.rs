@@ -161,13 +161,20 @@ impl ClaimRequest {
     /// The running record of a first attempt; its token is still zero, for the store to set.
     #[must_use]
     pub fn record(&self) -> Record {
+        self.granted(0, 1, self.lease)
+    }
+
+    /// The running record of this request, once granted. Made where it stays: to copy one that was just written takes
+    /// longer than to write it.
+    #[inline]
+    pub(crate) fn granted(&self, token: u64, attempts: u32, lease: Duration) -> Record {
         Record {
             state: State::Running,
             nonce: self.nonce,
-            token: 0,
-            lease: self.lease,
+            token,
+            lease,
             on_crash: self.on_crash,
-            attempts: 1,
+            attempts,
             fingerprint: self.fingerprint,
             codec: 0,
             expires: 0,

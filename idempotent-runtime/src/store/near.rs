@@ -137,7 +137,7 @@ impl Asked<'_> {
         let life = cmp::min(left.saturating_sub(left / DRIFT), self.near.max_age);
         let entry = match (&record.outcome, self.at.after(life)) {
             (Some(outcome @ (Outcome::Ok(_) | Outcome::Err(_))), Some(until))
-                if self.store.replays_near && record.state == State::Done && !life.is_zero() =>
+                if self.store.replays_near() && record.state == State::Done && !life.is_zero() =>
             {
                 Entry::new(record, outcome, until)
             }
@@ -199,7 +199,7 @@ impl SharedStore {
     #[must_use]
     pub fn near_cache(&self, options: &NearCache) -> Self {
         if self.local().is_none() {
-            self.inner.near.get_or_init(|| Near::new(options));
+            self.near_place().get_or_init(|| Near::new(options));
         }
         self.replaying_near()
     }
@@ -211,11 +211,11 @@ impl SharedStore {
     }
 
     fn near(&self) -> Option<&Near> {
-        self.inner.near.get()
+        self.near_place().get()
     }
 
     fn near_to_replay(&self) -> Option<&Near> {
-        self.near().filter(|_| self.replays_near)
+        self.near().filter(|_| self.replays_near())
     }
 
     /// Shows the record where it is in this process: in a local store, or in the near cache. No record is shown where

@@ -12,7 +12,7 @@ use super::{ClaimReply, ClaimRequest, Settled};
 use crate::{
     OnCrash,
     fingerprint::Fingerprint,
-    record::{HOLD, MAX_LEASE, Outcome, Record, State},
+    record::{HOLD, MAX_LEASE, Nonce, Outcome, Record, State},
 };
 
 pub use crate::record::MAX_TOKEN;
@@ -70,7 +70,15 @@ impl<R> Step<R> {
 /// asks has not run anything. After its release it gets nothing: then the message was late, and nobody waits for it.
 pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
     let Some(current) = current else {
-        return grant(request, 0, 0, request.lease, false, now);
+        let record = first_grant(request, now);
+        return Step::write(
+            record.clone(),
+            HOLD,
+            ClaimReply::Granted {
+                record,
+                takeover: false,
+            },
+        );
     };
     let record = current.record;
     let held = || ClaimReply::Held {
@@ -105,6 +113,12 @@ pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> 
         State::Running if current.lease_left().is_zero() => lapse(record, request, now),
         State::Running | State::Done | State::Lost => Step::keep(held()),
     }
+}
+
+/// What a claim is granted where there is no record.
+#[inline]
+pub(crate) fn first_grant(request: &ClaimRequest, now: u64) -> Record {
+    request.granted(next_token(0, now), 1, request.lease)
 }
 
 /// The grant whose first answer was lost.
@@ -148,12 +162,8 @@ fn grant(
     takeover: bool,
     now: u64,
 ) -> Step<ClaimReply> {
-    let record = Record {
-        token: next_token(last_token, now),
-        attempts: attempts.saturating_add(1),
-        lease,
-        ..request.record()
-    };
+    let token = next_token(last_token, now);
+    let record = request.granted(token, attempts.saturating_add(1), lease);
     Step::write(
         record.clone(),
         HOLD,
@@ -178,7 +188,7 @@ pub fn renew(current: Option<Current<'_>>, owned: &Record) -> Step<Settled> {
     match current {
         None => Step::write(running(owned), HOLD, Settled::PutBack),
         // What is kept, not what is sent: a late heartbeat must not undo what the owner has said of its effects since.
-        Some(Current { record, .. }) if open_to(record, owned) => {
+        Some(Current { record, .. }) if is_open_to(record.state, record.nonce, owned.nonce) => {
             Step::write(running(record), HOLD, Settled::Applied)
         }
         Some(current) => Step::keep(stale(current)),
@@ -190,7 +200,7 @@ pub fn renew(current: Option<Current<'_>>, owned: &Record) -> Step<Settled> {
 pub fn finish(current: Option<Current<'_>>, target: &Record, retain: Duration) -> Step<Settled> {
     match current {
         None => Step::write(target.clone(), retain, Settled::PutBack),
-        Some(Current { record, .. }) if open_to(record, target) => {
+        Some(Current { record, .. }) if is_open_to(record.state, record.nonce, target.nonce) => {
             Step::write(target.clone(), retain, Settled::Applied)
         }
         Some(Current { record, .. })
@@ -294,9 +304,11 @@ pub fn replacement(
     }
 }
 
-/// Whether `record` is the owner's and still open: running, or lost but not yet resolved.
-fn open_to(record: &Record, owned: &Record) -> bool {
-    record.nonce == owned.nonce && matches!(record.state, State::Running | State::Lost)
+/// Whether a record in this `state`, of the attempt `nonce`, is the `owner`'s and still open: running, or lost but not yet
+/// resolved.
+#[inline]
+pub(crate) fn is_open_to(state: State, nonce: Nonce, owner: Nonce) -> bool {
+    nonce == owner && matches!(state, State::Running | State::Lost)
 }
 
 fn stale(current: Current<'_>) -> Settled {

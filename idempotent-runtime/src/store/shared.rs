@@ -18,21 +18,26 @@ use crate::{StoreError, flight::Flights, key::Key, record::Record};
 /// A store as operations share it: what `install`, `store = …` and `with_store` take.
 ///
 /// Cloning is cheap, and clones are one store: the same records, the same duplicates in flight, the same counters.
+// One pointer: it is handed through every call.
 #[derive(Clone)]
-pub struct SharedStore {
-    pub(super) inner: Arc<Inner>,
-    namespace: Option<Arc<str>>,
+pub struct SharedStore(Arc<Handle>);
+
+/// A store, and how it is seen.
+#[derive(Clone)]
+struct Handle {
+    inner: Arc<Inner>,
+    namespace: Option<Box<str>>,
     max_result: usize,
-    /// Whether this handle replays from the near cache, and fills it.
-    pub(super) replays_near: bool,
+    /// Whether it replays from the near cache, and fills it.
+    replays_near: bool,
 }
 
-pub(super) struct Inner {
+struct Inner {
     store: Box<dyn Erased>,
     flights: Flights,
     counters: Counters,
     /// Made by the first handle that asks for one.
-    pub(super) near: OnceLock<Near>,
+    near: OnceLock<Near>,
 }
 
 impl SharedStore {
@@ -44,79 +49,87 @@ impl SharedStore {
             counters: Counters::default(),
             near: OnceLock::new(),
         };
-        Self {
+        Self(Arc::new(Handle {
             inner: Arc::new(inner),
             namespace: None,
             max_result: DEFAULT_MAX_RESULT,
             replays_near: false,
-        }
+        }))
+    }
+
+    /// The same store, seen otherwise.
+    fn seen(&self, change: impl FnOnce(&mut Handle)) -> Self {
+        let mut handle = Handle::clone(&self.0);
+        change(&mut handle);
+        Self(Arc::new(handle))
     }
 
     /// The same store, seen through a namespace: its keys never meet those of another namespace, or of none.
     #[must_use]
     pub fn namespace(&self, namespace: &str) -> Self {
-        Self {
-            namespace: Some(namespace.into()),
-            ..self.clone()
-        }
+        self.seen(|handle| handle.namespace = Some(namespace.into()))
     }
 
     /// The same store with another limit for a result's bytes (1 MiB by default). A larger result is not recorded: the
     /// call that ran the body gets it, replays get [`Error::NotRecorded`](crate::Error::NotRecorded).
     #[must_use]
     pub fn max_result(&self, bytes: usize) -> Self {
-        Self {
-            max_result: bytes,
-            ..self.clone()
-        }
+        self.seen(|handle| handle.max_result = bytes)
     }
 
     /// What happened in this store, counted since the process started.
     #[must_use]
     pub fn counters(&self) -> &Counters {
-        &self.inner.counters
+        &self.0.inner.counters
     }
 
     /// The same store, from a handle that uses its near cache.
     pub(super) fn replaying_near(&self) -> Self {
-        Self {
-            replays_near: true,
-            ..self.clone()
-        }
+        self.seen(|handle| handle.replays_near = true)
+    }
+
+    pub(super) fn replays_near(&self) -> bool {
+        self.0.replays_near
+    }
+
+    /// Where its near cache is, once there is one.
+    pub(super) fn near_place(&self) -> &OnceLock<Near> {
+        &self.0.inner.near
     }
 
     /// The store's time in µs since 1970, where it is known without asking.
     pub(super) fn clock(&self) -> Option<u64> {
-        self.inner.store.clock()
+        self.0.inner.store.clock()
     }
 
     /// The store's kind and place, without passwords.
     #[must_use]
     pub fn describe(&self) -> String {
-        self.inner.store.describe()
+        self.0.inner.store.describe()
     }
 
     /// Calls with one key that are being run or waited for in this process right now. Zero when all is quiet.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.inner.flights.len()
+        self.0.inner.flights.len()
     }
 
     pub(crate) fn result_limit(&self) -> usize {
-        self.max_result
+        self.0.max_result
     }
 
     pub(crate) fn flights(&self) -> &Flights {
-        &self.inner.flights
+        &self.0.inner.flights
     }
 
     pub(crate) fn local(&self) -> Option<&dyn LocalStore> {
-        self.inner.store.local()
+        self.0.inner.store.local()
     }
 
     /// Shows `look` the key as this handle's namespace has it.
+    #[inline]
     pub(crate) fn qualified<R>(&self, key: &Key, look: impl FnOnce(&Key) -> R) -> R {
-        match &self.namespace {
+        match &self.0.namespace {
             None => look(key),
             Some(namespace) => look(&key.in_namespace(namespace)),
         }
@@ -124,7 +137,7 @@ impl SharedStore {
 
     /// Whether both handles reach the same records.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+        Arc::ptr_eq(&self.0.inner, &other.0.inner)
     }
 
     pub(crate) fn claim<'a>(
@@ -136,7 +149,7 @@ impl SharedStore {
             return Box::pin(future::ready(local.claim(key, request)));
         }
         let asked = self.ask(key);
-        let reply = self.inner.store.claim(key, request);
+        let reply = self.0.inner.store.claim(key, request);
         noting(reply, asked, |asked, reply| {
             asked.shown(match reply {
                 ClaimReply::Held { record, .. } => Some(record),
@@ -146,7 +159,7 @@ impl SharedStore {
     }
 
     pub(crate) fn renew<'a>(&'a self, key: &'a Key, owned: &'a Record) -> Pending<'a, Settled> {
-        self.inner.store.renew(key, owned)
+        self.0.inner.store.renew(key, owned)
     }
 
     /// The first sending of a finish.
@@ -174,13 +187,13 @@ impl SharedStore {
     ) -> Pending<'a, Settled> {
         match self.local() {
             Some(local) => Box::pin(future::ready(local.finish(key, target, retain))),
-            None => self.inner.store.finish(key, target, retain),
+            None => self.0.inner.store.finish(key, target, retain),
         }
     }
 
     pub(crate) fn read<'a>(&'a self, key: &'a Key) -> Pending<'a, Option<(Record, Duration)>> {
         let asked = self.ask(key);
-        let read = self.inner.store.read(key);
+        let read = self.0.inner.store.read(key);
         noting(read, asked, |asked, read| {
             asked.shown(read.as_ref().map(|(record, _)| record));
         })
@@ -194,14 +207,15 @@ impl SharedStore {
         retain: Duration,
     ) -> Result<Settled, StoreError> {
         let _overruling = self.overruling(key);
-        self.inner
+        self.0
+            .inner
             .store
             .overrule(key, seen, replacement, retain)
             .await
     }
 
     pub(crate) async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
-        self.inner.store.subscribe(key).await
+        self.0.inner.store.subscribe(key).await
     }
 }
 
@@ -209,7 +223,7 @@ impl fmt::Debug for SharedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedStore")
             .field("store", &self.describe())
-            .field("namespace", &self.namespace)
+            .field("namespace", &self.0.namespace)
             .finish_non_exhaustive()
     }
 }

@@ -54,15 +54,21 @@ impl Expiry {
         }
     }
 
+    /// Whether [`due`](Self::due) has any.
+    #[inline]
+    pub(super) fn is_due(&self, now: u64) -> bool {
+        (0..LISTS).any(|list| self.is_list_due(list, now))
+    }
+
+    fn is_list_due(&self, list: usize, now: u64) -> bool {
+        self.first[list].load(Ordering::Relaxed) <= now
+    }
+
     /// A few marks whose records may be past their end, of this mark's list, or else of the next one that has some.
     pub(super) fn due(&self, mark: Mark, now: u64) -> ArrayVec<Mark, DUE> {
         let mut due = ArrayVec::new();
-        let is_due = |list: usize| self.first[list].load(Ordering::Relaxed) <= now;
-        if !(0..LISTS).any(is_due) {
-            return due;
-        }
         let mut lists = (0..LISTS).map(|step| (mark.list(LISTS) + step) % LISTS);
-        let Some(list) = lists.find(|list| is_due(*list)) else {
+        let Some(list) = lists.find(|list| self.is_list_due(*list, now)) else {
             return due;
         };
         let mut ends = self.lock(list);

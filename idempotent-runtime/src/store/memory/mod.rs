@@ -105,47 +105,97 @@ impl MemoryStore {
         key: &Key,
         decide: impl FnOnce(Option<Current<'_>>, u64) -> Step<R>,
     ) -> Result<R, StoreError> {
-        let shared = &*self.shared;
-        let key = key.as_str().as_bytes();
-        let mark = shared.records.mark(key);
-        let (reply, now, ends) = shared.records.change(key, mark, |place| {
-            // Asked only once the key is held: a thread that waited for it would come with an older time than the
-            // record's, and where that record has gone in between, grant a smaller token than it had.
-            let now = shared.clock.now();
-            let kept = place.as_deref().filter(|packed| now < packed.gone());
+        let mut answer = None;
+        self.change(key, |kept, now| {
             let kept = kept.map(|packed| (packed.record(), packed.gone()));
             let current = kept.as_ref().map(|(record, gone)| Current {
                 record,
                 age: age(record, *gone, now),
             });
             let Step { write, reply } = decide(current, now);
-            let Some((record, retain)) = write else {
-                return ((Ok(reply), now, None), None);
-            };
-            let gone = gone(&record, retain, now);
+            answer = Some(reply);
+            write.map(|(record, retain)| pack(key, &record, retain, now))
+        })?;
+        Ok(answer.expect("it was let decide"))
+    }
+
+    /// The same with records as they lie here: what most calls do is decided without unpacking one. What it answers, `decide`
+    /// leaves where it is wanted: to hand it on would copy it at each step.
+    fn change(
+        &self,
+        key: &Key,
+        decide: impl FnOnce(Option<&Packed>, u64) -> Option<Packed>,
+    ) -> Result<(), StoreError> {
+        let shared = &*self.shared;
+        let key = key.as_str().as_bytes();
+        let mark = shared.records.mark(key);
+        let (mut now, mut ends, mut is_full) = (0, None, false);
+        shared.records.change(key, mark, |place| {
+            // Asked only once the key is held: a thread that waited for it would come with an older time than the
+            // record's, and where that record has gone in between, grant a smaller token than it had.
+            now = shared.clock.now();
+            let kept = place.as_deref().filter(|packed| now < packed.gone());
+            let packed = decide(kept, now)?;
             // A running record is settled by its owner, or taken over.
-            let ends = (record.state != State::Running).then_some(gone);
-            let packed = Packed::new(key, &record, gone);
-            match place {
+            let end = (packed.state() != State::Running).then(|| packed.gone());
+            let new = match place {
                 Some(place) => {
                     *place = packed;
-                    ((Ok(reply), now, ends), None)
+                    None
                 }
-                None if shared.take_room() => ((Ok(reply), now, ends), Some(packed)),
-                None => ((Err(full()), now, None), None),
-            }
+                None if shared.take_room() => Some(packed),
+                None => {
+                    is_full = true;
+                    return None;
+                }
+            };
+            ends = end;
+            new
         });
         if let Some(gone) = ends {
             shared.expiry.add(mark, gone, now);
         }
-        shared.sweep(mark, now);
-        reply
+        if shared.expiry.is_due(now) {
+            shared.sweep(mark, now);
+        }
+        if is_full { Err(full()) } else { Ok(()) }
+    }
+
+    /// A claim of a key that has no record: the token that it is granted.
+    fn grant_first(&self, key: &Key, request: &ClaimRequest) -> Result<Option<u64>, StoreError> {
+        let mut token = None;
+        self.change(key, |kept, now| {
+            if kept.is_some() {
+                return None;
+            }
+            let record = protocol::first_grant(request, now);
+            token = Some(record.token);
+            Some(pack(key, &record, HOLD, now))
+        })?;
+        Ok(token)
+    }
+
+    /// A finish of the owner's own running record; answers whether it was that.
+    fn finish_own(&self, key: &Key, target: &Record, retain: Duration) -> Result<bool, StoreError> {
+        let mut is_own = false;
+        self.change(key, |kept, now| {
+            is_own = kept.is_some_and(|packed| {
+                protocol::is_open_to(packed.state(), packed.nonce(), target.nonce)
+            });
+            is_own.then(|| pack(key, target, retain, now))
+        })?;
+        Ok(is_own)
     }
 }
 
+fn pack(key: &Key, record: &Record, retain: Duration, now: u64) -> Packed {
+    let gone = gone(record.state, retain, now);
+    Packed::new(key.as_str().as_bytes(), record, gone)
+}
+
 /// When a record that is written now is past its end.
-fn gone(record: &Record, retain: Duration, now: u64) -> u64 {
-    let kept = match record.state {
+fn gone(state: State, retain: Duration, now: u64) -> u64 {
+    let kept = match state {
         State::Running => HOLD,
         _ => retain.clamp(Duration::from_millis(1), MAX_TTL),
     };
@@ -219,10 +269,20 @@ impl LocalStore for MemoryStore {
     }
 
     fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
-        self.step(key, |current, now| protocol::claim(current, request, now))
+        match self.grant_first(key, request)? {
+            Some(token) => Ok(ClaimReply::Granted {
+                record: request.granted(token, 1, request.lease),
+                takeover: false,
+            }),
+            None => self.step(key, |current, now| protocol::claim(current, request, now)),
+        }
     }
 
     fn finish(&self, key: &Key, target: &Record, retain: Duration) -> Result<Settled, StoreError> {
+        if self.finish_own(key, target, retain)? {
+            self.shared.topics.publish(key.as_str());
+            return Ok(Settled::Applied);
+        }
         let settled = self.step(key, |current, _| protocol::finish(current, target, retain))?;
         self.shared.topics.publish(key.as_str());
         Ok(settled)

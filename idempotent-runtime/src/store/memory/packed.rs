@@ -104,6 +104,21 @@ impl Packed {
         u64::from_le_bytes(part(self.header(), 0))
     }
 
+    #[inline]
+    pub(super) fn state(&self) -> State {
+        match self.header()[FLAGS] & STATE {
+            0 => State::Running,
+            1 => State::Done,
+            2 => State::Failed,
+            _ => State::Lost,
+        }
+    }
+
+    #[inline]
+    pub(super) fn nonce(&self) -> Nonce {
+        Nonce::from_bytes(part(self.header(), NONCE))
+    }
+
     /// The record as a look at it needs it.
     #[inline]
     pub(super) fn peek(&self) -> RecordRef<'_> {
@@ -123,13 +138,8 @@ impl Packed {
             _ => None,
         };
         RecordRef {
-            state: match flags & STATE {
-                0 => State::Running,
-                1 => State::Done,
-                2 => State::Failed,
-                _ => State::Lost,
-            },
-            nonce: Nonce::from_bytes(part(header, NONCE)),
+            state: self.state(),
+            nonce: self.nonce(),
             fingerprint,
             codec: match flags & IS_LARGE {
                 0 => usual_codec(outcome.is_some()),

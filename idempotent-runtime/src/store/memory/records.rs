@@ -49,21 +49,19 @@ impl Records {
 
     /// Lets `change` see and replace the record of `key`, under its shard's lock. Where there is none, it may answer with
     /// one to put there.
-    pub(super) fn change<R>(
+    pub(super) fn change(
         &self,
         key: &[u8],
         mark: Mark,
-        change: impl FnOnce(Option<&mut Packed>) -> (R, Option<Packed>),
-    ) -> R {
+        change: impl FnOnce(Option<&mut Packed>) -> Option<Packed>,
+    ) {
         let hash = mark.hash();
         let mut shard = self.map.shards()[self.shard(hash)].write();
         let record = shard.get_mut(hash, |(record, _)| record.key() == key);
-        let (reply, new) = change(record.map(|(record, _)| record));
-        if let Some(new) = new {
+        if let Some(new) = change(record.map(|(record, _)| record)) {
             let rehash = |(record, _): &(Packed, _)| self.mark(record.key()).hash();
             shard.insert(hash, (new, SharedValue::new(())), rehash);
         }
-        reply
     }
 
     /// Takes out one record that goes by `mark`, if `condition` holds for it.
