@@ -86,10 +86,13 @@ impl Key {
         let scope_end = text.as_str().len();
         for (index, &part) in parts.iter().enumerate() {
             text.push_str("|");
-            let start = text.as_str().len();
+            let mut written = Part {
+                text,
+                is_empty: true,
+            };
             // Writing cannot fail; only a part's own `Display` can.
-            write!(Part(text), "{part}").map_err(|_| InvalidKey::Display(index))?;
-            if text.as_str().len() == start {
+            write!(written, "{part}").map_err(|_| InvalidKey::Display(index))?;
+            if written.is_empty {
                 return Err(InvalidKey::EmptyPart(index));
             }
         }
@@ -221,10 +224,11 @@ impl Clone for Text {
 }
 
 impl Text {
+    #[inline]
     fn as_str(&self) -> &str {
         match self {
             Self::Inline(text) => text,
-            Self::Heap(text) => text,
+            Self::Heap(text) => at_rest(text),
         }
     }
 
@@ -285,12 +289,24 @@ impl Text {
     }
 }
 
+/// A call of its own: else the compiler reads the long text's place also where there is a short one, which was written just
+/// now, in other pieces, and waits for that.
+#[cold]
+#[inline(never)]
+fn at_rest(text: &str) -> &str {
+    text
+}
+
 /// What a part's `Display` writes to.
-struct Part<'a>(&'a mut Text);
+struct Part<'a> {
+    text: &'a mut Text,
+    is_empty: bool,
+}
 
 impl Write for Part<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.push_escaped(text, IN_PARTS);
+        self.is_empty &= text.is_empty();
+        self.text.push_escaped(text, IN_PARTS);
         Ok(())
     }
 }
