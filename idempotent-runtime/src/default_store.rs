@@ -7,7 +7,7 @@ use std::{env, fmt, ops::Deref};
 
 use once_cell::sync::OnceCell;
 
-use crate::{SharedStore, execution::Context};
+use crate::SharedStore;
 
 /// The environment variable that names the default store: `redis://…`, `rediss://…`, `redis+unix://…` or `memory:`.
 pub const ENV: &str = "IDEMPOTENT_STORE";
@@ -40,21 +40,10 @@ pub struct AlreadyInstalled {
     standing: String,
 }
 
-/// The default store as a call of this task finds it.
-///
-/// # Errors
-/// A text that says what is set up wrongly.
-pub(crate) fn choose() -> Result<Chosen, String> {
-    match Context::store() {
-        Some(store) => Ok(Chosen::Named(store)),
-        None => standing().map(Chosen::Standing),
-    }
-}
-
 /// The default store of this process.
 ///
 /// # Errors
-/// As [`choose`].
+/// A text that says what is set up wrongly.
 pub(crate) fn standing() -> Result<&'static SharedStore, String> {
     DEFAULT.get_or_try_init(from_environment)
 }

@@ -78,10 +78,14 @@ impl Plan {
     }
 
     fn choose(&self) -> Result<Chosen, Error> {
-        match &self.store {
-            Some(store) => Ok(Chosen::Named(store.clone())),
-            None => default_store::choose().map_err(|reason| self.config(reason)),
-        }
+        let named = self.store.clone().or_else(Context::store);
+        Ok(match named {
+            Some(store) => Chosen::Named(store),
+            None => match default_store::standing() {
+                Ok(store) => Chosen::Standing(store),
+                Err(reason) => return Err(self.config(reason)),
+            },
+        })
     }
 
     fn config(&self, reason: impl Into<Arc<str>>) -> Error {
