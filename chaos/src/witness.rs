@@ -8,7 +8,7 @@ use std::{
 
 use idempotent_fn::{
     Key, Store, StoreError,
-    record::{Nonce, Record, State},
+    record::{Nonce, OutcomeRef, Record, State},
     store::{ClaimReply, ClaimRequest, LocalStore, Settled, Subscription},
 };
 
@@ -76,18 +76,37 @@ impl<S: Store> LocalStore for Witness<S> {
         self.local_store().peek(key, look);
     }
 
-    fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
+    fn grant(&self, key: &Key, request: &ClaimRequest) -> Option<u64> {
         let sent = now();
-        let reply = self.local_store().claim(key, request)?;
-        claimed(key, &reply, sent);
-        Ok(reply)
+        let token = self.local_store().grant(key, request)?;
+        let record = Record {
+            token,
+            ..request.record()
+        };
+        let takeover = false;
+        claimed(key, &ClaimReply::Granted { record, takeover }, sent);
+        Some(token)
     }
 
-    fn finish(&self, key: &Key, target: &Record, retain: Duration) -> Result<Settled, StoreError> {
+    fn complete(
+        &self,
+        key: &Key,
+        owned: &Record,
+        codec: u32,
+        outcome: OutcomeRef<'_>,
+        retain: Duration,
+    ) -> bool {
         let sent = now();
-        let reply = self.local_store().finish(key, target, retain)?;
-        finished(key, target, &reply, sent);
-        Ok(reply)
+        let local = self.local_store();
+        let completed = local.complete(key, owned, codec, outcome, retain);
+        if completed {
+            let target = Record {
+                state: State::Done,
+                ..owned.clone()
+            };
+            finished(key, &target, &Settled::Applied, sent);
+        }
+        completed
     }
 }
 

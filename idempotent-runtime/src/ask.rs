@@ -89,7 +89,7 @@ pub(crate) async fn ask(
         match reply {
             Ok(ClaimReply::Granted { record, takeover }) => {
                 let lead = asking.lead.take();
-                let claim = Claim::new(Arc::clone(attempt), lead, &record, takeover);
+                let claim = Claim::new(Arc::clone(attempt), lead, record, takeover);
                 asking.is_open = false;
                 return Ok(Asked::Granted(claim));
             }

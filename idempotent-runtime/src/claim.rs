@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    StoreError, events,
+    events,
     execution::Attempt,
     flight::{Landing, Lead},
     handover::hand_over,
-    record::{Outcome, Record, State},
+    record::{Outcome, OutcomeRef, Record, State},
     settle::{PATIENCE, answer, note, settle},
     store::{
         Settled, count,
@@ -43,29 +43,40 @@ enum Stage {
 
 impl Claim {
     /// The claim that was granted as `record` says.
-    #[inline]
     pub(crate) fn new(
         attempt: Arc<Attempt>,
         lead: Option<Lead>,
-        record: &Record,
+        record: Record,
         takeover: bool,
     ) -> Self {
-        attempt.arm(true);
-        attempt.granted(record);
         if takeover {
             count::taken_over(&attempt.store);
-            events::taken_over(&attempt, record);
+            events::taken_over(&attempt, &record);
         }
         if let Some(lead) = &lead {
             lead.extend(record.lease);
         }
-        let Record {
-            token,
-            attempts,
-            lease,
-            ..
-        } = *record;
-        let record = attempt.request.granted(token, attempts, lease);
+        Self::granted(attempt, lead, record)
+    }
+
+    /// The right to run, where a store in this process grants it; or else the attempt back.
+    #[inline]
+    pub(crate) fn at_once(attempt: Arc<Attempt>) -> Result<Self, Arc<Attempt>> {
+        let mut record = attempt.request.record();
+        let local = attempt.store.local();
+        match local.and_then(|local| local.grant(&attempt.key, &attempt.request)) {
+            Some(token) => {
+                record.token = token;
+                Ok(Self::granted(attempt, None, record))
+            }
+            None => Err(attempt),
+        }
+    }
+
+    #[inline]
+    fn granted(attempt: Arc<Attempt>, lead: Option<Lead>, record: Record) -> Self {
+        attempt.arm(true);
+        attempt.granted(&record);
         Self {
             attempt,
             stage: Stage::Granted,
@@ -95,17 +106,29 @@ impl Claim {
         self.stage = Stage::Finishing;
     }
 
-    /// [`end`](Self::end), with a result.
-    pub(crate) fn end_with(&mut self, codec: u32, is_err: bool, bytes: &[u8]) {
-        let bytes = bytes.into();
+    /// [`end`](Self::end), with a result: at once, where a store in this process takes it from where it lies.
+    pub(crate) fn complete(&mut self, codec: u32, outcome: OutcomeRef<'_>) {
+        let attempt = &self.attempt;
+        let completed = match attempt.store.local() {
+            // Those who follow a lead are handed the record.
+            Some(local) if self.lead.is_none() => {
+                local.complete(&attempt.key, &self.record, codec, outcome, attempt.ttl)
+            }
+            _ => false,
+        };
         self.record.state = State::Done;
         self.record.codec = codec;
-        self.record.outcome = Some(if is_err {
-            Outcome::Err(bytes)
+        if completed {
+            self.settled();
         } else {
-            Outcome::Ok(bytes)
-        });
-        self.stage = Stage::Finishing;
+            self.record.outcome = Some(outcome.to_owned());
+            self.stage = Stage::Finishing;
+        }
+    }
+
+    /// Whether nothing is owed to the store any more.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.stage == Stage::Settled
     }
 
     fn pass(&mut self, from: Stage, to: Stage) -> bool {
@@ -128,56 +151,40 @@ impl Claim {
         self.settled();
     }
 
-    /// Tells the store how the attempt [ends](Self::end), and answers with the record that stands in its stead, if it is
-    /// another attempt's. A store that does not answer is told by the runtime, in the background, and the caller need not
-    /// wait.
+    /// Tells the store how the attempt [ends](Self::end), if it does not know, and answers with the record that stands in its
+    /// stead, if it is another attempt's. A store that does not answer is told by the runtime, in the background, and the
+    /// caller need not wait.
     pub(crate) async fn finish(&mut self) -> Option<(Record, Duration)> {
-        if self.attempt.store.local().is_some() {
-            return self.finish_at_once();
+        if self.is_settled() {
+            return None;
         }
         let attempt = &self.attempt;
-        let reply = attempt
-            .store
-            .finish(&attempt.key, &self.record, self.retain());
-        let reply = Box::pin(answer(attempt, PATIENCE, reply)).await;
-        self.finished(&reply);
-        standing(reply)
-    }
-
-    /// [`finish`](Self::finish), where the store is in this process.
-    pub(crate) fn finish_at_once(&mut self) -> Option<(Record, Duration)> {
-        let attempt = &self.attempt;
-        let local = attempt.store.local()?;
-        let reply = local.finish(&attempt.key, &self.record, self.retain());
-        self.finished(&reply);
-        standing(reply)
-    }
-
-    fn retain(&self) -> Duration {
-        retention(self.record.state, self.attempt.ttl)
-    }
-
-    fn finished(&mut self, reply: &Result<Settled, StoreError>) {
-        let settled = match reply {
+        let retain = retention(self.record.state, attempt.ttl);
+        let reply = attempt.store.finish(&attempt.key, &self.record, retain);
+        let settled = match Box::pin(answer(attempt, PATIENCE, reply)).await {
             Ok(settled) => settled,
             Err(error) => {
                 count::unrecorded(&self.attempt.store);
-                events::unrecorded(&self.attempt, error);
-                return; // and the drop hands the finish over
+                events::unrecorded(&self.attempt, &error);
+                return None; // and the drop hands the finish over
             }
         };
         self.settled();
-        note(&self.attempt, settled);
+        note(&self.attempt, &settled);
         if let (Some(lead), Settled::Applied | Settled::PutBack, State::Done) =
-            (self.lead.take(), settled, self.record.state)
+            (self.lead.take(), &settled, self.record.state)
         {
             lead.land(Landing::Record(Arc::new(self.record.clone())));
         }
+        match settled {
+            Settled::Stale { record, lease_left } => Some((record, lease_left)),
+            _ => None,
+        }
     }
 
-    /// Whether the store has been told of the end, and that is a result.
+    /// Whether the store knows of a result.
     pub(crate) fn is_recorded(&self) -> bool {
-        self.stage == Stage::Settled && self.record.state == State::Done
+        self.is_settled() && self.record.state == State::Done
     }
 
     fn settled(&mut self) {
@@ -199,18 +206,6 @@ impl Drop for Claim {
         let attempt = Arc::clone(&self.attempt);
         hand_over(&self.attempt.runtime, settle(attempt, target));
         self.settled();
-    }
-}
-
-/// Another attempt's record, with what is left of its lease.
-#[inline]
-fn standing(reply: Result<Settled, StoreError>) -> Option<(Record, Duration)> {
-    if !matches!(reply, Ok(Settled::Stale { .. })) {
-        return None;
-    }
-    match reply {
-        Ok(Settled::Stale { record, lease_left }) => Some((record, lease_left)),
-        _ => None,
     }
 }
 

@@ -134,7 +134,15 @@ pub enum OutcomeRef<'a> {
     NotRecorded(&'a [u8]),
 }
 
-impl OutcomeRef<'_> {
+impl<'a> OutcomeRef<'a> {
+    /// The bytes, whichever kind they are.
+    #[must_use]
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Ok(bytes) | Self::Err(bytes) | Self::NotRecorded(bytes) => bytes,
+        }
+    }
+
     /// A copy of it.
     #[must_use]
     pub fn to_owned(self) -> Outcome {

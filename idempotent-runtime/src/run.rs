@@ -22,10 +22,10 @@ use crate::{
     record::Record,
     recorded::IntoErr,
     store::{
-        ClaimReply, count,
+        count,
         protocol::{lost, released},
     },
-    work::{Detached, Encoded, Typed, Work, with_buffer},
+    work::{Detached, Typed, Work, with_buffer},
 };
 
 impl<T, E, F> Operation<T, E, F> {
@@ -113,36 +113,32 @@ pub(crate) enum Rest {
     All,
     /// The body is pending.
     Body(Box<Claim>),
-    /// The body has returned, but another attempt owns the record, with this much left of its lease.
-    Overtaken(Record, Duration),
+    /// The body has returned, and the store is still to be told.
+    Ended(Box<Claim>),
 }
 
-/// Does what needs no waiting where the store is in this process: claims, polls the body, and finishes. Most first calls
-/// end here, with their result in `work`, and need no future of their own.
+/// Does what needs no waiting where the store is in this process: claims, polls the body, and records its result. Most
+/// first calls end here, with their result in `work`, and need no future of their own.
 pub(crate) fn begin(
     attempt: Arc<Attempt>,
     work: &mut dyn Work,
     cx: &mut Context<'_>,
 ) -> Option<(Arc<Attempt>, Rest)> {
-    let reply = match attempt.store.local() {
-        Some(local) => local.claim(&attempt.key, &attempt.request),
-        None => return Some((attempt, Rest::All)),
+    let mut claim = match Claim::at_once(attempt) {
+        Ok(claim) => claim,
+        Err(attempt) => return Some((attempt, Rest::All)),
     };
-    let Ok(ClaimReply::Granted { record, takeover }) = &reply else {
-        return Some((attempt, Rest::All));
+    let rest = if claim.poll_once(work, cx).is_pending() {
+        Rest::Body
+    } else {
+        conclude(work, &mut claim);
+        if claim.is_settled() {
+            ran(&claim);
+            return None;
+        }
+        Rest::Ended
     };
-    let mut claim = Claim::new(attempt, None, record, *takeover);
-    if claim.poll_once(work, cx).is_pending() {
-        let attempt = Arc::clone(&claim.attempt);
-        return Some((attempt, Rest::Body(Box::new(claim))));
-    }
-    conclude(work, &mut claim);
-    let overtaken = claim.finish_at_once();
-    let (record, lease_left) = ran(&claim, overtaken)?;
-    Some((
-        Arc::clone(&claim.attempt),
-        Rest::Overtaken(record, lease_left),
-    ))
+    Some((Arc::clone(&claim.attempt), rest(Box::new(claim))))
 }
 
 /// The rest of a call, for a body that may outlive its caller.
@@ -192,17 +188,13 @@ async fn go_on<W: Work + ?Sized>(
     work: &mut W,
     rest: Rest,
 ) -> Result<(), Error> {
-    let claim = match rest {
+    let overtaken = match rest {
         Rest::All => match Box::pin(admit(attempt)).await? {
             Admission::Replay(record) => return replay(attempt, work, &record),
-            Admission::Run(claim) => Ok(claim),
+            Admission::Run(claim) => Box::pin(run(claim, work)).await,
         },
-        Rest::Body(claim) => Ok(claim),
-        Rest::Overtaken(record, lease_left) => Err((record, lease_left)),
-    };
-    let overtaken = match claim {
-        Ok(claim) => Box::pin(finish(claim, work)).await,
-        Err(overtaken) => Some(overtaken),
+        Rest::Body(claim) => Box::pin(run(claim, work)).await,
+        Rest::Ended(claim) => Box::pin(finish(claim)).await,
     };
     if let Some((record, lease_left)) = overtaken {
         // Another attempt owns the record: its result is the key's result, never our own.
@@ -213,15 +205,11 @@ async fn go_on<W: Work + ?Sized>(
 }
 
 /// Runs the body to its end and records that. Answers with the record that stands, if it is another attempt's.
-async fn finish<W: Work + ?Sized>(
-    mut claim: Box<Claim>,
-    work: &mut W,
-) -> Option<(Record, Duration)> {
+async fn run<W: Work + ?Sized>(mut claim: Box<Claim>, work: &mut W) -> Option<(Record, Duration)> {
     match claim.drive(work).await {
         Driven::Returned => {
             conclude(work, &mut claim);
-            let overtaken = claim.finish().await;
-            ran(&claim, overtaken)
+            finish(claim).await
         }
         Driven::Overtaken(record, lease_left) => {
             claim.lose();
@@ -230,13 +218,19 @@ async fn finish<W: Work + ?Sized>(
     }
 }
 
-/// Reports how an attempt ended, unless it is another attempt's record that stands.
-fn ran(claim: &Claim, overtaken: Option<(Record, Duration)>) -> Option<(Record, Duration)> {
+/// Tells the store how the attempt ended. Answers as [`run`] does.
+async fn finish(mut claim: Box<Claim>) -> Option<(Record, Duration)> {
+    let overtaken = claim.finish().await;
     if overtaken.is_none() {
-        count::ran(&claim.attempt.store);
-        events::ran(&claim.attempt, claim.is_recorded());
+        ran(&claim);
     }
     overtaken
+}
+
+/// Reports that a body has run and been answered for.
+fn ran(claim: &Claim) {
+    count::ran(&claim.attempt.store);
+    events::ran(&claim.attempt, claim.is_recorded());
 }
 
 fn replay<W: Work + ?Sized>(attempt: &Attempt, work: &mut W, record: &Record) -> Result<(), Error> {
@@ -255,8 +249,8 @@ fn conclude<W: Work + ?Sized>(work: &W, claim: &mut Claim) {
     claim.encode();
     let limit = claim.attempt.store.result_limit();
     let ended = with_buffer(|bytes| match work.encode(bytes) {
-        Ok(Encoded { codec, is_err }) if bytes.len() <= limit => {
-            claim.end_with(codec, is_err, bytes);
+        Ok(encoded) if bytes.len() <= limit => {
+            claim.complete(encoded.codec, encoded.outcome(bytes));
             Ok(())
         }
         Ok(_) => Err(format!("it has {} bytes, the store takes {limit}", bytes.len()).into()),

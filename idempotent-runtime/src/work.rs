@@ -7,7 +7,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::{CodecError, Error, Label, OnCrash, OnErr, record::Record, terms::Terms};
+use crate::{
+    CodecError, Error, Label, OnCrash, OnErr,
+    record::{OutcomeRef, Record},
+    terms::Terms,
+};
 
 /// What the flow asks of a body and of the result that it leaves.
 pub(crate) trait Work {
@@ -53,6 +57,16 @@ pub(crate) struct Encoded {
     pub(crate) codec: u32,
     /// Those of an `Err`.
     pub(crate) is_err: bool,
+}
+
+impl Encoded {
+    pub(crate) fn outcome(self, bytes: &[u8]) -> OutcomeRef<'_> {
+        if self.is_err {
+            OutcomeRef::Err(bytes)
+        } else {
+            OutcomeRef::Ok(bytes)
+        }
+    }
 }
 
 /// A body that may outlive its caller.

@@ -103,7 +103,7 @@ fn exchanged(text: &str) -> String {
     // From outside of its crate, no match on these is exhaustive.
     let text = text
         .replace("State::Lost => 3,", "_ => 3,")
-        .replace("Some(Outcome::NotRecorded(_)) =>", "Some(_) =>");
+        .replace("Some(OutcomeRef::NotRecorded(_)) =>", "Some(_) =>");
     // Each variant has an attempt of its own.
     text.replace("execution::Attempt, ", "").replace(
         "use crate::{StoreError, fingerprint",

@@ -27,7 +27,7 @@ use crate::{
     OnCrash, StoreError,
     fingerprint::Fingerprint,
     key::Key,
-    record::{HOLD, Nonce, Record, RecordRef, State},
+    record::{HOLD, Nonce, OutcomeRef, Record, RecordRef, State},
 };
 
 /// Results larger than this are not recorded, unless a store says otherwise: 1 MiB.
@@ -125,23 +125,33 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
-/// A store that answers at once, from this process' own memory.
+/// The face of a store in this process' own memory: most of what calls ask, answered at once, without a future and without
+/// an answer to take apart. What it does not do, the same store does as a [`Store`].
 pub trait LocalStore: Send + Sync {
     /// Shows the record, if there is one. `look` runs under the store's lock: it must be short and must not call the
     /// store.
     fn peek(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>));
 
-    /// [`Store::claim`].
-    ///
-    /// # Errors
-    /// As there.
-    fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError>;
+    /// Grants the claim of a key that has no record, as [`Store::claim`] does, and answers with the token. `None`: nothing
+    /// has changed, and `Store::claim` is asked.
+    fn grant(&self, key: &Key, request: &ClaimRequest) -> Option<u64> {
+        let _ = (key, request);
+        None
+    }
 
-    /// [`Store::finish`].
-    ///
-    /// # Errors
-    /// As there.
-    fn finish(&self, key: &Key, target: &Record, retain: Duration) -> Result<Settled, StoreError>;
+    /// Finishes the attempt of `owned`, a record as it was granted, with this result, as [`Store::finish`] does where the
+    /// record is still the attempt's. `false`: nothing has changed, and `Store::finish` is asked.
+    fn complete(
+        &self,
+        key: &Key,
+        owned: &Record,
+        codec: u32,
+        outcome: OutcomeRef<'_>,
+        retain: Duration,
+    ) -> bool {
+        let _ = (key, owned, codec, outcome, retain);
+        false
+    }
 }
 
 /// A claim that an attempt makes.

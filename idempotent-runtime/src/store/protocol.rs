@@ -115,9 +115,10 @@ pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> 
     }
 }
 
-/// What a claim is granted where there is no record.
+/// What a claim is granted where there is no record. `now` as in [`claim`].
 #[inline]
-pub(crate) fn first_grant(request: &ClaimRequest, now: u64) -> Record {
+#[must_use]
+pub fn first_grant(request: &ClaimRequest, now: u64) -> Record {
     request.granted(next_token(0, now), 1, request.lease)
 }
 
@@ -307,7 +308,8 @@ pub fn replacement(
 /// Whether a record in this `state`, of the attempt `nonce`, is the `owner`'s and still open: running, or lost but not yet
 /// resolved.
 #[inline]
-pub(crate) fn is_open_to(state: State, nonce: Nonce, owner: Nonce) -> bool {
+#[must_use]
+pub fn is_open_to(state: State, nonce: Nonce, owner: Nonce) -> bool {
     nonce == owner && matches!(state, State::Running | State::Lost)
 }
 

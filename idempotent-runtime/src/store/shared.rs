@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::{self, Future},
+    future::Future,
     pin::Pin,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -145,9 +145,6 @@ impl SharedStore {
         key: &'a Key,
         request: &'a ClaimRequest,
     ) -> Pending<'a, ClaimReply> {
-        if let Some(local) = self.local() {
-            return Box::pin(future::ready(local.claim(key, request)));
-        }
         let asked = self.ask(key);
         let reply = self.0.inner.store.claim(key, request);
         noting(reply, asked, |asked, reply| {
@@ -185,10 +182,7 @@ impl SharedStore {
         target: &'a Record,
         retain: Duration,
     ) -> Pending<'a, Settled> {
-        match self.local() {
-            Some(local) => Box::pin(future::ready(local.finish(key, target, retain))),
-            None => self.0.inner.store.finish(key, target, retain),
-        }
+        self.0.inner.store.finish(key, target, retain)
     }
 
     pub(crate) fn read<'a>(&'a self, key: &'a Key) -> Pending<'a, Option<(Record, Duration)>> {

@@ -83,6 +83,9 @@ flaws! {
     CutsResults => results_come_back_byte_for_byte;
     OverwritesWhatItCannotRead => unreadable_bytes_are_left_alone;
     LocalFaceOfAnotherStore => the_local_face_is_the_same_store of_many_claimers_one_is_granted;
+    LocalFaceGrantsWhatIsHeld => the_local_face_is_the_same_store of_many_claimers_one_is_granted;
+    LocalFaceCompletesForAnybody => the_local_face_is_the_same_store;
+    LocalFaceCompletesWhatIsDone => the_local_face_is_the_same_store;
 
     // Operators' decisions
     OverrulesUnseen => an_overruling_replaces_only_what_was_seen;

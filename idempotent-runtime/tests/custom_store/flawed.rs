@@ -10,7 +10,7 @@ use std::{
 
 use idempotent_runtime::{
     Key, Store, StoreError,
-    record::{HOLD, Record, State},
+    record::{HOLD, OutcomeRef, Record, State},
     store::{
         ClaimReply, ClaimRequest, LocalStore, Settled, Subscription, Topics,
         conformance::Subject,
@@ -28,18 +28,26 @@ pub(crate) struct Flawed {
     planted: Arc<Mutex<HashMap<Key, Vec<u8>>>>,
     kept: Arc<Mutex<Vec<Subscription>>>,
     running: Arc<tokio::sync::Semaphore>,
-    elsewhere: Elsewhere,
+    face: Face,
 }
 
 impl Flawed {
     pub(crate) fn with(flaw: Flaw) -> Self {
+        let table = TableStore::default();
+        let face = Face {
+            table: match flaw {
+                Flaw::LocalFaceOfAnotherStore => TableStore::default(),
+                _ => table.clone(),
+            },
+            flaw,
+        };
         Self {
-            table: TableStore::default(),
+            table,
             flaw,
             planted: Arc::default(),
             kept: Arc::default(),
             running: Arc::new(tokio::sync::Semaphore::new(1)),
-            elsewhere: Elsewhere::default(),
+            face,
         }
     }
 
@@ -206,17 +214,27 @@ impl Store for Flawed {
     }
 
     fn local(&self) -> Option<&dyn LocalStore> {
-        (self.flaw == Flaw::LocalFaceOfAnotherStore).then_some(&self.elsewhere as _)
+        matches!(
+            self.flaw,
+            Flaw::LocalFaceOfAnotherStore
+                | Flaw::LocalFaceGrantsWhatIsHeld
+                | Flaw::LocalFaceCompletesForAnybody
+                | Flaw::LocalFaceCompletesWhatIsDone
+        )
+        .then_some(&self.face as _)
     }
 }
 
-/// A local face on a table of its own.
-#[derive(Clone, Default)]
-struct Elsewhere(TableStore);
+/// A local face: with a table of its own, or one that does not look before it writes.
+#[derive(Clone)]
+struct Face {
+    table: TableStore,
+    flaw: Flaw,
+}
 
-impl LocalStore for Elsewhere {
+impl LocalStore for Face {
     fn peek(&self, key: &Key, look: &mut dyn FnMut(&idempotent_runtime::record::RecordRef<'_>)) {
-        self.0.step(key, |current, _| {
+        self.table.step(key, |current, _| {
             if let Some(current) = current {
                 look(&current.record.as_ref());
             }
@@ -227,16 +245,43 @@ impl LocalStore for Elsewhere {
         });
     }
 
-    fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
-        Ok(self
-            .0
-            .step(key, |current, now| protocol::claim(current, request, now)))
+    fn grant(&self, key: &Key, request: &ClaimRequest) -> Option<u64> {
+        let grants = self.flaw == Flaw::LocalFaceGrantsWhatIsHeld;
+        self.table.step(key, |current, now| {
+            let granted =
+                (current.is_none() || grants).then(|| protocol::first_grant(request, now));
+            Step {
+                reply: granted.as_ref().map(|record| record.token),
+                write: granted.map(|record| (record, HOLD)),
+            }
+        })
     }
 
-    fn finish(&self, key: &Key, target: &Record, retain: Duration) -> Result<Settled, StoreError> {
-        Ok(self
-            .0
-            .step(key, |current, _| protocol::finish(current, target, retain)))
+    fn complete(
+        &self,
+        key: &Key,
+        owned: &Record,
+        codec: u32,
+        outcome: OutcomeRef<'_>,
+        retain: Duration,
+    ) -> bool {
+        self.table.step(key, |current, _| {
+            let may = current.is_some_and(|Current { record, .. }| match self.flaw {
+                Flaw::LocalFaceCompletesForAnybody => record.state == State::Running,
+                Flaw::LocalFaceCompletesWhatIsDone => record.nonce == owned.nonce,
+                _ => protocol::is_open_to(record.state, record.nonce, owned.nonce),
+            });
+            let target = Record {
+                state: State::Done,
+                codec,
+                outcome: Some(outcome.to_owned()),
+                ..owned.clone()
+            };
+            Step {
+                write: may.then_some((target, retain)),
+                reply: may,
+            }
+        })
     }
 }
 

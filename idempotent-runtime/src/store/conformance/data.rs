@@ -2,15 +2,13 @@
 
 use super::{
     Subject,
-    trial::{
-        DAY, Trial, done, fingerprint, new_key, new_nonce, paying, refused, released, request,
-    },
+    trial::{DAY, Trial, done, fingerprint, new_key, new_nonce, paying, released, request},
 };
 use crate::{
     StoreError, StoreErrorKind,
     key::Key,
-    record::{HOLD, Nonce, Record, State, VERSION},
-    store::{ClaimReply, ClaimRequest, Settled, Store},
+    record::{HOLD, Nonce, OutcomeRef, Record, State, VERSION},
+    store::{ClaimRequest, Settled, Store},
 };
 
 /// Another version's record, and what is no record at all, answer Incompatible to everything and stay as they are.
@@ -103,38 +101,31 @@ pub async fn the_local_face_is_the_same_store(subject: &impl Subject) {
         None,
         "peek shows nothing where there is no record"
     );
-    let (owned, _) = trial.grant(&key, &claim, rule).await;
+    let owned = match local.grant(&key, &claim) {
+        Some(token) => claim.granted(token, 1, claim.lease),
+        None => trial.grant(&key, &claim, rule).await.0,
+    };
+    assert_eq!(trial.record(&key).await.as_ref(), Some(&owned), "{rule}");
     assert_eq!(peeked(&key), Some((State::Running, claim.nonce)), "{rule}");
-    let again = local
-        .claim(&key, &claim)
-        .unwrap_or_else(|error| panic!("local claim: {error}"));
-    assert!(
-        matches!(&again, ClaimReply::Granted { record, .. } if *record == owned),
-        "{rule}: {again:?}"
-    );
-    let other = local
-        .claim(&key, &paying(fingerprint(2)))
-        .unwrap_or_else(|error| panic!("local claim: {error}"));
-    assert!(
-        matches!(&other, ClaimReply::Held { record, .. } if *record == owned),
-        "{rule}: {other:?}"
-    );
+    for again in [&claim, &paying(fingerprint(2))] {
+        let granted = local.grant(&key, again);
+        assert_eq!(granted, None, "`grant` is for keys without a record");
+    }
 
+    let result = OutcomeRef::Ok(b"result");
     let stranger = Record {
         nonce: new_nonce(),
-        ..done(&owned, b"stranger")
+        ..owned.clone()
     };
-    let settle = |target: &Record| {
-        local
-            .finish(&key, target, DAY)
-            .unwrap_or_else(|error| panic!("local finish: {error}"))
-    };
-    refused(
-        &settle(&stranger),
-        &owned,
-        "another nonce is refused by the local face too",
-    );
-    assert_eq!(settle(&done(&owned, b"result")), Settled::Applied, "{rule}");
+    let refused = !local.complete(&key, &stranger, 7, result, DAY);
+    assert!(refused, "another nonce is refused by the local face too");
+    assert_eq!(trial.record(&key).await.as_ref(), Some(&owned), "{rule}");
+    if !local.complete(&key, &owned, 7, result, DAY) {
+        let settled = trial.finish(&key, &done(&owned, b"result"), DAY).await;
+        assert_eq!(settled, Settled::Applied, "{rule}");
+    }
+    let repeated = local.complete(&key, &owned, 7, OutcomeRef::Ok(b"other"), DAY);
+    assert!(!repeated, "what is done stays done");
     let record = trial.record(&key).await.expect(rule);
     assert_eq!(
         record,

@@ -33,9 +33,13 @@ async fn claim_at_once<S: Subject>(
                 ..request.clone()
             };
             tokio::spawn(async move {
-                match store.local() {
-                    Some(local) if claimer % 2 == 0 => local.claim(&key, &request),
-                    _ => store.claim(&key, &request).await,
+                let local = store.local().filter(|_| claimer % 2 == 0);
+                match local.and_then(|local| local.grant(&key, &request)) {
+                    Some(token) => Ok(ClaimReply::Granted {
+                        record: request.granted(token, 1, request.lease),
+                        takeover: false,
+                    }),
+                    None => store.claim(&key, &request).await,
                 }
             })
         })

@@ -25,10 +25,10 @@ use crate::{
     StoreError, StoreErrorKind,
     clock::{Clock, ManualClock},
     key::Key,
-    record::{HOLD, MAX_TTL, Record, RecordRef, State},
+    record::{HOLD, MAX_TTL, OutcomeRef, Record, RecordRef, State},
 };
 use expiry::Expiry;
-use packed::Packed;
+use packed::{End, Packed};
 use records::{Mark, Records};
 
 /// Keeps records in a [`DashMap`](dashmap::DashMap) of this process: for one process, or for tests. They end with the process.
@@ -160,32 +160,6 @@ impl MemoryStore {
         }
         if is_full { Err(full()) } else { Ok(()) }
     }
-
-    /// A claim of a key that has no record: the token that it is granted.
-    fn grant_first(&self, key: &Key, request: &ClaimRequest) -> Result<Option<u64>, StoreError> {
-        let mut token = None;
-        self.change(key, |kept, now| {
-            if kept.is_some() {
-                return None;
-            }
-            let record = protocol::first_grant(request, now);
-            token = Some(record.token);
-            Some(pack(key, &record, HOLD, now))
-        })?;
-        Ok(token)
-    }
-
-    /// A finish of the owner's own running record; answers whether it was that.
-    fn finish_own(&self, key: &Key, target: &Record, retain: Duration) -> Result<bool, StoreError> {
-        let mut is_own = false;
-        self.change(key, |kept, now| {
-            is_own = kept.is_some_and(|packed| {
-                protocol::is_open_to(packed.state(), packed.nonce(), target.nonce)
-            });
-            is_own.then(|| pack(key, target, retain, now))
-        })?;
-        Ok(is_own)
-    }
 }
 
 fn pack(key: &Key, record: &Record, retain: Duration, now: u64) -> Packed {
@@ -268,30 +242,53 @@ impl LocalStore for MemoryStore {
         });
     }
 
-    fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
-        match self.grant_first(key, request)? {
-            Some(token) => Ok(ClaimReply::Granted {
-                record: request.granted(token, 1, request.lease),
-                takeover: false,
-            }),
-            None => self.step(key, |current, now| protocol::claim(current, request, now)),
-        }
+    fn grant(&self, key: &Key, request: &ClaimRequest) -> Option<u64> {
+        let mut token = None;
+        let granted = self.change(key, |kept, now| {
+            if kept.is_some() {
+                return None;
+            }
+            let record = protocol::first_grant(request, now);
+            token = Some(record.token);
+            Some(pack(key, &record, HOLD, now))
+        });
+        granted.ok().and(token)
     }
 
-    fn finish(&self, key: &Key, target: &Record, retain: Duration) -> Result<Settled, StoreError> {
-        if self.finish_own(key, target, retain)? {
-            self.shared.topics.publish(key.as_str());
-            return Ok(Settled::Applied);
+    fn complete(
+        &self,
+        key: &Key,
+        owned: &Record,
+        codec: u32,
+        outcome: OutcomeRef<'_>,
+        retain: Duration,
+    ) -> bool {
+        let mut is_own = false;
+        let completed = self.change(key, |kept, now| {
+            is_own = kept.is_some_and(|packed| {
+                protocol::is_open_to(packed.state(), packed.nonce(), owned.nonce)
+            });
+            is_own.then(|| {
+                let end = End {
+                    state: State::Done,
+                    codec,
+                    outcome: Some(outcome),
+                };
+                let gone = gone(State::Done, retain, now);
+                Packed::ending(key.as_str().as_bytes(), owned, &end, gone)
+            })
+        });
+        if !is_own || completed.is_err() {
+            return false;
         }
-        let settled = self.step(key, |current, _| protocol::finish(current, target, retain))?;
         self.shared.topics.publish(key.as_str());
-        Ok(settled)
+        true
     }
 }
 
 impl Store for MemoryStore {
     async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
-        LocalStore::claim(self, key, request)
+        self.step(key, |current, now| protocol::claim(current, request, now))
     }
 
     async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
@@ -304,7 +301,9 @@ impl Store for MemoryStore {
         target: &Record,
         retain: Duration,
     ) -> Result<Settled, StoreError> {
-        LocalStore::finish(self, key, target, retain)
+        let settled = self.step(key, |current, _| protocol::finish(current, target, retain))?;
+        self.shared.topics.publish(key.as_str());
+        Ok(settled)
     }
 
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {

@@ -1,7 +1,7 @@
 //! A record and its key in one run of bytes: one block of the allocator, read where it lies.
 //!
 //! ```text
-//! 0 gone u64 · 8 flags · 9 nonce (16), then
+//! 0 gone u64 · 8 nonce (16) · 24 flags, then
 //! small: 25 length of the key u8  · 26 lease u8 (s)   · 27 gone − token (5)                                 · 32
 //! large: 25 length of the key u64 · 33 lease u32 (ms) · 37 token u64 · 45 attempts u32 · 49 codec u32 · 53
 //! then the key, the fingerprint (16, if there is one), and the result to the end
@@ -21,8 +21,8 @@ use crate::{
     record::{Nonce, Outcome, OutcomeRef, Record, RecordRef, State},
 };
 
-const FLAGS: usize = 8;
-const NONCE: usize = 9;
+const NONCE: usize = 8;
+const FLAGS: usize = 24;
 const KEY_LEN: usize = 25;
 const SMALL: usize = 32;
 const LARGE: usize = 53;
@@ -53,36 +53,51 @@ impl Hash for Packed {
     }
 }
 
+/// What the end of an attempt changes in its record.
+pub(super) struct End<'a> {
+    pub(super) state: State,
+    pub(super) codec: u32,
+    pub(super) outcome: Option<OutcomeRef<'a>>,
+}
+
+impl<'a> End<'a> {
+    fn of(record: &'a Record) -> Self {
+        Self {
+            state: record.state,
+            codec: record.codec,
+            outcome: record.outcome.as_ref().map(Outcome::as_ref),
+        }
+    }
+}
+
 impl Packed {
     /// `gone` is when the record is past its end.
     pub(super) fn new(key: &[u8], record: &Record, gone: u64) -> Self {
-        let result = record
-            .outcome
-            .as_ref()
-            .map_or(&[][..], |outcome| outcome.bytes());
+        Self::ending(key, record, &End::of(record), gone)
+    }
+
+    /// The same with another end than the record's own.
+    pub(super) fn ending(key: &[u8], record: &Record, end: &End<'_>, gone: u64) -> Self {
+        let result = end.outcome.map_or(&[][..], OutcomeRef::bytes);
         let fingerprint = record.fingerprint.as_ref();
         let fingerprint = fingerprint.map_or(&[][..], |fingerprint| fingerprint.as_bytes());
-        let mut header = [0; LARGE];
-        put(&mut header, 0, gone.to_le_bytes());
-        put(&mut header, NONCE, *record.nonce.as_bytes());
-        let small = small(key, record, gone);
-        let header = if let Some(small) = small {
-            put(&mut header, FLAGS, [flags(record)]);
-            put(&mut header, KEY_LEN, small);
-            &header[..SMALL]
-        } else {
-            put(&mut header, FLAGS, [flags(record) | IS_LARGE]);
-            put(&mut header, KEY_LEN, (key.len() as u64).to_le_bytes());
-            put(&mut header, 33, millis(record.lease).to_le_bytes());
-            put(&mut header, 37, record.token.to_le_bytes());
-            put(&mut header, 45, record.attempts.to_le_bytes());
-            put(&mut header, 49, record.codec.to_le_bytes());
-            &header[..]
-        };
-        let size = header.len() + key.len() + fingerprint.len() + result.len();
+        let small = small(key, record, end, gone);
+        let header = if small.is_some() { SMALL } else { LARGE };
+        let size = header + key.len() + fingerprint.len() + result.len();
         // Of exactly this size, so that nothing is left over.
         let mut bytes = Vec::with_capacity(size);
-        bytes.extend_from_slice(header);
+        bytes.extend_from_slice(&gone.to_le_bytes());
+        bytes.extend_from_slice(record.nonce.as_bytes());
+        if let Some(small) = small {
+            bytes.extend_from_slice(&small);
+        } else {
+            bytes.push(flags(record, end) | IS_LARGE);
+            bytes.extend_from_slice(&(key.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(&millis(record.lease).to_le_bytes());
+            bytes.extend_from_slice(&record.token.to_le_bytes());
+            bytes.extend_from_slice(&record.attempts.to_le_bytes());
+            bytes.extend_from_slice(&end.codec.to_le_bytes());
+        }
         bytes.extend_from_slice(key);
         bytes.extend_from_slice(fingerprint);
         bytes.extend_from_slice(result);
@@ -199,10 +214,6 @@ impl Packed {
     }
 }
 
-fn put<const N: usize>(header: &mut [u8; LARGE], at: usize, field: [u8; N]) {
-    header[at..at + N].copy_from_slice(&field);
-}
-
 /// The bytes from `at` on.
 #[inline]
 fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
@@ -211,16 +222,18 @@ fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     part
 }
 
-/// The length of the key, the lease and the token of a record that is small.
-fn small(key: &[u8], record: &Record, gone: u64) -> Option<[u8; SMALL - KEY_LEN]> {
+/// The rest of the header of a record that is small.
+fn small(key: &[u8], record: &Record, end: &End<'_>, gone: u64) -> Option<[u8; SMALL - FLAGS]> {
     let length = u8::try_from(key.len()).ok()?;
     let lease = u8::try_from(record.lease.as_secs()).ok()?;
     let left = gone.wrapping_sub(record.token);
-    let left = (left < 1 << 40).then(|| left.to_le_bytes())?;
     let is_usual = record.lease.subsec_nanos() == 0
         && record.attempts == 1
-        && record.codec == usual_codec(record.outcome.is_some());
-    is_usual.then_some([length, lease, left[0], left[1], left[2], left[3], left[4]])
+        && end.codec == usual_codec(end.outcome.is_some());
+    let fits = is_usual && left < 1 << 40;
+    // In one number: as bytes that are written one by one, it would be waited for where it is copied.
+    let head = [flags(record, end), length, lease, 0, 0, 0, 0, 0];
+    fits.then(|| (u64::from_le_bytes(head) | left << 24).to_le_bytes())
 }
 
 /// `MessagePack`'s, where there is a result.
@@ -232,18 +245,18 @@ fn millis(lease: Duration) -> u32 {
     u32::try_from(lease.as_millis()).unwrap_or(u32::MAX)
 }
 
-fn flags(record: &Record) -> u8 {
-    let state = match record.state {
+fn flags(record: &Record, end: &End<'_>) -> u8 {
+    let state = match end.state {
         State::Running => 0,
         State::Done => 1,
         State::Failed => 2,
         State::Lost => 3,
     };
-    let outcome = match &record.outcome {
+    let outcome = match end.outcome {
         None => 0,
-        Some(Outcome::Ok(_)) => OK,
-        Some(Outcome::Err(_)) => ERR,
-        Some(Outcome::NotRecorded(_)) => NOT_RECORDED,
+        Some(OutcomeRef::Ok(_)) => OK,
+        Some(OutcomeRef::Err(_)) => ERR,
+        Some(OutcomeRef::NotRecorded(_)) => NOT_RECORDED,
     };
     let mut flags = state | outcome;
     if record.on_crash == OnCrash::Fail {

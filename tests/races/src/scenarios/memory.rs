@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use idempotent_runtime::{
     Key, OnCrash, StoreError, StoreErrorKind,
-    record::{Nonce, Outcome, Record, State},
+    record::{Nonce, OutcomeRef, Record, State},
     store::{ClaimReply, ClaimRequest, LocalStore, Settled},
 };
 use shuttle::{future::block_on, thread};
@@ -43,22 +43,21 @@ fn request(number: u8) -> ClaimRequest {
     }
 }
 
-fn done(granted: &Record) -> Record {
-    Record {
-        state: State::Done,
-        codec: 1,
-        outcome: Some(Outcome::Ok([1][..].into())),
-        ..granted.clone()
+/// As a call claims: of the local face first.
+fn claim(store: &MemoryStore, part: u8, number: u8) -> Result<ClaimReply, StoreError> {
+    let (key, request) = (key(part), request(number));
+    match store.grant(&key, &request) {
+        Some(token) => {
+            let record = Record { token, ..request.record() };
+            Ok(ClaimReply::Granted { record, takeover: false })
+        }
+        None => block_on(Store::claim(store, &key, &request)),
     }
 }
 
-fn claim(store: &MemoryStore, part: u8, number: u8) -> Result<ClaimReply, StoreError> {
-    LocalStore::claim(store, &key(part), &request(number))
-}
-
 fn finish(store: &MemoryStore, part: u8, granted: &Record) {
-    let settled = LocalStore::finish(store, &key(part), &done(granted), TTL);
-    assert_eq!(settled.expect("it answers"), Settled::Applied);
+    let completed = store.complete(&key(part), granted, 1, OutcomeRef::Ok(&[1]), TTL);
+    assert!(completed, "the owner completes its own");
 }
 
 /// A call as `admit` makes it: true when it ran.
