@@ -1,6 +1,7 @@
 //! A call as its caller holds it: polled, or dropped.
 
 use std::{
+    any::Any,
     future::Future,
     mem,
     pin::Pin,
@@ -15,7 +16,7 @@ use crate::{
     handover::carry_on,
     operation::Operation,
     recorded::IntoErr,
-    run::{begin, detached},
+    run::{Flow, begin, detached},
     work::{Detached, Typed},
 };
 
@@ -40,14 +41,12 @@ pub(crate) enum Phase<T: 'static, E: 'static, F> {
     Flow {
         attempt: Arc<Attempt>,
         /// Taken out while it is polled: if it stays out, the body panicked.
-        flow: Option<InSpan<Flow<T, E>>>,
+        flow: Option<InSpan<Flow>>,
         into_err: F,
     },
     /// At the end.
     Gone,
 }
-
-pub(crate) type Flow<T, E> = Pin<Box<dyn Future<Output = Result<Result<T, E>, Error>> + Send>>;
 
 // The body is moved while it has not been polled, and pinned in a box from then on.
 impl<T: 'static, E: 'static, F, B> Unpin for Run<T, E, F, B> {}
@@ -152,7 +151,7 @@ where
             return Ok(());
         };
         if let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Gone) {
-            let flow: Flow<T, E> = Box::pin(detached(Arc::clone(&attempt), work, rest));
+            let flow = detached(Arc::clone(&attempt), Box::new(work), rest);
             self.phase = Phase::Flow {
                 attempt,
                 flow: Some(InSpan { span, flow }),
@@ -171,7 +170,13 @@ where
         };
         match Pin::new(&mut flow).poll(cx) {
             Poll::Pending => *home = Some(flow),
-            Poll::Ready(result) => *place = Poll::Ready(result?),
+            Poll::Ready(ended) => {
+                let work: Box<dyn Any> = ended?;
+                match work.downcast::<Typed<T, E, Detached<T, E>>>() {
+                    Ok(work) => *place = work.into_poll(),
+                    Err(_) => unreachable!("a flow gives back the work that it was given"),
+                }
+            }
         }
         Ok(())
     }
@@ -190,9 +195,9 @@ impl<T: 'static, E: 'static, F> Drop for Call<T, E, F> {
     }
 }
 
-struct Orphaned<T, E>(InSpan<Flow<T, E>>);
+struct Orphaned(InSpan<Flow>);
 
-impl<T, E> Future for Orphaned<T, E> {
+impl Future for Orphaned {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -208,9 +213,9 @@ pub(crate) struct InSpan<Fl> {
     pub(crate) flow: Fl,
 }
 
-impl<T, E, Fl> Future for InSpan<Fl>
+impl<R, Fl> Future for InSpan<Fl>
 where
-    Fl: Future<Output = Result<Result<T, E>, Error>> + Unpin,
+    Fl: Future<Output = Result<R, Error>> + Unpin,
 {
     type Output = Fl::Output;
 

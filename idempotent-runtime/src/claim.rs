@@ -126,6 +126,11 @@ impl Claim {
         }
     }
 
+    /// Whether the body has returned, and the store is owed that.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.stage == Stage::Finishing
+    }
+
     /// Whether nothing is owed to the store any more.
     pub(crate) fn is_settled(&self) -> bool {
         self.stage == Stage::Settled

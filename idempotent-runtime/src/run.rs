@@ -25,7 +25,7 @@ use crate::{
         count,
         protocol::{lost, released},
     },
-    work::{Detached, Typed, Work, with_buffer},
+    work::{Lasting, Typed, Work, with_buffer},
 };
 
 impl<T, E, F> Operation<T, E, F> {
@@ -111,10 +111,8 @@ impl<T, E, F> Operation<T, E, F> {
 pub(crate) enum Rest {
     /// Everything: the store is to be asked, and perhaps to be waited for.
     All,
-    /// The body is pending.
-    Body(Box<Claim>),
-    /// The body has returned, and the store is still to be told.
-    Ended(Box<Claim>),
+    /// The body is pending, or it has returned and the store is still to be told.
+    Begun(Box<Claim>),
 }
 
 /// Does what needs no waiting where the store is in this process: claims, polls the body, and records its result. Most
@@ -128,32 +126,33 @@ pub(crate) fn begin(
         Ok(claim) => claim,
         Err(attempt) => return Some((attempt, Rest::All)),
     };
-    let rest = if claim.poll_once(work, cx).is_pending() {
-        Rest::Body
-    } else {
+    if claim.poll_once(work, cx).is_ready() {
         conclude(work, &mut claim);
         if claim.is_settled() {
             ran(&claim);
             return None;
         }
-        Rest::Ended
-    };
-    Some((Arc::clone(&claim.attempt), rest(Box::new(claim))))
+    }
+    let attempt = Arc::clone(&claim.attempt);
+    Some((attempt, Rest::Begun(Box::new(claim))))
 }
 
-/// The rest of a call, for a body that may outlive its caller.
-#[expect(
-    clippy::manual_async_fn,
-    reason = "an `async fn` keeps its arguments twice"
-)]
-pub(crate) fn detached<T: Send, E: Send>(
-    attempt: Arc<Attempt>,
-    mut work: Typed<T, E, Detached<T, E>>,
-    rest: Rest,
-) -> impl Future<Output = Result<Result<T, E>, Error>> + Send {
-    async move {
-        go_on_detached(&attempt, &mut work, rest).await?;
-        Ok(work.into_result())
+/// What is left of a call once it has to wait.
+pub(crate) type Flow = Pin<Box<dyn Future<Output = Result<Box<dyn Lasting>, Error>> + Send>>;
+
+/// The rest of a call, for a body that may outlive its caller. Compiled here, and not again in each crate that calls it.
+#[inline(never)]
+pub(crate) fn detached(attempt: Arc<Attempt>, mut work: Box<dyn Lasting>, rest: Rest) -> Flow {
+    match rest {
+        // A future of its own, with no box for the asking: so nearly all calls of a network store are done.
+        Rest::All => Box::pin(async move {
+            ask(&attempt, &mut *work).await?;
+            Ok(work)
+        }),
+        Rest::Begun(claim) => Box::pin(async move {
+            go_on(&attempt, &mut *work, claim).await?;
+            Ok(work)
+        }),
     }
 }
 
@@ -168,63 +167,51 @@ where
     let mut attempt = Some(attempt);
     let mut begun = |cx: &mut Context<'_>| begin(attempt.take()?, &mut work, cx);
     if let Some((attempt, rest)) = poll_fn(|cx| Poll::Ready(begun(cx))).await {
-        go_on(&attempt, &mut work, rest).await?;
+        match rest {
+            Rest::All => Box::pin(ask(&attempt, &mut work)).await?,
+            Rest::Begun(claim) => go_on(&attempt, &mut work, claim).await?,
+        }
     }
     Ok(work.into_result())
 }
 
-/// [`go_on`], compiled here and not where it is called from.
-fn go_on_detached<'a>(
-    attempt: &'a Arc<Attempt>,
-    work: &'a mut (dyn Work + Send),
-    rest: Rest,
-) -> impl Future<Output = Result<(), Error>> + Send + 'a {
-    go_on(attempt, work, rest)
+/// Claims, and runs the body or replays. The result is then found in `work`.
+async fn ask<W: Work + ?Sized>(attempt: &Arc<Attempt>, work: &mut W) -> Result<(), Error> {
+    match admit(attempt).await? {
+        Admission::Replay(record) => replay(attempt, work, &record),
+        Admission::Run(claim) => Box::pin(go_on(attempt, work, claim)).await,
+    }
 }
 
-/// Claims, and runs the body or replays. The result is then found in `work`.
+/// Runs the body to its end, if it has not returned yet, and records that.
 async fn go_on<W: Work + ?Sized>(
     attempt: &Arc<Attempt>,
     work: &mut W,
-    rest: Rest,
+    mut claim: Box<Claim>,
 ) -> Result<(), Error> {
-    let overtaken = match rest {
-        Rest::All => match Box::pin(admit(attempt)).await? {
-            Admission::Replay(record) => return replay(attempt, work, &record),
-            Admission::Run(claim) => Box::pin(run(claim, work)).await,
-        },
-        Rest::Body(claim) => Box::pin(run(claim, work)).await,
-        Rest::Ended(claim) => Box::pin(finish(claim)).await,
-    };
-    if let Some((record, lease_left)) = overtaken {
-        // Another attempt owns the record: its result is the key's result, never our own.
-        let record = Box::pin(admit::adopt(attempt, record, lease_left)).await?;
-        replay(attempt, work, &record)?;
+    if !claim.is_ending() {
+        if let Driven::Overtaken(record, lease_left) = claim.drive(work).await {
+            claim.lose();
+            return Box::pin(adopt(attempt, work, record, lease_left)).await;
+        }
+        conclude(work, &mut claim);
     }
+    if let Some((record, lease_left)) = claim.finish().await {
+        return Box::pin(adopt(attempt, work, record, lease_left)).await;
+    }
+    ran(&claim);
     Ok(())
 }
 
-/// Runs the body to its end and records that. Answers with the record that stands, if it is another attempt's.
-async fn run<W: Work + ?Sized>(mut claim: Box<Claim>, work: &mut W) -> Option<(Record, Duration)> {
-    match claim.drive(work).await {
-        Driven::Returned => {
-            conclude(work, &mut claim);
-            finish(claim).await
-        }
-        Driven::Overtaken(record, lease_left) => {
-            claim.lose();
-            Some((record, lease_left))
-        }
-    }
-}
-
-/// Tells the store how the attempt ended. Answers as [`run`] does.
-async fn finish(mut claim: Box<Claim>) -> Option<(Record, Duration)> {
-    let overtaken = claim.finish().await;
-    if overtaken.is_none() {
-        ran(&claim);
-    }
-    overtaken
+/// Another attempt owns the record: its result is the key's result, never our own.
+async fn adopt<W: Work + ?Sized>(
+    attempt: &Arc<Attempt>,
+    work: &mut W,
+    record: Record,
+    lease_left: Duration,
+) -> Result<(), Error> {
+    let record = admit::adopt(attempt, record, lease_left).await?;
+    replay(attempt, work, &record)
 }
 
 /// Reports that a body has run and been answered for.

@@ -1,6 +1,7 @@
 //! A body and its result without their types: the flow is compiled once, not once for each annotated function.
 
 use std::{
+    any::Any,
     cell::Cell,
     future::Future,
     pin::Pin,
@@ -68,6 +69,11 @@ impl Encoded {
         }
     }
 }
+
+/// A work that may outlive its caller, and is known again afterwards.
+pub(crate) trait Lasting: Work + Any + Send {}
+
+impl<W: Work + Any + Send> Lasting for W {}
 
 /// A body that may outlive its caller.
 pub(crate) type Detached<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
