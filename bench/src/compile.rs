@@ -119,6 +119,7 @@ pub fn compile() -> Option<(Table, String)> {
         id: "compile",
         title: "Compile time per function (debug build of a crate of 200)".to_owned(),
         unit: "ms",
+        of: "median",
         rows: rows.collect(),
     };
     Some((table, crates))

@@ -119,7 +119,9 @@ fn in_memory(asked: &Asked, report: &mut Report) {
         report.add(memory::replay(2));
     }
     if asked.wants("first") {
-        report.add(memory::first());
+        for table in memory::first() {
+            report.add(table);
+        }
     }
     if asked.wants("resident") {
         report.add(resident::per_record());

@@ -42,9 +42,12 @@ impl Report {
             .rows
             .iter()
             .all(|row| row.quartiles == (row.median, row.median));
-        text += match bare {
-            true => "| | |\n|---|---:|\n",
-            false => "| | median | middle half | ratio | without |\n|---|---:|---:|---:|---|\n",
+        text += &match bare {
+            true => "| | |\n|---|---:|\n".to_owned(),
+            false => format!(
+                "| | {} | middle half | ratio | without |\n|---|---:|---:|---:|---|\n",
+                table.of
+            ),
         };
         for row in &table.rows {
             let show = |number| value(number, table.unit);

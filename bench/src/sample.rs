@@ -37,16 +37,19 @@ pub struct Table {
     pub id: &'static str,
     pub title: String,
     pub unit: &'static str,
+    /// What the rows tell of their rounds.
+    pub of: &'static str,
     pub rows: Vec<Row>,
 }
 
 #[derive(Serialize)]
 pub struct Row {
     pub name: String,
+    /// The median of the rounds; or their mean, where the table says so.
     pub median: f64,
     /// The middle half of the rounds.
     pub quartiles: (f64, f64),
-    /// Against the table's first row: the median of the rounds' ratios.
+    /// Against the table's first row: the median of the rounds' ratios, or the ratio of the means.
     pub ratio: f64,
     pub without: &'static str,
 }
@@ -67,41 +70,81 @@ pub fn compare(
     title: impl Into<String>,
     rounds: usize,
     fixed: Option<u64>,
-    mut subjects: Vec<Subject<'_>>,
+    subjects: Vec<Subject<'_>>,
 ) -> Table {
-    let counts: Vec<u64> = subjects
-        .iter_mut()
-        .map(|subject| fixed.unwrap_or_else(|| calibrate(subject)))
-        .collect();
-    let mut samples = vec![Vec::with_capacity(rounds); subjects.len()];
-    for round in 0..rounds {
-        for turn in 0..subjects.len() {
-            let which = (round + turn) % subjects.len();
-            let count = counts[which];
-            let time = (subjects[which].run)(count);
-            samples[which].push(time.as_nanos() as f64 / count as f64);
+    Rounds::run(rounds, fixed, subjects).medians(id, title)
+}
+
+/// All samples of some subjects.
+pub struct Rounds {
+    /// Name, what it does not do, and its samples.
+    subjects: Vec<(&'static str, &'static str, Vec<f64>)>,
+}
+
+impl Rounds {
+    pub fn run(rounds: usize, fixed: Option<u64>, mut subjects: Vec<Subject<'_>>) -> Self {
+        let counts: Vec<u64> = subjects
+            .iter_mut()
+            .map(|subject| fixed.unwrap_or_else(|| calibrate(subject)))
+            .collect();
+        let mut samples = vec![Vec::with_capacity(rounds); subjects.len()];
+        for round in 0..rounds {
+            for turn in 0..subjects.len() {
+                let which = (round + turn) % subjects.len();
+                let count = counts[which];
+                let time = (subjects[which].run)(count);
+                samples[which].push(time.as_nanos() as f64 / count as f64);
+            }
+        }
+        let named = subjects.iter().zip(samples);
+        Self {
+            subjects: named
+                .map(|(subject, own)| (subject.name, subject.without, own))
+                .collect(),
         }
     }
-    let rows = subjects.iter().zip(&samples).map(|(subject, own)| {
-        let ratios = own
-            .iter()
-            .zip(&samples[0])
-            .map(|(own, base)| own / base)
-            .collect();
-        Row {
-            name: subject.name.to_owned(),
-            median: quantile(own.clone(), 0.5),
-            quartiles: (quantile(own.clone(), 0.25), quantile(own.clone(), 0.75)),
-            ratio: quantile(ratios, 0.5),
-            without: subject.without,
+
+    /// What a round usually is; the ratio is the median of the rounds' own.
+    pub fn medians(&self, id: &'static str, title: impl Into<String>) -> Table {
+        self.table(id, title, "median", |own, base| {
+            let ratios = own.iter().zip(base).map(|(own, base)| own / base);
+            (quantile(own.to_vec(), 0.5), quantile(ratios.collect(), 0.5))
+        })
+    }
+
+    /// What all rounds take together: also what happens in a few of them only.
+    pub fn means(&self, id: &'static str, title: impl Into<String>) -> Table {
+        self.table(id, title, "mean", |own, base| {
+            let mean = |samples: &[f64]| samples.iter().sum::<f64>() / samples.len() as f64;
+            (mean(own), mean(own) / mean(base))
+        })
+    }
+
+    fn table(
+        &self,
+        id: &'static str,
+        title: impl Into<String>,
+        of: &'static str,
+        tell: impl Fn(&[f64], &[f64]) -> (f64, f64),
+    ) -> Table {
+        let base = &self.subjects[0].2;
+        let rows = self.subjects.iter().map(|(name, without, own)| {
+            let (median, ratio) = tell(own, base);
+            Row {
+                name: (*name).to_owned(),
+                median,
+                quartiles: (quantile(own.clone(), 0.25), quantile(own.clone(), 0.75)),
+                ratio,
+                without,
+            }
+        });
+        Table {
+            id,
+            title: title.into(),
+            unit: "ns",
+            of,
+            rows: rows.collect(),
         }
-    });
-    let rows = rows.collect();
-    Table {
-        id,
-        title: title.into(),
-        unit: "ns",
-        rows,
     }
 }
 
