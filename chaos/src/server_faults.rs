@@ -93,7 +93,7 @@ fn sentinel(group: &Sentinel, rng: &mut Rng, hush: &Hush) -> (Kind, bool) {
 }
 
 fn is_master(server: &RedisServer) -> bool {
-    server.cli(&["INFO", "replication"]).contains("role:master")
+    server.info("replication").contains("role:master")
 }
 
 fn client_kill(server: &RedisServer, rng: &mut Rng) -> (Kind, bool) {
@@ -215,7 +215,7 @@ fn sentinel_failover(group: &Sentinel, hush: &Hush) -> (Kind, bool) {
 /// Whether the replicas have all that the master has.
 fn in_step(group: &Sentinel) -> bool {
     let offset = |server: &RedisServer, name: &str| {
-        let info = server.cli(&["INFO", "replication"]);
+        let info = server.info("replication");
         let line = info
             .lines()
             .find_map(|line| line.strip_prefix(name).map(str::to_owned));

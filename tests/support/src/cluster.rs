@@ -39,7 +39,7 @@ impl RedisCluster {
         }
         for replica in &cluster.nodes[MASTERS..] {
             wait_until("a replica is in step", || {
-                field(&replica.cli(&["INFO", "replication"]), "master_link_status") == "up"
+                field(&replica.info("replication"), "master_link_status") == "up"
             });
         }
         // A replica takes over only what the masters know to be its own.
@@ -141,7 +141,7 @@ impl RedisCluster {
         self.kill_node(old);
         let replica = &self.nodes[old + MASTERS];
         wait_until("the replica has taken over", || {
-            field(&replica.cli(&["INFO", "replication"]), "role") == "master"
+            field(&replica.info("replication"), "role") == "master"
         });
         self.wait_until_ok();
         self.node_of(key)

@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -145,14 +147,36 @@ impl RedisServer {
 
     /// Sends one command with all rights. Arrays come back one element a line, nothing as `(nil)`.
     pub fn try_cli(&self, words: &[&str]) -> Result<String, String> {
-        let reply = self
-            .send(words)
-            .unwrap_or_else(|error| panic!("{words:?}: no answer: {error}"));
+        self.noted(words, self.send(words))
+    }
+
+    fn noted(
+        &self,
+        words: &[&str],
+        reply: io::Result<Result<String, String>>,
+    ) -> Result<String, String> {
+        let reply = reply.unwrap_or_else(|error| panic!("{words:?}: no answer: {error}"));
         if reply.is_ok() {
             self.note("auth".to_owned());
             self.note(statistic(words));
         }
         reply
+    }
+
+    /// What the server tells of itself. One that changes its role hangs up on whoever asks; it is asked again.
+    #[must_use]
+    pub fn info(&self, section: &str) -> String {
+        let words = ["INFO", section];
+        let mut reply = self.send(&words);
+        for _ in 0..100 {
+            if reply.is_ok() {
+                break;
+            }
+            sleep(Duration::from_millis(20));
+            reply = self.send(&words);
+        }
+        self.noted(&words, reply)
+            .unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     fn send(&self, words: &[&str]) -> io::Result<Result<String, String>> {

@@ -25,7 +25,7 @@ impl Sentinel {
         let servers = vec![master, replica.clone().start(), replica.start()];
         for replica in &servers[1..] {
             wait_until("a replica is in step", || {
-                field(&replica.cli(&["INFO", "replication"]), "master_link_status") == "up"
+                field(&replica.info("replication"), "master_link_status") == "up"
             });
         }
         // Longer than a busy test machine's hiccups, or a failover nobody asked for follows.
@@ -95,7 +95,7 @@ impl Sentinel {
         wait_until("the sentinels agree on a new master", || {
             let master = self.master();
             master.is_running()
-                && field(&master.cli(&["INFO", "replication"]), "role") == "master"
+                && field(&master.info("replication"), "role") == "master"
                 && self
                     .sentinels
                     .iter()
