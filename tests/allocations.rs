@@ -134,17 +134,17 @@ fn a_record_takes_a_bounded_number_of_bytes() {
     assert!(fits, "{per_record:?} bytes");
 }
 
+/// Of some calls the one with the fewest: in others a table or a list grows.
 #[test]
-fn a_first_call_allocates_a_bounded_number_of_times() {
+fn a_first_call_allocates_four_times() {
     let next = std::cell::Cell::new(1_000);
     let fresh = || next.replace(next.get() + 1);
-    let count = allocations(charge, fresh);
-    assert!(count <= FIRST_CALL, "{count} allocations");
+    let counts = (0..32).map(|_| allocations(charge, fresh));
+    assert_eq!(counts.min(), Some(FIRST_CALL));
 }
 
-/// The attempt, the flow, the body, the running record, its key, the result's bytes, the packed record, and what the
-/// store's tables take as they grow.
-const FIRST_CALL: u64 = 12;
+/// The attempt, the body, the running record, and the done one.
+const FIRST_CALL: u64 = 4;
 
 /// What a record takes with its part of the tables, whose places are 1.6 to 1.75 a record, and of 17 bytes each: its
 /// header 32, its key 18, its result 39, and 4 in the list of ends.

@@ -109,13 +109,9 @@ impl Claim {
     /// [`end`](Self::end), with a result: at once, where a store in this process takes it from where it lies.
     pub(crate) fn complete(&mut self, codec: u32, outcome: OutcomeRef<'_>) {
         let attempt = &self.attempt;
-        let completed = match attempt.store.local() {
-            // Those who follow a lead are handed the record.
-            Some(local) if self.lead.is_none() => {
-                local.complete(&attempt.key, &self.record, codec, outcome, attempt.ttl)
-            }
-            _ => false,
-        };
+        let completed = attempt.store.local().is_some_and(|local| {
+            local.complete(&attempt.key, &self.record, codec, outcome, attempt.ttl)
+        });
         self.record.state = State::Done;
         self.record.codec = codec;
         if completed {

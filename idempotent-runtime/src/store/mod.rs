@@ -107,7 +107,7 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// The same store without I/O, where it has none and no other process reaches its records: then a replay costs a lookup
-    /// and no future, and nonces are drawn several at a time.
+    /// and no future, a first call may begin and end without one, and nonces are drawn several at a time.
     fn local(&self) -> Option<&dyn LocalStore> {
         None
     }
