@@ -5,6 +5,7 @@ mod common;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::Debug,
+    task::Poll,
     time::Duration,
 };
 
@@ -49,6 +50,20 @@ enum Shape {
     Empty,
     Wrapped(Option<u8>),
     Named { side: f64 },
+}
+
+/// Whatever the body answers: nothing is waited for, and nothing is put off.
+#[tokio::test]
+async fn in_memory_a_body_that_does_not_wait_is_answered_at_the_first_poll() {
+    let store = memory();
+    for answer in [Err("declined".to_owned()), Ok(7), Ok(7)] {
+        let operation = operation::<Result<u32, String>, _>("replay", &[&"k"]).store(&store);
+        let operation = operation.map_err(|error| error.to_string());
+        let body = answer.clone();
+        let mut call = Box::pin(operation.run(async move { body }));
+        assert_eq!(poll_once(&mut call), Poll::Ready(answer.clone()));
+    }
+    assert_eq!(store.counters().ran(), 2);
 }
 
 #[tokio::test]
