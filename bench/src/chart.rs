@@ -51,7 +51,7 @@ pub fn svg(tables: &[Table]) -> String {
                 escape(&row.name),
                 LINE - 8,
                 LABEL as f64 + width + 8.0,
-                value(row.median, table.unit),
+                value(row.figure, table.unit),
                 row.ratio,
             );
             y += LINE;

@@ -110,7 +110,7 @@ pub fn compile() -> Option<(Table, String)> {
     let base = quantile(samples[0].clone(), 0.5);
     let rows = subjects.iter().zip(samples).map(|((name, _), own)| Row {
         name: (*name).to_owned(),
-        median: quantile(own.clone(), 0.5),
+        figure: quantile(own.clone(), 0.5),
         quartiles: (quantile(own.clone(), 0.25), quantile(own.clone(), 0.75)),
         ratio: quantile(own, 0.5) / base,
         without: "",

@@ -41,7 +41,7 @@ impl Report {
         let bare = table
             .rows
             .iter()
-            .all(|row| row.quartiles == (row.median, row.median));
+            .all(|row| row.quartiles == (row.figure, row.figure));
         text += &match bare {
             true => "| | |\n|---|---:|\n".to_owned(),
             false => format!(
@@ -51,7 +51,7 @@ impl Report {
         };
         for row in &table.rows {
             let show = |number| value(number, table.unit);
-            let _ = write!(text, "| {} | {} |", row.name, show(row.median));
+            let _ = write!(text, "| {} | {} |", row.name, show(row.figure));
             if !bare {
                 let (from, to) = (show(row.quartiles.0), show(row.quartiles.1));
                 let _ = write!(

@@ -51,16 +51,16 @@ pub fn per_record() -> Table {
         samples.sort_by(f64::total_cmp);
         Row {
             name: (*name).to_owned(),
-            median: samples[1],
+            figure: samples[1],
             quartiles: (samples[0], samples[2]),
             ratio: 1.0,
             without,
         }
     });
     let mut rows: Vec<Row> = rows.collect();
-    let base = rows[0].median;
+    let base = rows[0].figure;
     rows.iter_mut()
-        .for_each(|row| row.ratio = row.median / base);
+        .for_each(|row| row.ratio = row.figure / base);
     Table {
         id: "resident",
         title: "Resident memory per record, at 1 M records (40-byte result, 26-byte record key)"
@@ -175,7 +175,7 @@ pub fn sweep() -> Table {
                 let value = quantile(times.clone(), at);
                 Row {
                     name: format!("first call, {what}: {name}"),
-                    median: value,
+                    figure: value,
                     quartiles: (value, value),
                     ratio: 1.0,
                     without: "",

@@ -37,7 +37,7 @@ pub struct Table {
     pub id: &'static str,
     pub title: String,
     pub unit: &'static str,
-    /// What the rows tell of their rounds.
+    /// What its figures are of their rounds: `median` or `mean`.
     pub of: &'static str,
     pub rows: Vec<Row>,
 }
@@ -45,8 +45,8 @@ pub struct Table {
 #[derive(Serialize)]
 pub struct Row {
     pub name: String,
-    /// The median of the rounds; or their mean, where the table says so.
-    pub median: f64,
+    /// The rounds' median or mean: the table says which.
+    pub figure: f64,
     /// The middle half of the rounds.
     pub quartiles: (f64, f64),
     /// Against the table's first row: the median of the rounds' ratios, or the ratio of the means.
@@ -129,10 +129,10 @@ impl Rounds {
     ) -> Table {
         let base = &self.subjects[0].2;
         let rows = self.subjects.iter().map(|(name, without, own)| {
-            let (median, ratio) = tell(own, base);
+            let (figure, ratio) = tell(own, base);
             Row {
                 name: (*name).to_owned(),
-                median,
+                figure,
                 quartiles: (quantile(own.clone(), 0.25), quantile(own.clone(), 0.75)),
                 ratio,
                 without,

@@ -146,7 +146,7 @@ pub(crate) fn detached(attempt: Arc<Attempt>, mut work: Box<dyn Lasting>, rest: 
     match rest {
         // A future of its own, with no box for the asking: so nearly all calls of a network store are done.
         Rest::All => Box::pin(async move {
-            ask(&attempt, &mut *work).await?;
+            claim_or_replay(&attempt, &mut *work).await?;
             Ok(work)
         }),
         Rest::Begun(claim) => Box::pin(async move {
@@ -168,7 +168,7 @@ where
     let mut begun = |cx: &mut Context<'_>| begin(attempt.take()?, &mut work, cx);
     if let Some((attempt, rest)) = poll_fn(|cx| Poll::Ready(begun(cx))).await {
         match rest {
-            Rest::All => Box::pin(ask(&attempt, &mut work)).await?,
+            Rest::All => Box::pin(claim_or_replay(&attempt, &mut work)).await?,
             Rest::Begun(claim) => go_on(&attempt, &mut work, claim).await?,
         }
     }
@@ -176,7 +176,10 @@ where
 }
 
 /// Claims, and runs the body or replays. The result is then found in `work`.
-async fn ask<W: Work + ?Sized>(attempt: &Arc<Attempt>, work: &mut W) -> Result<(), Error> {
+async fn claim_or_replay<W: Work + ?Sized>(
+    attempt: &Arc<Attempt>,
+    work: &mut W,
+) -> Result<(), Error> {
     match admit(attempt).await? {
         Admission::Replay(record) => replay(attempt, work, &record),
         Admission::Run(claim) => Box::pin(go_on(attempt, work, claim)).await,
@@ -235,7 +238,7 @@ fn conclude<W: Work + ?Sized>(work: &W, claim: &mut Claim) {
     }
     claim.encode();
     let limit = claim.attempt.store.result_limit();
-    let ended = with_buffer(|bytes| match work.encode(bytes) {
+    let ended: Result<(), Box<str>> = with_buffer(|bytes| match work.encode(bytes) {
         Ok(encoded) if bytes.len() <= limit => {
             claim.complete(encoded.codec, encoded.outcome(bytes));
             Ok(())
@@ -243,7 +246,7 @@ fn conclude<W: Work + ?Sized>(work: &W, claim: &mut Claim) {
         Ok(_) => Err(format!("it has {} bytes, the store takes {limit}", bytes.len()).into()),
         Err(error) => Err(format!("it cannot be encoded: {error}").into()),
     });
-    if let Err::<_, Box<str>>(reason) = ended {
+    if let Err(reason) = ended {
         events::not_recordable(&claim.attempt, &reason);
         claim.end(not_recorded(claim.record(), &reason));
     }

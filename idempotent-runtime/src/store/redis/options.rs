@@ -200,7 +200,11 @@ impl RedisOptions {
     }
 
     #[cfg(not(feature = "redis-tls"))]
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps)]
+    #[allow(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "with the feature it has certificates, and may fail"
+    )]
     fn with_certificates(&self, info: ConnectionInfo) -> Result<ConnectionInfo, StoreError> {
         Ok(info)
     }
