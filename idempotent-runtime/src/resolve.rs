@@ -14,7 +14,7 @@ use crate::{
 pub enum Resolution<T> {
     /// Its effects did not happen: the next call runs.
     Rerun,
-    /// Its effects happened, and this is the result: it is recorded and replayed, for the operation's `ttl`.
+    /// Its effects happened, and this is the result: it is recorded and replayed, for the `ttl` of the attempt in doubt.
     Done(T),
 }
 
@@ -97,6 +97,12 @@ impl<T, E, F> Operation<T, E, F> {
     /// its vanished owner still sends undoes it. A key that has no record, or was released, may be given a result too.
     /// With a [`fingerprint`](Self::fingerprint), that payload is meant and no other.
     ///
+    /// The record knows how it was claimed: the result is kept for that attempt's `ttl`, unless this operation was given a
+    /// [`ttl`](Self::ttl) of its own, and lease, `on_crash`, payload and attempts stay as they were. It does not know what
+    /// only the function's code says, so name that again: a [`store`](Self::store) other than the default one (its
+    /// namespace included), and a codec other than the usual one ([`operation_with_codec`](crate::operation_with_codec));
+    /// a result written by another codec than the function's is [`Error::Incompatible`] to it.
+    ///
     /// Cancel-safe: it is done or it is not; doing it again does no harm.
     ///
     /// # Errors
@@ -174,7 +180,10 @@ impl<T, E, F> Operation<T, E, F> {
             )?;
             let seen_record = seen.as_ref().map(|(record, _)| record);
             let result = outcome.map(|outcome| (self.terms.ok.codec, outcome));
-            let replacement = replacement(seen_record, &request, result);
+            let mut replacement = replacement(seen_record, &request, result);
+            if self.plan.ttl.is_some() {
+                replacement.ttl = request.ttl;
+            }
             let settled = store.overrule(key, seen_record, &replacement).await;
             seen = match settled.map_err(failed)? {
                 Settled::Applied | Settled::PutBack => return Ok(()),
