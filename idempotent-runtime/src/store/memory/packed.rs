@@ -17,6 +17,7 @@ use std::{
 
 use crate::{
     OnCrash,
+    codec::MESSAGE_PACK,
     fingerprint::Fingerprint,
     record::{Nonce, Outcome, OutcomeRef, Record, RecordRef, State},
 };
@@ -238,7 +239,7 @@ fn small(key: &[u8], record: &Record, end: &End<'_>, gone: u64) -> Option<[u8; S
 
 /// `MessagePack`'s, where there is a result.
 fn usual_codec(has_outcome: bool) -> u32 {
-    u32::from(has_outcome)
+    if has_outcome { MESSAGE_PACK } else { 0 }
 }
 
 fn millis(lease: Duration) -> u32 {
