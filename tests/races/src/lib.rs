@@ -37,6 +37,9 @@ use idempotent_runtime::{Key, OnCrash, StoreError, StoreErrorKind, fingerprint, 
 mod key {
     pub(crate) use crate::Key;
 }
+mod codec {
+    pub(crate) const MESSAGE_PACK: u32 = 4;
+}
 mod clock {
     pub(crate) use crate::shim::clock::{Clock, ManualClock};
 }
