@@ -49,9 +49,6 @@ pub trait Codec<T> {
     fn decode(bytes: &[u8]) -> Result<T, CodecError>;
 }
 
-/// [`MessagePack`]'s id. 1 was written as not human-readable.
-pub(crate) const MESSAGE_PACK: u32 = 4;
-
 /// The default: `MessagePack` with field names (`rmp-serde`). A field may be added with `#[serde(default)]`, reordered, or
 /// left out. Addresses, UUIDs and times are written as text, as in JSON, so that they come back from inside of tagged,
 /// untagged and flattened types too.
@@ -67,7 +64,8 @@ pub struct MessagePack;
 
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
-    const ID: u32 = MESSAGE_PACK;
+    // 1 was written as not human-readable.
+    const ID: u32 = 4;
 
     fn encode(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
         encode_as::<T, T>(value, bytes)

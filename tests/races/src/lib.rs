@@ -33,12 +33,9 @@ mod shim;
 mod topics;
 
 // What the runtime's sources ask of their crate.
-use idempotent_runtime::{Key, OnCrash, StoreError, StoreErrorKind, fingerprint, record};
+use idempotent_runtime::{Key, StoreError, StoreErrorKind, fingerprint, record};
 mod key {
     pub(crate) use crate::Key;
-}
-mod codec {
-    pub(crate) const MESSAGE_PACK: u32 = 4;
 }
 mod clock {
     pub(crate) use crate::shim::clock::{Clock, ManualClock};
