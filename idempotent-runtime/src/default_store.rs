@@ -45,7 +45,17 @@ pub struct AlreadyInstalled {
 /// # Errors
 /// A text that says what is set up wrongly.
 pub(crate) fn standing() -> Result<&'static SharedStore, String> {
-    DEFAULT.get_or_try_init(from_environment)
+    let mut chosen_by = None;
+    let store = DEFAULT.get_or_try_init(|| {
+        let (store, by) = from_environment()?;
+        chosen_by = Some(by);
+        Ok::<_, String>(store)
+    })?;
+    // Only now: who listens to events may make calls, and would wait for the store that is being made.
+    if let Some(by) = chosen_by {
+        announce(store, by);
+    }
+    Ok(store)
 }
 
 /// A store that was chosen for one call. The process' default store is not cloned: that would be a count that all threads
@@ -67,14 +77,13 @@ impl Deref for Chosen {
     }
 }
 
-fn from_environment() -> Result<SharedStore, String> {
-    let (store, by) = match env::var(ENV) {
+/// The store, and what chose it.
+fn from_environment() -> Result<(SharedStore, &'static str), String> {
+    Ok(match env::var(ENV) {
         Ok(url) if !url.trim().is_empty() => (from_url(url.trim())?, ENV),
         Ok(_) | Err(env::VarError::NotPresent) => (compiled_in()?, "the features compiled in"),
         Err(env::VarError::NotUnicode(_)) => return Err(format!("{ENV} is not valid Unicode")),
-    };
-    announce(&store, by);
-    Ok(store)
+    })
 }
 
 /// The store with this address, connected to when it is first used.
