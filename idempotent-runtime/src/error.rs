@@ -248,6 +248,7 @@ pub struct StoreError {
     pub(crate) kind: StoreErrorKind,
     pub(crate) message: Arc<str>,
     source: Option<Arc<dyn error::Error + Send + Sync>>,
+    transient: bool,
 }
 
 impl StoreError {
@@ -259,6 +260,7 @@ impl StoreError {
             kind,
             message: message.into(),
             source: None,
+            transient: false,
         }
     }
 
@@ -269,6 +271,23 @@ impl StoreError {
             source: Some(Arc::new(source)),
             ..self
         }
+    }
+
+    /// Says that the store expects to serve soon: see [`is_transient`](Self::is_transient).
+    #[must_use]
+    pub fn transient(self) -> Self {
+        Self {
+            transient: true,
+            ..self
+        }
+    }
+
+    /// Whether the store answered that it cannot serve at the moment, and expects to soon: it loads its data, fails
+    /// over, moves the key's slot, or is blocked by a script. Nothing changed. Asking again after a pause, for as long
+    /// as the caller can wait, is better than giving up.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        self.transient
     }
 
     /// What the failure means for the record.

@@ -103,9 +103,22 @@ fn refused(error: &ServerError, doing: &str, place: &str) -> StoreError {
         "TRYAGAIN" => "this key's slot is being moved",
         _ => return refused_otherwise(error, doing, place),
     };
-    StoreError::new(
+    let error = StoreError::new(
         StoreErrorKind::Refused,
         format!("{place} refused {doing} ({code}): {advice}"),
+    );
+    if is_transient(code) {
+        error.transient()
+    } else {
+        error
+    }
+}
+
+/// Whether a server that answers with this code expects to serve soon.
+pub(super) fn is_transient(code: &str) -> bool {
+    matches!(
+        code,
+        "BUSY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN"
     )
 }
 
@@ -206,6 +219,28 @@ mod tests {
             let error = explained(reply);
             assert_eq!(error.kind(), StoreErrorKind::Refused);
             assert!(!format!("{error} {error:?}").contains("4711"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_expects_to_serve_soon_is_told_from_one_that_refuses() {
+        for soon in [
+            "BUSY Redis is busy running a script.",
+            "LOADING Redis is loading the dataset in memory",
+            "MASTERDOWN Link with MASTER is down",
+            "CLUSTERDOWN Hash slot not served",
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+        ] {
+            let error = explained(soon);
+            assert!(error.is_transient() && !error.is_ambiguous(), "{soon}");
+            assert_eq!(error.kind(), StoreErrorKind::Refused, "{soon}");
+        }
+        for never in [
+            "NOPERM User x has no permissions",
+            "OOM command not allowed",
+            "ERR x",
+        ] {
+            assert!(!explained(never).is_transient(), "{never}");
         }
     }
 
