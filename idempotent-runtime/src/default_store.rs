@@ -89,9 +89,9 @@ fn from_url(url: &str) -> Result<SharedStore, String> {
                 .map_err(|error| error.to_string())
         }
         #[cfg(not(feature = "redis"))]
-        "redis" | "rediss" | "redis+unix" | "unix" => Err(format!(
-            "{ENV} names a Redis store; turn on the feature `redis` of idempotent-fn"
-        )),
+        "redis" | "rediss" | "redis+unix" | "unix" | "valkey" | "valkeys" | "valkey+unix" => Err(
+            format!("{ENV} names a Redis store; turn on the feature `redis` of idempotent-fn"),
+        ),
         _ => Err(format!(
             "{ENV} names a store of an unknown kind; use redis://…, rediss://…, redis+unix://… or memory:"
         )),

@@ -113,6 +113,7 @@ pub(super) async fn prepare(
             .route_command(load, RoutingInfo::MultiNode(everywhere))
             .await;
     }
+    super::trial::cluster::run(&mut connection, &connector.place).await?;
     let anybody = RoutingInfo::SingleNode(SingleNodeRoutingInfo::RandomPrimary);
     let time = connection
         .route_command(redis::cmd("TIME"), anybody)

@@ -14,6 +14,7 @@ use super::{
     link::{Listen, Live, Watch, Wire},
     options::{RedisOptions, place},
     scripts,
+    trial::Trial,
 };
 use crate::StoreError;
 
@@ -148,7 +149,8 @@ impl Connector {
             .set_pipeline_buffer_size(QUEUE)
     }
 
-    /// One round trip: what the server is, what time it has, and the scripts.
+    /// One round trip, or two where scripts cannot be loaded: what the server is, what time it has, the scripts, and
+    /// whether all that a call needs is there.
     async fn prepare(
         &self,
         mut connection: MultiplexedConnection,
@@ -164,10 +166,14 @@ impl Connector {
         for script in scripts::all() {
             questions.cmd("SCRIPT").arg("LOAD").arg(&script.code);
         }
+        let trial = Trial::new(self.target.publish(), None);
+        trial.ask(&mut questions);
+        let loads = scripts::all().len();
         let answers = connection
-            .send_packed_commands(&questions, 0, 3 + scripts::all().len())
+            .send_packed_commands(&questions, 0, 3 + loads + trial.len())
             .await
             .map_err(|error| failure::connecting(error, &self.place))?;
+        let tried = answers[answers.len().min(3 + loads)..].to_vec();
         let mut answers = answers.into_iter();
         let server = answers.next().and_then(check::info);
         let memory = answers.next().and_then(check::info);
@@ -176,6 +182,16 @@ impl Connector {
             memory.as_deref(),
             self.options.allow_eviction,
         )?;
+        trial.judge(&tried, &self.place)?;
+        if let Some(trial) = trial.again(&tried) {
+            let mut questions = redis::pipe();
+            trial.ask(&mut questions);
+            let tried = connection
+                .send_packed_commands(&questions, 0, trial.len())
+                .await
+                .map_err(|error| failure::connecting(error, &self.place))?;
+            trial.judge(&tried, &self.place)?;
+        }
         // A user who may not load scripts brings each along with its first use.
         self.learn(answers.next().unwrap_or(Value::Nil), clock)
     }
