@@ -17,6 +17,7 @@ mod near;
 mod rights;
 mod sentinel;
 mod settling;
+mod sizes;
 mod soak;
 mod takeover;
 mod trial;

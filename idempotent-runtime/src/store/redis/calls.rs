@@ -8,9 +8,17 @@ use super::{
     Inner, RedisStore,
     failure::Failure,
     hub::Hub,
+    limits,
     scripts::{self, Answer, Argument, Script},
 };
-use crate::{StoreError, key::Key, record::Record};
+use crate::{StoreError, StoreErrorKind, key::Key, record::Record};
+
+/// Values up to this size are sent without a look at the server's limits.
+const LARGE: usize = 64 * 1024;
+
+fn is_unknown(result: &Result<Value, Failure>) -> bool {
+    matches!(result, Err(failure) if failure.code() == Some("NOSCRIPT"))
+}
 
 impl RedisStore {
     /// Sends one command, once.
@@ -58,19 +66,82 @@ impl RedisStore {
         arguments: &[Argument<'_>],
         doing: &str,
     ) -> Result<Answer, StoreError> {
-        let mut result = self.send(hub, &script.by_hash(key, arguments)).await;
-        if let Err(failure) = &result
-            && failure.code() == Some("NOSCRIPT")
-        {
-            let command = script.by_code(key, arguments);
-            result = Box::pin(self.send(hub, &command)).await;
-        }
-        let answer =
-            Answer::parse(result.map_err(|failure| failure.explain(doing, self.place()))?)?;
+        let size = arguments.iter().map(Argument::len).max().unwrap_or(0);
+        let result = if size > LARGE {
+            // In a box, as all that is rare.
+            Box::pin(self.run_large(hub, script, key, arguments, doing, size)).await?
+        } else {
+            let mut result = self.send(hub, &script.by_hash(key, arguments)).await;
+            if is_unknown(&result) {
+                let command = script.by_code(key, arguments);
+                result = Box::pin(self.send(hub, &command)).await;
+            }
+            result.map_err(|failure| failure.explain(doing, self.place()))?
+        };
+        let answer = Answer::parse(result)?;
         if answer.now != 0 {
             self.inner.clock.learn(answer.now);
         }
         Ok(answer)
+    }
+
+    /// As [`run`](Self::run), with a value that may be more than the server takes.
+    async fn run_large(
+        &self,
+        hub: &Arc<Hub>,
+        script: &Script,
+        key: &Key,
+        arguments: &[Argument<'_>],
+        doing: &str,
+        size: usize,
+    ) -> Result<Value, StoreError> {
+        let connector = &self.inner.connector;
+        let limits = &connector.limits;
+        // The connection first: making it teaches the limits.
+        hub.commands
+            .live(|| connector.commands(&self.inner.clock))
+            .await?;
+        limits.check(size, self.place())?;
+        let own = if limits.goes_apart(size) {
+            Some(connector.apart().await?)
+        } else {
+            None
+        };
+        let send = async |command: Cmd| match &own {
+            Some(own) => own.send(&command).await,
+            None => self.send(hub, &command).await,
+        };
+        let mut result = send(script.by_hash(key, arguments)).await;
+        if is_unknown(&result) {
+            result = send(script.by_code(key, arguments)).await;
+        }
+        result.map_err(|failure| self.explain_large(failure, arguments, doing, size))
+    }
+
+    /// Tells a value that is too large from a failure that passes: the server says so, or hangs up a second time.
+    fn explain_large(
+        &self,
+        failure: Failure,
+        arguments: &[Argument<'_>],
+        doing: &str,
+        size: usize,
+    ) -> StoreError {
+        let limits = &self.inner.connector.limits;
+        let hung_up =
+            matches!(&failure, Failure::Unanswered(error) if error.is_connection_dropped());
+        let error = failure.explain(doing, self.place());
+        if error.kind() == StoreErrorKind::TooLarge {
+            limits.refuse(size);
+        } else if hung_up
+            && arguments
+                .iter()
+                .find_map(Argument::nonce)
+                .is_some_and(|nonce| limits.lose(nonce))
+        {
+            let why = format!("{} has hung up on it twice", self.place());
+            return limits::too_large(size as u64, &why);
+        }
+        error
     }
 
     /// The record as it stands.

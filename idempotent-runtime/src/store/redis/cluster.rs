@@ -22,6 +22,7 @@ use super::{
     clock::Clock,
     connect::Connector,
     failure::{self, Failure},
+    limits::{self, Limits, Told},
     link::{Listen, Live, Watch, Wire},
     options::{RedisOptions, tcp},
     scripts,
@@ -113,6 +114,7 @@ pub(super) async fn prepare(
             .route_command(load, RoutingInfo::MultiNode(everywhere))
             .await;
     }
+    connector.limits.learn(limits(&mut connection).await);
     super::trial::cluster::run(&mut connection, &connector.place).await?;
     let anybody = RoutingInfo::SingleNode(SingleNodeRoutingInfo::RandomPrimary);
     let time = connection
@@ -120,6 +122,19 @@ pub(super) async fn prepare(
         .await
         .map_err(explain)?;
     connector.learn(time, clock)
+}
+
+/// What every primary takes; none where one of them would not say.
+async fn limits(connection: &mut ClusterConnection) -> Option<Told> {
+    let everywhere = (MultipleNodeRoutingInfo::AllMasters, None);
+    let answer = connection
+        .route_command(Limits::question(), RoutingInfo::MultiNode(everywhere))
+        .await;
+    let Ok(Value::Map(answers)) = answer else {
+        return None;
+    };
+    let told = answers.iter().map(|(_, answer)| limits::told(answer));
+    told.reduce(|one, other| Some(one?.and(other?)))?
 }
 
 /// One section of every primary's `INFO`.

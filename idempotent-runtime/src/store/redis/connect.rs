@@ -11,6 +11,7 @@ use super::{
     check,
     clock::Clock,
     failure::{self, Failure},
+    limits::{self, Limits},
     link::{Listen, Live, Watch, Wire},
     options::{RedisOptions, place},
     scripts,
@@ -71,6 +72,7 @@ pub(super) struct Connector {
     pub(super) options: RedisOptions,
     /// The target, for people.
     pub(super) place: Arc<str>,
+    pub(super) limits: Limits,
 }
 
 /// Commands that may wait for the connection to write them.
@@ -88,6 +90,11 @@ impl Connector {
             }
         }
         Ok(live)
+    }
+
+    /// A connection for one command that may cost it.
+    pub(super) async fn apart(&self) -> Result<Live, StoreError> {
+        self.dial(None).await
     }
 
     /// A connection that listens.
@@ -162,7 +169,8 @@ impl Connector {
             .arg("server")
             .cmd("INFO")
             .arg("memory")
-            .cmd("TIME");
+            .cmd("TIME")
+            .add_command(Limits::question());
         for script in scripts::all() {
             questions.cmd("SCRIPT").arg("LOAD").arg(&script.code);
         }
@@ -170,10 +178,10 @@ impl Connector {
         trial.ask(&mut questions);
         let loads = scripts::all().len();
         let answers = connection
-            .send_packed_commands(&questions, 0, 3 + loads + trial.len())
+            .send_packed_commands(&questions, 0, 4 + loads + trial.len())
             .await
             .map_err(|error| failure::connecting(error, &self.place))?;
-        let tried = answers[answers.len().min(3 + loads)..].to_vec();
+        let tried = answers[answers.len().min(4 + loads)..].to_vec();
         let mut answers = answers.into_iter();
         let server = answers.next().and_then(check::info);
         let memory = answers.next().and_then(check::info);
@@ -193,7 +201,10 @@ impl Connector {
             trial.judge(&tried, &self.place)?;
         }
         // A user who may not load scripts brings each along with its first use.
-        self.learn(answers.next().unwrap_or(Value::Nil), clock)
+        let time = answers.next().unwrap_or(Value::Nil);
+        let told = answers.next().and_then(|answer| limits::told(&answer));
+        self.limits.learn(told);
+        self.learn(time, clock)
     }
 
     /// Takes over what `TIME` answered.
