@@ -78,6 +78,12 @@ impl ToRedisArgs for RedisKey<'_> {
     }
 }
 
+/// A key as Redis has it.
+#[cfg(feature = "redis-cluster")]
+pub(super) fn name(key: &Key) -> Vec<u8> {
+    [PREFIX.as_bytes(), key.as_str().as_bytes()].concat()
+}
+
 /// One of a command's arguments.
 pub(super) enum Argument<'a> {
     Bytes(&'a [u8]),
