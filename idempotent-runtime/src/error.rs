@@ -162,7 +162,10 @@ impl Error {
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::InFlight { .. } | Self::Superseded { .. } => true,
-            Self::Unavailable { source, .. } => !matches!(source.kind, StoreErrorKind::Config),
+            Self::Unavailable { source, .. } => !matches!(
+                source.kind,
+                StoreErrorKind::Config | StoreErrorKind::TooLarge
+            ),
             _ => false,
         }
     }
@@ -236,6 +239,9 @@ pub enum StoreErrorKind {
     Ambiguous,
     /// The store refused: nothing changed (out of memory, missing rights, not enough replicas).
     Refused,
+    /// What the command carries is more than the store takes, and always will be. A finish that carries less may
+    /// succeed, and undoes nothing: where this one was carried out after all, it stands.
+    TooLarge,
     /// The store is set up wrongly (too old, evicts records, bad address): nothing changed, retrying does not help.
     Config,
     /// The record there cannot be read by this version: nothing changed.

@@ -19,5 +19,6 @@ mod sentinel;
 mod settling;
 mod soak;
 mod takeover;
+mod trial;
 mod urls;
 mod waiting;

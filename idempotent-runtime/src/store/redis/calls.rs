@@ -47,7 +47,7 @@ impl RedisStore {
                 connector, clock, ..
             } = &*self.inner;
             let (connector, clock) = (connector.clone(), clock.clone());
-            async move { connector.commands(None, &clock).await }
+            async move { connector.commands(&clock).await }
         };
         hub.commands.live(&hub.runtime, open).await
     }

@@ -51,7 +51,11 @@ impl Node {
     ) -> Result<Arc<Live>, StoreError> {
         let open = || {
             let (connector, node) = (connector.clone(), self.clone());
-            async move { connector.commands(Some(&node.address), &node.clock).await }
+            let slots = hub.cluster.map();
+            async move {
+                let tag = slots.and_then(|slots| slots.tag(&node.address));
+                connector.node(&node.address, tag, &node.clock).await
+            }
         };
         self.link.live(&hub.runtime, open).await
     }
@@ -92,7 +96,7 @@ impl Cluster {
         if let Some(slots) = self.map() {
             return Ok(slots);
         }
-        let read = || self.read(hub, connector);
+        let read = || self.read(connector);
         Box::pin(self.reading.join(&hub.runtime, || self.map(), read)).await
     }
 
@@ -106,15 +110,14 @@ impl Cluster {
         let newer = || self.map().filter(|slots| slots.read > seen.read);
         let making = self
             .reading
-            .join(&hub.runtime, newer, || self.read(hub, connector));
+            .join(&hub.runtime, newer, || self.read(connector));
         Box::pin(making).await
     }
 
     /// Has the map read again: something suggests that it has changed.
     pub(super) fn doubt(&self, hub: &Hub, connector: &Arc<Connector>) {
         if self.map().is_some_and(|slots| slots.read.elapsed() > FRESH) {
-            self.reading
-                .kick(&hub.runtime, || self.read(hub, connector));
+            self.reading.kick(&hub.runtime, || self.read(connector));
         }
     }
 
@@ -180,17 +183,15 @@ impl Cluster {
     /// name.
     fn read(
         &self,
-        hub: &Hub,
         connector: &Arc<Connector>,
     ) -> impl Future<Output = Result<Arc<Slots>, StoreError>> + Send + use<> {
         let (cluster, connector) = (self.clone(), connector.clone());
-        let runtime = hub.runtime.clone();
         async move {
             let mut failure = None;
             for some in cluster.candidates(&connector).chunks(ASKED) {
                 let mut asked = JoinSet::new();
                 for node in some {
-                    asked.spawn(ask(node.clone(), runtime.clone(), connector.clone()));
+                    asked.spawn(ask(node.clone(), connector.clone()));
                 }
                 while let Some(answer) = asked.join_next().await {
                     match answer {
@@ -236,17 +237,12 @@ impl Cluster {
     }
 }
 
-/// Asks one node for its map.
-async fn ask(
-    node: Node,
-    runtime: tokio::runtime::Handle,
-    connector: Arc<Connector>,
-) -> Result<Slots, StoreError> {
-    let open = || {
-        let (connector, node) = (connector.clone(), node.clone());
-        async move { connector.commands(Some(&node.address), &node.clock).await }
+/// Asks one node for its map, on the connection to it, or on one for this question where there is none.
+async fn ask(node: Node, connector: Arc<Connector>) -> Result<Slots, StoreError> {
+    let live = match node.link.current() {
+        Some(live) => live,
+        None => Arc::new(connector.visit(&node.address).await?),
     };
-    let live = node.link.live(&runtime, open).await?;
     let mut command = redis::cmd("CLUSTER");
     command.arg("SLOTS");
     let answer = live.send(&command).await;

@@ -16,6 +16,7 @@ use super::{
     options::RedisOptions,
     scripts,
     socket::{Address, Socket},
+    trial::Trial,
     url::config,
 };
 use crate::{StoreError, StoreErrorKind};
@@ -165,14 +166,33 @@ const QUEUE: usize = 1 << 24;
 
 impl Connector {
     /// A connection for commands: the server is checked, its time learned, and the scripts are brought along.
-    pub(super) async fn commands(
+    pub(super) async fn commands(self: &Arc<Self>, clock: &Clock) -> Result<Live, StoreError> {
+        let live = self.dial(None, None).await?;
+        let trial = Trial::new(self.target.publish(), None);
+        self.prepare(live.connection.clone(), Some(trial), clock)
+            .await?;
+        Ok(live)
+    }
+
+    /// As [`commands`](Self::commands), to a node of the cluster. `tag`: what places a key in one of its slots; where it
+    /// has none, there is nothing to try.
+    #[cfg(feature = "redis-cluster")]
+    pub(super) async fn node(
         self: &Arc<Self>,
-        node: Option<&Address>,
+        node: &Address,
+        tag: Option<u32>,
         clock: &Clock,
     ) -> Result<Live, StoreError> {
-        let live = self.dial(node, None).await?;
-        self.prepare(live.connection.clone(), clock).await?;
+        let live = self.dial(Some(node), None).await?;
+        let trial = tag.map(|tag| Trial::new(self.target.publish(), Some(tag)));
+        self.prepare(live.connection.clone(), trial, clock).await?;
         Ok(live)
+    }
+
+    /// A connection to a node that is only asked for something.
+    #[cfg(feature = "redis-cluster")]
+    pub(super) async fn visit(self: &Arc<Self>, node: &Address) -> Result<Live, StoreError> {
+        self.dial(Some(node), None).await
     }
 
     /// A connection that listens.
@@ -327,10 +347,12 @@ impl Connector {
         ))
     }
 
-    /// One round trip: what the server is, what time it has, and the scripts.
+    /// One round trip, or two where scripts cannot be loaded: what the server is, what time it has, the scripts, and
+    /// whether all that a call needs is there.
     async fn prepare(
         &self,
         mut connection: MultiplexedConnection,
+        trial: Option<Trial>,
         clock: &Clock,
     ) -> Result<(), StoreError> {
         let mut questions = redis::pipe();
@@ -343,10 +365,16 @@ impl Connector {
         for script in scripts::all() {
             questions.cmd("SCRIPT").arg("LOAD").arg(&script.code);
         }
+        let loads = scripts::all().len();
+        let tries = trial.as_ref().map_or(0, |trial| {
+            trial.ask(&mut questions);
+            trial.len()
+        });
         let answers = connection
-            .send_packed_commands(&questions, 0, 3 + scripts::all().len())
+            .send_packed_commands(&questions, 0, 3 + loads + tries)
             .await
             .map_err(|error| failure::connecting(error, &self.place))?;
+        let tried = answers[answers.len().min(3 + loads)..].to_vec();
         let mut answers = answers.into_iter();
         let server = answers.next().and_then(check::info);
         let memory = answers.next().and_then(check::info);
@@ -355,6 +383,18 @@ impl Connector {
             memory.as_deref(),
             self.options.allow_eviction,
         )?;
+        if let Some(trial) = &trial {
+            trial.judge(&tried, &self.place)?;
+        }
+        if let Some(trial) = trial.and_then(|trial| trial.again(&tried)) {
+            let mut questions = redis::pipe();
+            trial.ask(&mut questions);
+            let tried = connection
+                .send_packed_commands(&questions, 0, trial.len())
+                .await
+                .map_err(|error| failure::connecting(error, &self.place))?;
+            trial.judge(&tried, &self.place)?;
+        }
         // A user who may not load scripts brings each along with its first use.
         self.learn(answers.next().unwrap_or(Value::Nil), clock)
     }

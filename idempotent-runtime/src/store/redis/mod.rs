@@ -16,6 +16,7 @@ mod hub;
 mod link;
 mod making;
 mod options;
+mod refusal;
 mod scripts;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
@@ -27,6 +28,7 @@ mod socket;
 mod subscriber;
 #[cfg(feature = "redis-tls")]
 mod tls;
+mod trial;
 mod url;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -73,6 +75,10 @@ pub(crate) use url::is_scheme;
 /// forgets acknowledged writes when it restarts without AOF or fails over: set `appendonly yes`, and
 /// `min-replicas-to-write` where there are replicas. A server that takes no data at the moment (`OOM`, `NOREPLICAS`,
 /// `MISCONF`) still replays; new keys are [`Refused`](crate::StoreErrorKind::Refused).
+///
+/// All that a call needs is tried at every connect, on a key of its own under `idempotent:` that goes at once: a command
+/// that the ACL user may not use, or that `rename-command` took away, is a [`Config`](crate::StoreErrorKind::Config)
+/// error that names it, and not found out once a body has run. In a cluster each primary is tried.
 ///
 /// # Rights
 /// An ACL user needs no more than

@@ -43,23 +43,37 @@ impl Script {
     }
 
     /// The command that runs the script by its hash, which the server has to know.
-    pub(super) fn by_hash(&self, key: &Key, arguments: &[Argument<'_>]) -> Cmd {
+    pub(super) fn by_hash(&self, key: &impl StoredKey, arguments: &[Argument<'_>]) -> Cmd {
         call("EVALSHA", &self.hash, key, arguments)
     }
 
     /// The command that brings the script along. The server knows it afterwards.
-    pub(super) fn by_code(&self, key: &Key, arguments: &[Argument<'_>]) -> Cmd {
+    pub(super) fn by_code(&self, key: &impl StoredKey, arguments: &[Argument<'_>]) -> Cmd {
         call("EVAL", &self.code, key, arguments)
+    }
+
+    /// The same command as [`by_hash`](Self::by_hash) made it, bringing the script along.
+    pub(super) fn instead_of_hash(&self, by_hash: &Cmd) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(&self.code);
+        for argument in by_hash.args_iter().skip(2) {
+            match argument {
+                redis::Arg::Simple(bytes) => command.arg(bytes),
+                _ => &mut command,
+            };
+        }
+        command
     }
 }
 
-fn call(name: &str, script: &str, key: &Key, arguments: &[Argument<'_>]) -> Cmd {
+fn call(name: &str, script: &str, key: &impl StoredKey, arguments: &[Argument<'_>]) -> Cmd {
     let data: usize = arguments.iter().map(Argument::len).sum();
     let mut command = Cmd::with_capacity(
         4 + arguments.len(),
-        script.len() + key.as_str().len() + data + 64,
+        script.len() + key.text_len() + data + 64,
     );
-    command.arg(name).arg(script).arg("1").arg(RedisKey(key));
+    command.arg(name).arg(script).arg("1");
+    key.write(&mut command);
     for argument in arguments {
         command.arg(argument);
     }
@@ -82,6 +96,33 @@ impl ToRedisArgs for RedisKey<'_> {
 #[cfg(feature = "redis-cluster")]
 pub(super) fn name(key: &Key) -> Vec<u8> {
     [PREFIX.as_bytes(), key.as_str().as_bytes()].concat()
+}
+
+/// What a script's key may be given as.
+pub(super) trait StoredKey {
+    fn text_len(&self) -> usize;
+    fn write(&self, command: &mut Cmd);
+}
+
+impl StoredKey for Key {
+    fn text_len(&self) -> usize {
+        self.as_str().len()
+    }
+
+    fn write(&self, command: &mut Cmd) {
+        command.arg(RedisKey(self));
+    }
+}
+
+/// All of it, as Redis has it.
+impl StoredKey for String {
+    fn text_len(&self) -> usize {
+        self.len()
+    }
+
+    fn write(&self, command: &mut Cmd) {
+        command.arg(self.as_str());
+    }
 }
 
 /// One of a command's arguments.

@@ -64,6 +64,15 @@ impl Slots {
         Some(slots)
     }
 
+    /// A number that as a key's tag places it in one of this node's slots.
+    pub(super) fn tag(&self, address: &Address) -> Option<u32> {
+        // With as many nodes as a cluster may have, some thousand are enough.
+        (0..1 << 20).find(|tag: &u32| {
+            let owner = self.owner(of_key(tag.to_string().as_bytes()));
+            owner.is_some_and(|owner| **owner == *address)
+        })
+    }
+
     fn place_of(&mut self, address: &Address) -> Option<u16> {
         let place = self.primaries.iter().position(|known| **known == *address);
         let place = place.unwrap_or_else(|| {
@@ -211,13 +220,18 @@ mod tests {
     #[test]
     fn slots_have_the_owners_that_the_answer_names() {
         let slots = slots();
-        let owner = |slot| slots.owner(slot).map(|owner| owner.to_string());
+        let owner = |slot| slots.owner(slot).map(ToString::to_string);
         assert_eq!(owner(99).as_deref(), Some("10.0.0.1:1"));
         assert_eq!(owner(100).as_deref(), Some("asked:2"));
         assert_eq!(owner(16_001), None);
         let asked = Address::Tcp("asked".to_owned(), 7);
         let (slot, to) = redirected("99 [::1]:3", &asked).expect("a redirection");
         let moved = slots.moved(slot, &to).expect("room");
+        for owner in slots.primaries() {
+            let tag = slots.tag(owner).expect("it has slots").to_string();
+            assert_eq!(slots.owner(of_key(tag.as_bytes())), Some(owner));
+        }
+        assert_eq!(slots.tag(&to), None);
         assert_eq!(moved.owner(99).expect("owned").to_string(), "[::1]:3");
         assert_eq!(moved.owner(98), slots.owner(98));
     }
