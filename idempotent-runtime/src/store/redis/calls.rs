@@ -4,44 +4,81 @@ use std::{sync::Arc, time::Duration};
 
 use redis::{Cmd, Value};
 
+#[cfg(feature = "redis-cluster")]
+use super::connect::Target;
 use super::{
     Inner, RedisStore,
+    clock::Clock,
     failure::Failure,
     hub::Hub,
-    limits,
+    link::Live,
     scripts::{self, Answer, Argument, Script},
 };
-use crate::{StoreError, StoreErrorKind, key::Key, record::Record};
+use crate::{StoreError, key::Key, record::Record};
 
-/// Values up to this size are sent without a look at the server's limits.
-const LARGE: usize = 64 * 1024;
+/// An answer, and the clock of the node that gave it where there are several.
+pub(super) type Noted = (Value, Option<Arc<Clock>>);
 
-fn is_unknown(result: &Result<Value, Failure>) -> bool {
+/// The server does not know the script.
+pub(super) fn is_unknown<T>(result: &Result<T, Failure>) -> bool {
     matches!(result, Err(failure) if failure.code() == Some("NOSCRIPT"))
 }
 
 impl RedisStore {
     /// Sends one command, once.
     pub(super) async fn send(&self, hub: &Arc<Hub>, command: &Cmd) -> Result<Value, Failure> {
-        let Inner {
-            connector, clock, ..
-        } = &*self.inner;
-        let live = hub
-            .commands
-            .live(|| connector.commands(clock))
-            .await
-            .map_err(Failure::NotSent)?;
-        live.send(command).await
+        let (value, _) = self.send_noting(hub, command).await?;
+        Ok(value)
     }
 
-    /// The server's time, µs since 1970.
-    pub(super) async fn time(&self, hub: &Arc<Hub>) -> Result<u64, StoreError> {
-        let Inner {
-            connector, clock, ..
-        } = &*self.inner;
+    /// As [`send`](Self::send), and whose time the answer tells: the node's, where there are several.
+    pub(super) async fn send_noting(
+        &self,
+        hub: &Arc<Hub>,
+        command: &Cmd,
+    ) -> Result<Noted, Failure> {
+        #[cfg(feature = "redis-cluster")]
+        if let Target::Cluster(_) = self.inner.connector.target {
+            let sending = super::cluster::send(hub, &self.inner.connector, command);
+            // In a box: who has no cluster keeps no room for it.
+            let (value, clock) = Box::pin(sending).await?;
+            return Ok((value, Some(clock)));
+        }
+        let live = self.live(hub).await.map_err(Failure::NotSent)?;
+        Ok((live.send(command).await?, None))
+    }
+
+    /// The connection for commands, where there is one for all.
+    pub(super) async fn live(&self, hub: &Arc<Hub>) -> Result<Arc<Live>, StoreError> {
+        let open = || {
+            let Inner {
+                connector, clock, ..
+            } = &*self.inner;
+            let (connector, clock) = (connector.clone(), clock.clone());
+            async move { connector.commands(&clock).await }
+        };
+        hub.commands.live(&hub.runtime, open).await
+    }
+
+    /// Connects to all that records may be on.
+    pub(super) async fn connected(&self, hub: &Arc<Hub>) -> Result<(), StoreError> {
+        #[cfg(feature = "redis-cluster")]
+        if let Target::Cluster(_) = self.inner.connector.target {
+            return hub.cluster.check(hub, &self.inner.connector).await;
+        }
+        self.live(hub).await.map(drop)
+    }
+
+    /// The time of the server that has the key, µs since 1970.
+    pub(super) async fn time(&self, hub: &Arc<Hub>, key: &Key) -> Result<u64, StoreError> {
+        #[cfg(feature = "redis-cluster")]
+        if let Target::Cluster(_) = self.inner.connector.target {
+            return Box::pin(self.time_of_node(hub, key)).await;
+        }
+        let _ = key;
         // The connection first: making it teaches the time.
-        hub.commands.live(|| connector.commands(clock)).await?;
-        match clock.now() {
+        self.live(hub).await?;
+        match self.inner.clock.now() {
             Some(now) => Ok(now),
             None => Box::pin(self.ask_time(hub)).await,
         }
@@ -57,6 +94,33 @@ impl RedisStore {
         clock.now().ok_or_else(scripts::unexpected)
     }
 
+    #[cfg(feature = "redis-cluster")]
+    async fn time_of_node(&self, hub: &Arc<Hub>, key: &Key) -> Result<u64, StoreError> {
+        let connector = &self.inner.connector;
+        let slot = super::slots::of_key(&scripts::name(key));
+        let node = hub.cluster.owner(hub, connector, Some(slot)).await?;
+        if node.clock.now().is_none() {
+            let live = node.live(hub, connector).await?;
+            if node.clock.now().is_none() {
+                let answer = live.send(&redis::cmd("TIME")).await;
+                let answer = answer.map_err(|failure| failure.explain("TIME", self.place()))?;
+                connector.learn(answer, &node.clock)?;
+            }
+        }
+        node.clock.now().ok_or_else(scripts::unexpected)
+    }
+
+    /// The time of the server that has the key, where it was learned just now.
+    pub(super) fn fresh_time(&self, hub: &Arc<Hub>, key: &Key) -> Option<u64> {
+        #[cfg(feature = "redis-cluster")]
+        if let Target::Cluster(_) = self.inner.connector.target {
+            let slot = super::slots::of_key(&scripts::name(key));
+            return hub.cluster.known_owner(slot)?.clock.fresh();
+        }
+        let _ = (hub, key);
+        self.inner.clock.fresh()
+    }
+
     /// Runs a script on one key, bringing it along where the server does not know it.
     pub(super) async fn run(
         &self,
@@ -67,81 +131,29 @@ impl RedisStore {
         doing: &str,
     ) -> Result<Answer, StoreError> {
         let size = arguments.iter().map(Argument::len).max().unwrap_or(0);
-        let result = if size > LARGE {
+        if size > super::large::LARGE {
             // In a box, as all that is rare.
-            Box::pin(self.run_large(hub, script, key, arguments, doing, size)).await?
-        } else {
-            let mut result = self.send(hub, &script.by_hash(key, arguments)).await;
-            if is_unknown(&result) {
-                let command = script.by_code(key, arguments);
-                result = Box::pin(self.send(hub, &command)).await;
-            }
-            result.map_err(|failure| failure.explain(doing, self.place()))?
-        };
-        let answer = Answer::parse(result)?;
+            let sending = self.run_large(hub, script, key, arguments, doing);
+            return self.take_in(Box::pin(sending).await?);
+        }
+        let mut result = self.send_noting(hub, &script.by_hash(key, arguments)).await;
+        if is_unknown(&result) {
+            let command = script.by_code(key, arguments);
+            result = Box::pin(self.send_noting(hub, &command)).await;
+        }
+        self.take_in(result.map_err(|failure| failure.explain(doing, self.place()))?)
+    }
+
+    /// Reads a script's answer, and learns the time that it tells.
+    fn take_in(&self, (value, clock): Noted) -> Result<Answer, StoreError> {
+        let answer = Answer::parse(value)?;
         if answer.now != 0 {
             self.inner.clock.learn(answer.now);
+            if let Some(clock) = clock {
+                clock.learn(answer.now);
+            }
         }
         Ok(answer)
-    }
-
-    /// As [`run`](Self::run), with a value that may be more than the server takes.
-    async fn run_large(
-        &self,
-        hub: &Arc<Hub>,
-        script: &Script,
-        key: &Key,
-        arguments: &[Argument<'_>],
-        doing: &str,
-        size: usize,
-    ) -> Result<Value, StoreError> {
-        let connector = &self.inner.connector;
-        let limits = &connector.limits;
-        // The connection first: making it teaches the limits.
-        hub.commands
-            .live(|| connector.commands(&self.inner.clock))
-            .await?;
-        limits.check(size, self.place())?;
-        let own = if limits.goes_apart(size) {
-            Some(connector.apart().await?)
-        } else {
-            None
-        };
-        let send = async |command: Cmd| match &own {
-            Some(own) => own.send(&command).await,
-            None => self.send(hub, &command).await,
-        };
-        let mut result = send(script.by_hash(key, arguments)).await;
-        if is_unknown(&result) {
-            result = send(script.by_code(key, arguments)).await;
-        }
-        result.map_err(|failure| self.explain_large(failure, arguments, doing, size))
-    }
-
-    /// Tells a value that is too large from a failure that passes: the server says so, or hangs up a second time.
-    fn explain_large(
-        &self,
-        failure: Failure,
-        arguments: &[Argument<'_>],
-        doing: &str,
-        size: usize,
-    ) -> StoreError {
-        let limits = &self.inner.connector.limits;
-        let hung_up =
-            matches!(&failure, Failure::Unanswered(error) if error.is_connection_dropped());
-        let error = failure.explain(doing, self.place());
-        if error.kind() == StoreErrorKind::TooLarge {
-            limits.refuse(size);
-        } else if hung_up
-            && arguments
-                .iter()
-                .find_map(Argument::nonce)
-                .is_some_and(|nonce| limits.lose(nonce))
-        {
-            let why = format!("{} has hung up on it twice", self.place());
-            return limits::too_large(size as u64, &why);
-        }
-        error
     }
 
     /// The record as it stands.

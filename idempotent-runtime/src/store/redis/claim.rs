@@ -47,7 +47,7 @@ pub(super) async fn claim(
     let hub = store.hub()?;
     let mut fresh = request.record();
     fresh.lease = whole_millis(request.lease);
-    fresh.token = store.time(&hub).await?;
+    fresh.token = store.time(&hub, key).await?;
     let bytes = fresh.encode();
     let attempt = Attempt {
         store,

@@ -4,10 +4,7 @@
 //! known to be too large is not sent, and what may be is sent over a connection of its own.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -28,48 +25,31 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 /// Attempts whose connection was lost while a large value was sent; more are not told apart from an outage.
 const SUSPECTS: usize = 64;
 
-/// Nothing is known of the server's limits.
-const UNKNOWN: u64 = 0;
+/// What a server's configuration says of the largest value; nothing by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told(Option<Bounds>);
 
-/// What is known of the largest value.
-#[derive(Debug)]
-pub(super) struct Limits {
-    /// The largest value by the server's configuration, in bytes.
-    told: AtomicU64,
-    /// Larger ones are sent apart.
-    apart: AtomicU64,
-    /// The size of a value that was refused for it, and when.
-    refused: Mutex<Option<(u64, Instant)>>,
-    /// The nonces of attempts whose large value once ended its connection.
-    lost: Mutex<Vec<[u8; 16]>>,
-}
-
-/// What a server's configuration says, or several servers'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+struct Bounds {
     largest: u64,
+    /// Larger ones are sent apart.
     apart: u64,
 }
 
 impl Told {
-    /// What holds for both.
-    pub(super) fn and(self, other: Self) -> Self {
-        Self {
-            largest: self.largest.min(other.largest),
-            apart: self.apart.min(other.apart),
-        }
+    /// Whether a value may cost its connection, so that it gets one of its own.
+    pub(super) fn goes_apart(self, size: usize) -> bool {
+        size as u64 > self.0.map_or(HARMLESS, |bounds| bounds.apart)
     }
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            told: AtomicU64::new(UNKNOWN),
-            apart: AtomicU64::new(HARMLESS),
-            refused: Mutex::default(),
-            lost: Mutex::default(),
-        }
-    }
+/// What has become of large values, where servers would not tell.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    /// The size of a value that was refused for it, and when.
+    refused: Mutex<Option<(u64, Instant)>>,
+    /// The nonces of attempts whose large value once ended its connection.
+    lost: Mutex<Vec<[u8; 16]>>,
 }
 
 impl Limits {
@@ -86,27 +66,16 @@ impl Limits {
         question
     }
 
-    /// Takes over what the server told; none: it would not say.
-    pub(super) fn learn(&self, told: Option<Told>) {
-        let told = told.unwrap_or(Told {
-            largest: UNKNOWN,
-            apart: HARMLESS,
-        });
-        self.told.store(told.largest, Ordering::Relaxed);
-        self.apart.store(told.apart, Ordering::Relaxed);
-    }
-
     /// Refuses a value of `size` bytes that the server would not take.
-    pub(super) fn check(&self, size: usize, place: &str) -> Result<(), StoreError> {
+    pub(super) fn check(&self, told: Told, size: usize, place: &str) -> Result<(), StoreError> {
         let size = size as u64;
-        let told = self.told.load(Ordering::Relaxed);
-        if told != UNKNOWN {
-            return if size <= told {
+        if let Some(Bounds { largest, .. }) = told.0 {
+            return if size <= largest {
                 Ok(())
             } else {
                 Err(too_large(
                     size,
-                    &format!("{place} takes at most {told}, by its `CONFIG`"),
+                    &format!("{place} takes at most {largest}, by its `CONFIG`"),
                 ))
             };
         }
@@ -118,11 +87,6 @@ impl Limits {
             )),
             _ => Ok(()),
         }
-    }
-
-    /// Whether a value may cost its connection, so that it gets one of its own.
-    pub(super) fn goes_apart(&self, size: usize) -> bool {
-        size as u64 > self.apart.load(Ordering::Relaxed)
     }
 
     /// The server refused a value of this size for it.
@@ -160,7 +124,11 @@ pub(super) fn too_large(size: u64, why: &str) -> StoreError {
 }
 
 /// The limits in an answer to [`Limits::question`]; none where it was refused.
-pub(super) fn told(answer: &Value) -> Option<Told> {
+pub(super) fn told(answer: &Value) -> Told {
+    Told(bounds(answer))
+}
+
+fn bounds(answer: &Value) -> Option<Bounds> {
     let setting = |name: &str| find(answer, name);
     let number = |name: &str| setting(name)?.parse::<u64>().ok();
     let mut largest = number("proto-max-bulk-len")?;
@@ -183,7 +151,7 @@ pub(super) fn told(answer: &Value) -> Option<Told> {
         largest = largest.min((limit / 2).saturating_sub(BESIDE).max(1));
         apart = apart.min(limit / 8);
     }
-    Some(Told { largest, apart })
+    Some(Bounds { largest, apart })
 }
 
 /// The hard limit of `normal HARD SOFT SECONDS slave …`.
@@ -251,7 +219,7 @@ mod tests {
                 4 * MIB,
             ),
         ] {
-            let told = told(&answer(&[setting, bulk])).expect("it is told");
+            let told = bounds(&answer(&[setting, bulk])).expect("it is told");
             assert_eq!(told.largest, largest, "{setting:?}");
         }
         let percent = [
@@ -259,28 +227,30 @@ mod tests {
             ("maxmemory-clients", "5%"),
             ("maxmemory", "104857600"),
         ];
-        let told = told(&answer(&percent)).expect("it is told");
+        let told = bounds(&answer(&percent)).expect("it is told");
         assert_eq!(told.largest, 5 * MIB / 2 - BESIDE);
     }
 
     #[test]
     fn exactly_the_limit_is_taken() {
         let limits = Limits::default();
-        assert!(limits.check(usize::MAX, "Redis").is_ok());
-        limits.learn(told(&answer(&[("proto-max-bulk-len", "1048576")])));
-        assert!(limits.check(1_048_576, "Redis").is_ok());
-        let error = limits.check(1_048_577, "Redis").expect_err("too large");
+        let told = told(&answer(&[("proto-max-bulk-len", "1048576")]));
+        assert!(limits.check(Told::default(), usize::MAX, "Redis").is_ok());
+        assert!(limits.check(told, 1_048_576, "Redis").is_ok());
+        let error = limits
+            .check(told, 1_048_577, "Redis")
+            .expect_err("too large");
         assert_eq!(error.kind(), StoreErrorKind::TooLarge);
     }
 
     #[test]
     fn where_the_server_would_not_say_a_refusal_teaches() {
         let limits = Limits::default();
-        limits.learn(told(&Value::Nil));
-        assert!(limits.goes_apart(600 * 1024) && !limits.goes_apart(100 * 1024));
+        let told = told(&Value::Nil);
+        assert!(told.goes_apart(600 * 1024) && !told.goes_apart(100 * 1024));
         limits.refuse(2_000_000);
-        assert!(limits.check(1_999_999, "Redis").is_ok());
-        assert!(limits.check(2_000_000, "Redis").is_err());
+        assert!(limits.check(told, 1_999_999, "Redis").is_ok());
+        assert!(limits.check(told, 2_000_000, "Redis").is_err());
     }
 
     #[test]

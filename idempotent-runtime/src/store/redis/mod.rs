@@ -10,17 +10,28 @@ mod clock;
 #[cfg(feature = "redis-cluster")]
 mod cluster;
 mod connect;
+mod credentials;
 mod failure;
 mod hub;
+mod large;
 mod limits;
 mod link;
+mod making;
 mod options;
 mod refusal;
 mod scripts;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
+#[cfg(feature = "redis-cluster")]
+mod shards;
+#[cfg(feature = "redis-cluster")]
+mod slots;
+mod socket;
 mod subscriber;
+#[cfg(feature = "redis-tls")]
+mod tls;
 mod trial;
+mod url;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -39,7 +50,9 @@ use crate::{
     store::{ClaimReply, ClaimRequest, Settled, Store, Subscription},
 };
 
+pub use credentials::Credentials;
 pub use options::RedisOptions;
+pub(crate) use url::is_scheme;
 
 /// Keeps records in Redis (7.0 or later) or Valkey. Feature `redis`.
 ///
@@ -98,7 +111,7 @@ pub struct RedisStore {
 
 struct Inner {
     connector: Arc<Connector>,
-    clock: Clock,
+    clock: Arc<Clock>,
     hubs: Hubs,
 }
 
@@ -159,24 +172,28 @@ impl RedisStore {
     /// [`Refused`](crate::StoreErrorKind::Refused) when it does not let this user in.
     pub async fn check(&self) -> Result<(), StoreError> {
         let hub = self.hub()?;
-        self.time(&hub).await.map(drop)
+        self.connected(&hub).await
     }
 
-    fn assemble(target: Target, options: RedisOptions) -> Self {
-        let place = target.describe().into();
+    fn assemble(target: Target, options: RedisOptions) -> Result<Self, StoreError> {
         let connector = Arc::new(Connector {
+            place: target.describe().into(),
+            #[cfg(feature = "redis-tls")]
+            tls: target
+                .has_tls()
+                .then(|| options.tls.connector())
+                .transpose()?,
             target,
             options,
-            place,
             limits: Limits::default(),
         });
-        Self {
+        Ok(Self {
             inner: Arc::new(Inner {
                 connector,
-                clock: Clock::new(),
+                clock: Arc::new(Clock::new()),
                 hubs: Hubs::default(),
             }),
-        }
+        })
     }
 
     fn hub(&self) -> Result<Arc<Hub>, StoreError> {
@@ -220,7 +237,8 @@ impl Store for RedisStore {
     ) -> Result<Settled, StoreError> {
         let retain = scripts::kept(target.state, retain);
         // Its end by the server's time, where that is known; else the script sets it, and tells the time.
-        let now = self.inner.clock.fresh();
+        let hub = self.hub()?;
+        let now = self.fresh_time(&hub, key);
         let bytes = scripts::ending(target, retain, now).encode();
         let granted = scripts::granted(target).encode();
         let arguments = [
@@ -231,7 +249,7 @@ impl Store for RedisStore {
             Argument::Number(1),
         ];
         let arguments = &arguments[..arguments.len() - usize::from(now.is_some())];
-        self.run(&self.hub()?, &scripts::FINISH, key, arguments, "a finish")
+        self.run(&hub, &scripts::FINISH, key, arguments, "a finish")
             .await?
             .settled()
     }

@@ -92,6 +92,12 @@ impl ToRedisArgs for RedisKey<'_> {
     }
 }
 
+/// A key as Redis has it.
+#[cfg(feature = "redis-cluster")]
+pub(super) fn name(key: &Key) -> Vec<u8> {
+    [PREFIX.as_bytes(), key.as_str().as_bytes()].concat()
+}
+
 /// What a script's key may be given as.
 pub(super) trait StoredKey {
     fn text_len(&self) -> usize;

@@ -1,9 +1,6 @@
 //! Whatever the flow needs is tried at connect, on a key of its own: a server that lets a call claim but not finish
 //! would be found out after the effect.
 
-#[cfg(feature = "redis-cluster")]
-pub(super) mod cluster;
-
 use std::{fmt::Write, time::Duration};
 
 use redis::{Cmd, Pipeline, Value};
@@ -55,7 +52,7 @@ struct Findings {
 }
 
 impl Trial {
-    /// `tag`: what places the key in a cluster's slot.
+    /// `tag`: what places the key in a slot of the cluster's node that is tried.
     pub(super) fn new(publish: &'static [u8], tag: Option<u32>) -> Self {
         let mut key = format!("{PREFIX}{MARK}");
         // Writing into a string cannot fail. Without randomness two trials may meet, and both still find out.
