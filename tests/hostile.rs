@@ -11,7 +11,7 @@ use std::{
 use common::{Answer, Effects, bytes::Bytes, settled};
 use idempotent_fn::{
     Error, Key, OnCrash, Operation, Resolution, SharedStore, Store, operation,
-    record::{Nonce, Outcome, RESULT_OFFSET, Record, State},
+    record::{HEADER, Nonce, Outcome, Record, State},
     store::{ClaimReply, ClaimRequest, MemoryStore},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -36,15 +36,20 @@ fn record(state: State, result: &[u8]) -> Record {
         lease: Duration::from_secs(30),
         on_crash: OnCrash::Rerun,
         fingerprint: None,
+        ttl: TTL,
+        owner: None,
+        trace: None,
     };
     let done = state == State::Done;
-    Record {
+    let mut record = Record {
         state,
         token: 5,
         codec: u32::from(done),
         outcome: done.then(|| Outcome::Ok(result.into())),
         ..request.record()
-    }
+    };
+    record.seal(&key());
+    record
 }
 
 /// The bytes of a record, changed.
@@ -65,10 +70,10 @@ async fn bytes_of_others_are_incompatible_to_everybody_and_stay() {
         vec![0; 80],
     ];
     for state in STATES {
-        for version in [0, 2, 31, 255] {
+        for version in [0, 1, 3, 31, 255] {
             values.push(changed(state, |bytes| bytes[0] = version));
         }
-        values.push(changed(state, |bytes| bytes.truncate(RESULT_OFFSET - 1)));
+        values.push(changed(state, |bytes| bytes.truncate(HEADER - 1)));
         values.push(changed(state, |bytes| bytes[1] = b'X'));
         values.push(changed(state, |bytes| bytes[18] = 0xff));
         values.push(changed(state, |bytes| bytes[30] |= 0x80));
@@ -151,7 +156,7 @@ async fn a_damaged_result_never_runs_the_body_again() {
 async fn planted(result: &[u8]) -> SharedStore {
     let memory = MemoryStore::new();
     let target = record(State::Done, result);
-    Store::finish(&memory, &key(), &target, TTL)
+    Store::finish(&memory, &key(), &target)
         .await
         .expect("planted");
     SharedStore::new(memory)
@@ -228,7 +233,7 @@ async fn a_reason_that_is_no_text_is_shown_all_the_same() {
         outcome: Some(Outcome::NotRecorded([0xff, 0xfe][..].into())),
         ..record(State::Done, &[])
     };
-    Store::finish(&memory, &key(), &target, TTL)
+    Store::finish(&memory, &key(), &target)
         .await
         .expect("planted");
     let effects = Effects::new();
@@ -361,6 +366,9 @@ async fn the_store_of_bytes_is_a_store() {
         lease: TTL,
         on_crash: OnCrash::Rerun,
         fingerprint: None,
+        ttl: TTL,
+        owner: None,
+        trace: None,
     };
     for _ in 0..2 {
         let reply = place.claim(&key(), &request).await.expect("claimed");

@@ -187,6 +187,21 @@ impl Plan {
         Ok(store)
     }
 
+    /// The claim that an attempt called `nonce` makes in this store.
+    pub(crate) fn request(&self, store: &SharedStore, nonce: Nonce) -> ClaimRequest {
+        let ttl = cmp::min(self.ttl, MAX_TTL);
+        ClaimRequest {
+            nonce,
+            lease: self.lease,
+            on_crash: self.on_crash,
+            fingerprint: self.fingerprint(),
+            // Whole milliseconds, as the record keeps it.
+            ttl: Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000),
+            owner: store.claims_as(),
+            trace: store.current_trace(),
+        }
+    }
+
     fn attempt(&self, store: Chosen, key: Key) -> Result<Arc<Attempt>, Error> {
         let scope = self.scope;
         let config = |reason| Error::config(Label::of(scope, &key), reason);
@@ -203,22 +218,16 @@ impl Plan {
                 "the operating system gives no random bytes: {error}"
             ))
         })?;
-        let request = ClaimRequest {
-            nonce,
-            lease: self.lease,
-            on_crash: self.on_crash,
-            fingerprint: self.fingerprint(),
-        };
+        // `Duration::MAX` says "for ever"; a clock does not reach that far.
+        let wait = cmp::min(self.wait, MAX_TTL);
+        let request = self.request(&store, nonce);
         let caller = Context::current();
         caller.check_reentry(scope, &store, &key)?;
-        // `Duration::MAX` says "for ever"; a clock does not reach that far.
-        let (ttl, wait) = (cmp::min(self.ttl, MAX_TTL), cmp::min(self.wait, MAX_TTL));
         Ok(Arc::new(Attempt {
             scope,
             key,
             store,
             request,
-            ttl,
             wait,
             runtime,
             caller,

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     Error, Key, OnCrash, Operation, SharedStore,
-    record::{Nonce, Outcome, Record, State},
-    store::{ClaimRequest, Settled, protocol::replacement, retention},
+    record::{Nonce, Outcome, Owner, Record, State},
+    store::{Settled, protocol::replacement},
 };
 
 /// How an operation that is in doubt is settled.
@@ -32,10 +32,40 @@ pub struct Inspection {
     pub on_crash: OnCrash,
     /// What is left of a running owner's lease; zero when it is silent for longer, or does not run.
     pub lease_left: Duration,
-    /// Until when a completed result is kept, by the store's clock.
+    /// When the last grant was, by the store's clock: its fencing token says so, where no later clock than the store's
+    /// had made one before.
+    pub since: SystemTime,
+    /// Who runs it, or ran it when it was lost: `host:pid`, or the name that was given to
+    /// [`SharedStore::owner`]. None in other states.
+    pub owner: Option<Owner>,
+    /// The trace that the last attempt was part of, where [`SharedStore::trace`] told it.
+    pub trace: Option<[u8; 16]>,
+    /// How long a result of the last attempt is kept.
+    pub ttl: Duration,
+    /// Until when a completed result, or a released record, is kept, by the store's clock.
     pub expires: Option<SystemTime>,
     /// Whether the completed result is there to be replayed.
     pub has_result: bool,
+}
+
+impl Inspection {
+    pub(crate) fn of(record: Record, lease_left: Duration) -> Self {
+        let at = |since_1970: Duration| SystemTime::UNIX_EPOCH + since_1970;
+        Self {
+            state: record.state,
+            fencing_token: record.token,
+            attempts: record.attempts,
+            on_crash: record.on_crash,
+            lease_left,
+            since: at(Duration::from_micros(record.token)),
+            owner: record.owner,
+            trace: record.trace,
+            ttl: record.ttl,
+            expires: matches!(record.state, State::Done | State::Failed)
+                .then(|| at(Duration::from_millis(record.expires))),
+            has_result: matches!(record.outcome, Some(Outcome::Ok(_) | Outcome::Err(_))),
+        }
+    }
 }
 
 /// How often a decision is taken again because the record changed in between.
@@ -54,15 +84,12 @@ impl<T, E, F> Operation<T, E, F> {
             .read(&key)
             .await
             .map_err(|error| Error::store(self.plan.label(), error))?;
-        Ok(read.map(|(record, lease_left)| Inspection {
-            state: record.state,
-            fencing_token: record.token,
-            attempts: record.attempts,
-            on_crash: record.on_crash,
-            lease_left,
-            expires: (record.state == State::Done)
-                .then(|| SystemTime::UNIX_EPOCH + Duration::from_millis(record.expires)),
-            has_result: matches!(record.outcome, Some(Outcome::Ok(_) | Outcome::Err(_))),
+        Ok(read.map(|(record, lease_left)| {
+            let mut inspection = Inspection::of(record, lease_left);
+            if store.local().is_some() && inspection.state == State::Running {
+                inspection.owner = inspection.owner.or_else(Owner::here);
+            }
+            inspection
         }))
     }
 
@@ -137,12 +164,8 @@ impl<T, E, F> Operation<T, E, F> {
             )
         };
         // One nonce for all tries: should an answer be lost, the store knows its own.
-        let request = ClaimRequest {
-            nonce: Nonce::random().map_err(random)?,
-            lease: self.plan.lease,
-            on_crash: self.plan.on_crash,
-            fingerprint: self.plan.fingerprint(),
-        };
+        let nonce = Nonce::random().map_err(random)?;
+        let request = self.plan.request(store, nonce);
         let mut seen = store.read(key).await.map_err(failed)?;
         for _ in 0..TRIES {
             let outcome = decide(
@@ -152,12 +175,8 @@ impl<T, E, F> Operation<T, E, F> {
             let seen_record = seen.as_ref().map(|(record, _)| record);
             let result = outcome.map(|outcome| (self.terms.ok.codec, outcome));
             let replacement = replacement(seen_record, &request, result);
-            let retain = retention(replacement.state, self.plan.ttl);
-            seen = match store
-                .overrule(key, seen_record, &replacement, retain)
-                .await
-                .map_err(failed)?
-            {
+            let settled = store.overrule(key, seen_record, &replacement).await;
+            seen = match settled.map_err(failed)? {
                 Settled::Applied | Settled::PutBack => return Ok(()),
                 Settled::Stale { record, lease_left } => Some((record, lease_left)),
                 Settled::Absent => None,

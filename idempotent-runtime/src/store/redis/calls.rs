@@ -1,6 +1,9 @@
 //! One command, or one script, and what came of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use redis::{Cmd, Value};
 
@@ -78,7 +81,7 @@ impl RedisStore {
         let _ = key;
         // The connection first: making it teaches the time.
         self.live(hub).await?;
-        match self.inner.clock.now() {
+        match self.inner.clock.recent() {
             Some(now) => Ok(now),
             None => Box::pin(self.ask_time(hub)).await,
         }
@@ -88,9 +91,10 @@ impl RedisStore {
         let Inner {
             connector, clock, ..
         } = &*self.inner;
+        let asked = Instant::now();
         let answer = self.send(hub, &redis::cmd("TIME")).await;
         let answer = answer.map_err(|failure| failure.explain("TIME", self.place()))?;
-        connector.learn(answer, clock)?;
+        connector.learn(answer, clock, asked)?;
         clock.now().ok_or_else(scripts::unexpected)
     }
 
@@ -99,12 +103,13 @@ impl RedisStore {
         let connector = &self.inner.connector;
         let slot = super::slots::of_key(&scripts::name(key));
         let node = hub.cluster.owner(hub, connector, Some(slot)).await?;
-        if node.clock.now().is_none() {
+        if node.clock.recent().is_none() {
             let live = node.live(hub, connector).await?;
-            if node.clock.now().is_none() {
+            if node.clock.recent().is_none() {
+                let asked = Instant::now();
                 let answer = live.send(&redis::cmd("TIME")).await;
                 let answer = answer.map_err(|failure| failure.explain("TIME", self.place()))?;
-                connector.learn(answer, &node.clock)?;
+                connector.learn(answer, &node.clock, asked)?;
             }
         }
         node.clock.now().ok_or_else(scripts::unexpected)
@@ -130,27 +135,29 @@ impl RedisStore {
         arguments: &[Argument<'_>],
         doing: &str,
     ) -> Result<Answer, StoreError> {
+        let asked = Instant::now();
         let size = arguments.iter().map(Argument::len).max().unwrap_or(0);
         if size > super::large::LARGE {
             // In a box, as all that is rare.
             let sending = self.run_large(hub, script, key, arguments, doing);
-            return self.take_in(Box::pin(sending).await?);
+            return self.take_in(Box::pin(sending).await?, asked);
         }
         let mut result = self.send_noting(hub, &script.by_hash(key, arguments)).await;
         if is_unknown(&result) {
             let command = script.by_code(key, arguments);
             result = Box::pin(self.send_noting(hub, &command)).await;
         }
-        self.take_in(result.map_err(|failure| failure.explain(doing, self.place()))?)
+        let noted = result.map_err(|failure| failure.explain(doing, self.place()))?;
+        self.take_in(noted, asked)
     }
 
     /// Reads a script's answer, and learns the time that it tells.
-    fn take_in(&self, (value, clock): Noted) -> Result<Answer, StoreError> {
+    fn take_in(&self, (value, clock): Noted, asked: Instant) -> Result<Answer, StoreError> {
         let answer = Answer::parse(value)?;
         if answer.now != 0 {
-            self.inner.clock.learn(answer.now);
+            self.inner.clock.learn(answer.now, asked);
             if let Some(clock) = clock {
-                clock.learn(answer.now);
+                clock.learn(answer.now, asked);
             }
         }
         Ok(answer)
