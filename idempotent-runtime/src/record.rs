@@ -252,10 +252,12 @@ impl Record {
         }
     }
 
-    /// Whether its retention is over at `now`, in microseconds since 1970 by the store's clock. Nobody is shown it then.
+    /// Whether its retention is over at `now`, in microseconds since 1970 by the store's clock. Nobody is shown it then. One
+    /// whose end was never set has none: better kept than run again.
     #[must_use]
     pub fn has_ended(&self, now: u64) -> bool {
-        matches!(self.state, State::Done | State::Failed) && now / 1000 >= self.expires
+        let has_end = matches!(self.state, State::Done | State::Failed) && self.expires != 0;
+        has_end && now / 1000 >= self.expires
     }
 
     /// Whether this record pins a payload other than `fingerprint`. Failed records pin none; where either side has no

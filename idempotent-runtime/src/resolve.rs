@@ -14,7 +14,7 @@ use crate::{
 pub enum Resolution<T> {
     /// Its effects did not happen: the next call runs.
     Rerun,
-    /// Its effects happened, and this is the result: it is recorded and replayed, for the operation's `ttl`.
+    /// Its effects happened, and this is the result: it is recorded and replayed, for the `ttl` of the attempt in doubt.
     Done(T),
 }
 
@@ -48,17 +48,20 @@ pub struct Inspection {
     pub has_result: bool,
 }
 
-impl Inspection {
-    pub(crate) fn of(record: Record, lease_left: Duration) -> Self {
+impl SharedStore {
+    /// What people are shown of a record of this store.
+    pub(crate) fn inspection(&self, record: Record, lease_left: Duration) -> Inspection {
         let at = |since_1970: Duration| SystemTime::UNIX_EPOCH + since_1970;
-        Self {
+        // In a store of this process no other can be meant.
+        let is_here = self.local().is_some() && record.state == State::Running;
+        Inspection {
             state: record.state,
             fencing_token: record.token,
             attempts: record.attempts,
             on_crash: record.on_crash,
             lease_left,
             since: at(Duration::from_micros(record.token)),
-            owner: record.owner,
+            owner: record.owner.or_else(|| is_here.then(Owner::here).flatten()),
             trace: record.trace,
             ttl: record.ttl,
             expires: matches!(record.state, State::Done | State::Failed)
@@ -84,18 +87,18 @@ impl<T, E, F> Operation<T, E, F> {
             .read(&key)
             .await
             .map_err(|error| Error::store(self.plan.label(), error))?;
-        Ok(read.map(|(record, lease_left)| {
-            let mut inspection = Inspection::of(record, lease_left);
-            if store.local().is_some() && inspection.state == State::Running {
-                inspection.owner = inspection.owner.or_else(Owner::here);
-            }
-            inspection
-        }))
+        Ok(read.map(|(record, lease_left)| store.inspection(record, lease_left)))
     }
 
     /// Settles a key that is in doubt ([`Error::Indeterminate`]), once you have found out what happened. Nothing that
     /// its vanished owner still sends undoes it. A key that has no record, or was released, may be given a result too.
     /// With a [`fingerprint`](Self::fingerprint), that payload is meant and no other.
+    ///
+    /// The record knows how it was claimed: the result is kept for that attempt's `ttl`, unless this operation was given a
+    /// [`ttl`](Self::ttl) of its own, and lease, `on_crash`, payload and attempts stay as they were. It does not know what
+    /// only the function's code says, so name that again: a [`store`](Self::store) other than the default one (its
+    /// namespace included), and a codec other than the usual one ([`operation_with_codec`](crate::operation_with_codec));
+    /// a result written by another codec than the function's is [`Error::Incompatible`] to it.
     ///
     /// Cancel-safe: it is done or it is not; doing it again does no harm.
     ///
@@ -174,7 +177,10 @@ impl<T, E, F> Operation<T, E, F> {
             )?;
             let seen_record = seen.as_ref().map(|(record, _)| record);
             let result = outcome.map(|outcome| (self.terms.ok.codec, outcome));
-            let replacement = replacement(seen_record, &request, result);
+            let mut replacement = replacement(seen_record, &request, result);
+            if self.plan.ttl.is_some() {
+                replacement.ttl = request.ttl;
+            }
             let settled = store.overrule(key, seen_record, &replacement).await;
             seen = match settled.map_err(failed)? {
                 Settled::Applied | Settled::PutBack => return Ok(()),

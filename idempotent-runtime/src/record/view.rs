@@ -65,7 +65,8 @@ impl<'a> View<'a> {
     /// As [`Record::has_ended`](super::Record::has_ended).
     #[inline]
     pub fn has_ended(self, now: u64) -> bool {
-        self.is_finished() && now / 1000 >= self.expires()
+        let expires = self.expires();
+        self.is_finished() && expires != 0 && now / 1000 >= expires
     }
 
     /// The record as a look at it needs it.
