@@ -196,7 +196,7 @@ impl Subscriber {
                 Ok(live)
             }
         };
-        self.ear.link.live(&hub.runtime, open).await
+        self.ear.link.live(&hub.runtime, None, open).await
     }
 
     /// Listens again to all that is waited for.
