@@ -9,6 +9,7 @@ mod common;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod connection;
+mod credentials;
 mod foreign;
 mod held;
 mod hostile;
