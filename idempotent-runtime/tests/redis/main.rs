@@ -11,6 +11,7 @@ mod conformance;
 mod connection;
 mod credentials;
 mod foreign;
+mod from_env;
 mod held;
 mod hostile;
 mod limits;

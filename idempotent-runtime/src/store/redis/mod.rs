@@ -320,3 +320,25 @@ impl fmt::Debug for RedisStore {
         f.debug_tuple("RedisStore").field(&self.describe()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_errors_of_a_store_that_nobody_chose_say_so() {
+        let store = RedisStore::unchosen("redis://127.0.0.1:1").expect("a valid URL");
+        let error = store.check().await.expect_err("nobody is there");
+        for part in [
+            "Redis at 127.0.0.1:1",
+            "nobody chose a store; the feature `redis` made it redis://127.0.0.1:1",
+            "IDEMPOTENT_STORE",
+            "`install`",
+        ] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        let chosen = RedisStore::new("redis://127.0.0.1:1").expect("a valid URL");
+        let error = chosen.check().await.expect_err("nobody is there");
+        assert!(!error.to_string().contains("chose"), "{error}");
+    }
+}
