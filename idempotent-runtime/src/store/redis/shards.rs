@@ -57,7 +57,7 @@ async fn listen_to(
     let mut round = 0;
     loop {
         round += 1;
-        let node = hub.cluster.owner(hub, connector, Some(slot)).await?;
+        let node = hub.cluster.owner(hub, connector, Some(slot), None).await?;
         let live = match live(hub, connector, &node).await {
             Ok(live) => live,
             Err(error) => {
@@ -110,7 +110,7 @@ async fn live(
             Ok(live)
         }
     };
-    ear.link.live(&hub.runtime, open).await
+    ear.link.live(&hub.runtime, None, open).await
 }
 
 /// Ends a subscription that nobody waits for, at the node that has the slot now: one where it was has ended it itself.
