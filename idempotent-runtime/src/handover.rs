@@ -10,7 +10,7 @@ use std::{
 };
 
 use once_cell::sync::Lazy;
-use tokio::{runtime::Handle, sync::watch, time};
+use tokio::{runtime::Handle, sync::watch, task::coop::unconstrained, time};
 
 static PENDING: AtomicUsize = AtomicUsize::new(0);
 static CHANGED: Lazy<watch::Sender<()>> = Lazy::new(|| watch::Sender::new(()));
@@ -30,7 +30,7 @@ pub async fn drain(timeout: Duration) -> usize {
             let _ = changed.changed().await;
         }
     };
-    let _ = time::timeout(timeout, empty).await;
+    let _ = unconstrained(time::timeout(timeout, empty)).await;
     PENDING.load(Ordering::SeqCst)
 }
 

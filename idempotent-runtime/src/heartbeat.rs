@@ -2,6 +2,10 @@
 //!
 //! Heartbeats ride in the call's own future: no task per call, and a future that nobody polls loses its lease, as it
 //! should.
+//!
+//! They are polled after the body, in the same poll, and the body may have used up all of tokio's cooperative budget by
+//! then (so may whatever else the caller polls in its task). Whatever is ours therefore needs no budget: without that, a
+//! body that yields properly would lose its lease.
 
 use std::{
     future::{Future, poll_fn},
@@ -13,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{self, Instant, Sleep};
+use tokio::{
+    task::coop::unconstrained,
+    time::{self, Instant, Sleep},
+};
 
 use crate::{
     StoreError,
@@ -58,9 +65,11 @@ impl Claim {
             if !mem::take(&mut is_pending) && body.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Driven::Returned);
             }
-            heartbeat
-                .get_or_insert_with(|| Heartbeat::new(&attempt, self.record().clone()))
-                .poll(cx, self)
+            let heartbeat =
+                heartbeat.get_or_insert_with(|| Heartbeat::new(&attempt, self.record().clone()));
+            let beat = poll_fn(|cx| heartbeat.poll(cx, self));
+            pin!(unconstrained(beat))
+                .poll(cx)
                 .map(|(record, lease_left)| Driven::Overtaken(record, lease_left))
         })
         .await

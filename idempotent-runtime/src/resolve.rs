@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::task::coop::unconstrained;
+
 use crate::{
     Error, Key, OnCrash, Operation, SharedStore,
     record::{Nonce, Outcome, Record, State},
@@ -50,8 +52,7 @@ impl<T, E, F> Operation<T, E, F> {
     /// [`Error::InvalidKey`], [`Error::Config`], [`Error::Unavailable`], [`Error::Incompatible`].
     pub async fn inspect(self) -> Result<Option<Inspection>, Error> {
         let (store, key) = self.plan.place()?;
-        let read = store
-            .read(&key)
+        let read = unconstrained(store.read(&key))
             .await
             .map_err(|error| Error::store(self.plan.label(), error))?;
         Ok(read.map(|(record, lease_left)| Inspection {
@@ -143,7 +144,7 @@ impl<T, E, F> Operation<T, E, F> {
             on_crash: self.plan.on_crash,
             fingerprint: self.plan.fingerprint(),
         };
-        let mut seen = store.read(key).await.map_err(failed)?;
+        let mut seen = unconstrained(store.read(key)).await.map_err(failed)?;
         for _ in 0..TRIES {
             let outcome = decide(
                 seen.as_ref().map(|(record, _)| record),
@@ -153,11 +154,8 @@ impl<T, E, F> Operation<T, E, F> {
             let result = outcome.map(|outcome| (self.terms.ok.codec, outcome));
             let replacement = replacement(seen_record, &request, result);
             let retain = retention(replacement.state, self.plan.ttl);
-            seen = match store
-                .overrule(key, seen_record, &replacement, retain)
-                .await
-                .map_err(failed)?
-            {
+            let overruled = store.overrule(key, seen_record, &replacement, retain);
+            seen = match unconstrained(overruled).await.map_err(failed)? {
                 Settled::Applied | Settled::PutBack => return Ok(()),
                 Settled::Stale { record, lease_left } => Some((record, lease_left)),
                 Settled::Absent => None,

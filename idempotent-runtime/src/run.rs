@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::task::coop::unconstrained;
+
 use crate::{
     Error, OnErr,
     admit::{self, Admission, admit},
@@ -180,7 +182,8 @@ async fn claim_or_replay<W: Work + ?Sized>(
     attempt: &Arc<Attempt>,
     work: &mut W,
 ) -> Result<(), Error> {
-    match admit(attempt).await? {
+    // What the caller polls beside this call may have used up the task's cooperative budget: what is ours needs none.
+    match unconstrained(admit(attempt)).await? {
         Admission::Replay(record) => replay(attempt, work, &record),
         Admission::Run(claim) => Box::pin(go_on(attempt, work, claim)).await,
     }
@@ -199,7 +202,7 @@ async fn go_on<W: Work + ?Sized>(
         }
         conclude(work, &mut claim);
     }
-    if let Some((record, lease_left)) = claim.finish().await {
+    if let Some((record, lease_left)) = unconstrained(claim.finish()).await {
         return Box::pin(adopt(attempt, work, record, lease_left)).await;
     }
     ran(&claim);
@@ -213,7 +216,7 @@ async fn adopt<W: Work + ?Sized>(
     record: Record,
     lease_left: Duration,
 ) -> Result<(), Error> {
-    let record = admit::adopt(attempt, record, lease_left).await?;
+    let record = unconstrained(admit::adopt(attempt, record, lease_left)).await?;
     replay(attempt, work, &record)
 }
 
