@@ -1,16 +1,24 @@
 //! From a call to the right to run, or to the recorded result.
 
-use std::{cmp, sync::Arc, time::Duration};
+use std::{
+    cmp,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::time::{self, Instant};
 
 use crate::{
-    Error, OnCrash, StoreError,
-    ask::{Asked, ask},
+    Error, OnCrash, StoreError, StoreErrorKind,
+    ask::{ASKING, Asked, ask},
+    backoff::Backoff,
     claim::Claim,
     events,
     execution::Attempt,
-    flight::{self, Followed, Landing, Lead, Place},
+    flight::{self, Followed, Landing, Lead, Place, Pulse},
     record::{Record, State},
     settle::{PATIENCE, answer},
     store::{Subscription, protocol::lost},
@@ -18,11 +26,10 @@ use crate::{
 
 /// How long a waiter sleeps at most when changes are pushed to it, should a message be lost.
 const PUSH_POLL: Duration = Duration::from_secs(5);
-/// How often a waiter looks when the store pushes nothing: at first, and at most.
-const FIRST_POLL: Duration = Duration::from_millis(10);
-const LONGEST_POLL: Duration = Duration::from_millis(500);
-/// How much longer than its own waiting a leader is believed at work: the time to ask.
-const ASKING: Duration = Duration::from_secs(2);
+/// How often a waiter looks when the store pushes nothing, or a lease has lapsed that nobody takes over.
+const POLL: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
+/// How often a leader shows itself while it asks or waits.
+const BEAT: Duration = Duration::from_millis(250);
 
 /// What a call is to do.
 pub(crate) enum Admission {
@@ -52,9 +59,29 @@ pub(crate) async fn admit(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
             }
         };
     }
-    let admission = waiter.lead(lead).await;
+    let pulse = lead.as_ref().and_then(Lead::pulse);
+    let admission = showing(pulse, waiter.lead(lead)).await;
     waiter.tell();
     admission
+}
+
+/// Does `work`, and shows all the while that it is polled.
+async fn showing<T>(pulse: Option<Pulse>, work: impl Future<Output = T>) -> T {
+    let Some(pulse) = pulse else {
+        return work.await;
+    };
+    let (mut work, mut next) = (pin!(work), pin!(time::sleep(BEAT)));
+    poll_fn(|cx| {
+        pulse.beat();
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        while next.as_mut().poll(cx).is_ready() {
+            next.as_mut().reset(Instant::now() + BEAT);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 struct Waiter<'a> {
@@ -63,7 +90,7 @@ struct Waiter<'a> {
     /// Since when it has been waiting, if it ever did.
     waits: Option<Instant>,
     subscription: Option<Subscription>,
-    poll: Duration,
+    poll: Backoff,
     /// A running owner was seen whose effects must not be repeated.
     saw_fail: bool,
 }
@@ -76,7 +103,7 @@ impl<'a> Waiter<'a> {
             deadline,
             waits: None,
             subscription: None,
-            poll: FIRST_POLL,
+            poll: POLL,
             saw_fail: false,
         }
     }
@@ -91,23 +118,27 @@ impl<'a> Waiter<'a> {
     async fn fly(&mut self) -> Flown {
         let attempt = self.attempt;
         loop {
-            let believed = cmp::max(attempt.request.lease, ASKING);
-            let follow = match flight::join(attempt, believed) {
+            let follow = match flight::join(attempt) {
                 Place::Leader(lead) => return Flown::Leads(Some(lead)),
                 Place::Aside => return Flown::Leads(None),
                 Place::Follower(follow) => follow,
             };
             self.waits.get_or_insert_with(Instant::now);
-            return Flown::Landed(match follow.landed(self.deadline).await {
+            // As long as it would wait for an answer itself.
+            let answered = cmp::max(self.deadline, Instant::now() + ASKING);
+            return Flown::Landed(match follow.landed(self.deadline, answered).await {
                 Followed::Landed(Landing::Record(record)) => self.judge(record),
                 Followed::Landed(Landing::Failed(error)) => {
                     Err(Error::store(attempt.label(), error))
                 }
                 Followed::Landed(Landing::Free) | Followed::Stalled => continue,
-                Followed::TimedOut(retry_after) => Err(Error::InFlight {
-                    operation: attempt.label(),
-                    retry_after,
-                }),
+                Followed::TimedOut(lease_left) => Err(self.in_flight(lease_left)),
+                Followed::Unanswered => {
+                    let silence =
+                        "another call with this key has been asking for a while, and has no answer";
+                    let error = StoreError::new(StoreErrorKind::NotSent, silence);
+                    Err(Error::store(attempt.label(), error))
+                }
             });
         }
     }
@@ -122,10 +153,7 @@ impl<'a> Waiter<'a> {
             if self.attempt.is_orphaned() {
                 // The claim has been seen through, and nobody is left to run or wait for. If it was granted, dropping
                 // it releases the key.
-                return Err(Error::InFlight {
-                    operation: self.attempt.label(),
-                    retry_after: Duration::ZERO,
-                });
+                return Err(self.in_flight(Duration::ZERO));
             }
             let (record, lease_left) = match asked {
                 Asked::Granted(mut claim) if self.saw_fail && claim.record().attempts == 1 => {
@@ -151,8 +179,7 @@ impl<'a> Waiter<'a> {
             }
             self.saw_fail |= record.on_crash == OnCrash::Fail;
             if let Some(lead) = &lead {
-                let believed = self.deadline.saturating_duration_since(Instant::now()) + ASKING;
-                lead.waits(believed, lease_left);
+                lead.waits(lease_left);
             }
             self.wait(lease_left).await?;
         }
@@ -164,10 +191,7 @@ impl<'a> Waiter<'a> {
         let attempt = self.attempt;
         let now = Instant::now();
         if now >= self.deadline {
-            return Err(Error::InFlight {
-                operation: attempt.label(),
-                retry_after: lease_left,
-            });
+            return Err(self.in_flight(lease_left));
         }
         let Some(subscription) = &mut self.subscription else {
             self.waits.get_or_insert(now);
@@ -180,15 +204,18 @@ impl<'a> Waiter<'a> {
             }));
             return Ok(());
         };
-        let poll = if subscription.is_push() {
-            PUSH_POLL
+        // A lease that is over and stays over is asked about less and less often: whoever held it is gone, and this call may
+        // be one that only reads.
+        let pause = if lease_left.is_zero() {
+            self.poll.pause()
+        } else if subscription.is_push() {
+            cmp::min(lease_left, PUSH_POLL)
         } else {
-            self.poll
+            cmp::min(lease_left, self.poll.pause())
         };
-        self.poll = cmp::min(self.poll * 2, LONGEST_POLL);
-        // A lease that seems over by now is asked about a moment later: clocks differ by that much.
-        let lapse = cmp::max(lease_left, Duration::from_millis(1));
-        let until = cmp::min(self.deadline, now + cmp::min(lapse, poll));
+        // Clocks differ by a moment.
+        let pause = cmp::max(pause, Duration::from_millis(1));
+        let until = cmp::min(self.deadline, now + pause);
         let _ = time::timeout_at(until, subscription.changed()).await;
         Ok(())
     }
@@ -230,10 +257,7 @@ impl<'a> Waiter<'a> {
             State::Done => Ok(Admission::Replay(record)),
             State::Lost => Err(self.indeterminate()),
             // Neither is held against a claim; a store that says so is asked again by the caller's retry.
-            State::Running | State::Failed => Err(Error::InFlight {
-                operation: attempt.label(),
-                retry_after: Duration::ZERO,
-            }),
+            State::Running | State::Failed => Err(self.in_flight(Duration::ZERO)),
         }
     }
 
@@ -246,6 +270,11 @@ impl<'a> Waiter<'a> {
     async fn read(&self) -> Result<Option<(Record, Duration)>, StoreError> {
         let reply = self.attempt.store.read(&self.attempt.key);
         answer(self.attempt, PATIENCE, reply).await
+    }
+
+    fn in_flight(&self, lease_left: Duration) -> Error {
+        let waited = self.waits.map_or(Duration::ZERO, |since| since.elapsed());
+        Error::in_flight(self.attempt.label(), waited, lease_left)
     }
 
     fn indeterminate(&self) -> Error {

@@ -18,7 +18,7 @@ use crate::{
 /// How often a claim is asked for at most while its caller waits, when there is no answer.
 const ASKS: u32 = 4;
 /// How long at most, where `wait` is shorter: time for the second asking.
-const ASKING: Duration = Duration::from_secs(1);
+pub(crate) const ASKING: Duration = Duration::from_secs(1);
 
 /// What the store said to a claim.
 pub(crate) enum Asked {

@@ -45,6 +45,27 @@ impl fmt::Debug for Label {
     }
 }
 
+/// When a caller is told to come back: at first, and at most.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+/// A duration as people write it: at most three digits that matter, and one unit.
+pub(crate) struct Shown(pub(crate) Duration);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(duration) = *self;
+        match duration.as_secs() {
+            0 if duration.as_millis() == 0 && !duration.is_zero() => f.write_str("less than 1 ms"),
+            0 => write!(f, "{} ms", duration.as_millis()),
+            seconds @ 1..=9 if duration.subsec_millis() >= 100 => {
+                write!(f, "{seconds}.{} s", duration.subsec_millis() / 100)
+            }
+            seconds => write!(f, "{seconds} s"),
+        }
+    }
+}
+
 /// Why an annotated function could not answer with its body's result.
 ///
 /// Every variant names the operation and a digest of the key; the key itself is never shown. [`Error::is_retryable`]
@@ -52,15 +73,19 @@ impl fmt::Debug for Label {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Another call with this key is running, and `wait` is over. Retry after `retry_after` at the latest: then the
-    /// owner has finished, renewed its lease, or is believed dead.
-    #[error("{operation} is in flight elsewhere; retry after {retry_after:?}")]
+    /// Another call with this key is running, and `wait` is over. It may finish at any time: come back after
+    /// `retry_after`.
+    #[error("{operation} is in flight; retry in {}", Shown(*.retry_after))]
     #[non_exhaustive]
     InFlight {
         /// Which operation.
         operation: Label,
-        /// What is left of the running owner's lease.
+        /// When to come back: about a second, and longer the longer this call has waited already.
         retry_after: Duration,
+        /// What is left of the running owner's lease: unless it is renewed by then, the owner is believed dead and the next
+        /// call takes over (or is told [`Indeterminate`](Self::Indeterminate) under `on_crash = fail`). Zero where nothing
+        /// is known of an owner.
+        lease_left: Duration,
     },
     /// The key was used before with another payload (its fingerprint differs). Use a new key for a new request.
     #[error(
@@ -167,6 +192,15 @@ impl Error {
         }
     }
 
+    /// What is left of the running owner's lease, where one runs: only [`Error::InFlight`] knows.
+    #[must_use]
+    pub const fn lease_left(&self) -> Option<Duration> {
+        match self {
+            Self::InFlight { lease_left, .. } => Some(*lease_left),
+            _ => None,
+        }
+    }
+
     /// When to try again, where that is known: only [`Error::InFlight`] knows.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
@@ -201,6 +235,16 @@ impl Error {
             | Self::InvalidKey { operation, .. }
             | Self::Unavailable { operation, .. }
             | Self::Config { operation, .. } => *operation,
+        }
+    }
+
+    /// Another call runs, which this one has `waited` for. The owner holds its lease for `lease_left`, and that is no
+    /// measure of how long it will run.
+    pub(crate) fn in_flight(operation: Label, waited: Duration, lease_left: Duration) -> Self {
+        Self::InFlight {
+            operation,
+            retry_after: (waited / 4).clamp(FIRST_RETRY, LONGEST_RETRY),
+            lease_left,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod admit;
 mod ask;
+mod backoff;
 mod call;
 mod claim;
 #[cfg(feature = "memory")]

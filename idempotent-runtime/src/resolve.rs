@@ -91,10 +91,7 @@ impl<T, E, F> Operation<T, E, F> {
             }
             match seen.map(|seen| seen.state) {
                 Some(State::Running) if !lease_left.is_zero() => {
-                    return Err(Error::InFlight {
-                        operation,
-                        retry_after: lease_left,
-                    });
+                    return Err(Error::in_flight(operation, Duration::ZERO, lease_left));
                 }
                 Some(State::Done) => {
                     return Err(Error::config(
@@ -161,11 +158,8 @@ impl<T, E, F> Operation<T, E, F> {
                 Settled::Absent => None,
             };
         }
-        let retry_after = seen.map_or(Duration::ZERO, |(_, lease_left)| lease_left);
-        Err(Error::InFlight {
-            operation,
-            retry_after,
-        })
+        let lease_left = seen.map_or(Duration::ZERO, |(_, lease_left)| lease_left);
+        Err(Error::in_flight(operation, Duration::ZERO, lease_left))
     }
 
     fn outcome(&self, store: &SharedStore, value: &T) -> Result<Outcome, Error> {
