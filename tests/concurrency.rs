@@ -177,7 +177,7 @@ async fn a_duplicate_that_does_not_wait_is_told_to_come_back_soon_whatever_the_l
         let left = error.lease_left().unwrap();
         assert!(left <= lease && left > lease / 2, "{error:?}");
         assert!(
-            error.to_string().ends_with("is in flight; retry in 1 s"),
+            error.to_string().ends_with("is in flight; retry after 1 s"),
             "{error}"
         );
         assert!(error.is_retryable());

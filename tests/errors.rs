@@ -115,7 +115,7 @@ async fn incompatible_and_not_recorded() {
     let small = memory().max_result(0);
     charge(&small).run(effects.body(0)).await.unwrap();
     let error = charge(&small).run(effects.body(0)).await.unwrap_err();
-    says(&error, &["not recorded", "1 bytes", "not run again"]);
+    says(&error, &["not recorded", "64 bytes", "not run again"]);
     means(&error, false, Some(true));
 }
 
@@ -202,14 +202,14 @@ async fn a_fingerprint_that_cannot_be_computed() {
     struct Unwilling;
     impl serde::Serialize for Unwilling {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            Err(serde::ser::Error::custom("it does not want to"))
+            Err(serde::ser::Error::custom("the reason may show a value"))
         }
     }
     let effects = Effects::new();
     let call = charge(&memory()).fingerprint(&Unwilling);
     let error = call.run(effects.body(0)).await.unwrap_err();
     assert!(matches!(error, Error::Config { .. }));
-    says(&error, &["fingerprint", "it does not want to"]);
+    says(&error, &["fingerprint", "the reason may show a value"]);
     assert_eq!(effects.started(), 0);
 }
 

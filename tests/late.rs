@@ -122,15 +122,16 @@ async fn a_body_does_not_begin_on_a_lease_that_is_nearly_over() {
     let effects = Effects::new();
     // Granted at once, and the caller learns of it at the fourth asking: more than a third of the lease later.
     faulty.next(Op::Claim, [Fault::LostReply; 3]);
+    let lease = Duration::from_millis(150); // three pauses are longer than a third of this
     let go = std::sync::Arc::new(tokio::sync::Notify::new());
     let (body, wait) = (effects.clone(), go.clone());
-    let call = tokio::spawn(charge(&store).run(async move {
+    let call = tokio::spawn(charge(&store).lease(lease).run(async move {
         body.start();
         wait.notified().await;
         Ok(body.finish())
     }));
     until(|| faulty.happened(Op::Claim, Fault::LostReply) == 3).await;
-    clock.advance(Duration::from_millis(299));
+    clock.advance(lease - Duration::from_millis(1));
     until(|| effects.started() == 1).await;
     clock.advance(Duration::from_millis(2));
     let second = charge(&other)
@@ -150,7 +151,8 @@ async fn a_body_does_not_begin_on_a_lease_that_cannot_be_renewed() {
     let effects = Effects::new();
     faulty.next(Op::Claim, [Fault::LostReply; 3]);
     faulty.always(Op::Renew, Fault::LostCommand);
-    let answer = charge(&store).run(effects.body(0)).await;
+    let lease = Duration::from_millis(150);
+    let answer = charge(&store).lease(lease).run(effects.body(0)).await;
     let error = answer.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     assert_eq!(error.body_ran(), Some(false));

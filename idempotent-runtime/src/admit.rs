@@ -19,9 +19,10 @@ use crate::{
     events,
     execution::Attempt,
     flight::{self, Followed, Landing, Lead, Place, Pulse},
+    observe::Observed,
     record::{Record, State},
     settle::{PATIENCE, answer},
-    store::{Subscription, protocol::lost},
+    store::{Subscription, count::Turn, protocol::lost},
 };
 
 /// How long a waiter sleeps at most when changes are pushed to it, should a message be lost.
@@ -34,7 +35,14 @@ const BEAT: Duration = Duration::from_millis(250);
 /// What a call is to do.
 pub(crate) enum Admission {
     Run(Box<Claim>),
-    Replay(Arc<Record>),
+    Replay(Replay),
+}
+
+/// A recorded result, and how this call came by it.
+pub(crate) struct Replay {
+    pub(crate) record: Arc<Record>,
+    pub(crate) outcome: Observed,
+    pub(crate) turn: Turn,
 }
 
 /// What came of a flight.
@@ -110,6 +118,7 @@ impl<'a> Waiter<'a> {
 
     fn tell(&self) {
         if let Some(since) = self.waits {
+            self.attempt.count(Turn::Waited);
             events::waited(self.attempt, since.elapsed());
         }
     }
@@ -127,15 +136,18 @@ impl<'a> Waiter<'a> {
             // As long as it would wait for an answer itself.
             let answered = cmp::max(self.deadline, Instant::now() + ASKING);
             return Flown::Landed(match follow.landed(self.deadline, answered).await {
-                Followed::Landed(Landing::Record(record)) => self.judge(record),
+                Followed::Landed(Landing::Record(record)) => {
+                    self.judge(record, Turn::ReplayedByFlight)
+                }
                 Followed::Landed(Landing::Failed(error)) => {
                     Err(Error::store(attempt.label(), error))
                 }
                 Followed::Landed(Landing::Free) | Followed::Stalled => continue,
                 Followed::TimedOut(lease_left) => Err(self.in_flight(lease_left)),
                 Followed::Unanswered => {
+                    let place = attempt.store.describe();
                     let silence =
-                        "another call with this key has been asking for a while, and has no answer";
+                        format!("{place} has given no answer to another call with this key");
                     let error = StoreError::new(StoreErrorKind::NotSent, silence);
                     Err(Error::store(attempt.label(), error))
                 }
@@ -171,9 +183,9 @@ impl<'a> Waiter<'a> {
             if record.state != State::Running
                 || record.conflicts_with(self.attempt.request.fingerprint)
             {
-                let admission = self.judge(Arc::new(record));
-                if let (Some(lead), Ok(Admission::Replay(record))) = (lead, &admission) {
-                    lead.land(Landing::Record(Arc::clone(record)));
+                let admission = self.judge(Arc::new(record), Turn::ReplayedByStore);
+                if let (Some(lead), Ok(Admission::Replay(replay))) = (lead, &admission) {
+                    lead.land(Landing::Record(Arc::clone(&replay.record)));
                 }
                 return admission;
             }
@@ -247,14 +259,21 @@ impl<'a> Waiter<'a> {
     }
 
     /// What a record that is not running means for this call. The fingerprint comes first, always.
-    fn judge(&self, record: Arc<Record>) -> Result<Admission, Error> {
+    fn judge(&self, record: Arc<Record>, turn: Turn) -> Result<Admission, Error> {
         let attempt = self.attempt;
         if record.conflicts_with(attempt.request.fingerprint) {
             let operation = attempt.label();
             return Err(Error::KeyReused { operation });
         }
         match record.state {
-            State::Done => Ok(Admission::Replay(record)),
+            State::Done => Ok(Admission::Replay(Replay {
+                record,
+                outcome: match self.waits {
+                    Some(_) => Observed::Shared,
+                    None => Observed::Replayed,
+                },
+                turn,
+            })),
             State::Lost => Err(self.indeterminate()),
             // Neither is held against a claim; a store that says so is asked again by the caller's retry.
             State::Running | State::Failed => Err(self.in_flight(Duration::ZERO)),
@@ -289,9 +308,13 @@ pub(crate) async fn adopt(
     attempt: &Arc<Attempt>,
     record: Record,
     lease_left: Duration,
-) -> Result<Arc<Record>, Error> {
+) -> Result<Replay, Error> {
     let mut waiter = Waiter::new(attempt);
     let adopted = waiter.adopt(record, lease_left).await;
     waiter.tell();
-    adopted
+    Ok(Replay {
+        record: adopted?,
+        outcome: Observed::Adopted,
+        turn: Turn::Adopted,
+    })
 }

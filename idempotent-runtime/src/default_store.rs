@@ -48,6 +48,11 @@ pub(crate) fn standing() -> Result<&'static SharedStore, String> {
     DEFAULT.get_or_try_init(from_environment)
 }
 
+/// The default store of this process, if it is in use already.
+pub(crate) fn in_use() -> Option<&'static SharedStore> {
+    DEFAULT.get()
+}
+
 /// A store that was chosen for one call. The process' default store is not cloned: that would be a count that all threads
 /// share.
 pub(crate) enum Chosen {

@@ -1,8 +1,11 @@
 //! What can go wrong, and what to do then.
 
-use std::{error, fmt, sync::Arc, time::Duration};
+use std::{error, fmt, io, sync::Arc, time::Duration};
 
-use crate::key::{InvalidKey, Key, KeyDigest};
+use crate::{
+    OnCrash,
+    key::{InvalidKey, Key, KeyDigest},
+};
 
 /// Names an operation and one of its keys without showing the key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,7 +78,7 @@ impl fmt::Display for Shown {
 pub enum Error {
     /// Another call with this key is running, and `wait` is over. It may finish at any time: come back after
     /// `retry_after`.
-    #[error("{operation} is in flight; retry in {}", Shown(*.retry_after))]
+    #[error("{operation} is in flight; retry after {}", Shown(*.retry_after))]
     #[non_exhaustive]
     InFlight {
         /// Which operation.
@@ -150,6 +153,18 @@ pub enum Error {
         /// Which operation.
         operation: Label,
     },
+    /// The body ran for longer than its [`timeout`](crate::Operation::timeout) and was stopped midway. What that means,
+    /// `on_crash` says: under `rerun` the key is free and a retry runs the body again; under `fail` it is in doubt.
+    #[error("{operation}: the body was stopped after {}, its `timeout`", Shown(*.after))]
+    #[non_exhaustive]
+    TimedOut {
+        /// Which operation.
+        operation: Label,
+        /// How long the body may run.
+        after: Duration,
+        /// What that means for the key.
+        on_crash: OnCrash,
+    },
     /// The key expression gave something that cannot be a key.
     #[error("{operation}: {reason}")]
     #[non_exhaustive]
@@ -161,7 +176,7 @@ pub enum Error {
     },
     /// The store could not be asked, so the body was not run. A claim that may have reached the store is seen through
     /// in the background and released.
-    #[error("{operation}: the store gave no answer, so the body was not run")]
+    #[error("{operation}: the store gave no answer, so the body was not run: {source}")]
     #[non_exhaustive]
     Unavailable {
         /// Which operation.
@@ -187,6 +202,7 @@ impl Error {
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::InFlight { .. } | Self::Superseded { .. } => true,
+            Self::TimedOut { on_crash, .. } => matches!(on_crash, OnCrash::Rerun),
             Self::Unavailable { source, .. } => !matches!(source.kind, StoreErrorKind::Config),
             _ => false,
         }
@@ -210,12 +226,14 @@ impl Error {
         }
     }
 
-    /// What is known of the effect: `Some(true)`: a body for this key ran to its end or was running when it was
-    /// superseded; `Some(false)`: this call did not run it; `None`: an earlier attempt may or may not have.
+    /// What is known of the effect: `Some(true)`: a body for this key ran to its end, or was running when it was
+    /// superseded or its `timeout` was over; `Some(false)`: this call did not run it; `None`: an earlier attempt may or may not have.
     #[must_use]
     pub const fn body_ran(&self) -> Option<bool> {
         match self {
-            Self::Superseded { .. } | Self::NotRecorded { .. } => Some(true),
+            Self::Superseded { .. } | Self::NotRecorded { .. } | Self::TimedOut { .. } => {
+                Some(true)
+            }
             Self::Indeterminate { .. } | Self::Incompatible { .. } => None,
             _ => Some(false),
         }
@@ -232,6 +250,7 @@ impl Error {
             | Self::Incompatible { operation, .. }
             | Self::NotRecorded { operation, .. }
             | Self::Superseded { operation }
+            | Self::TimedOut { operation, .. }
             | Self::InvalidKey { operation, .. }
             | Self::Unavailable { operation, .. }
             | Self::Config { operation, .. } => *operation,
@@ -284,6 +303,8 @@ pub enum StoreErrorKind {
     Config,
     /// The record there cannot be read by this version: nothing changed.
     Incompatible,
+    /// The server does not take a value of this size: nothing changed.
+    TooLarge,
 }
 
 /// A store's failure.
@@ -334,6 +355,21 @@ impl StoreError {
         self.transient
     }
 
+    /// What the operating system said, where that is the cause. The texts between it and this may hold anything.
+    fn cause(&self) -> Option<io::ErrorKind> {
+        let mut cause = self
+            .source
+            .as_ref()
+            .map(|source| &**source as &(dyn error::Error + 'static));
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return Some(error.kind());
+            }
+            cause = error.source();
+        }
+        None
+    }
+
     /// What the failure means for the record.
     #[must_use]
     pub const fn kind(&self) -> StoreErrorKind {
@@ -349,7 +385,11 @@ impl StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        match self.cause() {
+            Some(cause) => write!(f, " ({cause})"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -18,7 +18,9 @@ mod handover;
 mod heartbeat;
 mod key;
 mod nonce;
+mod observe;
 mod operation;
+mod own;
 mod plan;
 pub mod record;
 mod recorded;
@@ -26,6 +28,7 @@ mod resolve;
 mod run;
 mod scope;
 mod settle;
+mod shape;
 pub mod store;
 mod terms;
 mod work;
@@ -37,6 +40,7 @@ pub use error::{Error, Label, StoreError, StoreErrorKind};
 pub use execution::{Execution, current, try_current, with_store};
 pub use handover::drain;
 pub use key::{InvalidKey, Key, KeyDigest};
+pub use observe::{Observation, Observed, observe};
 pub use operation::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Operation, operation, operation_with_codec,
 };

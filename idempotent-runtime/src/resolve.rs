@@ -6,7 +6,9 @@ use tokio::task::coop::unconstrained;
 
 use crate::{
     Error, Key, OnCrash, Operation, SharedStore,
-    record::{Nonce, Outcome, Record, State},
+    record::{Nonce, Outcome, RESULT_OFFSET, Record, State},
+    run::too_large,
+    shape::shape_of,
     store::{ClaimRequest, Settled, protocol::replacement, retention},
 };
 
@@ -170,13 +172,10 @@ impl<T, E, F> Operation<T, E, F> {
                 format!("the given result cannot be recorded: {reason}"),
             )
         };
-        (self.terms.ok.encode)(value, &mut bytes).map_err(|error| refused(error.to_string()))?;
+        (self.terms.ok.encode)(value, &mut bytes).map_err(|error| refused(shape_of(&error)))?;
         let limit = store.result_limit();
-        if bytes.len() > limit {
-            return Err(refused(format!(
-                "it has {} bytes, the store takes {limit}",
-                bytes.len()
-            )));
+        if RESULT_OFFSET + bytes.len() > limit {
+            return Err(refused(too_large(bytes.len(), limit)));
         }
         Ok(Outcome::Ok(bytes.into()))
     }

@@ -16,7 +16,7 @@ use std::{future::Future, time::Duration};
 
 #[cfg(feature = "memory")]
 pub use crate::clock::ManualClock;
-pub use count::Counters;
+pub use count::{Counters, Counts};
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;
 pub use near::NearCache;

@@ -4,7 +4,10 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,6 +39,8 @@ struct Inner {
     store: Box<dyn Erased>,
     flights: Flights,
     counters: Counters,
+    /// Bodies that are pending, where the store is in this process.
+    running: AtomicUsize,
     /// Made by the first handle that asks for one.
     near: OnceLock<Near>,
 }
@@ -47,6 +52,7 @@ impl SharedStore {
             store: Box::new(store),
             flights: Flights::default(),
             counters: Counters::default(),
+            running: AtomicUsize::new(0),
             near: OnceLock::new(),
         };
         Self(Arc::new(Handle {
@@ -70,8 +76,8 @@ impl SharedStore {
         self.seen(|handle| handle.namespace = Some(namespace.into()))
     }
 
-    /// The same store with another limit for a result's bytes (1 MiB by default). A larger result is not recorded: the
-    /// call that ran the body gets it, replays get [`Error::NotRecorded`](crate::Error::NotRecorded).
+    /// The same store with another limit for what is kept of a result (1 MiB by default): its bytes, and those of its record's
+    /// head. It must not be above what the server takes for one value. A larger result is not recorded: the call that ran the body gets it, replays get [`Error::NotRecorded`](crate::Error::NotRecorded).
     #[must_use]
     pub fn max_result(&self, bytes: usize) -> Self {
         self.seen(|handle| handle.max_result = bytes)
@@ -108,10 +114,20 @@ impl SharedStore {
         self.0.inner.store.describe()
     }
 
-    /// Calls with one key that are being run or waited for in this process right now. Zero when all is quiet.
+    /// How many keys are being asked for, run or waited for in this process right now. Zero when all is quiet.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.0.inner.flights.len()
+        match self.local() {
+            // Here nobody asks for others; but whoever waits, waits for a body that runs.
+            Some(_) => self.0.inner.running.load(Ordering::Relaxed),
+            None => self.0.inner.flights.len(),
+        }
+    }
+
+    /// Counts a body that has begun and is pending, as long as the answer is kept.
+    pub(crate) fn running(&self) -> Running {
+        self.0.inner.running.fetch_add(1, Ordering::Relaxed);
+        Running(Arc::clone(&self.0.inner))
     }
 
     pub(crate) fn result_limit(&self) -> usize {
@@ -210,6 +226,15 @@ impl SharedStore {
 
     pub(crate) async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
         self.0.inner.store.subscribe(key).await
+    }
+}
+
+/// A body that is pending.
+pub(crate) struct Running(Arc<Inner>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
