@@ -300,3 +300,34 @@ async fn duplicates_side_by_side_in_one_task_are_no_reentry() {
         assert_eq!(effects.started(), 1);
     }
 }
+
+/// Whoever tries again at once, on the one thread that the owner needs too, gives way to it.
+#[tokio::test]
+async fn a_loop_that_tries_again_at_once_lets_the_owner_end() {
+    const TRIES: u32 = 100_000;
+    for store in stores() {
+        for attached in [false, true] {
+            charge(&store).forget().await.unwrap();
+            let effects = Effects::new();
+            let owner = tokio::spawn(charge(&store).run(effects.body(5)));
+            common::until(|| effects.started() == 1).await;
+            let mut tries = 0;
+            let answer = loop {
+                tries += 1;
+                assert!(tries < TRIES, "the owner is not let end: {store:?}");
+                let call = charge(&store).wait(Duration::ZERO);
+                let answer = if attached {
+                    call.run_attached(effects.body(0)).await
+                } else {
+                    call.run(effects.body(0)).await
+                };
+                match answer {
+                    Err(error) if error.is_retryable() => {}
+                    answer => break answer,
+                }
+            };
+            assert_eq!(answer.unwrap(), owner.await.unwrap().unwrap());
+            assert_eq!(effects.started(), 1);
+        }
+    }
+}

@@ -10,9 +10,9 @@ use common::{
     poll_until, settled, until,
 };
 use idempotent_fn::{
-    Error, OnCrash, OnErr, Operation, SharedStore, operation,
-    record::State,
-    store::{ManualClock, MemoryStore},
+    Error, Key, OnCrash, OnErr, Operation, SharedStore, Store, operation,
+    record::{Nonce, State},
+    store::{ClaimReply, ClaimRequest, ManualClock, MemoryStore},
 };
 
 const LEASE: Duration = Duration::from_millis(300);
@@ -314,4 +314,36 @@ async fn a_refused_heartbeat_stops_the_body() {
     assert_eq!(owner.await.unwrap(), 9);
     assert_eq!(store.counters().stale(), 1);
     assert_eq!((late.started(), late.finished()), (1, 0));
+}
+
+/// An overtaken call whose successor has died asks less and less often whether there is a result after all.
+#[tokio::test(start_paused = true)]
+async fn an_overtaken_call_whose_successor_died_asks_now_and_then() {
+    for push in [true, false] {
+        let clock = ManualClock::new();
+        let faulty = Faulty::around(MemoryStore::with_clock(&clock));
+        let faulty = if push { faulty } else { faulty.without_push() };
+        let store = SharedStore::new(faulty.clone());
+        let effects = Effects::new();
+        let wait = Duration::from_secs(60);
+        let mut owner = Box::pin(charge(&store).wait(wait).run(effects.hang()));
+        poll_until(&mut owner, || effects.started() == 1).await;
+        clock.advance(LEASE);
+        let request = ClaimRequest {
+            nonce: Nonce::from_bytes([9; 16]),
+            lease: LEASE,
+            on_crash: OnCrash::Rerun,
+            fingerprint: None,
+        };
+        let key = Key::new("late", &[&"k"]).unwrap();
+        let granted = faulty.claim(&key, &request).await.unwrap();
+        assert!(matches!(granted, ClaimReply::Granted { .. }));
+        clock.advance(LEASE * 8);
+        let sent = faulty.sent_in_all();
+        let error = owner.await.unwrap_err();
+        assert!(matches!(error, Error::Superseded { .. }), "{error:?}");
+        let asked = faulty.sent_in_all() - sent;
+        // At most twice a second, and some more at first.
+        assert!((5..=260).contains(&asked), "{asked} commands in a minute");
+    }
 }
