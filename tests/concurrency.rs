@@ -309,11 +309,18 @@ async fn a_loop_that_tries_again_at_once_lets_the_owner_end() {
         for attached in [false, true] {
             charge(&store).forget().await.unwrap();
             let effects = Effects::new();
-            let owner = tokio::spawn(charge(&store).run(effects.body(5)));
+            let looks = Arc::new(AtomicU32::new(0));
+            let (body, seen) = (effects.clone(), looks.clone());
+            let owner = tokio::spawn(charge(&store).run(async move {
+                body.start();
+                while seen.load(Ordering::SeqCst) == 0 {
+                    tokio::task::yield_now().await;
+                }
+                Ok(body.finish())
+            }));
             common::until(|| effects.started() == 1).await;
-            let mut tries = 0;
             let answer = loop {
-                tries += 1;
+                let tries = looks.fetch_add(1, Ordering::SeqCst);
                 assert!(tries < TRIES, "the owner is not let end: {store:?}");
                 let call = charge(&store).wait(Duration::ZERO);
                 let answer = if attached {
