@@ -9,6 +9,7 @@ mod claim;
 mod clock;
 pub mod codec;
 mod default_store;
+mod driver;
 mod error;
 mod events;
 mod execution;

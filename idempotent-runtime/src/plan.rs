@@ -1,15 +1,13 @@
 //! Which record a call is about, and what it asks of the store: all of an operation but its types.
 
-use std::{cell::Cell, cmp, fmt::Display, panic::Location, sync::Arc, time::Duration};
+use std::{cmp, fmt::Display, panic::Location, sync::Arc, time::Duration};
 
-use tokio::{
-    runtime::{Handle, Id},
-    time,
-};
+use tokio::runtime::Handle;
 
 use crate::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKey, Key, Label, OnCrash, SharedStore,
     default_store::{self, Chosen},
+    driver,
     events::{self, Span},
     execution::{Attempt, Context, Progress},
     fingerprint::{Fingerprint, FingerprintError},
@@ -79,6 +77,9 @@ impl Plan {
     pub(crate) fn place(&self) -> Result<(Chosen, Key), Error> {
         self.check()?;
         let store = self.choose()?;
+        if store.needs_io() {
+            self.runtime(&store)?;
+        }
         let key = store.qualified(&self.key, Key::clone);
         Ok((store, key))
     }
@@ -251,24 +252,27 @@ impl Plan {
         Ok(store)
     }
 
+    /// The current runtime, if it has what a call to this store needs.
+    fn runtime(&self, store: &SharedStore) -> Result<Handle, Error> {
+        let tokio = |what| self.config(format!("it must be called in a Tokio runtime{what}"));
+        let runtime = Handle::try_current().map_err(|_| tokio(""))?;
+        driver::check(&runtime, store.needs_io()).map_err(tokio)?;
+        Ok(runtime)
+    }
+
     /// The runtime that will finish what the caller leaves behind, what is asked of the store, and who asks.
     fn surroundings(
         &self,
         store: &SharedStore,
         key: &Key,
     ) -> Result<(Handle, ClaimRequest, Context), Error> {
-        let scope = self.scope;
-        let config = |reason| Error::config(Label::of(scope, key), reason);
-        let tokio = |what| config(format!("it must be called in a Tokio runtime{what}"));
-        let runtime = Handle::try_current().map_err(|_| tokio(""))?;
-        check_timers(&runtime)
-            .map_err(|()| tokio(" with timers: build it with `enable_time` or `enable_all`"))?;
+        let runtime = self.runtime(store)?;
         let nonce = match store.local() {
             Some(_) => Nonce::within_process(),
             None => Nonce::random(),
         };
         let nonce = nonce.map_err(|error| {
-            config(format!(
+            self.config(format!(
                 "the operating system gives no random bytes: {error}"
             ))
         })?;
@@ -279,21 +283,7 @@ impl Plan {
             fingerprint: self.fingerprint(),
         };
         let caller = Context::current();
-        caller.check_reentry(scope, store, key)?;
+        caller.check_reentry(self.scope, store, key)?;
         Ok((runtime, request, caller))
     }
-}
-
-thread_local! {
-    /// The runtime in which this thread last found timers.
-    static WITH_TIMERS: Cell<Option<Id>> = const { Cell::new(None) };
-}
-
-/// Whether the runtime has timers. Tokio tells only by a panic, so it is not asked again for the same runtime.
-fn check_timers(runtime: &Handle) -> Result<(), ()> {
-    if WITH_TIMERS.get() != Some(runtime.id()) {
-        std::panic::catch_unwind(|| drop(time::sleep(std::time::Duration::ZERO))).map_err(drop)?;
-        WITH_TIMERS.set(Some(runtime.id()));
-    }
-    Ok(())
 }

@@ -119,6 +119,12 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
+    /// Whether it needs a runtime with I/O: a call in another one is then refused with
+    /// [`Error::Config`](crate::Error::Config) before anything is sent. By default it does not.
+    fn needs_io(&self) -> bool {
+        false
+    }
+
     /// What to call this store in events: its kind and place, never a password.
     fn describe(&self) -> String {
         std::any::type_name::<Self>().to_owned()

@@ -108,6 +108,10 @@ impl SharedStore {
         self.0.inner.store.clock()
     }
 
+    pub(crate) fn needs_io(&self) -> bool {
+        self.0.inner.store.needs_io()
+    }
+
     /// The store's kind and place, without passwords.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -293,6 +297,7 @@ trait Erased: Send + Sync {
     fn subscribe<'a>(&'a self, key: &'a Key) -> Pending<'a, Subscription>;
     fn local(&self) -> Option<&dyn LocalStore>;
     fn clock(&self) -> Option<u64>;
+    fn needs_io(&self) -> bool;
     fn describe(&self) -> String;
 }
 
@@ -338,6 +343,10 @@ impl<S: Store> Erased for S {
 
     fn clock(&self) -> Option<u64> {
         Store::clock(self)
+    }
+
+    fn needs_io(&self) -> bool {
+        Store::needs_io(self)
     }
 
     fn describe(&self) -> String {
