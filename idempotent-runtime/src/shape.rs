@@ -122,7 +122,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::{Codec, codec::MessagePack};
 
     const SECRET: &str = "SecretPatientName";
 
@@ -157,7 +156,7 @@ mod tests {
 
     fn shape<T: DeserializeOwned + std::fmt::Debug>(written: &impl serde::Serialize) -> String {
         let bytes = rmp_serde::to_vec_named(written).expect("it is encoded");
-        let error = <MessagePack as Codec<T>>::decode(&bytes).expect_err("it is not of this type");
+        let error = rmp_serde::from_slice::<T>(&bytes).expect_err("it is not of this type");
         let shape = shape_of(&error);
         assert!(
             !shape.contains("Secret") && !shape.contains("4711"),
@@ -184,7 +183,7 @@ mod tests {
             shape::<String>(&number);
             shape::<u8>(&number);
             shape::<State>(&number);
-            shape::<std::num::NonZeroU8>(&(number * 0 + 4711));
+            shape::<std::num::NonZeroU8>(&number);
         }
         shape::<bool>(&4711.5_f64);
         for (unexpected, wanted) in [
@@ -205,7 +204,10 @@ mod tests {
 
     #[test]
     fn what_was_wanted_and_what_kind_of_thing_was_there_is_shown() {
-        assert_eq!(shape::<u64>(&SECRET), "invalid type: string, expected u64");
+        assert_eq!(
+            shape::<String>(&4711),
+            "invalid type: integer, expected a string"
+        );
         assert_eq!(
             shape::<State>(&SECRET),
             "unknown variant, expected `Paid` or `Open`"
