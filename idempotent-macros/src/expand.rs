@@ -10,7 +10,7 @@
 //! Output:
 //!     async fn charge(order_id: OrderId, amount: u64) -> Result<Receipt, PaymentError> {
 //!         let operation = ::idempotent_fn::operation::<Result<Receipt, PaymentError>, _>("payments.charge", &[&order_id])
-//!             .exclusive()
+//!             .unique_scope()
 //!             .ttl(::core::time::Duration::from_secs(3_600));
 //!         operation
 //!             .run(async move {
@@ -128,7 +128,7 @@ fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream
     );
     let (bindings, key, fingerprint) = evaluate(key, options.fingerprint.as_ref());
     let chain = chain(options, &facade);
-    let operation = quote_spanned!(site=> #facade::#start(#scope, &[#(#key),*]).exclusive() #fingerprint #chain);
+    let operation = quote_spanned!(site=> #facade::#start(#scope, &[#(#key),*]).unique_scope() #fingerprint #chain);
     if bindings.is_empty() {
         operation
     } else {

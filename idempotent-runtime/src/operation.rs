@@ -94,11 +94,14 @@ impl<T, E> Operation<T, E> {
 }
 
 impl<T, E, F> Operation<T, E, F> {
-    /// Claims the scope for this place in the code: a second such place with the same scope is refused with
-    /// [`Error::Config`] at its first use, since the two would replay each other's results. The attribute does this.
+    /// Keeps the scope for this operation: another one that asks for the same scope is refused with [`Error::Config`]
+    /// when it is first run, since the two would replay each other's results. The attribute does this.
+    ///
+    /// An operation is this place in the code together with the type of the body: in a generic function, each choice of
+    /// the type parameters is an operation.
     #[track_caller]
-    pub fn exclusive(mut self) -> Self {
-        self.plan.exclusive = Some(Location::caller());
+    pub fn unique_scope(mut self) -> Self {
+        self.plan.unique_at = Some(Location::caller());
         self
     }
 

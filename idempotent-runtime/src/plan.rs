@@ -14,7 +14,7 @@ use crate::{
     execution::{Attempt, Context, Progress},
     fingerprint::{Fingerprint, FingerprintError},
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Nonce, RecordRef},
-    scope,
+    scope::{self, Owner},
     store::ClaimRequest,
 };
 
@@ -24,7 +24,10 @@ pub(crate) struct Plan {
     pub(crate) key: Key,
     pub(crate) invalid: Option<InvalidKey>,
     pub(crate) store: Option<SharedStore>,
-    pub(crate) exclusive: Option<&'static Location<'static>>,
+    /// Where the operation is written, if it wants its scope for itself.
+    pub(crate) unique_at: Option<&'static Location<'static>>,
+    /// Why it may not have that.
+    pub(crate) scope_conflict: Option<Arc<str>>,
     pub(crate) on_crash: OnCrash,
     pub(crate) ttl: Duration,
     pub(crate) lease: Duration,
@@ -40,7 +43,8 @@ impl Plan {
             key: Key::empty(),
             invalid: None,
             store: None,
-            exclusive: None,
+            unique_at: None,
+            scope_conflict: None,
             on_crash: OnCrash::Rerun,
             ttl: DEFAULT_TTL,
             lease: DEFAULT_LEASE,
@@ -52,6 +56,16 @@ impl Plan {
     /// Writes the key where it stays: moving it costs as much as a lookup.
     pub(crate) fn write_key(&mut self, parts: &[&dyn Display]) {
         self.invalid = self.key.write(self.scope, parts).err();
+    }
+
+    /// Claims the scope for the operation whose body has the type of this name, if it wants its scope for itself.
+    #[inline]
+    pub(crate) fn claim_scope(&mut self, body: &'static str) {
+        if let Some(place) = self.unique_at
+            && let Err(reason) = scope::claim(self.scope, Owner { place, body })
+        {
+            self.scope_conflict = Some(reason.into());
+        }
     }
 
     pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
@@ -97,9 +111,7 @@ impl Plan {
     pub(crate) fn may_replay(&self) -> bool {
         self.invalid.is_none()
             && !matches!(self.fingerprint, Some(Err(_)))
-            && self
-                .exclusive
-                .is_none_or(|place| scope::claim(self.scope, place).is_ok())
+            && self.scope_conflict.is_none()
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -109,8 +121,8 @@ impl Plan {
         }
         let Self { ttl, lease, .. } = *self;
         let config = |reason: String| Err(self.config(reason));
-        if let Some(place) = self.exclusive {
-            scope::claim(self.scope, place).map_err(|reason| self.config(reason))?;
+        if let Some(reason) = &self.scope_conflict {
+            return Err(self.config(Arc::clone(reason)));
         }
         if lease < MIN_LEASE || lease > MAX_LEASE {
             return config(format!(

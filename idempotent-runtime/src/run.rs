@@ -3,6 +3,7 @@
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
 use std::{
+    any,
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
@@ -38,14 +39,14 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// # Errors
     /// The body's own, and [`Error`] made into `E` (see [`map_err`](Operation::map_err)).
-    pub fn run<B>(self, body: B) -> Run<T, E, F, B>
+    pub fn run<B>(mut self, body: B) -> Run<T, E, F, B>
     where
         T: Send + 'static,
         E: Send + 'static,
         F: IntoErr<E> + Send,
         B: Future<Output = Result<T, E>> + Send + 'static,
     {
-        // Nothing is called for this: it is compiled for each function that is annotated.
+        self.plan.claim_scope(any::type_name::<B>());
         Run {
             call: Call {
                 phase: Phase::Start(self),
@@ -68,12 +69,13 @@ impl<T, E, F> Operation<T, E, F> {
         clippy::manual_async_fn,
         reason = "an `async fn` keeps its arguments twice"
     )]
-    pub fn run_attached<B>(self, body: B) -> impl Future<Output = Result<T, E>>
+    pub fn run_attached<B>(mut self, body: B) -> impl Future<Output = Result<T, E>>
     where
         F: IntoErr<E>,
         B: Future<Output = Result<T, E>>,
     {
         async move {
+            self.plan.claim_scope(any::type_name::<B>());
             {
                 let mut replayed = Poll::Pending;
                 self.replay(&mut replayed);

@@ -7,7 +7,7 @@ async fn charge(
         Result<Receipt, PaymentError>,
         Json,
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
-        .exclusive();
+        .unique_scope();
     operation
         .run(async move {
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<

@@ -7,7 +7,7 @@ async fn charge(
         Result<Receipt, PaymentError>,
         _,
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
-        .exclusive();
+        .unique_scope();
     operation
         .run_attached(async move {
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<

@@ -14,7 +14,7 @@ async fn charge(
                 ::core::concat!(::core::module_path!(), "::charge"),
                 &[&order.customer, key_1, key_2],
             )
-            .exclusive()
+            .unique_scope()
             .fingerprint(&(&amount, fingerprint_1))
     };
     operation

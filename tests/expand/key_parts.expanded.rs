@@ -10,7 +10,7 @@ async fn charge(
             ::core::concat!(::core::module_path!(), "::charge"),
             &[&order.customer, &&order.id, &"charge"],
         )
-        .exclusive();
+        .unique_scope();
     operation
         .run(async move {
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<

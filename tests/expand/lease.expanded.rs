@@ -7,7 +7,7 @@ async fn charge(
         Result<Receipt, PaymentError>,
         _,
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
-        .exclusive()
+        .unique_scope()
         .lease(::core::time::Duration::from_millis(1_500));
     operation
         .run(async move {

@@ -7,7 +7,7 @@ async fn charge(
         Result<Receipt, PaymentError>,
         _,
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
-        .exclusive()
+        .unique_scope()
         .on_crash(::idempotent_fn::OnCrash::Fail);
     operation
         .run(async move {

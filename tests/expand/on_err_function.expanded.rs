@@ -7,7 +7,7 @@ async fn charge(
         Result<Receipt, PaymentError>,
         _,
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
-        .exclusive()
+        .unique_scope()
         .record_err()
         .on_err_with(PaymentError::policy);
     operation

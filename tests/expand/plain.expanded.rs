@@ -3,7 +3,7 @@ pub async fn charge(order_id: OrderId, amount: u64) -> Result<Receipt, PaymentEr
         Result<Receipt, PaymentError>,
         _,
     >("payments.charge", &[&order_id])
-        .exclusive();
+        .unique_scope();
     operation
         .run(async move {
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<

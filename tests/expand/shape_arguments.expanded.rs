@@ -14,7 +14,7 @@ pub(crate) async fn r#move(
         Outcome<&'static str>,
         _,
     >(::core::concat!(::core::module_path!(), "::move"), &[&id, &r#type])
-        .exclusive();
+        .unique_scope();
     operation
         .run(async move {
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<

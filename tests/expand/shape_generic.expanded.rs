@@ -6,7 +6,7 @@ where
         Result<M::Reply, Error>,
         _,
     >(M::NAME, &[&M::NAME, &N, &key])
-        .exclusive();
+        .unique_scope();
     operation
         .run(async move {
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<

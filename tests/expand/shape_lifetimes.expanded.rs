@@ -7,7 +7,7 @@ async fn longest<'a>(
         Result<u64, Error>,
         _,
     >(::core::concat!(::core::module_path!(), "::longest"), &[&left, &right])
-        .exclusive();
+        .unique_scope();
     operation
         .run_attached(async move {
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<

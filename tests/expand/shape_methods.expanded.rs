@@ -4,7 +4,7 @@ impl Payments {
             Result<Receipt, PaymentError>,
             _,
         >("payments.charge", &[&order_id])
-            .exclusive();
+            .unique_scope();
         operation
             .run_attached(async move {
                 if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
@@ -21,7 +21,7 @@ impl Payments {
             Result<(), PaymentError>,
             _,
         >("payments.settle", &[&self.day])
-            .exclusive();
+            .unique_scope();
         operation
             .run_attached(async move {
                 if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
@@ -44,7 +44,7 @@ impl Payments {
             Result<Receipt, PaymentError>,
             _,
         >("payments.refund", &[&order_id])
-            .exclusive();
+            .unique_scope();
         operation
             .run(async move {
                 if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
@@ -61,7 +61,7 @@ impl Payments {
             Result<(), PaymentError>,
             _,
         >("payments.close", &[&self.day])
-            .exclusive();
+            .unique_scope();
         operation
             .run(async move {
                 if let ::core::option::Option::Some(result) = ::core::option::Option::None::<

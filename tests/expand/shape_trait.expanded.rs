@@ -5,7 +5,7 @@ trait Handler {
             Result<String, Error>,
             _,
         >(Self::SCOPE, &[&id])
-            .exclusive();
+            .unique_scope();
         operation
             .run_attached(async move {
                 if let ::core::option::Option::Some(result) = ::core::option::Option::None::<

@@ -7,7 +7,7 @@ async fn charge(
         Result<Receipt, PaymentError>,
         _,
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
-        .exclusive()
+        .unique_scope()
         .ttl(::core::time::Duration::from_secs(86_400));
     operation
         .run(async move {
