@@ -33,21 +33,29 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Expr, Ident, Result, Type};
 
+use crate::arguments::{Arguments, use_taken};
 use crate::function::Function;
 use crate::options::{Given, OnErr, Options, Parts, Policy};
 use crate::parts::{by_reference, evaluate};
 
 pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStream> {
     let site = Span::mixed_site();
-    let mut call = call(options, options.key()?, function);
-    if function.boxed.is_some() {
-        call = quote_spanned!(site=> ::std::boxed::Box::pin(async move { #call }));
-    }
+    let key = options.key()?;
+    let mut signature = function.signature.clone();
+    let call = if function.boxed.is_some() {
+        let body = use_taken(function.body.clone(), &options.tokens);
+        let call = call(options, key, function, body, &TokenStream::new());
+        quote_spanned!(site=> ::std::boxed::Box::pin(async move { #call }))
+    } else {
+        let arguments = Arguments::of(&signature, options.detached(), &options.tokens)?;
+        signature.inputs = arguments.inputs;
+        let body = function.body.clone();
+        call(options, key, function, body, &arguments.moved)
+    };
     let Function {
         attributes,
         visibility,
         defaultness,
-        signature,
         inner_attributes,
         braces,
         ..
@@ -59,10 +67,16 @@ pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStre
 }
 
 /// `let operation = …; operation.run(async move { … }).await`
-fn call(options: &Options, key: &Parts, function: &Function) -> TokenStream {
+fn call(
+    options: &Options,
+    key: &Parts,
+    function: &Function,
+    body: TokenStream,
+    moved: &TokenStream,
+) -> TokenStream {
     let site = at_result(function);
     let operation = operation(options, key, function);
-    let body = body(function);
+    let body = typed(function, body, moved);
     let run = if options.detached() {
         "run"
     } else {
@@ -75,13 +89,14 @@ fn call(options: &Options, key: &Parts, function: &Function) -> TokenStream {
     }
 }
 
-/// The user's tokens, once, in a block that knows its type.
-fn body(function: &Function) -> TokenTree {
+/// The user's tokens, once, in a block that owns the arguments and knows its type.
+fn typed(function: &Function, body: TokenStream, moved: &TokenStream) -> TokenTree {
     let site = Span::mixed_site();
-    let user = block(function.body.clone(), function.braces);
+    let user = block(body, function.braces);
     let result = &function.result;
     let typed = match &function.boxed {
         None => quote_spanned! {site=>
+            #moved
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<#result> {
                 return result;
             }

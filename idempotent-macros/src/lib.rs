@@ -1,6 +1,7 @@
 //! The attribute of `idempotent-fn`, which re-exports it: depend on that crate.
 
 mod annotate;
+mod arguments;
 mod duration;
 mod expand;
 mod function;

@@ -19,6 +19,8 @@ macro_rules! options {
         /// Everything written between the parentheses of `#[idempotent(…)]`.
         #[derive(Default)]
         pub(crate) struct Options {
+            /// All of it.
+            pub(crate) tokens: TokenStream,
             $(pub(crate) $field: Option<Given<$value>>,)*
         }
 
@@ -53,7 +55,9 @@ options! {
 
 impl Options {
     pub(crate) fn parse(tokens: TokenStream) -> Result<Self> {
-        Self::parse_list.parse2(tokens)
+        let mut options = Self::parse_list.parse2(tokens.clone())?;
+        options.tokens = tokens;
+        Ok(options)
     }
 
     fn parse_list(input: ParseStream<'_>) -> Result<Self> {

@@ -11,6 +11,8 @@ async fn charge(
         .fingerprint(&(&amount, &&currency));
     operation
         .run(async move {
+            let (order, amount, currency) = (order, amount, currency);
+            let _ = (&order, &amount, &currency);
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {

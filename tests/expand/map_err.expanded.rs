@@ -11,6 +11,8 @@ async fn charge(
         .map_err(|error| PaymentError::Idempotency(error));
     operation
         .run(async move {
+            let (order, amount, currency) = (order, amount, currency);
+            let _ = &order;
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {

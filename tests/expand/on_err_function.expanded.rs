@@ -12,6 +12,8 @@ async fn charge(
         .on_err_with(PaymentError::policy);
     operation
         .run(async move {
+            let (order, amount, currency) = (order, amount, currency);
+            let _ = &order;
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {

@@ -11,6 +11,8 @@ async fn charge(
         .on_err(::idempotent_fn::OnErr::Rerun);
     operation
         .run(async move {
+            let (order, amount, currency) = (order, amount, currency);
+            let _ = &order;
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {

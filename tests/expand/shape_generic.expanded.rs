@@ -9,6 +9,8 @@ where
         .unique_scope();
     operation
         .run(async move {
+            let (key, message) = (key, message);
+            let _ = &key;
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<M::Reply, Error>,
             > {

@@ -10,6 +10,8 @@ async fn longest<'a>(
         .unique_scope();
     operation
         .run_attached(async move {
+            let (left, right, found) = (left, right, found);
+            let _ = (&left, &right);
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<u64, Error>,
             > {

@@ -7,6 +7,8 @@ impl Payments {
             .unique_scope();
         operation
             .run_attached(async move {
+                let (order_id,) = (order_id,);
+                let _ = &order_id;
                 if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                     Result<Receipt, PaymentError>,
                 > {
@@ -47,6 +49,8 @@ impl Payments {
             .unique_scope();
         operation
             .run(async move {
+                let (order_id,) = (order_id,);
+                let _ = (&self, &order_id);
                 if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                     Result<Receipt, PaymentError>,
                 > {
@@ -64,6 +68,7 @@ impl Payments {
             .unique_scope();
         operation
             .run(async move {
+                let _ = &self;
                 if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                     Result<(), PaymentError>,
                 > {

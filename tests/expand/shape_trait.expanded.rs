@@ -8,6 +8,8 @@ trait Handler {
             .unique_scope();
         operation
             .run_attached(async move {
+                let (id,) = (id,);
+                let _ = &id;
                 if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                     Result<String, Error>,
                 > {

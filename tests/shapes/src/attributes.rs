@@ -28,6 +28,6 @@ pub async fn traced_below(id: u64) -> Outcome {
 #[inline]
 pub async fn inner(id: u64) -> Outcome {
     #![expect(unused_variables, reason = "an inner attribute covers the body")]
-    let id = id;
+    let copy = id;
     Ok(fresh())
 }
