@@ -27,7 +27,7 @@
 //! never runs: it tells the compiler the block's type, so that `?`, `return` and coercions mean what they mean in a
 //! function. Every name is at `mixed_site`: the user's code does not see `operation` or `result`.
 
-use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -60,7 +60,9 @@ pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStre
         braces,
         ..
     } = function;
-    let block = block(quote_spanned!(site=> #(#inner_attributes)* #call), *braces);
+    // With the user's own braces: a function that ends in a macro's tokens is no dead code to the compiler.
+    let mut block = Group::new(Delimiter::Brace, quote_spanned!(site=> #(#inner_attributes)* #call));
+    block.set_span(*braces);
     Ok(quote_spanned! {site=>
         #(#attributes)* #visibility #defaultness #signature #block
     })
@@ -118,7 +120,7 @@ fn at_result(function: &Function) -> Span {
 
 /// A block whose own braces no lint takes for the user's.
 fn block(tokens: TokenStream, braces: Span) -> TokenTree {
-    let mut group = Group::new(proc_macro2::Delimiter::Brace, tokens);
+    let mut group = Group::new(Delimiter::Brace, tokens);
     group.set_span(Span::mixed_site().located_at(braces));
     group.into()
 }

@@ -31,3 +31,34 @@ pub async fn inner(id: u64) -> Outcome {
     let copy = id;
     Ok(fresh())
 }
+
+/// An annotated function that nobody calls is dead code, as any other.
+#[idempotent(key = id)]
+#[expect(dead_code, reason = "nobody calls it")]
+async fn nobody_calls(id: u64) -> Outcome {
+    Ok(id + fresh())
+}
+
+/// The same, with the attribute above.
+#[expect(dead_code, reason = "nobody calls it")]
+#[idempotent(key = id, detach = false)]
+async fn nobody_calls_either(id: u64) -> Outcome {
+    Ok(id + fresh())
+}
+
+struct Unused;
+
+impl Unused {
+    #[expect(dead_code, reason = "nobody calls it")]
+    #[idempotent(scope = "shapes.unused", key = id)]
+    async fn nobody_calls(self, id: u64) -> Outcome {
+        Ok(id + fresh())
+    }
+}
+
+/// So that there is one.
+#[must_use]
+pub fn unused() -> usize {
+    let _ = Unused;
+    0
+}

@@ -134,6 +134,12 @@ pub struct Named {
     pub other: u8,
 }
 
+/// An argument that only the key names, and one that only a format string in it names.
+#[idempotent(key = (id, format!("{text}-{id}")))]
+pub async fn named_in_the_key(id: u64, text: String) -> Outcome {
+    Ok(fresh())
+}
+
 /// Parameters and generics under `cfg`.
 #[idempotent(key = id)]
 pub async fn configured(id: u64, #[cfg(miri)] gone: &str, #[cfg(not(miri))] stays: u64) -> Outcome {
