@@ -15,6 +15,9 @@ use idempotent_fn::{
 };
 use tokio::{sync::Semaphore, task::yield_now};
 
+/// One key for all calls.
+const ONE: u64 = 1;
+
 /// A number that was never given before: equal answers are one run.
 fn fresh() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -91,12 +94,12 @@ async fn an_empty_key_is_refused() {
 
 #[tokio::test]
 async fn the_scope_is_the_functions_path_or_what_is_given() {
-    #[idempotent(key = 1)]
+    #[idempotent(key = ONE)]
     async fn by_path() -> Result<String, Error> {
         Ok(current().scope().to_owned())
     }
 
-    #[idempotent(scope = "payments.given", key = 1)]
+    #[idempotent(scope = "payments.given", key = ONE)]
     async fn given() -> Result<String, Error> {
         Ok(current().scope().to_owned())
     }
@@ -108,12 +111,12 @@ async fn the_scope_is_the_functions_path_or_what_is_given() {
 
 #[tokio::test]
 async fn two_functions_with_one_scope_are_refused() {
-    #[idempotent(scope = "payments.shared", key = 1)]
+    #[idempotent(scope = "payments.shared", key = ONE)]
     async fn first() -> Result<u64, Error> {
         Ok(1)
     }
 
-    #[idempotent(scope = "payments.shared", key = 1)]
+    #[idempotent(scope = "payments.shared", key = ONE)]
     async fn second() -> Result<u64, Error> {
         Ok(2)
     }
@@ -195,13 +198,13 @@ async fn an_expression_is_a_duration_too() {
 
 #[tokio::test]
 async fn a_duplicate_waits_or_is_told_at_once() {
-    #[idempotent(scope = "waits", key = 1, wait = "1m")]
+    #[idempotent(scope = "waits", key = ONE, wait = "1m")]
     async fn waits(gate: Arc<Semaphore>) -> Result<u64, Error> {
         gate.acquire().await.expect("open").forget();
         Ok(fresh())
     }
 
-    #[idempotent(scope = "does_not_wait", key = 1, wait = "0s", lease = "20s")]
+    #[idempotent(scope = "does_not_wait", key = ONE, wait = "0s", lease = "20s")]
     async fn does_not_wait(gate: Arc<Semaphore>) -> Result<u64, Error> {
         gate.acquire().await.expect("open").forget();
         Ok(fresh())
@@ -241,17 +244,17 @@ impl From<Error> for Declined {
 
 #[tokio::test]
 async fn an_err_means_what_on_err_says() {
-    #[idempotent(key = 1)]
+    #[idempotent(key = ONE)]
     async fn by_default() -> Result<u64, Declined> {
         Err(Declined::Card(fresh()))
     }
 
-    #[idempotent(key = 1, on_err = record)]
+    #[idempotent(key = ONE, on_err = record)]
     async fn record() -> Result<u64, Declined> {
         Err(Declined::Card(fresh()))
     }
 
-    #[idempotent(key = 1, on_err = fail)]
+    #[idempotent(key = ONE, on_err = fail)]
     async fn fail() -> Result<u64, Declined> {
         Err(Declined::Card(fresh()))
     }
@@ -316,7 +319,7 @@ async fn a_closure_that_never_records_asks_nothing_of_the_error() {
         }
     }
 
-    #[idempotent(key = 1, on_err = |_| OnErr::Rerun)]
+    #[idempotent(key = ONE, on_err = |_| OnErr::Rerun)]
     async fn opaque() -> Result<u64, Opaque> {
         Err(Opaque(fresh()))
     }
@@ -327,12 +330,12 @@ async fn a_closure_that_never_records_asks_nothing_of_the_error() {
 
 #[tokio::test]
 async fn under_on_crash_fail_an_err_is_in_doubt_unless_it_is_said_otherwise() {
-    #[idempotent(key = 1, on_crash = fail)]
+    #[idempotent(key = ONE, on_crash = fail)]
     async fn in_doubt() -> Result<u64, Declined> {
         Err(Declined::Network(fresh()))
     }
 
-    #[idempotent(key = 1, on_crash = fail, on_err = rerun)]
+    #[idempotent(key = ONE, on_crash = fail, on_err = rerun)]
     async fn nothing_happened() -> Result<u64, Declined> {
         Err(Declined::Network(fresh()))
     }
@@ -354,7 +357,7 @@ async fn give_up<F: Future>(call: F) {
 
 #[tokio::test]
 async fn a_body_is_finished_when_its_caller_goes_away() {
-    #[idempotent(key = 1)]
+    #[idempotent(key = ONE)]
     async fn finished(ran: Arc<AtomicU64>, gate: Arc<Semaphore>) -> Result<u64, Error> {
         ran.fetch_add(1, Ordering::Relaxed);
         gate.acquire().await.expect("open").forget();
@@ -371,14 +374,14 @@ async fn a_body_is_finished_when_its_caller_goes_away() {
 
 #[tokio::test]
 async fn an_attached_body_stops_when_its_caller_goes_away() {
-    #[idempotent(scope = "attached.rerun", key = 1, detach = false)]
+    #[idempotent(scope = "attached.rerun", key = ONE, detach = false)]
     async fn rerun(ran: &AtomicU64, gate: &Semaphore) -> Result<u64, Declined> {
         ran.fetch_add(1, Ordering::Relaxed);
         gate.acquire().await.expect("open").forget();
         Ok(fresh())
     }
 
-    #[idempotent(scope = "attached.fail", key = 1, detach = false, on_crash = fail)]
+    #[idempotent(scope = "attached.fail", key = ONE, detach = false, on_crash = fail)]
     async fn fail(ran: &AtomicU64, gate: &Semaphore) -> Result<u64, Declined> {
         ran.fetch_add(1, Ordering::Relaxed);
         gate.acquire().await.expect("open").forget();
@@ -401,7 +404,7 @@ async fn an_attached_body_stops_when_its_caller_goes_away() {
 
 #[tokio::test]
 async fn the_store_is_the_one_that_is_given() {
-    #[idempotent(key = 1, store = store)]
+    #[idempotent(key = ONE, store = store)]
     async fn stored(store: SharedStore) -> Result<u64, Error> {
         Ok(fresh())
     }
@@ -437,7 +440,7 @@ impl Codec<Receipt> for Digits {
 
 #[tokio::test]
 async fn a_codec_records_what_has_no_serde() {
-    #[idempotent(key = 1, codec = Digits)]
+    #[idempotent(key = ONE, codec = Digits)]
     async fn coded() -> Result<Receipt, Error> {
         Ok(Receipt(fresh()))
     }
@@ -477,7 +480,7 @@ async fn empty_results_replay_as_themselves() {
 
     macro_rules! empty {
         ($($name:ident: $type:ty = $value:expr),*) => {$({
-            #[idempotent(key = 1)]
+            #[idempotent(key = ONE)]
             async fn $name() -> Result<$type, Error> {
                 RUNS.fetch_add(1, Ordering::Relaxed);
                 Ok($value)
@@ -497,7 +500,7 @@ async fn empty_results_replay_as_themselves() {
 
 #[tokio::test]
 async fn a_body_that_calls_itself_with_its_own_key_is_told() {
-    #[idempotent(key = 1)]
+    #[idempotent(key = ONE)]
     async fn outer() -> Result<u64, Error> {
         inner().await
     }
@@ -512,7 +515,7 @@ async fn a_body_that_calls_itself_with_its_own_key_is_told() {
 
 #[test]
 fn without_tokio_the_call_is_refused() {
-    #[idempotent(key = 1)]
+    #[idempotent(key = ONE)]
     async fn without_runtime() -> Result<u64, Error> {
         Ok(fresh())
     }

@@ -35,12 +35,14 @@ use syn::{Expr, Ident, Result, Type};
 
 use crate::arguments::{Arguments, use_taken};
 use crate::function::Function;
+use crate::literal;
 use crate::options::{Given, OnErr, Options, Parts, Policy};
 use crate::parts::{by_reference, evaluate};
 
 pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStream> {
     let site = Span::mixed_site();
     let key = options.key()?;
+    literal::refuse(options, &function.signature)?;
     let mut signature = function.signature.clone();
     let call = if function.boxed.is_some() {
         let body = use_taken(function.body.clone(), &options.tokens);
@@ -61,7 +63,10 @@ pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStre
         ..
     } = function;
     // With the user's own braces: a function that ends in a macro's tokens is no dead code to the compiler.
-    let mut block = Group::new(Delimiter::Brace, quote_spanned!(site=> #(#inner_attributes)* #call));
+    let mut block = Group::new(
+        Delimiter::Brace,
+        quote_spanned!(site=> #(#inner_attributes)* #call),
+    );
     block.set_span(*braces);
     Ok(quote_spanned! {site=>
         #(#attributes)* #visibility #defaultness #signature #block

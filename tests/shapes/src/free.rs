@@ -76,7 +76,10 @@ pub async fn more_patterns(
     &constant: &'static u64,
     _guard: Opaque,
     Opaque(_): Opaque,
-    Hidden { hidden: _hidden, mut shown }: Hidden,
+    Hidden {
+        hidden: _hidden,
+        mut shown,
+    }: Hidden,
 ) -> Outcome {
     shown += u64::from(first) + constant;
     right += left + both.0;
