@@ -9,7 +9,7 @@ use std::{
 };
 
 use idempotent_fn::{
-    Codec, CodecError, Error, OnErr, SharedStore, current, idempotent, install,
+    Codec, CodecError, Error, OnErr, RerunOrFail, SharedStore, current, idempotent, install,
     store::{ManualClock, MemoryStore},
     with_store,
 };
@@ -311,7 +311,7 @@ async fn an_err_can_be_looked_at() {
 async fn a_closure_that_never_records_asks_nothing_of_the_error() {
     /// Has no serde.
     #[derive(Debug)]
-    struct Opaque(#[expect(dead_code, reason = "shown")] u64);
+    struct Opaque(u64);
 
     impl From<Error> for Opaque {
         fn from(_: Error) -> Self {
@@ -319,13 +319,169 @@ async fn a_closure_that_never_records_asks_nothing_of_the_error() {
         }
     }
 
-    #[idempotent(key = ONE, on_err = |_| OnErr::Rerun)]
+    #[idempotent(key = ONE, on_err = |_| RerunOrFail::Rerun)]
     async fn opaque() -> Result<u64, Opaque> {
         Err(Opaque(fresh()))
     }
 
+    #[idempotent(key = ONE, on_err = in_doubt)]
+    async fn by_function() -> Result<u64, Opaque> {
+        Err(Opaque(fresh()))
+    }
+
+    fn in_doubt(error: &Opaque) -> RerunOrFail {
+        let _: u64 = error.0;
+        RerunOrFail::Fail
+    }
+
     on_memory();
-    assert!(opaque().await.is_err());
+    let first = opaque().await.unwrap_err();
+    assert_ne!(opaque().await.unwrap_err().0, first.0, "it runs again");
+    assert_ne!(by_function().await.unwrap_err().0, 0);
+    assert_eq!(by_function().await.unwrap_err().0, 0, "it is in doubt");
+}
+
+#[tokio::test]
+async fn what_a_closure_answers_decides_and_not_the_words_in_it() {
+    fn classify(error: &Declined) -> OnErr {
+        match error {
+            Declined::Card(_) => OnErr::Record,
+            _ => OnErr::Rerun,
+        }
+    }
+
+    #[idempotent(key = card, on_err = |error| classify(error))]
+    async fn elsewhere(card: bool) -> Result<u64, Declined> {
+        Err(if card {
+            Declined::Card(fresh())
+        } else {
+            Declined::Network(fresh())
+        })
+    }
+
+    #[idempotent(key = ONE, on_err = |error| {
+        // Record: not here.
+        let is_network = matches!(error, Declined::Network(_));
+        if is_network { RerunOrFail::Rerun } else { RerunOrFail::Fail }
+    })]
+    async fn never_records() -> Result<u64, Declined> {
+        Err(Declined::Network(fresh()))
+    }
+
+    on_memory();
+    assert_eq!(elsewhere(true).await, elsewhere(true).await);
+    assert_ne!(elsewhere(false).await, elsewhere(false).await);
+    assert_ne!(never_records().await, never_records().await);
+}
+
+#[tokio::test]
+async fn a_call_whose_optional_key_is_none_runs_its_body_each_time() {
+    #[idempotent(key = key, optional_key = true)]
+    async fn optional(key: Option<String>) -> Result<u64, Error> {
+        assert_eq!(idempotent_fn::try_current().is_some(), key.is_some());
+        yield_now().await;
+        Ok(fresh())
+    }
+
+    #[idempotent(key = (user, key, &header), optional_key = true, fingerprint = user)]
+    async fn parts(user: u64, key: Option<&'static str>, header: Option<u8>) -> Result<u64, Error> {
+        Ok(fresh())
+    }
+
+    #[idempotent(key = key, optional_key = true, detach = false)]
+    async fn attached(key: &Option<String>) -> Result<u64, Error> {
+        Ok(fresh())
+    }
+
+    #[idempotent(key = later(key).await, optional_key = true, codec = idempotent_fn::codec::MessagePack)]
+    async fn awaits(key: Option<u64>) -> Result<u64, Error> {
+        Ok(fresh())
+    }
+
+    async fn later(key: Option<u64>) -> Option<u64> {
+        yield_now().await;
+        key
+    }
+
+    /// Runs each time without a key, and once with it.
+    macro_rules! assert_protects {
+        ($some:expr, $($none:expr),+) => {
+            assert_eq!($some.await.unwrap(), $some.await.unwrap());
+            $(assert_ne!($none.await.unwrap(), $none.await.unwrap());)+
+        };
+    }
+
+    on_memory();
+    assert_protects!(optional(Some("k".into())), optional(None));
+    assert_protects!(
+        parts(1, Some("k"), Some(1)),
+        parts(1, None, Some(1)),
+        parts(1, Some("k"), None)
+    );
+    let (some, none) = (Some("k".to_owned()), None);
+    assert_protects!(attached(&some), attached(&none));
+    assert_protects!(awaits(Some(1)), awaits(None));
+}
+
+#[tokio::test]
+async fn a_body_without_a_key_stops_when_its_caller_goes_away() {
+    #[idempotent(key = key, optional_key = true)]
+    async fn abandoned(
+        key: Option<u64>,
+        held: Arc<()>,
+        entered: Arc<Semaphore>,
+    ) -> Result<u64, Error> {
+        entered.add_permits(1);
+        std::future::pending::<()>().await;
+        drop(held);
+        Ok(1)
+    }
+
+    on_memory();
+    let (held, entered) = (Arc::new(()), Arc::new(Semaphore::new(0)));
+    tokio::select! {
+        biased;
+        _ = abandoned(None, Arc::clone(&held), Arc::clone(&entered)) => unreachable!(),
+        _ = entered.acquire() => {}
+    }
+    assert_eq!(Arc::strong_count(&held), 1, "the body is gone");
+}
+
+#[tokio::test]
+async fn an_empty_optional_key_is_as_invalid_as_any() {
+    #[idempotent(key = key, optional_key = true)]
+    async fn empty(key: Option<&'static str>) -> Result<u64, Error> {
+        Ok(fresh())
+    }
+
+    on_memory();
+    assert!(matches!(
+        empty(Some("")).await,
+        Err(Error::InvalidKey { .. })
+    ));
+}
+
+/// In one expression: its parts do not stay in the future.
+#[tokio::test]
+async fn a_call_by_hand_is_send() {
+    fn is_send<F: Send>(future: F) -> F {
+        future
+    }
+
+    let store = memory();
+    let call = is_send(async move {
+        let order = 1;
+        let user = String::from("a");
+        idempotent_fn::operation::<Result<u64, Error>, _>("by-hand", &(&order, &user))
+            .store(&store)
+            .run(async { Ok(1) })
+            .await?;
+        idempotent_fn::operation::<Result<u64, Error>, _>("by-hand", &[&order])
+            .store(&store)
+            .run_attached(async { Ok(2) })
+            .await
+    });
+    assert_eq!(tokio::spawn(call).await.unwrap().unwrap(), 2);
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Expr, Ident, Result, Type};
+use syn::{Expr, Ident, Result};
 
 use crate::arguments::{Arguments, use_taken};
 use crate::function::Function;
@@ -137,7 +137,7 @@ fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream
         || quote_spanned!(site=> ::idempotent_fn),
         |facade| facade.value.to_token_stream(),
     );
-    let result = bound_at_result(&function.result);
+    let result = at_call(function.result.to_token_stream(), site);
     let start = match &options.codec {
         None => quote_spanned!(site=> operation::<#result, _>),
         Some(Given { value: codec, .. }) => {
@@ -148,9 +148,10 @@ fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream
         || default_scope(&function.signature.ident),
         |scope| scope.value.to_token_stream(),
     );
-    let (bindings, key, fingerprint) = evaluate(key, options.fingerprint.as_ref());
+    let (bindings, key, fingerprint) = evaluate(options, key, &facade);
     let chain = chain(options, &facade);
-    let operation = quote_spanned!(site=> #facade::#start(#scope, &[#(#key),*]).unique_scope() #fingerprint #chain);
+    let operation =
+        quote_spanned!(site=> #facade::#start(#scope, #key).unique_scope() #fingerprint #chain);
     if bindings.is_empty() {
         operation
     } else {
@@ -158,33 +159,22 @@ fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream
     }
 }
 
-/// The result as the type argument, where the compiler looks for what the type lacks. It keeps the user's spans, so
-/// that an error underlines the whole type. But a type that is no `Result` at all is two errors, one at the argument
-/// and one at the call, that the compiler merges where their spans agree: what looks like such a type gets the call's.
-fn bound_at_result(result: &Type) -> TokenStream {
-    let tokens = result.to_token_stream();
-    let name = match result {
-        Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
-        _ => None,
-    };
-    // `$crate` means what its own span says.
-    if name.is_some_and(|name| name.contains("Result")) || mentions(tokens.clone(), "$crate") {
-        tokens
-    } else {
-        located_at(tokens, result.span())
-    }
-}
-
-fn located_at(tokens: TokenStream, span: Span) -> TokenStream {
-    let site = Span::mixed_site().located_at(span);
+/// The result as the type argument, all of it where the call stands: a type that is no `Result` is then one error, and not
+/// one there and another at the call.
+fn at_call(result: TokenStream, site: Span) -> TokenStream {
     let relocate = |mut token: TokenTree| {
-        if let TokenTree::Group(group) = &token {
-            token = Group::new(group.delimiter(), located_at(group.stream(), span)).into();
+        match &token {
+            TokenTree::Group(group) => {
+                token = Group::new(group.delimiter(), at_call(group.stream(), site)).into();
+                token.set_span(site);
+            }
+            // It means what its own span says.
+            TokenTree::Ident(ident) if ident == "$crate" => {}
+            _ => token.set_span(site),
         }
-        token.set_span(site);
         token
     };
-    tokens.into_iter().map(relocate).collect()
+    result.into_iter().map(relocate).collect()
 }
 
 fn default_scope(function: &Ident) -> TokenStream {
@@ -204,8 +194,11 @@ fn chain(options: &Options, facade: &TokenStream) -> TokenStream {
         ("ttl", &options.ttl),
         ("lease", &options.lease),
         ("wait", &options.wait),
+        ("timeout", &options.timeout),
     ] {
         if let Some(Given { name, value }) = option {
+            let by_result = method == "ttl" && matches!(value, Expr::Closure(_));
+            let method = if by_result { "ttl_with" } else { method };
             call(method, name, value.to_token_stream());
         }
     }
@@ -213,12 +206,7 @@ fn chain(options: &Options, facade: &TokenStream) -> TokenStream {
         match value {
             OnErr::Always(Policy::Record) => call("record_err", name, TokenStream::new()),
             OnErr::Always(policy) => call("on_err", name, variant(facade, "OnErr", *policy)),
-            OnErr::Decide(decide) => {
-                if may_record(decide) {
-                    call("record_err", name, TokenStream::new());
-                }
-                call("on_err_with", name, decide.to_token_stream());
-            }
+            OnErr::Decide(decide) => call("on_err_with", name, decide.to_token_stream()),
         }
     }
     if let Some(Given { name, value }) = &options.on_crash {
@@ -242,17 +230,4 @@ fn variant(facade: &TokenStream, of: &str, policy: Policy) -> TokenStream {
     };
     let (of, variant) = (Ident::new(of, site), Ident::new(variant, site));
     quote_spanned!(site=> #facade::#of::#variant)
-}
-
-/// Only a closure that never says `Record` is known not to ask for the error to be recorded.
-fn may_record(decide: &Expr) -> bool {
-    !matches!(decide, Expr::Closure(_)) || mentions(decide.to_token_stream(), "Record")
-}
-
-fn mentions(tokens: TokenStream, word: &str) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == word,
-        TokenTree::Group(group) => mentions(group.stream(), word),
-        _ => false,
-    })
 }

@@ -5,16 +5,18 @@ use quote::{ToTokens, format_ident, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprReference, Token};
 
-use crate::options::{Given, Parts};
+use crate::options::{Given, Options, Parts};
 
-/// The parts of key and fingerprint by reference, with the statements that must come before them.
+/// The key and the fingerprint of parts by reference, with the statements that must come before them.
 ///
-/// `&dyn Display` is not `Send`, so nothing may be awaited while one exists: a part that awaits behind another part is
-/// bound to a name first, and so is whatever is evaluated before it.
+/// A part may not be `Sync`, so nothing is awaited while another one is borrowed: a part that awaits behind another part
+/// is bound to a name first, and so is whatever is evaluated before it.
 pub(crate) fn evaluate(
+    options: &Options,
     key: &Parts,
-    fingerprint: Option<&Given<Parts>>,
-) -> (TokenStream, Vec<TokenStream>, TokenStream) {
+    facade: &TokenStream,
+) -> (TokenStream, TokenStream, TokenStream) {
+    let fingerprint = options.fingerprint.as_ref();
     let site = Span::mixed_site();
     let behind = fingerprint.map_or(&[][..], |fingerprint| &fingerprint.value.elements);
     let parts = key.elements.iter().chain(behind).enumerate();
@@ -49,7 +51,18 @@ pub(crate) fn evaluate(
         };
         quote_spanned!(site=> .#method(#value))
     });
-    (bindings, key_parts, fingerprint.unwrap_or_default())
+    let is_optional = options
+        .optional_key
+        .as_ref()
+        .is_some_and(|given| given.value);
+    let key = if is_optional {
+        quote_spanned!(site=> &[#(#facade::optional_part(#key_parts)),*])
+    } else if let [one] = &*key_parts {
+        quote_spanned!(site=> &[#one])
+    } else {
+        quote_spanned!(site=> &(#(#key_parts),*))
+    };
+    (bindings, key, fingerprint.unwrap_or_default())
 }
 
 /// `&value`, with parentheses where `value` needs them.

@@ -38,6 +38,8 @@ pub(crate) struct Call<T: 'static, E: 'static, F> {
 pub(crate) enum Phase<T: 'static, E: 'static, F> {
     /// Nothing has happened. A replay goes from here straight to the end.
     Start(Operation<T, E, F>),
+    /// There is no key: this is the body and nothing else.
+    Unprotected(Detached<T, E>),
     Flow {
         attempt: Arc<Attempt>,
         /// Taken out while it is polled: if it stays out, the body panicked.
@@ -117,6 +119,10 @@ where
         cx: &mut Context<'_>,
         place: &mut Poll<Result<T, E>>,
     ) {
+        if self.is_unprotected(body) {
+            self.poll_unprotected(cx, place);
+            return;
+        }
         let went_well = match self.start(body, cx, place) {
             Ok(()) if place.is_pending() => self.go_on(cx, place),
             started => started,
@@ -126,10 +132,31 @@ where
                 Phase::Flow { into_err, .. } | Phase::Start(Operation { into_err, .. }) => {
                     *place = Poll::Ready(Err(into_err.into_err(error)));
                 }
-                Phase::Gone => unreachable!("neither `start` nor `go_on` ends a call"),
+                Phase::Unprotected(_) | Phase::Gone => {
+                    unreachable!("neither `start` nor `go_on` ends a call")
+                }
             }
         } else if place.is_ready() {
             self.phase = Phase::Gone;
+        }
+    }
+
+    /// Takes the body out of a call without a key.
+    fn is_unprotected(&mut self, body: &mut dyn Waiting<T, E>) -> bool {
+        if matches!(&self.phase, Phase::Start(operation) if operation.plan.is_unprotected) {
+            self.phase = Phase::Unprotected(body.take());
+        }
+        matches!(self.phase, Phase::Unprotected(_))
+    }
+
+    fn poll_unprotected(&mut self, cx: &mut Context<'_>, place: &mut Poll<Result<T, E>>) {
+        // Taken out while it is polled: a body that panicked is not polled again.
+        let Phase::Unprotected(mut body) = mem::replace(&mut self.phase, Phase::Gone) else {
+            return;
+        };
+        *place = body.as_mut().poll(cx);
+        if place.is_pending() {
+            self.phase = Phase::Unprotected(body);
         }
     }
 

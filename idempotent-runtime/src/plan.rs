@@ -1,6 +1,6 @@
 //! Which record a call is about, and what it asks of the store: all of an operation but its types.
 
-use std::{cell::Cell, cmp, fmt::Display, panic::Location, sync::Arc, time::Duration};
+use std::{cell::Cell, cmp, panic::Location, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::{Handle, Id},
@@ -13,6 +13,7 @@ use crate::{
     events::{self, Span},
     execution::{Attempt, Context, Progress},
     fingerprint::{Fingerprint, FingerprintError},
+    parts::KeyParts,
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Nonce, RecordRef},
     scope::{self, Owner},
     store::ClaimRequest,
@@ -23,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) scope: &'static str,
     pub(crate) key: Key,
     pub(crate) invalid: Option<InvalidKey>,
+    /// A part of the key is missing, and the body runs as if there were no record of it anywhere.
+    pub(crate) is_unprotected: bool,
     pub(crate) store: Option<SharedStore>,
     /// Where the operation is written, if it wants its scope for itself.
     pub(crate) unique_at: Option<&'static Location<'static>>,
@@ -42,6 +45,7 @@ impl Plan {
             scope,
             key: Key::empty(),
             invalid: None,
+            is_unprotected: false,
             store: None,
             unique_at: None,
             scope_conflict: None,
@@ -54,8 +58,11 @@ impl Plan {
     }
 
     /// Writes the key where it stays: moving it costs as much as a lookup.
-    pub(crate) fn write_key(&mut self, parts: &[&dyn Display]) {
-        self.invalid = self.key.write(self.scope, parts).err();
+    pub(crate) fn write_key(&mut self, parts: &(impl KeyParts + ?Sized)) {
+        parts.show(&mut |parts| match parts {
+            Some(parts) => self.invalid = self.key.write(self.scope, parts).err(),
+            None => self.is_unprotected = true,
+        });
     }
 
     /// Claims the scope for the operation whose body has the type of this name, if it wants its scope for itself.
@@ -79,7 +86,7 @@ impl Plan {
     pub(crate) fn label(&self) -> Label {
         Label {
             scope: self.scope,
-            digest: self.invalid.is_none().then(|| self.key.digest()),
+            digest: (self.invalid.is_none() && !self.is_unprotected).then(|| self.key.digest()),
         }
     }
 
@@ -110,11 +117,15 @@ impl Plan {
     #[inline]
     pub(crate) fn may_replay(&self) -> bool {
         self.invalid.is_none()
+            && !self.is_unprotected
             && !matches!(self.fingerprint, Some(Err(_)))
             && self.scope_conflict.is_none()
     }
 
     fn check(&self) -> Result<(), Error> {
+        if self.is_unprotected {
+            return Err(self.config("its key is `None`, so there is no record"));
+        }
         if let Some(reason) = self.invalid {
             let operation = self.label();
             return Err(Error::InvalidKey { operation, reason });

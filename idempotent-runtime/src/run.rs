@@ -75,6 +75,9 @@ impl<T, E, F> Operation<T, E, F> {
         B: Future<Output = Result<T, E>>,
     {
         async move {
+            if self.plan.is_unprotected {
+                return body.await;
+            }
             self.plan.claim_scope(any::type_name::<B>());
             {
                 let mut replayed = Poll::Pending;

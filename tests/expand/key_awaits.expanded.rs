@@ -12,7 +12,7 @@ async fn charge(
             _,
         >(
                 ::core::concat!(::core::module_path!(), "::charge"),
-                &[&order.customer, key_1, key_2],
+                &(&order.customer, key_1, key_2),
             )
             .unique_scope()
             .fingerprint(&(&amount, fingerprint_1))

@@ -8,7 +8,7 @@ async fn charge(
         _,
     >(
             ::core::concat!(::core::module_path!(), "::charge"),
-            &[&order.customer, &&order.id, &"charge"],
+            &(&order.customer, &&order.id, &"charge"),
         )
         .unique_scope();
     operation

@@ -9,7 +9,7 @@ async fn charge(
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
         .unique_scope()
         .on_err_with(|error| {
-            if error.is_timeout() { OnErr::Fail } else { OnErr::Rerun }
+            if error.is_timeout() { RerunOrFail::Fail } else { RerunOrFail::Rerun }
         });
     operation
         .run(async move {

@@ -8,7 +8,6 @@ async fn charge(
         _,
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
         .unique_scope()
-        .record_err()
         .on_err_with(PaymentError::policy);
     operation
         .run(async move {

@@ -13,7 +13,7 @@ pub(crate) async fn r#move(
     let operation = ::idempotent_fn::operation::<
         Outcome<&'static str>,
         _,
-    >(::core::concat!(::core::module_path!(), "::move"), &[&id, &r#type])
+    >(::core::concat!(::core::module_path!(), "::move"), &(&id, &r#type))
         .unique_scope();
     operation
         .run(async move {

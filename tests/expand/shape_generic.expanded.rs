@@ -5,7 +5,7 @@ where
     let operation = ::idempotent_fn::operation::<
         Result<M::Reply, Error>,
         _,
-    >(M::NAME, &[&M::NAME, &N, &key])
+    >(M::NAME, &(&M::NAME, &N, &key))
         .unique_scope();
     operation
         .run(async move {

@@ -6,7 +6,7 @@ async fn longest<'a>(
     let operation = ::idempotent_fn::operation::<
         Result<u64, Error>,
         _,
-    >(::core::concat!(::core::module_path!(), "::longest"), &[&left, &right])
+    >(::core::concat!(::core::module_path!(), "::longest"), &(&left, &right))
         .unique_scope();
     operation
         .run_attached(async move {
