@@ -39,7 +39,9 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be recorded and replayed",
     label = "needs `serde::Serialize` and `serde::Deserialize`",
-    note = "derive both for it, or say how to record it with `codec = …`"
+    note = "derive both, for it and for what it is made of; what has no serde is recorded by `codec = …`",
+    note = "of axum's types `Json<T>`, `(StatusCode, Json<T>)` and `(StatusCode, HeaderMap, Json<T>)` are recorded, with the \
+            feature `axum`: return one of them instead of a `Response`, a `StatusCode`, a text or other headers"
 )]
 pub trait Recorded<M>: Sized {
     /// Names the format in every record, as [`Codec::ID`].

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     Error, OnErr,
     admit::{self, Admission, admit},
-    call::{Call, InSpan, Phase, Run},
+    call::{Call, InSpan, Needs, Phase, Run},
     claim::{Claim, not_recorded},
     events::{self, Span},
     execution::Attempt,
@@ -42,14 +42,16 @@ impl<T, E, F> Operation<T, E, F> {
     pub fn run<B>(mut self, body: B) -> Run<T, E, F, B>
     where
         T: Send + 'static,
-        E: Send + 'static,
+        E: Send + 'static, // `Box<dyn Error + Send + Sync>` is, `Box<dyn Error>` is not
         F: IntoErr<E> + Send,
-        B: Future<Output = Result<T, E>> + Send + 'static,
+        B: Future<Output = Result<T, E>> + 'static,
+        B: Send, // it is not: `detach = false`; it calls itself: by a `fn` that returns `Pin<Box<dyn Future + Send>>`
     {
         self.plan.claim_scope(any::type_name::<B>());
         Run {
             call: Call {
                 phase: Phase::Start(self),
+                needs: Needs::met,
             },
             body: Some(body),
         }
@@ -76,7 +78,8 @@ impl<T, E, F> Operation<T, E, F> {
     {
         async move {
             if self.plan.is_unprotected {
-                return body.await;
+                // In a box, as it is below: the future has no room for it.
+                return Box::pin(body).await;
             }
             self.plan.claim_scope(any::type_name::<B>());
             {
