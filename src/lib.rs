@@ -5,8 +5,9 @@ pub use idempotent_macros::idempotent;
 pub use idempotent_runtime::Axum;
 pub use idempotent_runtime::{
     AlreadyInstalled, ByFn, ByFrom, Codec, CodecError, DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT,
-    ENV, Error, Execution, Fallible, Inspection, IntoErr, InvalidKey, Key, KeyDigest, Label,
-    Observation, Observed, OnCrash, OnErr, Operation, Outcome, Recorded, Resolution, Run,
-    SharedStore, Store, StoreError, StoreErrorKind, codec, current, drain, fingerprint, install,
-    observe, operation, operation_with_codec, record, store, try_current, with_store,
+    Decision, ENV, Error, Execution, Fallible, Inspection, IntoErr, InvalidKey, Key, KeyDigest,
+    KeyPart, KeyParts, Label, MaybePart, Observation, Observed, OnCrash, OnErr, Operation,
+    OptionalPart, Outcome, Recorded, RecordedErr, RerunOrFail, Resolution, Run, SharedStore, Store,
+    StoreError, StoreErrorKind, codec, current, drain, fingerprint, install, observe, operation,
+    operation_with_codec, optional_part, record, store, try_current, with_store,
 };

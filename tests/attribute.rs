@@ -9,11 +9,14 @@ use std::{
 };
 
 use idempotent_fn::{
-    Codec, CodecError, Error, OnErr, SharedStore, current, idempotent, install,
+    Codec, CodecError, Error, OnErr, RerunOrFail, SharedStore, current, idempotent, install,
     store::{ManualClock, MemoryStore},
     with_store,
 };
 use tokio::{sync::Semaphore, task::yield_now};
+
+/// One key for all calls.
+const ONE: u64 = 1;
 
 /// A number that was never given before: equal answers are one run.
 fn fresh() -> u64 {
@@ -91,12 +94,12 @@ async fn an_empty_key_is_refused() {
 
 #[tokio::test]
 async fn the_scope_is_the_functions_path_or_what_is_given() {
-    #[idempotent(key = 1)]
+    #[idempotent(key = ONE)]
     async fn by_path() -> Result<String, Error> {
         Ok(current().scope().to_owned())
     }
 
-    #[idempotent(scope = "payments.given", key = 1)]
+    #[idempotent(scope = "payments.given", key = ONE)]
     async fn given() -> Result<String, Error> {
         Ok(current().scope().to_owned())
     }
@@ -108,12 +111,12 @@ async fn the_scope_is_the_functions_path_or_what_is_given() {
 
 #[tokio::test]
 async fn two_functions_with_one_scope_are_refused() {
-    #[idempotent(scope = "payments.shared", key = 1)]
+    #[idempotent(scope = "payments.shared", key = ONE)]
     async fn first() -> Result<u64, Error> {
         Ok(1)
     }
 
-    #[idempotent(scope = "payments.shared", key = 1)]
+    #[idempotent(scope = "payments.shared", key = ONE)]
     async fn second() -> Result<u64, Error> {
         Ok(2)
     }
@@ -195,13 +198,13 @@ async fn an_expression_is_a_duration_too() {
 
 #[tokio::test]
 async fn a_duplicate_waits_or_is_told_at_once() {
-    #[idempotent(scope = "waits", key = 1, wait = "1m")]
+    #[idempotent(scope = "waits", key = ONE, wait = "1m")]
     async fn waits(gate: Arc<Semaphore>) -> Result<u64, Error> {
         gate.acquire().await.expect("open").forget();
         Ok(fresh())
     }
 
-    #[idempotent(scope = "does_not_wait", key = 1, wait = "0s", lease = "20s")]
+    #[idempotent(scope = "does_not_wait", key = ONE, wait = "0s", lease = "20s")]
     async fn does_not_wait(gate: Arc<Semaphore>) -> Result<u64, Error> {
         gate.acquire().await.expect("open").forget();
         Ok(fresh())
@@ -241,17 +244,17 @@ impl From<Error> for Declined {
 
 #[tokio::test]
 async fn an_err_means_what_on_err_says() {
-    #[idempotent(key = 1)]
+    #[idempotent(key = ONE)]
     async fn by_default() -> Result<u64, Declined> {
         Err(Declined::Card(fresh()))
     }
 
-    #[idempotent(key = 1, on_err = record)]
+    #[idempotent(key = ONE, on_err = record)]
     async fn record() -> Result<u64, Declined> {
         Err(Declined::Card(fresh()))
     }
 
-    #[idempotent(key = 1, on_err = fail)]
+    #[idempotent(key = ONE, on_err = fail)]
     async fn fail() -> Result<u64, Declined> {
         Err(Declined::Card(fresh()))
     }
@@ -308,7 +311,7 @@ async fn an_err_can_be_looked_at() {
 async fn a_closure_that_never_records_asks_nothing_of_the_error() {
     /// Has no serde.
     #[derive(Debug)]
-    struct Opaque(#[expect(dead_code, reason = "shown")] u64);
+    struct Opaque(u64);
 
     impl From<Error> for Opaque {
         fn from(_: Error) -> Self {
@@ -316,23 +319,179 @@ async fn a_closure_that_never_records_asks_nothing_of_the_error() {
         }
     }
 
-    #[idempotent(key = 1, on_err = |_| OnErr::Rerun)]
+    #[idempotent(key = ONE, on_err = |_| RerunOrFail::Rerun)]
     async fn opaque() -> Result<u64, Opaque> {
         Err(Opaque(fresh()))
     }
 
+    #[idempotent(key = ONE, on_err = in_doubt)]
+    async fn by_function() -> Result<u64, Opaque> {
+        Err(Opaque(fresh()))
+    }
+
+    fn in_doubt(error: &Opaque) -> RerunOrFail {
+        let _: u64 = error.0;
+        RerunOrFail::Fail
+    }
+
     on_memory();
-    assert!(opaque().await.is_err());
+    let first = opaque().await.unwrap_err();
+    assert_ne!(opaque().await.unwrap_err().0, first.0, "it runs again");
+    assert_ne!(by_function().await.unwrap_err().0, 0);
+    assert_eq!(by_function().await.unwrap_err().0, 0, "it is in doubt");
+}
+
+#[tokio::test]
+async fn what_a_closure_answers_decides_and_not_the_words_in_it() {
+    fn classify(error: &Declined) -> OnErr {
+        match error {
+            Declined::Card(_) => OnErr::Record,
+            _ => OnErr::Rerun,
+        }
+    }
+
+    #[idempotent(key = card, on_err = |error| classify(error))]
+    async fn elsewhere(card: bool) -> Result<u64, Declined> {
+        Err(if card {
+            Declined::Card(fresh())
+        } else {
+            Declined::Network(fresh())
+        })
+    }
+
+    #[idempotent(key = ONE, on_err = |error| {
+        // Record: not here.
+        let is_network = matches!(error, Declined::Network(_));
+        if is_network { RerunOrFail::Rerun } else { RerunOrFail::Fail }
+    })]
+    async fn never_records() -> Result<u64, Declined> {
+        Err(Declined::Network(fresh()))
+    }
+
+    on_memory();
+    assert_eq!(elsewhere(true).await, elsewhere(true).await);
+    assert_ne!(elsewhere(false).await, elsewhere(false).await);
+    assert_ne!(never_records().await, never_records().await);
+}
+
+#[tokio::test]
+async fn a_call_whose_optional_key_is_none_runs_its_body_each_time() {
+    #[idempotent(key = key, optional_key = true)]
+    async fn optional(key: Option<String>) -> Result<u64, Error> {
+        assert_eq!(idempotent_fn::try_current().is_some(), key.is_some());
+        yield_now().await;
+        Ok(fresh())
+    }
+
+    #[idempotent(key = (user, key, &header), optional_key = true, fingerprint = user)]
+    async fn parts(user: u64, key: Option<&'static str>, header: Option<u8>) -> Result<u64, Error> {
+        Ok(fresh())
+    }
+
+    #[idempotent(key = key, optional_key = true, detach = false)]
+    async fn attached(key: &Option<String>) -> Result<u64, Error> {
+        Ok(fresh())
+    }
+
+    #[idempotent(key = later(key).await, optional_key = true, codec = idempotent_fn::codec::MessagePack)]
+    async fn awaits(key: Option<u64>) -> Result<u64, Error> {
+        Ok(fresh())
+    }
+
+    async fn later(key: Option<u64>) -> Option<u64> {
+        yield_now().await;
+        key
+    }
+
+    /// Runs each time without a key, and once with it.
+    macro_rules! assert_protects {
+        ($some:expr, $($none:expr),+) => {
+            assert_eq!($some.await.unwrap(), $some.await.unwrap());
+            $(assert_ne!($none.await.unwrap(), $none.await.unwrap());)+
+        };
+    }
+
+    on_memory();
+    assert_protects!(optional(Some("k".into())), optional(None));
+    assert_protects!(
+        parts(1, Some("k"), Some(1)),
+        parts(1, None, Some(1)),
+        parts(1, Some("k"), None)
+    );
+    let (some, none) = (Some("k".to_owned()), None);
+    assert_protects!(attached(&some), attached(&none));
+    assert_protects!(awaits(Some(1)), awaits(None));
+}
+
+#[tokio::test]
+async fn a_body_without_a_key_stops_when_its_caller_goes_away() {
+    #[idempotent(key = key, optional_key = true)]
+    async fn abandoned(
+        key: Option<u64>,
+        held: Arc<()>,
+        entered: Arc<Semaphore>,
+    ) -> Result<u64, Error> {
+        entered.add_permits(1);
+        std::future::pending::<()>().await;
+        drop(held);
+        Ok(1)
+    }
+
+    on_memory();
+    let (held, entered) = (Arc::new(()), Arc::new(Semaphore::new(0)));
+    tokio::select! {
+        biased;
+        _ = abandoned(None, Arc::clone(&held), Arc::clone(&entered)) => unreachable!(),
+        _ = entered.acquire() => {}
+    }
+    assert_eq!(Arc::strong_count(&held), 1, "the body is gone");
+}
+
+#[tokio::test]
+async fn an_empty_optional_key_is_as_invalid_as_any() {
+    #[idempotent(key = key, optional_key = true)]
+    async fn empty(key: Option<&'static str>) -> Result<u64, Error> {
+        Ok(fresh())
+    }
+
+    on_memory();
+    assert!(matches!(
+        empty(Some("")).await,
+        Err(Error::InvalidKey { .. })
+    ));
+}
+
+/// In one expression: its parts do not stay in the future.
+#[tokio::test]
+async fn a_call_by_hand_is_send() {
+    fn is_send<F: Send>(future: F) -> F {
+        future
+    }
+
+    let store = memory();
+    let call = is_send(async move {
+        let order = 1;
+        let user = String::from("a");
+        idempotent_fn::operation::<Result<u64, Error>, _>("by-hand", &(&order, &user))
+            .store(&store)
+            .run(async { Ok(1) })
+            .await?;
+        idempotent_fn::operation::<Result<u64, Error>, _>("by-hand", &[&order])
+            .store(&store)
+            .run_attached(async { Ok(2) })
+            .await
+    });
+    assert_eq!(tokio::spawn(call).await.unwrap().unwrap(), 2);
 }
 
 #[tokio::test]
 async fn under_on_crash_fail_an_err_is_in_doubt_unless_it_is_said_otherwise() {
-    #[idempotent(key = 1, on_crash = fail)]
+    #[idempotent(key = ONE, on_crash = fail)]
     async fn in_doubt() -> Result<u64, Declined> {
         Err(Declined::Network(fresh()))
     }
 
-    #[idempotent(key = 1, on_crash = fail, on_err = rerun)]
+    #[idempotent(key = ONE, on_crash = fail, on_err = rerun)]
     async fn nothing_happened() -> Result<u64, Declined> {
         Err(Declined::Network(fresh()))
     }
@@ -354,7 +513,7 @@ async fn give_up<F: Future>(call: F) {
 
 #[tokio::test]
 async fn a_body_is_finished_when_its_caller_goes_away() {
-    #[idempotent(key = 1)]
+    #[idempotent(key = ONE)]
     async fn finished(ran: Arc<AtomicU64>, gate: Arc<Semaphore>) -> Result<u64, Error> {
         ran.fetch_add(1, Ordering::Relaxed);
         gate.acquire().await.expect("open").forget();
@@ -371,14 +530,14 @@ async fn a_body_is_finished_when_its_caller_goes_away() {
 
 #[tokio::test]
 async fn an_attached_body_stops_when_its_caller_goes_away() {
-    #[idempotent(scope = "attached.rerun", key = 1, detach = false)]
+    #[idempotent(scope = "attached.rerun", key = ONE, detach = false)]
     async fn rerun(ran: &AtomicU64, gate: &Semaphore) -> Result<u64, Declined> {
         ran.fetch_add(1, Ordering::Relaxed);
         gate.acquire().await.expect("open").forget();
         Ok(fresh())
     }
 
-    #[idempotent(scope = "attached.fail", key = 1, detach = false, on_crash = fail)]
+    #[idempotent(scope = "attached.fail", key = ONE, detach = false, on_crash = fail)]
     async fn fail(ran: &AtomicU64, gate: &Semaphore) -> Result<u64, Declined> {
         ran.fetch_add(1, Ordering::Relaxed);
         gate.acquire().await.expect("open").forget();
@@ -401,7 +560,7 @@ async fn an_attached_body_stops_when_its_caller_goes_away() {
 
 #[tokio::test]
 async fn the_store_is_the_one_that_is_given() {
-    #[idempotent(key = 1, store = store)]
+    #[idempotent(key = ONE, store = store)]
     async fn stored(store: SharedStore) -> Result<u64, Error> {
         Ok(fresh())
     }
@@ -437,7 +596,7 @@ impl Codec<Receipt> for Digits {
 
 #[tokio::test]
 async fn a_codec_records_what_has_no_serde() {
-    #[idempotent(key = 1, codec = Digits)]
+    #[idempotent(key = ONE, codec = Digits)]
     async fn coded() -> Result<Receipt, Error> {
         Ok(Receipt(fresh()))
     }
@@ -477,7 +636,7 @@ async fn empty_results_replay_as_themselves() {
 
     macro_rules! empty {
         ($($name:ident: $type:ty = $value:expr),*) => {$({
-            #[idempotent(key = 1)]
+            #[idempotent(key = ONE)]
             async fn $name() -> Result<$type, Error> {
                 RUNS.fetch_add(1, Ordering::Relaxed);
                 Ok($value)
@@ -497,7 +656,7 @@ async fn empty_results_replay_as_themselves() {
 
 #[tokio::test]
 async fn a_body_that_calls_itself_with_its_own_key_is_told() {
-    #[idempotent(key = 1)]
+    #[idempotent(key = ONE)]
     async fn outer() -> Result<u64, Error> {
         inner().await
     }
@@ -512,7 +671,7 @@ async fn a_body_that_calls_itself_with_its_own_key_is_told() {
 
 #[test]
 fn without_tokio_the_call_is_refused() {
-    #[idempotent(key = 1)]
+    #[idempotent(key = ONE)]
     async fn without_runtime() -> Result<u64, Error> {
         Ok(fresh())
     }

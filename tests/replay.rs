@@ -212,13 +212,13 @@ async fn one_scope_belongs_to_one_place() {
     assert_eq!(by_hand().run(effects.body(0)).await.unwrap(), 1);
     let first = || {
         let operation = operation::<Answer, _>("replay.scope", &[&"k"]).store(&store);
-        operation.exclusive().run(effects.body(0))
+        operation.unique_scope().run(effects.body(0))
     };
     for _ in 0..2 {
         assert_eq!(first().await.unwrap(), 1, "one place, however often");
     }
     let second_line = line!() + 1;
-    let second = operation::<Answer, _>("replay.scope", &[&"k"]).exclusive();
+    let second = operation::<Answer, _>("replay.scope", &[&"k"]).unique_scope();
     let error = second.store(&store).run(effects.body(0)).await.unwrap_err();
     let Error::Config { reason, .. } = &error else {
         panic!("{error:?}");

@@ -44,6 +44,12 @@ pub(crate) fn lease(input: ParseStream<'_>) -> Result<Expr> {
     })
 }
 
+pub(crate) fn timeout(input: ParseStream<'_>) -> Result<Expr> {
+    duration(input, |millis| {
+        (millis == 0).then_some("a body must be let run for at least \"1ms\"")
+    })
+}
+
 pub(crate) fn wait(input: ParseStream<'_>) -> Result<Expr> {
     duration(input, |_| None)
 }

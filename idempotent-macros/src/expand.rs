@@ -10,7 +10,7 @@
 //! Output:
 //!     async fn charge(order_id: OrderId, amount: u64) -> Result<Receipt, PaymentError> {
 //!         let operation = ::idempotent_fn::operation::<Result<Receipt, PaymentError>, _>("payments.charge", &[&order_id])
-//!             .exclusive()
+//!             .unique_scope()
 //!             .ttl(::core::time::Duration::from_secs(3_600));
 //!         operation
 //!             .run(async move {
@@ -27,42 +27,63 @@
 //! never runs: it tells the compiler the block's type, so that `?`, `return` and coercions mean what they mean in a
 //! function. Every name is at `mixed_site`: the user's code does not see `operation` or `result`.
 
-use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Expr, Ident, Result, Type};
+use syn::{Expr, Ident, Result};
 
+use crate::arguments::{Arguments, use_taken};
 use crate::function::Function;
+use crate::literal;
 use crate::options::{Given, OnErr, Options, Parts, Policy};
 use crate::parts::{by_reference, evaluate};
 
 pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStream> {
     let site = Span::mixed_site();
-    let mut call = call(options, options.key()?, function);
-    if function.boxed.is_some() {
-        call = quote_spanned!(site=> ::std::boxed::Box::pin(async move { #call }));
-    }
+    let key = options.key()?;
+    literal::refuse(options, &function.signature)?;
+    let mut signature = function.signature.clone();
+    let call = if function.boxed.is_some() {
+        let body = use_taken(function.body.clone(), &options.tokens);
+        let call = call(options, key, function, body, &TokenStream::new());
+        quote_spanned!(site=> ::std::boxed::Box::pin(async move { #call }))
+    } else {
+        let arguments = Arguments::of(&signature, options.detached(), &options.tokens)?;
+        signature.inputs = arguments.inputs;
+        let body = function.body.clone();
+        call(options, key, function, body, &arguments.moved)
+    };
     let Function {
         attributes,
         visibility,
         defaultness,
-        signature,
         inner_attributes,
         braces,
         ..
     } = function;
-    let block = block(quote_spanned!(site=> #(#inner_attributes)* #call), *braces);
+    // With the user's own braces: a function that ends in a macro's tokens is no dead code to the compiler.
+    let mut block = Group::new(
+        Delimiter::Brace,
+        quote_spanned!(site=> #(#inner_attributes)* #call),
+    );
+    block.set_span(*braces);
     Ok(quote_spanned! {site=>
         #(#attributes)* #visibility #defaultness #signature #block
     })
 }
 
 /// `let operation = …; operation.run(async move { … }).await`
-fn call(options: &Options, key: &Parts, function: &Function) -> TokenStream {
+fn call(
+    options: &Options,
+    key: &Parts,
+    function: &Function,
+    body: TokenStream,
+    moved: &TokenStream,
+) -> TokenStream {
     let site = at_result(function);
     let operation = operation(options, key, function);
-    let body = body(function);
+    let body = typed(function, body, moved);
     let run = if options.detached() {
         "run"
     } else {
@@ -75,13 +96,14 @@ fn call(options: &Options, key: &Parts, function: &Function) -> TokenStream {
     }
 }
 
-/// The user's tokens, once, in a block that knows its type.
-fn body(function: &Function) -> TokenTree {
+/// The user's tokens, once, in a block that owns the arguments and knows its type.
+fn typed(function: &Function, body: TokenStream, moved: &TokenStream) -> TokenTree {
     let site = Span::mixed_site();
-    let user = block(function.body.clone(), function.braces);
+    let user = block(body, function.braces);
     let result = &function.result;
     let typed = match &function.boxed {
         None => quote_spanned! {site=>
+            #moved
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<#result> {
                 return result;
             }
@@ -103,7 +125,7 @@ fn at_result(function: &Function) -> Span {
 
 /// A block whose own braces no lint takes for the user's.
 fn block(tokens: TokenStream, braces: Span) -> TokenTree {
-    let mut group = Group::new(proc_macro2::Delimiter::Brace, tokens);
+    let mut group = Group::new(Delimiter::Brace, tokens);
     group.set_span(Span::mixed_site().located_at(braces));
     group.into()
 }
@@ -115,7 +137,7 @@ fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream
         || quote_spanned!(site=> ::idempotent_fn),
         |facade| facade.value.to_token_stream(),
     );
-    let result = bound_at_result(&function.result);
+    let result = at_call(function.result.to_token_stream(), site);
     let start = match &options.codec {
         None => quote_spanned!(site=> operation::<#result, _>),
         Some(Given { value: codec, .. }) => {
@@ -126,9 +148,10 @@ fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream
         || default_scope(&function.signature.ident),
         |scope| scope.value.to_token_stream(),
     );
-    let (bindings, key, fingerprint) = evaluate(key, options.fingerprint.as_ref());
+    let (bindings, key, fingerprint) = evaluate(options, key, &facade);
     let chain = chain(options, &facade);
-    let operation = quote_spanned!(site=> #facade::#start(#scope, &[#(#key),*]).exclusive() #fingerprint #chain);
+    let operation =
+        quote_spanned!(site=> #facade::#start(#scope, #key).unique_scope() #fingerprint #chain);
     if bindings.is_empty() {
         operation
     } else {
@@ -136,33 +159,22 @@ fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream
     }
 }
 
-/// The result as the type argument, where the compiler looks for what the type lacks. It keeps the user's spans, so
-/// that an error underlines the whole type. But a type that is no `Result` at all is two errors, one at the argument
-/// and one at the call, that the compiler merges where their spans agree: what looks like such a type gets the call's.
-fn bound_at_result(result: &Type) -> TokenStream {
-    let tokens = result.to_token_stream();
-    let name = match result {
-        Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
-        _ => None,
-    };
-    // `$crate` means what its own span says.
-    if name.is_some_and(|name| name.contains("Result")) || mentions(tokens.clone(), "$crate") {
-        tokens
-    } else {
-        located_at(tokens, result.span())
-    }
-}
-
-fn located_at(tokens: TokenStream, span: Span) -> TokenStream {
-    let site = Span::mixed_site().located_at(span);
+/// The result as the type argument, all of it where the call stands: a type that is no `Result` is then one error, and not
+/// one there and another at the call.
+fn at_call(result: TokenStream, site: Span) -> TokenStream {
     let relocate = |mut token: TokenTree| {
-        if let TokenTree::Group(group) = &token {
-            token = Group::new(group.delimiter(), located_at(group.stream(), span)).into();
+        match &token {
+            TokenTree::Group(group) => {
+                token = Group::new(group.delimiter(), at_call(group.stream(), site)).into();
+                token.set_span(site);
+            }
+            // It means what its own span says.
+            TokenTree::Ident(ident) if ident == "$crate" => {}
+            _ => token.set_span(site),
         }
-        token.set_span(site);
         token
     };
-    tokens.into_iter().map(relocate).collect()
+    result.into_iter().map(relocate).collect()
 }
 
 fn default_scope(function: &Ident) -> TokenStream {
@@ -182,8 +194,11 @@ fn chain(options: &Options, facade: &TokenStream) -> TokenStream {
         ("ttl", &options.ttl),
         ("lease", &options.lease),
         ("wait", &options.wait),
+        ("timeout", &options.timeout),
     ] {
         if let Some(Given { name, value }) = option {
+            let by_result = method == "ttl" && matches!(value, Expr::Closure(_));
+            let method = if by_result { "ttl_with" } else { method };
             call(method, name, value.to_token_stream());
         }
     }
@@ -191,12 +206,7 @@ fn chain(options: &Options, facade: &TokenStream) -> TokenStream {
         match value {
             OnErr::Always(Policy::Record) => call("record_err", name, TokenStream::new()),
             OnErr::Always(policy) => call("on_err", name, variant(facade, "OnErr", *policy)),
-            OnErr::Decide(decide) => {
-                if may_record(decide) {
-                    call("record_err", name, TokenStream::new());
-                }
-                call("on_err_with", name, decide.to_token_stream());
-            }
+            OnErr::Decide(decide) => call("on_err_with", name, decide.to_token_stream()),
         }
     }
     if let Some(Given { name, value }) = &options.on_crash {
@@ -220,17 +230,4 @@ fn variant(facade: &TokenStream, of: &str, policy: Policy) -> TokenStream {
     };
     let (of, variant) = (Ident::new(of, site), Ident::new(variant, site));
     quote_spanned!(site=> #facade::#of::#variant)
-}
-
-/// Only a closure that never says `Record` is known not to ask for the error to be recorded.
-fn may_record(decide: &Expr) -> bool {
-    !matches!(decide, Expr::Closure(_)) || mentions(decide.to_token_stream(), "Record")
-}
-
-fn mentions(tokens: TokenStream, word: &str) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == word,
-        TokenTree::Group(group) => mentions(group.stream(), word),
-        _ => false,
-    })
 }

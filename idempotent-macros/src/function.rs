@@ -61,28 +61,29 @@ impl Function {
         if options.scope.is_some() {
             return Ok(());
         }
-        let refuse = |token: TokenStream, why: &str| {
-            let name = &self.signature.ident;
-            Err(Error::new_spanned(
-                token,
-                format!(
-                    "{why}, so the operation needs a name of its own: `scope = \"….{name}\"` in `#[idempotent(…)]`"
-                ),
-            ))
+        let name = &self.signature.ident;
+        let refuse = |token: &dyn ToTokens, why: &str, instead: String| {
+            let message = format!("{why}, so `#[idempotent(…)]` needs {instead}");
+            Err(Error::new_spanned(token.to_token_stream(), message))
+        };
+        // One literal would not do: two types with one scope are refused when the second is called.
+        let for_each = |token: &dyn ToTokens, what: &str, parameter: &str| {
+            let why = format!("each {what} is an operation of its own");
+            let instead = format!(
+                "a scope for each, such as `scope = {parameter}`; or annotate a function without this parameter, and make \
+                 what differs a part of its key"
+            );
+            refuse(token, &why, instead)
         };
         for parameter in &self.signature.generics.params {
             match parameter {
                 GenericParam::Type(parameter) => {
-                    return refuse(
-                        parameter.ident.to_token_stream(),
-                        "each type would be an operation of the same name",
-                    );
+                    let of = format!("{}::SCOPE", parameter.ident);
+                    return for_each(&parameter.ident, "type", &of);
                 }
                 GenericParam::Const(parameter) => {
-                    return refuse(
-                        parameter.ident.to_token_stream(),
-                        "each value would be an operation of the same name",
-                    );
+                    let of = format!("scope_of::<{}>()", parameter.ident);
+                    return for_each(&parameter.ident, "value", &of);
                 }
                 GenericParam::Lifetime(_) => {}
             }
@@ -90,16 +91,18 @@ impl Function {
         for argument in &self.signature.inputs {
             match argument {
                 FnArg::Receiver(receiver) => {
+                    let instead = format!(
+                        "a name of its own: `scope = \"….{name}\"`, or `scope = Self::SCOPE` for a method of a \
+                         trait or of a generic type"
+                    );
                     return refuse(
-                        receiver.to_token_stream(),
+                        receiver,
                         "another type may have a method of this name",
+                        instead,
                     );
                 }
                 FnArg::Typed(typed) if has_impl_trait(&typed.ty) => {
-                    return refuse(
-                        typed.ty.to_token_stream(),
-                        "each type would be an operation of the same name",
-                    );
+                    return for_each(&typed.ty, "type", "T::SCOPE` with a parameter `T");
                 }
                 FnArg::Typed(_) => {}
             }

@@ -43,7 +43,7 @@ fn expansions() {
 fn the_plain_expansion_is_short() {
     let plain = fs::read_to_string(directory().join("plain.rs")).unwrap();
     let added = expand(&plain).lines().count() - normal(&plain).lines().count();
-    assert!(added <= 15, "{added} lines beyond the body");
+    assert!(added <= 17, "{added} lines beyond the body");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The attribute of `idempotent-fn`, which re-exports it: depend on that crate.
 
 mod annotate;
+mod arguments;
 mod duration;
 mod expand;
 mod function;
@@ -8,6 +9,7 @@ mod function;
 mod golden;
 #[cfg(test)]
 mod hostile;
+mod literal;
 mod options;
 mod parts;
 mod types;
@@ -34,7 +36,8 @@ use annotate::annotate;
 ///
 /// The function returns a `Result<T, E>`, under any name, with `T: Serialize + DeserializeOwned` and `E: From<Error>`
 /// (or `map_err`). It is called on a Tokio runtime. Its body is finished even when its caller goes away, so its
-/// arguments are owned and `Send` (or `detach = false`). Methods, generic functions, trait methods with a body, functions
+/// arguments are owned and `Send` (or `detach = false`), and the body keeps them until it ends, as a plain `async fn` does:
+/// also a guard or permit that it does not name. Methods, generic functions, trait methods with a body, functions
 /// under `#[async_trait]` and functions that return `Pin<Box<dyn Future<Output = Result<T, E>> + Send>>` work as well.
 ///
 /// # Options
@@ -45,17 +48,20 @@ use annotate::annotate;
 /// ## `key = expr`
 /// The value that tells one operation from another: anything `Display`. A tuple is several parts, written so that no two
 /// keys meet: `("a", "b:c")` is not `("a:b", "c")`. It is read by reference, once, before the body, so the body may
-/// move what the key was made of; `?` and `.await` work in it. An empty key or part is `Error::InvalidKey`. Required.
+/// move what the key was made of; `?` and `.await` work in it. An empty key or part is `Error::InvalidKey`. A literal,
+/// such as `"order"`, is refused: it would be one key for all calls; if that is meant, name a `const`. Required.
 ///
 /// ## `scope = expr`
 /// The operation's durable name, any `&'static str`: `"payments.charge"`, `Self::SCOPE`. Records are found by scope and
 /// key, in other processes and after a deploy, so renaming it forgets them. Two annotated functions must not share one.
 /// By default the path `module::path::function`; required where that names more than one operation: for methods, and
-/// functions with type or const parameters.
+/// functions with type or const parameters. Each choice of type parameters is an operation: give each a scope of its own
+/// (`K::SCOPE`), or annotate a function without them whose key has a part for what differs.
 ///
 /// ## `fingerprint = expr`
 /// The payload that belongs to the key, `Serialize`; a tuple for several values. A hash of it is kept with the record,
-/// and the same key with another payload is `Error::KeyReused`. By default nothing is compared.
+/// and the same key with another payload is `Error::KeyReused`. A literal is refused, as for the key. By default nothing
+/// is compared.
 ///
 /// ## `ttl = duration`
 /// How long a completed result is replayed, counted from completion; at least 1 ms, by default 24 hours. It must outlast

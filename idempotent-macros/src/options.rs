@@ -19,6 +19,8 @@ macro_rules! options {
         /// Everything written between the parentheses of `#[idempotent(…)]`.
         #[derive(Default)]
         pub(crate) struct Options {
+            /// All of it.
+            pub(crate) tokens: TokenStream,
             $(pub(crate) $field: Option<Given<$value>>,)*
         }
 
@@ -37,14 +39,16 @@ macro_rules! options {
 
 options! {
     "key" like "key = order_id" => key: Parts = parts,
+    "optional_key" like "optional_key = true" => optional_key: bool = optional_key,
     "scope" like "scope = \"payments.charge\"" => scope: Expr = expression,
     "fingerprint" like "fingerprint = (amount, &currency)" => fingerprint: Parts = parts,
     "ttl" like "ttl = \"24h\"" => ttl: Expr = duration::ttl,
     "lease" like "lease = \"30s\"" => lease: Expr = duration::lease,
     "wait" like "wait = \"10s\"" => wait: Expr = duration::wait,
+    "timeout" like "timeout = \"5m\"" => timeout: Expr = duration::timeout,
     "on_err" like "on_err = record" => on_err: OnErr = on_err,
     "on_crash" like "on_crash = fail" => on_crash: Policy = on_crash,
-    "detach" like "detach = false" => detach: bool = yes_or_no,
+    "detach" like "detach = false" => detach: bool = detach,
     "store" like "store = self.store" => store: Expr = expression,
     "codec" like "codec = Json" => codec: Type = type_,
     "map_err" like "map_err = |error| …" => map_err: Expr = expression,
@@ -53,7 +57,9 @@ options! {
 
 impl Options {
     pub(crate) fn parse(tokens: TokenStream) -> Result<Self> {
-        Self::parse_list.parse2(tokens)
+        let mut options = Self::parse_list.parse2(tokens.clone())?;
+        options.tokens = tokens;
+        Ok(options)
     }
 
     fn parse_list(input: ParseStream<'_>) -> Result<Self> {
@@ -228,12 +234,21 @@ fn policy(value: &Expr, policies: &[(&str, Policy)], hint: &str) -> Result<Optio
     }
 }
 
-fn yes_or_no(input: ParseStream<'_>) -> Result<bool> {
-    let hint = "`detach` is decided where the function is written: `true` or `false`";
-    input
-        .parse::<LitBool>()
-        .map(|literal| literal.value)
-        .map_err(|error| Error::new(error.span(), hint))
+fn detach(input: ParseStream<'_>) -> Result<bool> {
+    yes_or_no("detach", input)
+}
+
+fn optional_key(input: ParseStream<'_>) -> Result<bool> {
+    yes_or_no("optional_key", input)
+}
+
+fn yes_or_no(option: &str, input: ParseStream<'_>) -> Result<bool> {
+    let literal = input.parse::<LitBool>();
+    literal.map(|literal| literal.value).map_err(|error| {
+        let hint =
+            format!("`{option}` is decided where the function is written: `true` or `false`");
+        Error::new(error.span(), hint)
+    })
 }
 
 /// An expression, out of the parentheses and the invisible group that a `macro_rules!` fragment comes in.

@@ -1,20 +1,22 @@
 //! How the parts of a key and a fingerprint are evaluated.
 
-use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprReference, Token};
 
-use crate::options::{Given, Parts};
+use crate::options::{Given, Options, Parts};
 
-/// The parts of key and fingerprint by reference, with the statements that must come before them.
+/// The key and the fingerprint of parts by reference, with the statements that must come before them.
 ///
-/// `&dyn Display` is not `Send`, so nothing may be awaited while one exists: a part that awaits behind another part is
-/// bound to a name first, and so is whatever is evaluated before it.
+/// A part may not be `Sync`, so nothing is awaited while another one is borrowed: a part that awaits behind another part
+/// is bound to a name first, and so is whatever is evaluated before it.
 pub(crate) fn evaluate(
+    options: &Options,
     key: &Parts,
-    fingerprint: Option<&Given<Parts>>,
-) -> (TokenStream, Vec<TokenStream>, TokenStream) {
+    facade: &TokenStream,
+) -> (TokenStream, TokenStream, TokenStream) {
+    let fingerprint = options.fingerprint.as_ref();
     let site = Span::mixed_site();
     let behind = fingerprint.map_or(&[][..], |fingerprint| &fingerprint.value.elements);
     let parts = key.elements.iter().chain(behind).enumerate();
@@ -49,7 +51,44 @@ pub(crate) fn evaluate(
         };
         quote_spanned!(site=> .#method(#value))
     });
-    (bindings, key_parts, fingerprint.unwrap_or_default())
+    let is_optional = options
+        .optional_key
+        .as_ref()
+        .is_some_and(|given| given.value);
+    let key_parts: Vec<_> = if is_optional {
+        let optional = |part| quote_spanned!(site=> #facade::optional_part(#part));
+        key_parts.into_iter().map(optional).collect()
+    } else {
+        key_parts
+    };
+    let list = if is_optional || key_parts.len() == 1 {
+        Delimiter::Bracket
+    } else {
+        Delimiter::Parenthesis
+    };
+    let key = listed(key, list, quote_spanned!(site=> #(#key_parts),*));
+    (bindings, key, fingerprint.unwrap_or_default())
+}
+
+/// `&[…]` or `&(…)`, which stands where the first and the last part do: so an error underlines them all.
+fn listed(key: &Parts, delimiter: Delimiter, parts: TokenStream) -> TokenStream {
+    let site = |span: Option<Span>| {
+        let site = Span::mixed_site();
+        span.map_or(site, |span| site.located_at(span))
+    };
+    let mut list = Group::new(delimiter, parts);
+    list.set_span(site(key.elements.last().map(last_span)));
+    let first = site(key.elements.first().map(Spanned::span));
+    let mut listed = Token![&](first).into_token_stream();
+    listed.extend([TokenTree::Group(list)]);
+    listed
+}
+
+fn last_span(part: &Expr) -> Span {
+    let tokens = part.to_token_stream().into_iter();
+    tokens
+        .last()
+        .map_or_else(|| part.span(), |last| last.span())
 }
 
 /// `&value`, with parentheses where `value` needs them.

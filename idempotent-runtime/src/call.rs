@@ -17,7 +17,7 @@ use crate::{
     operation::Operation,
     recorded::IntoErr,
     run::{Flow, begin, detached},
-    work::{Detached, Typed},
+    work::{Detached, Lasting, Typed},
 };
 
 /// The future of [`Operation::run`]: a call whose body is finished also when its caller goes away.
@@ -32,12 +32,39 @@ pub struct Run<T: 'static, E: 'static, F, B> {
 /// A call without its body's type.
 pub(crate) struct Call<T: 'static, E: 'static, F> {
     pub(crate) phase: Phase<T, E, F>,
+    /// One pointer, that the call stays small.
+    pub(crate) needs: fn() -> Needs<T, E, F>,
+}
+
+type DetachedWork<T, E> = Typed<T, E, Detached<T, E>>;
+
+/// What a call needs of its types. [`Operation::run`] asks for it, and for that alone: were it asked for again where the
+/// call is polled, each type that lacks something would be two errors.
+pub(crate) struct Needs<T: 'static, E: 'static, F> {
+    lasting: fn(DetachedWork<T, E>) -> Box<dyn Lasting>,
+    into_err: fn(F, Error) -> E,
+}
+
+impl<T, E, F> Needs<T, E, F>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    F: IntoErr<E>,
+{
+    pub(crate) fn met() -> Self {
+        Self {
+            lasting: |work| Box::new(work),
+            into_err: F::into_err,
+        }
+    }
 }
 
 #[expect(clippy::large_enum_variant, reason = "a replay boxes nothing")]
 pub(crate) enum Phase<T: 'static, E: 'static, F> {
     /// Nothing has happened. A replay goes from here straight to the end.
     Start(Operation<T, E, F>),
+    /// There is no key: this is the body and nothing else.
+    Unprotected(Detached<T, E>),
     Flow {
         attempt: Arc<Attempt>,
         /// Taken out while it is polled: if it stays out, the body panicked.
@@ -53,9 +80,8 @@ impl<T: 'static, E: 'static, F, B> Unpin for Run<T, E, F, B> {}
 
 impl<T, E, F, B> Future for Run<T, E, F, B>
 where
-    T: Send + 'static,
-    E: Send + 'static,
-    F: IntoErr<E>,
+    T: 'static,
+    E: 'static,
     B: Future<Output = Result<T, E>> + Send + 'static,
 {
     type Output = Result<T, E>;
@@ -90,12 +116,7 @@ fn polled_after_panic() -> ! {
     panic!("an idempotent call was polled after its body had panicked")
 }
 
-impl<T, E, F> Call<T, E, F>
-where
-    T: Send + 'static,
-    E: Send + 'static,
-    F: IntoErr<E>,
-{
+impl<T: 'static, E: 'static, F> Call<T, E, F> {
     // Results are written to one `place` and not handed on: each move of a new one costs some nanoseconds.
     #[inline]
     fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
@@ -117,6 +138,10 @@ where
         cx: &mut Context<'_>,
         place: &mut Poll<Result<T, E>>,
     ) {
+        if self.is_unprotected(body) {
+            self.poll_unprotected(cx, place);
+            return;
+        }
         let went_well = match self.start(body, cx, place) {
             Ok(()) if place.is_pending() => self.go_on(cx, place),
             started => started,
@@ -124,12 +149,33 @@ where
         if let Err(error) = went_well {
             match mem::replace(&mut self.phase, Phase::Gone) {
                 Phase::Flow { into_err, .. } | Phase::Start(Operation { into_err, .. }) => {
-                    *place = Poll::Ready(Err(into_err.into_err(error)));
+                    *place = Poll::Ready(Err(((self.needs)().into_err)(into_err, error)));
                 }
-                Phase::Gone => unreachable!("neither `start` nor `go_on` ends a call"),
+                Phase::Unprotected(_) | Phase::Gone => {
+                    unreachable!("neither `start` nor `go_on` ends a call")
+                }
             }
         } else if place.is_ready() {
             self.phase = Phase::Gone;
+        }
+    }
+
+    /// Takes the body out of a call without a key.
+    fn is_unprotected(&mut self, body: &mut dyn Waiting<T, E>) -> bool {
+        if matches!(&self.phase, Phase::Start(operation) if operation.plan.is_unprotected) {
+            self.phase = Phase::Unprotected(body.take());
+        }
+        matches!(self.phase, Phase::Unprotected(_))
+    }
+
+    fn poll_unprotected(&mut self, cx: &mut Context<'_>, place: &mut Poll<Result<T, E>>) {
+        // Taken out while it is polled: a body that panicked is not polled again.
+        let Phase::Unprotected(mut body) = mem::replace(&mut self.phase, Phase::Gone) else {
+            return;
+        };
+        *place = body.as_mut().poll(cx);
+        if place.is_pending() {
+            self.phase = Phase::Unprotected(body);
         }
     }
 
@@ -151,7 +197,7 @@ where
             return Ok(());
         };
         if let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Gone) {
-            let flow = detached(Arc::clone(&attempt), Box::new(work), rest);
+            let flow = detached(Arc::clone(&attempt), ((self.needs)().lasting)(work), rest);
             self.phase = Phase::Flow {
                 attempt,
                 flow: Some(InSpan { span, flow }),
@@ -172,7 +218,7 @@ where
             Poll::Pending => *home = Some(flow),
             Poll::Ready(ended) => {
                 let work: Box<dyn Any> = ended?;
-                match work.downcast::<Typed<T, E, Detached<T, E>>>() {
+                match work.downcast::<DetachedWork<T, E>>() {
                     Ok(work) => *place = work.into_poll(),
                     Err(_) => unreachable!("a flow gives back the work that it was given"),
                 }

@@ -22,6 +22,7 @@ mod nonce;
 mod observe;
 mod operation;
 mod own;
+mod parts;
 mod plan;
 pub mod record;
 mod recorded;
@@ -45,9 +46,10 @@ pub use observe::{Observation, Observed, observe};
 pub use operation::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Operation, operation, operation_with_codec,
 };
+pub use parts::{KeyPart, KeyParts, MaybePart, OptionalPart, optional_part};
 #[cfg(feature = "axum")]
 pub use recorded::Axum;
-pub use recorded::{ByFn, ByFrom, Fallible, IntoErr, Outcome, Recorded};
+pub use recorded::{ByFn, ByFrom, Decision, Fallible, IntoErr, Outcome, Recorded, RecordedErr};
 pub use resolve::{Inspection, Resolution};
 pub use store::{SharedStore, Store};
 
@@ -62,6 +64,24 @@ pub enum OnErr {
     /// Its effects are unknown, as after a crash under [`OnCrash::Fail`]: retries get
     /// [`Error::Indeterminate`] until it is resolved.
     Fail,
+}
+
+/// What a body's `Err` means, where it is never recorded: the error needs no serde then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RerunOrFail {
+    /// As [`OnErr::Rerun`].
+    Rerun,
+    /// As [`OnErr::Fail`].
+    Fail,
+}
+
+impl From<RerunOrFail> for OnErr {
+    fn from(decision: RerunOrFail) -> Self {
+        match decision {
+            RerunOrFail::Rerun => Self::Rerun,
+            RerunOrFail::Fail => Self::Fail,
+        }
+    }
 }
 
 /// What an owner's vanishing means.

@@ -1,13 +1,14 @@
 //! One operation with one key: what the attribute's expansion calls, and what anybody may call by hand.
 
-use std::{fmt::Display, panic::Location, time::Duration};
+use std::{panic::Location, time::Duration};
 
 use serde::Serialize;
 
 use crate::{
-    Codec, Error, OnCrash, OnErr, Outcome, Recorded, SharedStore,
+    Codec, Decision, Error, OnCrash, OnErr, Outcome, RecordedErr, SharedStore,
     codec::Format,
     fingerprint::Fingerprint,
+    parts::KeyParts,
     plan::Plan,
     recorded::{ByFn, ByFrom, Fallible, format_of},
     terms::Terms,
@@ -48,10 +49,10 @@ pub struct Operation<T, E, F = ByFrom> {
 
 /// An [`Operation<T, E>`](Operation) that returns `R`, a `Result<T, E>`, for one key.
 ///
-/// `scope` is the operation's durable name. `key` has one or more parts, each of them not empty; different parts never
-/// meet in one key. A bad key is reported by [`Operation::run`] as [`Error::InvalidKey`]. `M` is found by inference
+/// `scope` is the operation's durable name. `key` has one part, `&[&order]`, or more, `&(&user, &order)`, each of them not
+/// empty; different parts never meet in one key. A bad key is reported by [`Operation::run`] as [`Error::InvalidKey`]. `M` is found by inference
 /// ([`Recorded`]).
-pub fn operation<R, M>(scope: &'static str, key: &[&dyn Display]) -> R::Operation
+pub fn operation<R, M>(scope: &'static str, key: &(impl KeyParts + ?Sized)) -> R::Operation
 where
     R: Outcome<M>,
 {
@@ -61,7 +62,7 @@ where
 /// As [`operation`], with the result's bytes made by `C`.
 pub fn operation_with_codec<R, C>(
     scope: &'static str,
-    key: &[&dyn Display],
+    key: &(impl KeyParts + ?Sized),
 ) -> Operation<R::Ok, R::Err>
 where
     R: Fallible,
@@ -72,7 +73,7 @@ where
 
 impl<T, E> Operation<T, E> {
     #[inline]
-    pub(crate) fn new(scope: &'static str, key: &[&dyn Display], ok: Format<T>) -> Self {
+    pub(crate) fn new(scope: &'static str, key: &(impl KeyParts + ?Sized), ok: Format<T>) -> Self {
         let mut operation = Self {
             plan: Plan::new(scope),
             terms: Terms::new(ok),
@@ -94,11 +95,14 @@ impl<T, E> Operation<T, E> {
 }
 
 impl<T, E, F> Operation<T, E, F> {
-    /// Claims the scope for this place in the code: a second such place with the same scope is refused with
-    /// [`Error::Config`] at its first use, since the two would replay each other's results. The attribute does this.
+    /// Keeps the scope for this operation: another one that asks for the same scope is refused with [`Error::Config`]
+    /// when it is first run, since the two would replay each other's results. The attribute does this.
+    ///
+    /// An operation is this place in the code together with the type of the body: in a generic function, each choice of
+    /// the type parameters is an operation.
     #[track_caller]
-    pub fn exclusive(mut self) -> Self {
-        self.plan.exclusive = Some(Location::caller());
+    pub fn unique_scope(mut self) -> Self {
+        self.plan.unique_at = Some(Location::caller());
         self
     }
 
@@ -158,17 +162,20 @@ impl<T, E, F> Operation<T, E, F> {
         self
     }
 
-    /// What an `Err` of the body means, decided case by case.
-    pub fn on_err_with(mut self, classify: fn(&E) -> OnErr) -> Self {
-        self.terms.classify = Some(classify);
-        self
+    /// What an `Err` of the body means, decided case by case: by a function that answers [`OnErr`], for errors that can be
+    /// recorded, or [`RerunOrFail`](crate::RerunOrFail), for any. `M` is found by inference.
+    pub fn on_err_with<D, M>(self, decide: fn(&E) -> D) -> Self
+    where
+        D: Decision<E, M>,
+    {
+        D::decide(self, decide)
     }
 
     /// Makes errors recordable: an `Err` is final and replayed, unless [`on_err`](Self::on_err) or
     /// [`on_err_with`](Self::on_err_with) says otherwise.
     pub fn record_err<M>(mut self) -> Self
     where
-        E: Recorded<M>,
+        E: RecordedErr<M>,
     {
         self.terms.err = Some(format_of::<E, M>());
         self

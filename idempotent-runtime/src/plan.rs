@@ -1,6 +1,6 @@
 //! Which record a call is about, and what it asks of the store: all of an operation but its types.
 
-use std::{cmp, fmt::Display, panic::Location, sync::Arc, time::Duration};
+use std::{cmp, panic::Location, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
@@ -12,8 +12,9 @@ use crate::{
     execution::{Attempt, Context, Progress},
     fingerprint::{Fingerprint, FingerprintError},
     observe::{self, Observation},
+    parts::KeyParts,
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Nonce, RecordRef},
-    scope,
+    scope::{self, Owner},
     store::{ClaimRequest, count::Turn},
 };
 
@@ -25,8 +26,13 @@ pub(crate) struct Plan {
     pub(crate) scope: &'static str,
     pub(crate) key: Key,
     pub(crate) invalid: Option<InvalidKey>,
+    /// A part of the key is missing, and the body runs as if there were no record of it anywhere.
+    pub(crate) is_unprotected: bool,
     pub(crate) store: Option<SharedStore>,
-    pub(crate) exclusive: Option<&'static Location<'static>>,
+    /// Where the operation is written, if it wants its scope for itself.
+    pub(crate) unique_at: Option<&'static Location<'static>>,
+    /// Why it may not have that.
+    pub(crate) scope_conflict: Option<Arc<str>>,
     pub(crate) on_crash: OnCrash,
     /// Where none was given, the default counts.
     pub(crate) ttl: Option<Duration>,
@@ -43,8 +49,10 @@ impl Plan {
             scope,
             key: Key::empty(),
             invalid: None,
+            is_unprotected: false,
             store: None,
-            exclusive: None,
+            unique_at: None,
+            scope_conflict: None,
             on_crash: OnCrash::Rerun,
             ttl: None,
             lease: DEFAULT_LEASE,
@@ -55,8 +63,21 @@ impl Plan {
     }
 
     /// Writes the key where it stays: moving it costs as much as a lookup.
-    pub(crate) fn write_key(&mut self, parts: &[&dyn Display]) {
-        self.invalid = self.key.write(self.scope, parts).err();
+    pub(crate) fn write_key(&mut self, parts: &(impl KeyParts + ?Sized)) {
+        parts.show(&mut |parts| match parts {
+            Some(parts) => self.invalid = self.key.write(self.scope, parts).err(),
+            None => self.is_unprotected = true,
+        });
+    }
+
+    /// Claims the scope for the operation whose body has the type of this name, if it wants its scope for itself.
+    #[inline]
+    pub(crate) fn claim_scope(&mut self, body: &'static str) {
+        if let Some(place) = self.unique_at
+            && let Err(reason) = scope::claim(self.scope, Owner { place, body })
+        {
+            self.scope_conflict = Some(reason.into());
+        }
     }
 
     fn ttl(&self) -> Duration {
@@ -74,7 +95,7 @@ impl Plan {
     pub(crate) fn label(&self) -> Label {
         Label {
             scope: self.scope,
-            digest: self.invalid.is_none().then(|| self.key.digest()),
+            digest: (self.invalid.is_none() && !self.is_unprotected).then(|| self.key.digest()),
         }
     }
 
@@ -108,21 +129,23 @@ impl Plan {
     #[inline]
     pub(crate) fn may_replay(&self) -> bool {
         self.invalid.is_none()
+            && !self.is_unprotected
             && !matches!(self.fingerprint, Some(Err(_)))
-            && self
-                .exclusive
-                .is_none_or(|place| scope::claim(self.scope, place).is_ok())
+            && self.scope_conflict.is_none()
     }
 
     fn check(&self) -> Result<(), Error> {
+        if self.is_unprotected {
+            return Err(self.config("its key is `None`, so there is no record"));
+        }
         if let Some(reason) = self.invalid {
             let operation = self.label();
             return Err(Error::InvalidKey { operation, reason });
         }
         let (ttl, lease) = (self.ttl(), self.lease);
         let config = |reason: String| Err(self.config(reason));
-        if let Some(place) = self.exclusive {
-            scope::claim(self.scope, place).map_err(|reason| self.config(reason))?;
+        if let Some(reason) = &self.scope_conflict {
+            return Err(self.config(Arc::clone(reason)));
         }
         if lease < MIN_LEASE || lease > MAX_LEASE {
             return config(format!(

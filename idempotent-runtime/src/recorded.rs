@@ -3,16 +3,15 @@
 #[cfg(feature = "axum")]
 mod axum;
 
-use std::fmt::Display;
-
 use serde::{Serialize, de::DeserializeOwned};
 
 #[cfg(feature = "axum")]
 pub use axum::Axum;
 
 use crate::{
-    Codec, CodecError, Error, Operation,
+    Codec, CodecError, Error, OnErr, Operation, RerunOrFail,
     codec::{Format, MessagePack},
+    parts::KeyParts,
 };
 
 /// A value that can be recorded and replayed.
@@ -40,7 +39,9 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be recorded and replayed",
     label = "needs `serde::Serialize` and `serde::Deserialize`",
-    note = "derive both for it, or say how to record it with `codec = …`"
+    note = "derive both, for it and for what it is made of; what has no serde is recorded by `codec = …`",
+    note = "of axum's types `Json<T>`, `(StatusCode, Json<T>)` and `(StatusCode, HeaderMap, Json<T>)` are recorded, with the \
+            feature `axum`: return one of them instead of a `Response`, a `StatusCode`, a text or other headers"
 )]
 pub trait Recorded<M>: Sized {
     /// Names the format in every record, as [`Codec::ID`].
@@ -109,14 +110,84 @@ impl<T, E> Fallible for Result<T, E> {
 )]
 pub trait Outcome<M>: Fallible {
     #[doc(hidden)]
-    fn operation(scope: &'static str, key: &[&dyn Display]) -> Self::Operation;
+    fn operation(scope: &'static str, key: &(impl KeyParts + ?Sized)) -> Self::Operation;
 }
 
 impl<T: Recorded<M>, E, M> Outcome<M> for Result<T, E> {
-    fn operation(scope: &'static str, key: &[&dyn Display]) -> Operation<T, E> {
+    fn operation(scope: &'static str, key: &(impl KeyParts + ?Sized)) -> Operation<T, E> {
         Operation::new(scope, key, format_of::<T, M>())
     }
 }
+
+/// An error that can be recorded and replayed, which `on_err = record` needs: a [`Recorded`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be recorded, so `on_err` cannot say `record`",
+    label = "needs `serde::Serialize` and `serde::Deserialize`",
+    note = "derive both for it if it is yours; another crate's error, such as `anyhow::Error`, is made into one of yours first. \
+            Without `record`, `on_err = rerun` runs the body again, and `on_err = fail` leaves it in doubt"
+)]
+pub trait RecordedErr<M>: Recorded<M> {}
+
+#[diagnostic::do_not_recommend]
+impl<E: Recorded<M>, M> RecordedErr<M> for E {}
+
+/// What [`on_err_with`](Operation::on_err_with) may answer about an `E`: [`OnErr`] if errors can be recorded, or else
+/// [`RerunOrFail`].
+#[diagnostic::on_unimplemented(
+    message = "`on_err` answers `{Self}` here, and `{E}` cannot be recorded",
+    label = "must answer `OnErr` or `RerunOrFail`",
+    note = "answer `RerunOrFail::…` if errors are never recorded; to answer `OnErr::…`, which may be `Record`, derive \
+            `serde::Serialize` and `serde::Deserialize` for the error"
+)]
+pub trait Decision<E, M>: Sized {
+    #[doc(hidden)]
+    fn decide<T, F>(operation: Operation<T, E, F>, by: fn(&E) -> Self) -> Operation<T, E, F>;
+}
+
+/// A function that looks at an error, of either kind.
+pub(crate) enum Classify<E> {
+    Full(fn(&E) -> OnErr),
+    Unrecorded(fn(&E) -> RerunOrFail),
+}
+
+impl<E> Clone for Classify<E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Classify<E> {}
+
+impl<E> Classify<E> {
+    pub(crate) fn ask(&self, error: &E) -> OnErr {
+        match self {
+            Self::Full(classify) => classify(error),
+            Self::Unrecorded(classify) => classify(error).into(),
+        }
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Recorded<M>, M> Decision<E, M> for OnErr {
+    fn decide<T, F>(mut operation: Operation<T, E, F>, by: fn(&E) -> Self) -> Operation<T, E, F> {
+        operation.terms.classify = Some(Classify::Full(by));
+        operation.terms.err = Some(format_of::<E, M>());
+        operation
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<E> Decision<E, Never> for RerunOrFail {
+    fn decide<T, F>(mut operation: Operation<T, E, F>, by: fn(&E) -> Self) -> Operation<T, E, F> {
+        operation.terms.classify = Some(Classify::Unrecorded(by));
+        operation
+    }
+}
+
+/// Marks a decision that never records.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Never;
 
 pub(crate) fn format_of<T: Recorded<M>, M>() -> Format<T> {
     Format {

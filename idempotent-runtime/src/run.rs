@@ -3,6 +3,7 @@
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
 use std::{
+    any,
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
@@ -15,7 +16,7 @@ use tokio::task::coop::{self, unconstrained};
 use crate::{
     Error, OnErr,
     admit::{self, Admission, Replay, admit},
-    call::{Call, InSpan, Phase, Run},
+    call::{Call, InSpan, Needs, Phase, Run},
     claim::{Claim, not_recorded},
     events::{self, Span},
     execution::Attempt,
@@ -43,17 +44,19 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// # Errors
     /// The body's own, and [`Error`] made into `E` (see [`map_err`](Operation::map_err)).
-    pub fn run<B>(self, body: B) -> Run<T, E, F, B>
+    pub fn run<B>(mut self, body: B) -> Run<T, E, F, B>
     where
         T: Send + 'static,
-        E: Send + 'static,
+        E: Send + 'static, // `Box<dyn Error + Send + Sync>` is, `Box<dyn Error>` is not
         F: IntoErr<E> + Send,
-        B: Future<Output = Result<T, E>> + Send + 'static,
+        B: Future<Output = Result<T, E>> + 'static,
+        B: Send, // it is not: `detach = false`; it calls itself: by a `fn` that returns `Pin<Box<dyn Future + Send>>`
     {
-        // Nothing is called for this: it is compiled for each function that is annotated.
+        self.plan.claim_scope(any::type_name::<B>());
         Run {
             call: Call {
                 phase: Phase::Start(self),
+                needs: Needs::met,
             },
             body: Some(body),
         }
@@ -73,12 +76,17 @@ impl<T, E, F> Operation<T, E, F> {
         clippy::manual_async_fn,
         reason = "an `async fn` keeps its arguments twice"
     )]
-    pub fn run_attached<B>(self, body: B) -> impl Future<Output = Result<T, E>>
+    pub fn run_attached<B>(mut self, body: B) -> impl Future<Output = Result<T, E>>
     where
         F: IntoErr<E>,
         B: Future<Output = Result<T, E>>,
     {
         async move {
+            if self.plan.is_unprotected {
+                // In a box, as it is below: the future has no room for it.
+                return Box::pin(body).await;
+            }
+            self.plan.claim_scope(any::type_name::<B>());
             {
                 let mut replayed = Poll::Pending;
                 self.replay(&mut replayed);

@@ -1,7 +1,11 @@
-//! Which place in the code owns which scope.
+//! Which operation owns which scope.
+//!
+//! An operation is a place in the code together with the types it is compiled for: a generic function, a trait's default
+//! method or a `macro_rules!` puts many operations in one place.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    fmt,
     panic::Location,
     sync::{
         Mutex, PoisonError,
@@ -11,55 +15,85 @@ use std::{
 
 use once_cell::sync::Lazy;
 
-type Owners = HashMap<&'static str, &'static Location<'static>>;
+type Owners = HashMap<&'static str, Owner>;
 
 static OWNERS: Lazy<Mutex<Owners>> = Lazy::new(Mutex::default);
 
-/// Pairs that were found good before: each slot holds one pair's 64-bit name, so that a call asks no lock.
+/// Owners that were found good before: each slot holds the 64-bit name of one with its scope, so that a call asks no lock.
 static CHECKED: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
 
-/// Lets `place` use `scope`, if no other place does.
+/// An operation that wants a scope of its own.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Owner {
+    pub(crate) place: &'static Location<'static>,
+    /// The name of the body's type: it differs for each function, and for each choice of its type parameters.
+    pub(crate) body: &'static str,
+}
+
+/// The function as the compiler names it: without the closures and `async` blocks that the body is within it.
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut function = self.body;
+        while let Some(outer) = function.strip_suffix("::{{closure}}") {
+            function = outer;
+        }
+        f.write_str(function)
+    }
+}
+
+/// Lets `owner` use `scope`, if no other operation does.
 #[inline]
-pub(crate) fn claim(scope: &'static str, place: &'static Location<'static>) -> Result<(), String> {
-    let name = name(scope, place);
+pub(crate) fn claim(scope: &'static str, owner: Owner) -> Result<(), String> {
+    let name = name(scope, owner);
     let slot = &CHECKED[usize::from(name.to_le_bytes()[7])];
     if slot.load(Ordering::Relaxed) == name {
         return Ok(());
     }
-    look_up(scope, place)?;
+    look_up(scope, owner)?;
     slot.store(name, Ordering::Relaxed);
     Ok(())
 }
 
 #[cold]
-fn look_up(scope: &'static str, place: &'static Location<'static>) -> Result<(), String> {
+fn look_up(scope: &'static str, owner: Owner) -> Result<(), String> {
     match OWNERS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .entry(scope)
     {
         Entry::Vacant(entry) => {
-            entry.insert(place);
+            entry.insert(owner);
+            Ok(())
         }
-        Entry::Occupied(entry) if *entry.get() == place => {}
-        Entry::Occupied(entry) => {
-            return Err(format!(
-                "the functions at {} and {place} use one scope and would replay each other's results; \
-                 give one of them a scope of its own",
-                entry.get(),
-            ));
-        }
+        Entry::Occupied(entry) if *entry.get() == owner => Ok(()),
+        Entry::Occupied(entry) => Err(conflict(*entry.get(), owner)),
     }
-    Ok(())
 }
 
-/// A pair's name: both live for ever, so their addresses name them. (One place may have several addresses; each is
-/// looked up once.)
-fn name(scope: &'static str, place: &'static Location<'static>) -> u64 {
+fn conflict(first: Owner, second: Owner) -> String {
+    if first.place != second.place {
+        return format!(
+            "the functions at {} and {} use one scope and would replay each other's results; \
+             give one of them a scope of its own",
+            first.place, second.place,
+        );
+    }
+    format!(
+        "`{first}` and `{second}`, both at {}, use one scope and would replay each other's results; \
+         give each a scope of its own, as in `scope = K::SCOPE`, or annotate a function without type parameters and \
+         make what differs a part of its key",
+        first.place,
+    )
+}
+
+/// An owner's and its scope's name: all three live for ever, so their addresses name them. (Each may have several
+/// addresses; each combination is looked up once.)
+fn name(scope: &'static str, owner: Owner) -> u64 {
     let mix = |value: usize| (value as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let address = |place: *const Location<'static>| place.addr();
+    let place: *const Location<'static> = owner.place;
     mix(scope.as_ptr().addr()).rotate_left(23)
-        ^ mix(scope.len()).rotate_left(7)
-        ^ mix(address(place))
+        ^ mix(scope.len() ^ owner.body.len().rotate_left(32)).rotate_left(7)
+        ^ mix(owner.body.as_ptr().addr()).rotate_left(41)
+        ^ mix(place.addr())
         | 1
 }

@@ -7,6 +7,7 @@ use crate::{
     codec::Format,
     fingerprint::Fingerprint,
     record::{Outcome, OutcomeRef, Record, RecordRef},
+    recorded::Classify,
     shape::shape_of,
 };
 
@@ -15,7 +16,7 @@ pub(crate) struct Terms<T, E> {
     pub(crate) ok: Format<T>,
     pub(crate) err: Option<Format<E>>,
     pub(crate) on_err: Option<OnErr>,
-    pub(crate) classify: Option<fn(&E) -> OnErr>,
+    pub(crate) classify: Option<Classify<E>>,
 }
 
 impl<T, E> Clone for Terms<T, E> {
@@ -108,7 +109,9 @@ impl<T, E> Terms<T, E> {
             (OnCrash::Rerun, None) => OnErr::Rerun,
         };
         self.classify
-            .map_or(self.on_err.unwrap_or(fallback), |classify| classify(error))
+            .map_or(self.on_err.unwrap_or(fallback), |classify| {
+                classify.ask(error)
+            })
     }
 }
 

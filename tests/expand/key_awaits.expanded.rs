@@ -12,13 +12,15 @@ async fn charge(
             _,
         >(
                 ::core::concat!(::core::module_path!(), "::charge"),
-                &[&order.customer, key_1, key_2],
+                &(&order.customer, key_1, key_2),
             )
-            .exclusive()
+            .unique_scope()
             .fingerprint(&(&amount, fingerprint_1))
     };
     operation
         .run(async move {
+            let (order, amount, currency) = (order, amount, currency);
+            let _ = (&order, &amount, &currency);
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {

@@ -8,11 +8,13 @@ async fn charge(
         _,
     >(
             ::core::concat!(::core::module_path!(), "::charge"),
-            &[&order.customer, &&order.id, &"charge"],
+            &(&order.customer, &&order.id, &"charge"),
         )
-        .exclusive();
+        .unique_scope();
     operation
         .run(async move {
+            let (order, amount, currency) = (order, amount, currency);
+            let _ = &order;
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {

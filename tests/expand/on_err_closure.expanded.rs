@@ -7,13 +7,14 @@ async fn charge(
         Result<Receipt, PaymentError>,
         _,
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
-        .exclusive()
-        .record_err()
+        .unique_scope()
         .on_err_with(|error| {
             if error.is_declined() { OnErr::Record } else { OnErr::Rerun }
         });
     operation
         .run(async move {
+            let (order, amount, currency) = (order, amount, currency);
+            let _ = &order;
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {

@@ -7,12 +7,14 @@ async fn charge(
         Result<Receipt, PaymentError>,
         _,
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
-        .exclusive()
+        .unique_scope()
         .on_err_with(|error| {
-            if error.is_timeout() { OnErr::Fail } else { OnErr::Rerun }
+            if error.is_timeout() { RerunOrFail::Fail } else { RerunOrFail::Rerun }
         });
     operation
         .run(async move {
+            let (order, amount, currency) = (order, amount, currency);
+            let _ = &order;
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {

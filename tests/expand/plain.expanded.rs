@@ -3,9 +3,11 @@ pub async fn charge(order_id: OrderId, amount: u64) -> Result<Receipt, PaymentEr
         Result<Receipt, PaymentError>,
         _,
     >("payments.charge", &[&order_id])
-        .exclusive();
+        .unique_scope();
     operation
         .run(async move {
+            let (order_id, amount) = (order_id, amount);
+            let _ = &order_id;
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {

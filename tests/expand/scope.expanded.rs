@@ -7,9 +7,11 @@ async fn charge(
         Result<Receipt, PaymentError>,
         _,
     >(Payments::SCOPE, &[&order.id])
-        .exclusive();
+        .unique_scope();
     operation
         .run(async move {
+            let (order, amount, currency) = (order, amount, currency);
+            let _ = &order;
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {

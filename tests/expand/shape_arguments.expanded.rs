@@ -1,8 +1,8 @@
 #[tracing::instrument(skip_all)]
 /// Attributes, `mut`, patterns and `cfg`'d parameters stay as they are.
 pub(crate) async fn r#move(
-    Path((id, _)): Path<(u64, u64)>,
-    mut amount: u64,
+    Path((id, (_argument_0))): Path<(u64, u64)>,
+    amount: u64,
     r#type: Type,
     #[cfg(feature = "audit")]
     audit: &Audit,
@@ -13,10 +13,20 @@ pub(crate) async fn r#move(
     let operation = ::idempotent_fn::operation::<
         Outcome<&'static str>,
         _,
-    >(::core::concat!(::core::module_path!(), "::move"), &[&id, &r#type])
-        .exclusive();
+    >(::core::concat!(::core::module_path!(), "::move"), &(&id, &r#type))
+        .unique_scope();
     operation
         .run(async move {
+            let (_argument_0, id, mut amount, r#type) = (
+                _argument_0,
+                id,
+                amount,
+                r#type,
+            );
+            #[cfg(feature = "audit")]
+            let (audit,) = (audit,);
+            let (callback,) = (callback,);
+            let _ = (&id, &r#type);
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Outcome<&'static str>,
             > {

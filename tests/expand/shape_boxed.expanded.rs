@@ -18,7 +18,7 @@ impl Payments for Gateway {
                 Result<Receipt, PaymentError>,
                 _,
             >("payments.charge", &[&order_id])
-                .exclusive();
+                .unique_scope();
             operation
                 .run_attached(async move {
                     let body = move || -> ::core::pin::Pin<

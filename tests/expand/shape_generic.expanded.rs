@@ -5,10 +5,12 @@ where
     let operation = ::idempotent_fn::operation::<
         Result<M::Reply, Error>,
         _,
-    >(M::NAME, &[&M::NAME, &N, &key])
-        .exclusive();
+    >(M::NAME, &(&M::NAME, &N, &key))
+        .unique_scope();
     operation
         .run(async move {
+            let (key, message) = (key, message);
+            let _ = &key;
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<M::Reply, Error>,
             > {

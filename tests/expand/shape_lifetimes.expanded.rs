@@ -6,10 +6,12 @@ async fn longest<'a>(
     let operation = ::idempotent_fn::operation::<
         Result<u64, Error>,
         _,
-    >(::core::concat!(::core::module_path!(), "::longest"), &[&left, &right])
-        .exclusive();
+    >(::core::concat!(::core::module_path!(), "::longest"), &(&left, &right))
+        .unique_scope();
     operation
         .run_attached(async move {
+            let (left, right, found) = (left, right, found);
+            let _ = (&left, &right);
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<u64, Error>,
             > {

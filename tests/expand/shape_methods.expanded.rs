@@ -4,9 +4,11 @@ impl Payments {
             Result<Receipt, PaymentError>,
             _,
         >("payments.charge", &[&order_id])
-            .exclusive();
+            .unique_scope();
         operation
             .run_attached(async move {
+                let (order_id,) = (order_id,);
+                let _ = &order_id;
                 if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                     Result<Receipt, PaymentError>,
                 > {
@@ -21,7 +23,7 @@ impl Payments {
             Result<(), PaymentError>,
             _,
         >("payments.settle", &[&self.day])
-            .exclusive();
+            .unique_scope();
         operation
             .run_attached(async move {
                 if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
@@ -44,9 +46,11 @@ impl Payments {
             Result<Receipt, PaymentError>,
             _,
         >("payments.refund", &[&order_id])
-            .exclusive();
+            .unique_scope();
         operation
             .run(async move {
+                let (order_id,) = (order_id,);
+                let _ = (&self, &order_id);
                 if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                     Result<Receipt, PaymentError>,
                 > {
@@ -61,9 +65,10 @@ impl Payments {
             Result<(), PaymentError>,
             _,
         >("payments.close", &[&self.day])
-            .exclusive();
+            .unique_scope();
         operation
             .run(async move {
+                let _ = &self;
                 if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                     Result<(), PaymentError>,
                 > {

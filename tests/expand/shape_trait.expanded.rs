@@ -5,9 +5,11 @@ trait Handler {
             Result<String, Error>,
             _,
         >(Self::SCOPE, &[&id])
-            .exclusive();
+            .unique_scope();
         operation
             .run_attached(async move {
+                let (id,) = (id,);
+                let _ = &id;
                 if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                     Result<String, Error>,
                 > {

@@ -7,10 +7,12 @@ async fn charge(
         Result<Receipt, PaymentError>,
         _,
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
-        .exclusive()
+        .unique_scope()
         .store(&registry().store("payments"));
     operation
         .run(async move {
+            let (order, amount, currency) = (order, amount, currency);
+            let _ = &order;
             if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {

@@ -1,7 +1,7 @@
 use idempotent_fn::idempotent;
 
 #[tokio::test]
-#[idempotent(key = "once")]
+#[idempotent(key = ONCE)]
 async fn charges() -> Result<u64, idempotent_fn::Error> {
     Ok(1)
 }

@@ -18,6 +18,9 @@ pub trait Payments {
     /// Owns.
     async fn refund(self: Arc<Self>, order: String) -> Outcome;
 
+    /// Has an argument that only the key names.
+    async fn send(&self, event: String) -> Outcome;
+
     /// Has a body in the trait.
     #[idempotent(scope = "shapes.payments.settle", key = day, detach = false)]
     async fn settle(&self, day: u64) -> Outcome
@@ -50,6 +53,11 @@ impl Payments for Gateway {
         }
         Ok(self.fee + fresh())
     }
+
+    #[idempotent(scope = "shapes.payments.send", key = event, detach = false)]
+    async fn send(&self, event: String) -> Outcome {
+        Ok(fresh())
+    }
 }
 
 fn number(text: &str) -> Outcome {
@@ -58,6 +66,7 @@ fn number(text: &str) -> Outcome {
 
 /// Written by hand, with an early return and a call to itself.
 #[idempotent(key = depth)]
+#[must_use]
 pub fn by_hand(depth: u64) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
     if depth == 0 {
         return Box::pin(async { Ok(fresh()) });

@@ -61,11 +61,71 @@ pub async fn lifetimes<'a>(left: &'a str, right: &str, longest: &mut &'a str) ->
 pub async fn patterns(
     (id, _): (u64, u64),
     mut amount: u64,
-    Named { name, .. }: Named,
+    Named { name, other: _ }: Named,
     _: u8,
 ) -> Outcome<(u64, String)> {
     amount += 1;
     Ok((id + amount + fresh(), name))
+}
+
+/// More of them.
+#[idempotent(key = left)]
+pub async fn more_patterns(
+    [first, ..]: [u8; 3],
+    both @ (left, mut right): (u64, u64),
+    &constant: &'static u64,
+    _guard: Opaque,
+    Opaque(_): Opaque,
+    Hidden {
+        hidden: _hidden,
+        mut shown,
+    }: Hidden,
+) -> Outcome {
+    shown += u64::from(first) + constant;
+    right += left + both.0;
+    Ok(shown + right + fresh())
+}
+
+/// To be taken apart, with a field that nobody uses.
+#[derive(Clone, Debug)]
+pub struct Hidden {
+    /// Kept.
+    pub hidden: String,
+    /// Used.
+    pub shown: u64,
+}
+
+/// What an attached body leaves in its arguments stays there.
+#[idempotent(key = name, detach = false)]
+pub async fn attached_patterns(
+    Named { ref name, .. }: Named,
+    (id, ..): (u64, u64, Opaque),
+    _: Opaque,
+) -> Outcome {
+    Ok(id + name.len() as u64 + fresh())
+}
+
+/// Nothing can be shown of it.
+#[expect(missing_debug_implementations, reason = "that is its point")]
+pub struct Opaque(pub u64);
+
+/// An attribute below sees the arguments as they were written: what has no name is not shown.
+#[idempotent(key = id)]
+#[tracing::instrument(level = "debug")]
+pub async fn instrumented(id: u64, _: Opaque, (_, mut amount): (Opaque, u64)) -> Outcome {
+    amount += 1;
+    Ok(id + amount + fresh())
+}
+
+/// Lints about an argument are silenced as ever.
+#[idempotent(key = 1 + id)]
+pub async fn silenced(
+    id: u64,
+    #[expect(unused_variables, reason = "not used yet")] amount: u64,
+    #[allow(unused_mut, reason = "not changed yet")] mut rest: u64,
+    #[cfg(not(miri))] _: Opaque,
+) -> Outcome {
+    Ok(rest + fresh())
 }
 
 /// To be taken apart.
@@ -75,6 +135,12 @@ pub struct Named {
     pub name: String,
     /// Not part of it.
     pub other: u8,
+}
+
+/// An argument that only the key names, and one that only a format string in it names.
+#[idempotent(key = (id, format!("{text}-{id}")))]
+pub async fn named_in_the_key(id: u64, text: String) -> Outcome {
+    Ok(fresh())
 }
 
 /// Parameters and generics under `cfg`.

@@ -97,11 +97,24 @@ async fn patterns() {
         name: name.to_owned(),
         other: 0,
     };
-    once!(
-        free::patterns((1, 2), 3, named("a"), 0),
-        free::patterns((1, 9), 9, named("a"), 9),
-        free::patterns((1, 2), 3, named("b"), 0),
-    );
+    let patterns = |id, name| free::patterns((id, 2), 3, named(name), 0);
+    once!(patterns(1, "a"), patterns(1, "a"), patterns(1, "b"));
+    let more = |id| {
+        let hidden = free::Hidden {
+            hidden: String::new(),
+            shown: 7,
+        };
+        let opaque = || free::Opaque(id);
+        free::more_patterns([1, 2, 3], (id, 5), &6, opaque(), opaque(), hidden)
+    };
+    once!(more(1), more(1), more(2));
+    let attached =
+        |name| free::attached_patterns(named(name), (1, 2, free::Opaque(3)), free::Opaque(4));
+    once!(attached("a"), attached("a"), attached("b"));
+    let instrumented = |id| free::instrumented(id, free::Opaque(1), (free::Opaque(2), 3));
+    once!(instrumented(1), instrumented(1), instrumented(2));
+    let silenced = |id| free::silenced(id, 1, 2, free::Opaque(3));
+    once!(silenced(1), silenced(1), silenced(2));
 }
 
 #[tokio::test]

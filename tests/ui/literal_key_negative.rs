@@ -1,0 +1,8 @@
+use idempotent_fn::{Error, idempotent};
+
+#[idempotent(key = -1)]
+async fn charge(order: String) -> Result<(), Error> {
+    Ok(())
+}
+
+fn main() {}
