@@ -44,6 +44,8 @@ pub struct Counters {
     pub lost_requests: u64,
     /// Bytes from the server that never reached the client.
     pub lost_replies: u64,
+    /// Bytes that reached the server after the client had hung up.
+    pub late_requests: u64,
 }
 
 /// A TCP proxy on loopback, on a thread and a runtime of its own, whose faults are switched while it runs.
@@ -74,6 +76,7 @@ struct Lane {
     swallow: AtomicBool,
     delivered: AtomicU64,
     lost: AtomicU64,
+    late: AtomicU64,
 }
 
 impl Proxy {
@@ -189,6 +192,7 @@ impl Proxy {
             replies: replies.delivered.load(SeqCst),
             lost_requests: requests.lost.load(SeqCst),
             lost_replies: replies.lost.load(SeqCst),
+            late_requests: requests.late.load(SeqCst),
         }
     }
 }
@@ -243,7 +247,8 @@ async fn connect(client: TcpStream, state: &State) -> io::Result<()> {
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    // Either side's end ends both: none of the protocols here uses half-closed connections.
+    // Either side's end ends both: none of the protocols here uses half-closed connections. What is still held back of
+    // that side is delivered first, as on a network: a client that has hung up takes nothing back.
     tokio::select! {
         result = carry(from_client, to_server, state.lane(Direction::Requests)) => result,
         result = carry(from_server, to_client, state.lane(Direction::Replies)) => result,
@@ -253,10 +258,14 @@ async fn connect(client: TcpStream, state: &State) -> io::Result<()> {
 /// Reading and writing apart, so that a delay adds latency and takes no throughput.
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lane: &Lane) -> io::Result<()> {
     let (sender, mut queue) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let ended = AtomicBool::new(false);
+    let ended = &ended;
     let read = async move {
         loop {
             let mut buffer = vec![0; 16 * 1024];
-            let length = from.read(&mut buffer).await?;
+            let length = from.read(&mut buffer).await;
+            ended.store(!matches!(length, Ok(1..)), SeqCst);
+            let length = length?;
             if length == 0 {
                 return Ok(());
             }
@@ -279,6 +288,9 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lane: &Lane) -> 
             } else {
                 // Counted first: whoever has received a byte finds it counted.
                 lane.delivered.fetch_add(length, SeqCst);
+                if ended.load(SeqCst) {
+                    lane.late.fetch_add(length, SeqCst);
+                }
                 to.write_all(&bytes).await?;
             }
         }
