@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Case, Rule, Verdict,
-    case::{Answered, Called, Change, Effect, Grant, Start},
+    case::{Answered, Called, Change, Effect, Grant, Sight, Start},
 };
 use crate::history::{Answer, DRAINED, Entry, Event, Kind, Micros};
 
@@ -14,6 +14,8 @@ pub(crate) struct Window {
     pub(crate) kind: Kind,
     /// `None`: the server, so everybody.
     pub(crate) process: Option<u32>,
+    /// `None`: all its calls.
+    pub(crate) call: Option<u64>,
     pub(crate) from: Micros,
     pub(crate) until: Micros,
 }
@@ -25,10 +27,15 @@ pub(crate) struct World {
     pub(crate) faults: Vec<Window>,
     pub(crate) killed: HashMap<u32, Micros>,
     pub(crate) healed: Option<Micros>,
+    /// When nothing failed.
+    pub(crate) calms: Vec<(Micros, Micros)>,
     /// The keys of calls.
     keys: HashMap<u64, u32>,
-    noted: Vec<String>,
+    noted: Vec<Note>,
 }
+
+/// What was reported, and about which scope.
+type Note = (String, Option<String>);
 
 impl World {
     pub(crate) fn of(history: &[Entry]) -> Self {
@@ -39,12 +46,14 @@ impl World {
                 call,
                 key,
                 function,
+                held,
             } = entry.event
             {
                 world.keys.insert(call, key);
                 let called = Called {
                     at: entry.at,
                     process: entry.process,
+                    held,
                     answer: None,
                     left: false,
                     stale: false,
@@ -83,6 +92,7 @@ impl World {
                     at,
                     answer: answer.clone(),
                     unrecorded: *unrecorded,
+                    own: matches!(answer, Answer::Ok(run) | Answer::Declined(run) if run.call == *call),
                 };
                 if let Some(call) = self.call(*call) {
                     call.answer = Some(answered);
@@ -93,14 +103,14 @@ impl World {
                     call.left = true;
                 }
             }
-            Event::Noted { what, call } => {
+            Event::Noted { what, call, scope } => {
                 if let Some(call) = call
                     .filter(|_| what == "stale")
                     .and_then(|call| self.call(call))
                 {
                     call.stale = true;
                 }
-                self.noted.push(what.clone());
+                self.noted.push((what.clone(), scope.clone()));
             }
             Event::Ended { call, how } => {
                 let (call, end) = (*call, (at, *how));
@@ -114,16 +124,19 @@ impl World {
             Event::Fault {
                 kind,
                 process,
+                call,
                 until,
                 ..
             } => {
                 self.faults.push(Window {
                     kind: *kind,
                     process: *process,
+                    call: *call,
                     from: at,
                     until: *until,
                 });
             }
+            Event::Calm { until } => self.calms.push((at, *until)),
             Event::Healed => self.healed = Some(at),
             Event::Called { .. } => {}
             event => self.add_to_key(at, process, event),
@@ -152,6 +165,21 @@ impl World {
                     });
                 }
             }
+            Event::Met {
+                key,
+                token,
+                state,
+                sent,
+            } => {
+                if let Some(case) = self.case(key) {
+                    case.sights.push(Sight {
+                        at,
+                        sent,
+                        token,
+                        state,
+                    });
+                }
+            }
             Event::Renewed {
                 key,
                 token,
@@ -160,6 +188,7 @@ impl World {
             } => {
                 if let Some(case) = self.case(key) {
                     case.changes.push(Change {
+                        at,
                         sent,
                         token,
                         target: None,
@@ -176,6 +205,7 @@ impl World {
             } => {
                 if let Some(case) = self.case(key) {
                     case.changes.push(Change {
+                        at,
                         sent,
                         token,
                         target: Some(target),
@@ -217,7 +247,7 @@ impl World {
         }
     }
 
-    /// Every call of a living process has ended; and once healed, with an answer that settles it.
+    /// Every call of a living process has ended.
     pub(crate) fn answered(&self, verdict: &mut Verdict) {
         for case in self.cases.values() {
             for (id, call) in &case.calls {
@@ -230,31 +260,12 @@ impl World {
                     );
                 }
             }
-            let healed = self.healed.unwrap_or(Micros::MAX);
-            for (id, call, answered) in case.answers() {
-                if call.at < healed {
-                    continue;
-                }
-                let settled = match &answered.answer {
-                    Answer::Ok(_) | Answer::Declined(_) => true,
-                    Answer::Refused(name) => {
-                        case.function.at_most_once() && name == "Indeterminate"
-                    }
-                };
-                if !settled {
-                    let why = format!(
-                        "all is well again, and call {id} gets {:?}",
-                        answered.answer
-                    );
-                    verdict.violated(Rule::Answered, Some(case.key), why);
-                }
-            }
         }
     }
 
     /// What callers left behind was delivered in the end: no process had anything left to do.
     pub(crate) fn drained(&self, verdict: &mut Verdict) {
-        for noted in &self.noted {
+        for (noted, _) in &self.noted {
             if let Some(left) = noted.strip_prefix(DRAINED)
                 && left.trim() != "0"
             {
@@ -267,7 +278,15 @@ impl World {
     /// No server here forgets what it has acknowledged.
     pub(crate) fn kept(&self, verdict: &mut Verdict) {
         for what in ["record lost", "gave up"] {
-            let times = self.noted.iter().filter(|noted| *noted == what).count();
+            // Nobody asks for longer than a result would be kept.
+            let in_time = |scope: &Option<String>| {
+                let brief = |scope: &String| scope.starts_with("chaos.brief");
+                what == "gave up" && scope.as_ref().is_some_and(brief)
+            };
+            let noted = self.noted.iter();
+            let times = noted
+                .filter(|(noted, scope)| noted == what && !in_time(scope))
+                .count();
             if times > 0 {
                 verdict.violated(
                     Rule::Kept,

@@ -15,6 +15,9 @@ use tokio::time::Instant;
 
 use crate::process::wait_until;
 
+/// What is held back for so long is counted as late.
+const LATE: Duration = Duration::from_millis(500);
+
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -44,7 +47,7 @@ pub struct Counters {
     pub lost_requests: u64,
     /// Bytes from the server that never reached the client.
     pub lost_replies: u64,
-    /// Bytes that reached the server after the client had hung up.
+    /// Bytes that reached the server half a second or more after they were sent.
     pub late_requests: u64,
 }
 
@@ -257,28 +260,25 @@ async fn connect(client: TcpStream, state: &State) -> io::Result<()> {
 
 /// Reading and writing apart, so that a delay adds latency and takes no throughput.
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lane: &Lane) -> io::Result<()> {
-    let (sender, mut queue) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
-    let ended = AtomicBool::new(false);
-    let ended = &ended;
+    let (sender, mut queue) = mpsc::unbounded_channel::<(Instant, Duration, Vec<u8>)>();
     let read = async move {
         loop {
             let mut buffer = vec![0; 16 * 1024];
-            let length = from.read(&mut buffer).await;
-            ended.store(!matches!(length, Ok(1..)), SeqCst);
-            let length = length?;
+            let length = from.read(&mut buffer).await?;
             if length == 0 {
                 return Ok(());
             }
             buffer.truncate(length);
             let delay = *lane.delay.lock().unwrap_or_else(PoisonError::into_inner);
-            if sender.send((Instant::now() + delay, buffer)).is_err() {
+            let due = Instant::now() + delay;
+            if sender.send((due, delay, buffer)).is_err() {
                 return Ok(());
             }
         }
     };
     let write = async move {
         let mut broken = false;
-        while let Some((due, bytes)) = queue.recv().await {
+        while let Some((due, delay, bytes)) = queue.recv().await {
             tokio::time::sleep_until(due).await;
             let length = bytes.len() as u64;
             // A stream that has lost bytes never goes on behind them: the next answer would be taken for the lost one's.
@@ -288,7 +288,7 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lane: &Lane) -> 
             } else {
                 // Counted first: whoever has received a byte finds it counted.
                 lane.delivered.fetch_add(length, SeqCst);
-                if ended.load(SeqCst) {
+                if delay >= LATE {
                     lane.late.fetch_add(length, SeqCst);
                 }
                 to.write_all(&bytes).await?;
