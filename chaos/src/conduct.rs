@@ -99,7 +99,7 @@ fn storms_and_calms(signals: &Signals, log: &Log, duration: Duration) {
     let calm = CALM.min(cycle.mul_f64(0.75));
     let end = Instant::now() + duration;
     while Instant::now() + calm.mul_f64(0.5) < end {
-        thread::sleep(cycle - calm);
+        thread::sleep(cycle.saturating_sub(calm));
         let all_calm = signals.calm.close(PATIENCE);
         let at = now();
         thread::sleep(calm);

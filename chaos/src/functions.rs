@@ -189,10 +189,11 @@ async fn body(work: Work) -> Result<Run, Failure> {
     match plan {
         Plan::Late(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
         Plan::Block(millis) => {
-            let since = now();
+            let (since, kind, whole) = (now(), Kind::Block, None);
+            say(Event::Begun { kind, call: whole });
             std::thread::sleep(Duration::from_millis(millis));
             // Others may have been queued behind it on that thread.
-            say_fault(Kind::Block, None, since, now() - since >= millis * 1000);
+            say_fault(kind, whole, since, now() - since >= millis * 1000);
         }
         _ => {}
     }

@@ -58,7 +58,8 @@ pub enum Function {
 }
 
 /// For how long a brief function's results are kept: they end many times in a run.
-pub const BRIEF: Duration = Duration::from_millis(500);
+pub const BRIEF: Duration = Duration::from_millis(BRIEF_MS);
+pub(crate) const BRIEF_MS: u64 = 500;
 
 impl Function {
     /// Whether effects happen at most once.
@@ -234,6 +235,8 @@ pub enum Event {
         until: Micros,
         observed: bool,
     },
+    /// A fault that lasts, of a process' own making, has begun. It is told once more when it is over, as a fault.
+    Begun { kind: Kind, call: Option<u64> },
     /// From the entry's time until `until` no fault of a process, a link or a server was in force.
     Calm { until: Micros },
     /// All faults are over; what is called from here on must be answered.
@@ -241,7 +244,7 @@ pub enum Event {
 }
 
 /// The faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// A process is killed (SIGKILL) with calls under way.
     Kill,

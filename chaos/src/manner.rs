@@ -12,8 +12,8 @@ use tokio::time;
 
 use crate::{
     busy::Busy,
-    history::{Kind, now},
-    say::say_fault,
+    history::{Event, Kind, now},
+    say::{say, say_fault},
 };
 
 /// What a caller does with its call's future.
@@ -59,10 +59,14 @@ impl Manner {
                 if answer.is_some() {
                     return answer;
                 }
-                let since = now();
+                let (since, kind, call_id) = (now(), Kind::Held, Some(id));
+                say(Event::Begun {
+                    kind,
+                    call: call_id,
+                });
                 time::sleep(Duration::from_millis(millis)).await;
                 // Kept for as long as was meant, by a clock that has nothing to do with tokio's.
-                say_fault(Kind::Held, Some(id), since, now() - since >= millis * 1000);
+                say_fault(kind, call_id, since, now() - since >= millis * 1000);
                 if goes_on { Some(call.await) } else { None }
             }
             Self::Beside(millis) => Some(beside(id, millis, call).await),

@@ -271,6 +271,7 @@ fn concerns(event: &Event, of: Option<u32>, calls: &std::collections::HashSet<u6
             calls.contains(call)
         }
         Event::Noted { call, .. } => call.is_some_and(|call| calls.contains(&call)),
+        Event::Begun { call, .. } => call.is_some_and(|call| calls.contains(&call)),
         Event::Killed { .. } | Event::Fault { .. } | Event::Calm { .. } | Event::Healed => false,
     }
 }

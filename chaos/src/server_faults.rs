@@ -22,7 +22,10 @@ const TRACE: Duration = Duration::from_millis(1_500);
 
 /// Injects faults until told to stop; everything is whole again when it returns.
 pub(crate) fn run(site: &Site, mut rng: Rng, log: &Log, signals: &Signals) {
-    while !signals.is_over() {
+    for turn in 0.. {
+        if signals.is_over() {
+            return;
+        }
         if signals.calm.is_wanted() {
             signals.calm.pass();
         }
@@ -35,8 +38,8 @@ pub(crate) fn run(site: &Site, mut rng: Rng, log: &Log, signals: &Signals) {
         let (kind, observed) = match site {
             Site::Memory => continue,
             Site::One(server) => one(server, &mut rng),
-            Site::Cluster(group) => cluster(group, &mut rng, signals),
-            Site::Sentinel(group) => sentinel(group, &mut rng, signals),
+            Site::Cluster(group) => cluster(group, turn, &mut rng, signals),
+            Site::Sentinel(group) => sentinel(group, turn, &mut rng, signals),
         };
         let event = Event::Fault {
             kind,
@@ -64,14 +67,20 @@ fn one(server: &RedisServer, rng: &mut Rng) -> (Kind, bool) {
     }
 }
 
-fn cluster(group: &RedisCluster, rng: &mut Rng, signals: &Signals) -> (Kind, bool) {
+/// The shortest run has what only this can have.
+fn cluster(group: &RedisCluster, turn: u32, rng: &mut Rng, signals: &Signals) -> (Kind, bool) {
     let masters: Vec<_> = group
         .nodes()
         .iter()
         .filter(|node| is_master(node))
         .collect();
     let master = masters[rng.usize(..masters.len())];
-    match rng.u8(..12) {
+    let choice = match turn {
+        0 => 9,
+        1 => 6,
+        _ => rng.u8(..12),
+    };
+    match choice {
         0 | 1 => client_kill(master, rng),
         2 => script_flush(master),
         3 => server_stop(master, LEASE * 4 / 3),
@@ -87,9 +96,10 @@ fn cluster(group: &RedisCluster, rng: &mut Rng, signals: &Signals) -> (Kind, boo
     }
 }
 
-fn sentinel(group: &Sentinel, rng: &mut Rng, signals: &Signals) -> (Kind, bool) {
+/// As for [`cluster`].
+fn sentinel(group: &Sentinel, turn: u32, rng: &mut Rng, signals: &Signals) -> (Kind, bool) {
     let master = group.master();
-    match rng.u8(..8) {
+    match if turn == 1 { 7 } else { rng.u8(..8) } {
         0..=2 => client_kill(master, rng),
         3 | 4 => script_flush(master),
         5 | 6 => memory_full(master, rng),
@@ -197,7 +207,7 @@ fn slot_move(group: &RedisCluster, rng: &mut Rng) -> (Kind, bool) {
     let (from, to) = (masters[0], masters[1]);
     let mut slots = group.slots_of(from);
     rng.shuffle(&mut slots);
-    slots.truncate(rng.usize(300..900));
+    slots.truncate(rng.usize(200..600));
     let redirected = || -> u64 {
         let nodes = [from, to].map(|index| &group.nodes()[index]);
         let counts = nodes.map(|node| refusals(node, "MOVED") + refusals(node, "ASK"));

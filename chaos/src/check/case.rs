@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::history::{Answer, End, Function, Met, Micros, Run, Settled, Target};
+use crate::history::{Answer, End, Event, Function, Met, Micros, Run, Settled, Target};
 
 /// The store and the machine count in whole milliseconds, and so does the record.
 pub(crate) const ROUNDING: Micros = 2_000;
@@ -109,6 +109,82 @@ impl Case {
             changes: Vec::new(),
             sights: Vec::new(),
             effects: Vec::new(),
+        }
+    }
+
+    /// Takes in what a process or the ledger says about the key.
+    pub(crate) fn add(&mut self, at: Micros, process: u32, event: &Event) {
+        match *event {
+            Event::Granted {
+                token,
+                attempt,
+                lease_ms,
+                sent,
+                ..
+            } => self.grants.push(Grant {
+                at,
+                sent,
+                process,
+                token,
+                attempt,
+                lease: lease_ms * 1000,
+            }),
+            Event::Met {
+                token, state, sent, ..
+            } => self.sights.push(Sight {
+                at,
+                sent,
+                token,
+                state,
+            }),
+            Event::Renewed {
+                token,
+                settled,
+                sent,
+                ..
+            } => self.changes.push(Change {
+                at,
+                sent,
+                token,
+                target: None,
+                settled,
+            }),
+            Event::Finished {
+                token,
+                target,
+                settled,
+                sent,
+                ..
+            } => self.changes.push(Change {
+                at,
+                sent,
+                token,
+                target: Some(target),
+                settled,
+            }),
+            Event::Started {
+                call,
+                token,
+                attempt,
+                ..
+            } => self.starts.push(Start {
+                at,
+                process,
+                call,
+                token,
+                attempt,
+            }),
+            Event::Effect {
+                call,
+                token,
+                fenced,
+                ..
+            } => self.effects.push(Effect {
+                call,
+                token,
+                fenced,
+            }),
+            _ => {}
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Case, Rule, Verdict,
-    case::{Answered, Called, Change, Effect, Grant, Sight, Start},
+    case::{Answered, Called},
 };
 use crate::history::{Answer, DRAINED, Entry, Event, Kind, Micros};
 
@@ -32,7 +32,12 @@ pub(crate) struct World {
     /// The keys of calls.
     keys: HashMap<u64, u32>,
     noted: Vec<Note>,
+    /// Faults that have begun, and of which no end is known.
+    begun: HashMap<Begun, Micros>,
 }
+
+/// A process, and which fault of it or of its call.
+type Begun = (u32, Kind, Option<u64>);
 
 /// What was reported, and about which scope.
 type Note = (String, Option<String>);
@@ -67,6 +72,17 @@ impl World {
         }
         for entry in history {
             world.add(entry);
+        }
+        // Their process was killed first.
+        for ((process, kind, call), from) in std::mem::take(&mut world.begun) {
+            let until = world.killed.get(&process).copied();
+            world.faults.push(Window {
+                kind,
+                process: Some(process),
+                call,
+                from,
+                until: until.unwrap_or(Micros::MAX),
+            });
         }
         world
     }
@@ -128,6 +144,8 @@ impl World {
                 until,
                 ..
             } => {
+                self.begun
+                    .remove(&(process.unwrap_or_default(), *kind, *call));
                 self.faults.push(Window {
                     kind: *kind,
                     process: *process,
@@ -136,6 +154,7 @@ impl World {
                     until: *until,
                 });
             }
+            Event::Begun { kind, call } => drop(self.begun.insert((process, *kind, *call), at)),
             Event::Calm { until } => self.calms.push((at, *until)),
             Event::Healed => self.healed = Some(at),
             Event::Called { .. } => {}
@@ -144,106 +163,17 @@ impl World {
     }
 
     fn add_to_key(&mut self, at: Micros, process: u32, event: &Event) {
-        match *event {
-            Event::Granted {
-                key,
-                token,
-                attempt,
-                lease_ms,
-                sent,
-                ..
-            } => {
-                let lease = lease_ms * 1000;
-                if let Some(case) = self.case(key) {
-                    case.grants.push(Grant {
-                        at,
-                        sent,
-                        process,
-                        token,
-                        attempt,
-                        lease,
-                    });
-                }
-            }
-            Event::Met {
-                key,
-                token,
-                state,
-                sent,
-            } => {
-                if let Some(case) = self.case(key) {
-                    case.sights.push(Sight {
-                        at,
-                        sent,
-                        token,
-                        state,
-                    });
-                }
-            }
-            Event::Renewed {
-                key,
-                token,
-                settled,
-                sent,
-            } => {
-                if let Some(case) = self.case(key) {
-                    case.changes.push(Change {
-                        at,
-                        sent,
-                        token,
-                        target: None,
-                        settled,
-                    });
-                }
-            }
-            Event::Finished {
-                key,
-                token,
-                target,
-                settled,
-                sent,
-            } => {
-                if let Some(case) = self.case(key) {
-                    case.changes.push(Change {
-                        at,
-                        sent,
-                        token,
-                        target: Some(target),
-                        settled,
-                    });
-                }
-            }
-            Event::Started {
-                call,
-                key,
-                token,
-                attempt,
-            } => {
-                if let Some(case) = self.case(key) {
-                    case.starts.push(Start {
-                        at,
-                        process,
-                        call,
-                        token,
-                        attempt,
-                    });
-                }
-            }
-            Event::Effect {
-                call,
-                key,
-                token,
-                fenced,
-            } => {
-                if let Some(case) = self.case(key) {
-                    case.effects.push(Effect {
-                        call,
-                        token,
-                        fenced,
-                    });
-                }
-            }
-            _ => {}
+        let (Event::Granted { key, .. }
+        | Event::Met { key, .. }
+        | Event::Renewed { key, .. }
+        | Event::Finished { key, .. }
+        | Event::Started { key, .. }
+        | Event::Effect { key, .. }) = event
+        else {
+            return;
+        };
+        if let Some(case) = self.case(*key) {
+            case.add(at, process, event);
         }
     }
 

@@ -10,7 +10,7 @@ use idempotent_test_support::Direction;
 use super::{Driver, PATIENCE, spawn};
 use crate::{
     functions::LEASE_MS,
-    history::{self, Entry, Event, Kind, Micros, now},
+    history::{BRIEF_MS, Entry, Event, Kind, Micros, now},
     site::Site,
 };
 
@@ -30,8 +30,6 @@ pub(super) struct Late {
     before: u64,
 }
 
-/// Brief results are kept for so many milliseconds.
-const BRIEF: u64 = history::BRIEF.as_millis() as u64;
 /// So many calls in a row are kept without a poll, when it gets calm.
 const HELD: u32 = 2;
 
@@ -119,7 +117,7 @@ impl Driver {
                 link.delay(Direction::Replies, delay / 2);
             }
             (Kind::Late, Some(link)) => {
-                let delay = Duration::from_millis(self.rng.u64(BRIEF..BRIEF * 3));
+                let delay = Duration::from_millis(self.rng.u64(BRIEF_MS..BRIEF_MS * 3));
                 link.delay(Direction::Requests, delay);
             }
             (_, Some(link)) => {
@@ -163,7 +161,7 @@ impl Driver {
             // What it holds back is on its way for some time yet.
             Kind::Late => self.late.push(Late {
                 since,
-                due: Instant::now() + Duration::from_millis(BRIEF * 3),
+                due: Instant::now() + Duration::from_millis(BRIEF_MS * 3),
                 before,
             }),
             _ => self.report(kind, since, counted > before),

@@ -1,6 +1,7 @@
 //! Slots of a Redis Cluster that move while it is in use.
 
 use crate::cluster::{RedisCluster, owned};
+use crate::redis::RedisServer;
 
 /// Keys moved by one `MIGRATE`, as `redis-cli --cluster reshard` does it.
 const KEYS: &str = "10";
@@ -20,32 +21,21 @@ impl RedisCluster {
     /// # Errors
     /// What a node refused. The slot it was about may be left open: [`close_slots`](Self::close_slots) mends that.
     pub fn move_slots(&self, from: usize, to: usize, slots: &[usize]) -> Result<(), String> {
-        for slot in slots {
-            self.move_slot(from, to, &slot.to_string())?;
-        }
-        Ok(())
-    }
-
-    fn move_slot(&self, from: usize, to: usize, slot: &str) -> Result<(), String> {
         let (source, target) = (&self.nodes()[from], &self.nodes()[to]);
-        let ids = [source, target].map(|node| node.cli(&["CLUSTER", "MYID"]));
-        let port = target.port().to_string();
-        target.try_cli(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &ids[0]])?;
-        source.try_cli(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &ids[1]])?;
-        loop {
-            let keys = source.try_cli(&["CLUSTER", "GETKEYSINSLOT", slot, KEYS])?;
-            if keys.is_empty() {
-                break;
-            }
-            let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", PATIENCE, "KEYS"];
-            words.extend(keys.lines());
-            source.try_cli(&words)?;
-        }
         // The target first: nobody is sent to a node that does not know yet that the slot is its own.
-        let told = [target, source].into_iter().chain(self.nodes().iter());
-        for node in told.filter(|node| node.is_running()) {
+        let mut told = vec![target, source];
+        told.extend(self.nodes().iter().filter(|node| {
+            let other = node.port() != source.port() && node.port() != target.port();
             // Replicas are told by their masters.
-            if node.info("replication").contains("role:master") {
+            other && node.is_running() && node.info("replication").contains("role:master")
+        }));
+        let ids = [source, target].map(|node| node.cli(&["CLUSTER", "MYID"]));
+        for slot in slots {
+            let slot = &slot.to_string();
+            target.try_cli(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &ids[0]])?;
+            source.try_cli(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &ids[1]])?;
+            move_keys(source, target, slot)?;
+            for node in &told {
                 node.try_cli(&["CLUSTER", "SETSLOT", slot, "NODE", &ids[1]])?;
             }
         }
@@ -60,5 +50,18 @@ impl RedisCluster {
                     node.try_cli(&["CLUSTER", "SETSLOT", &slot.to_string(), "STABLE"]);
             }
         }
+    }
+}
+
+fn move_keys(source: &RedisServer, target: &RedisServer, slot: &str) -> Result<(), String> {
+    let port = target.port().to_string();
+    loop {
+        let keys = source.try_cli(&["CLUSTER", "GETKEYSINSLOT", slot, KEYS])?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", PATIENCE, "KEYS"];
+        words.extend(keys.lines());
+        source.try_cli(&words)?;
     }
 }

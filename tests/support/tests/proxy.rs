@@ -174,7 +174,7 @@ fn what_was_held_back_arrives_after_its_sender_hung_up() {
         wait_until("it has arrived", || server.cli(&["GET", "a"]) == count);
         std::thread::sleep(Duration::from_millis(20));
     }
-    proxy.delay(Direction::Requests, Duration::from_millis(1_000));
+    proxy.delay(Direction::Requests, Duration::from_secs(1));
     stream.write_all(b"INCR a\r\n").unwrap();
     wait_until("it is held back", || proxy.counters().requests == 16);
     drop(stream);
