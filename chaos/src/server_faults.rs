@@ -216,7 +216,7 @@ fn slot_move(group: &RedisCluster, rng: &mut Rng) -> (Kind, bool) {
     let before = redirected();
     let mut moved = true;
     for (from, to) in [(from, to), (to, from)] {
-        if group.move_slots(from, to, &slots).is_err() {
+        if group.reshard(from, to, &slots).is_err() {
             group.close_slots(&slots);
             moved = false;
             break;

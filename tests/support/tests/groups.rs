@@ -75,10 +75,10 @@ fn slots_move_with_their_keys_to_and_fro() {
         .into_iter()
         .chain(all.iter().copied().filter(|one| *one != slot).take(20))
         .collect();
-    cluster.move_slots(from, to, &some).unwrap();
+    cluster.reshard(from, to, &some).unwrap();
     assert_eq!(cluster.node_of("a"), to);
     assert_eq!(cluster.nodes()[to].cli(&["GET", "a"]), "kept");
-    cluster.move_slots(to, from, &some).unwrap();
+    cluster.reshard(to, from, &some).unwrap();
     assert_eq!(cluster.slots_of(from), all);
     assert_eq!(cluster.nodes()[from].cli(&["GET", "a"]), "kept");
 }
