@@ -31,7 +31,7 @@ pub(super) fn at_most_once(case: &Case, verdict: &mut Verdict) {
 /// `fail`: nobody is told that the outcome is unknown, unless something has befallen the owner.
 pub(super) fn doubted(case: &Case, world: &World, verdict: &mut Verdict) {
     let mut told = BTreeSet::new();
-    for (id, _, answered) in case.answers() {
+    for (id, call, answered) in case.answers() {
         if !matches!(&answered.answer, Answer::Refused(name) if name == "Indeterminate") {
             continue;
         }
@@ -45,7 +45,8 @@ pub(super) fn doubted(case: &Case, world: &World, verdict: &mut Verdict) {
             continue;
         }
         let granted = case.grant(run.token);
-        let alive = granted.map_or(run.at, |granted| last_sign(case, granted, answered.at));
+        // A sign of life that comes later may revive what was in doubt then.
+        let alive = granted.map_or(run.at, |granted| last_sign(case, granted, call.at));
         if cause(world, *run, alive, answered.at).is_none() && told.insert(run.token) {
             let why = format!(
                 "call {id} gets Indeterminate, and nothing has befallen token {}",

@@ -2,7 +2,7 @@
 
 use idempotent_chaos::{
     check::Rule,
-    history::{Answer, Event, Function, Kind},
+    history::{Answer, Event, Function, Kind, Settled},
 };
 
 use crate::story::*;
@@ -74,6 +74,32 @@ fn a_doubt_about_an_owner_that_is_well_is_found() {
         .add(0, killed.clone());
     dead.pass(LAPSE).refused(SECOND, "Indeterminate").passes();
     doubted().add(0, killed).breaks(Rule::Alive);
+}
+
+#[test]
+fn a_doubt_that_its_owner_resolves_later_had_its_reason() {
+    let (key, token, settled) = (KEY, FIRST.token, Settled::Applied);
+    let stopped =
+        Story::of(Function::Fail)
+            .starts(FIRST)
+            .pass(LAPSE)
+            .suffers(FIRST, Kind::Stop, false);
+    let sent = START + LAPSE + 1_100;
+    let renewed = Event::Renewed {
+        key,
+        token,
+        settled,
+        sent,
+    };
+    let in_doubt = Answer::Refused("Indeterminate".to_owned());
+    stopped
+        .pass(1_000)
+        .called(SECOND)
+        .pass(500)
+        .add(1, renewed)
+        .answered(SECOND, in_doubt)
+        .completes(FIRST)
+        .passes();
 }
 
 #[test]
