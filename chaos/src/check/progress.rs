@@ -16,12 +16,12 @@ const BOUND: Micros = 30_000_000;
 /// recorded is replayed.
 pub(super) fn calm(case: &Case, world: &World, verdict: &mut Verdict) {
     for (id, call, answered) in case.answers() {
-        if call.held || !is_calm(world, call, answered) {
-            continue;
-        }
         let Answer::Refused(name) = &answered.answer else {
             continue;
         };
+        if call.held || !is_calm(world, call, answered) {
+            continue;
+        }
         let wrong = match &**name {
             "Unavailable" => Some("the store was there".to_owned()),
             "InFlight" => case.changes.iter().find_map(|change| {
