@@ -2,11 +2,11 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering::SeqCst},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fastrand::Rng;
@@ -14,10 +14,11 @@ use fastrand::Rng;
 pub use crate::site::Topology;
 use crate::{
     driver::{Driver, Shared},
-    history::{Entry, Event},
+    history::{Entry, Event, Kind, now},
     ledger::{self, Log},
     load::Load,
-    server_faults::{self, Hush},
+    pulse, server_faults,
+    signals::Signals,
     site::Site,
 };
 
@@ -25,26 +26,30 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(10);
 /// The same where there is only one worker.
 const ALONE: Duration = Duration::from_millis(3);
+/// Storm and calm together, about.
+const CYCLE: Duration = Duration::from_secs(11);
+/// How long it is calm, if there is time for that: longer than a call is kept without a poll, and others wait for it.
+const CALM: Duration = Duration::from_millis(4_500);
+/// How long whatever is under way may take to come to an end.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Lets everything run and fail for `duration`, then heals, asks every key once more, and returns what happened.
 #[must_use]
 pub fn conduct(topology: Topology, seed: u64, duration: Duration) -> Vec<Entry> {
     let site = Arc::new(Site::start(topology));
     let log = Arc::new(Log::default());
-    let hush = Arc::new(Hush {
-        workers: site.workers(),
-        ..Hush::default()
-    });
+    let signals = Arc::new(Signals::new(site.workers()));
     let shared = Arc::new(Shared {
         ledger: ledger::start(Arc::clone(&log)),
         site: Arc::clone(&site),
         load: Load::default(),
         log: Arc::clone(&log),
-        stop: AtomicBool::new(false),
-        hush: Arc::clone(&hush),
+        signals: Arc::clone(&signals),
+        wave: Mutex::new(Instant::now()),
         pause: if site.workers() == 1 { ALONE } else { PAUSE },
         processes: AtomicU32::new(0),
     });
+    watch_the_machine(&log);
     let mut rng = Rng::with_seed(seed);
     let drivers: Vec<_> = (0..site.workers())
         .map(|_| {
@@ -59,21 +64,93 @@ pub fn conduct(topology: Topology, seed: u64, duration: Duration) -> Vec<Entry> 
     let faults = {
         let (shared, rng) = (Arc::clone(&shared), rng.fork());
         thread::spawn(move || {
-            server_faults::run(&shared.site, rng, &shared.log, &shared.stop, &shared.hush);
+            server_faults::run(&shared.site, rng, &shared.log, &shared.signals);
         })
     };
-    thread::sleep(duration);
-    shared.stop.store(true, SeqCst);
+    storms_and_calms(&signals, &log, duration);
+    signals.stop.store(true, SeqCst);
+    signals.calm.open();
     // The servers first: drivers wait for answers.
     faults.join().expect("the faults end");
-    let mut drivers: Vec<_> = drivers
-        .into_iter()
-        .map(|driver| driver.join().expect("a driver ends"))
-        .collect();
-    for driver in &mut drivers {
-        driver.settle();
-    }
+    let drivers = drivers.into_iter();
+    let drivers = drivers.map(|driver| driver.join().expect("a driver ends"));
+    // Each process is asked: one of them may be the only one that is stuck.
+    let drivers = together(drivers.collect(), Driver::settle);
     log.note(Event::Healed);
-    drivers[0].epilogue(0..shared.load.extent().1);
+    let (keys, count) = (shared.load.keys(), drivers.len());
+    let mut index = 0;
+    let shares = drivers.into_iter().map(|driver| {
+        let keys: Vec<_> = keys.iter().copied().skip(index).step_by(count).collect();
+        index += 1;
+        (driver, keys)
+    });
+    together(shares.collect(), |(driver, keys)| {
+        driver.epilogue(keys.drain(..));
+    });
     log.take()
+}
+
+/// Ends with a calm, so that no owner's lease is left over.
+fn storms_and_calms(signals: &Signals, log: &Log, duration: Duration) {
+    let cycles = (duration.as_secs_f64() / CYCLE.as_secs_f64())
+        .round()
+        .max(1.0);
+    let cycle = duration.div_f64(cycles);
+    let calm = CALM.min(cycle.mul_f64(0.75));
+    let end = Instant::now() + duration;
+    while Instant::now() + calm.mul_f64(0.5) < end {
+        thread::sleep(cycle.saturating_sub(calm));
+        let all_calm = signals.calm.close(PATIENCE);
+        let at = now();
+        thread::sleep(calm);
+        if all_calm {
+            let event = Event::Calm { until: now() };
+            let process = 0;
+            log.push(Entry { at, process, event });
+        }
+        if Instant::now() >= end {
+            break;
+        }
+        signals.calm.open();
+    }
+}
+
+/// Does something with all of them at the same time.
+fn together<T: Send + 'static>(
+    all: Vec<T>,
+    work: impl Fn(&mut T) + Clone + Send + 'static,
+) -> Vec<T> {
+    let threads: Vec<_> = all
+        .into_iter()
+        .map(|mut one| {
+            let work = work.clone();
+            thread::spawn(move || {
+                work(&mut one);
+                one
+            })
+        })
+        .collect();
+    let threads = threads.into_iter();
+    threads
+        .map(|thread| thread.join().expect("it ends"))
+        .collect()
+}
+
+/// Notes when the machine had no time for this process: the servers, its neighbours, had none either.
+fn watch_the_machine(log: &Arc<Log>) {
+    let log = Arc::clone(log);
+    pulse::start(move |since| {
+        let event = Event::Fault {
+            kind: Kind::Starved,
+            process: None,
+            call: None,
+            until: now(),
+            observed: true,
+        };
+        log.push(Entry {
+            at: since,
+            process: 0,
+            event,
+        });
+    });
 }

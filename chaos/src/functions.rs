@@ -6,17 +6,18 @@ use idempotent_fn::{Error, current, idempotent};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    history::{End, Event, Run},
+    busy::Busy,
+    history::{BRIEF, End, Event, Kind, Run, now},
     ledger,
-    say::say,
+    say::{say, say_fault},
 };
 
 /// The lease of every function here: short, for owners that vanish.
 pub(crate) const LEASE: Duration = Duration::from_millis(LEASE_MS);
 pub(crate) const LEASE_MS: u64 = 600;
-/// How long a duplicate waits.
-pub(crate) const WAIT: Duration = Duration::from_secs(3);
-/// Results are kept for longer than a run of this takes.
+/// How long a duplicate waits, and how long an impatient one does.
+pub(crate) const WAITS_MS: [u64; 2] = [3_000, 1_000];
+/// Results of most functions are kept for longer than a run of this takes.
 pub(crate) const TTL: Duration = Duration::from_secs(24 * 3600);
 
 /// What a body does, apart from its effect.
@@ -28,6 +29,10 @@ pub(crate) enum Plan {
     Late(u64),
     /// Blocks its thread for so many milliseconds, has its effect, and returns `Ok`.
     Block(u64),
+    /// Has its effect, uses up tokio's budget in each poll for so many milliseconds, and returns `Ok`.
+    Busy(u64),
+    /// Has its effect, and returns `Ok` with a result of so many bytes.
+    Bulk(usize),
     /// Has its effect, and returns `Err`.
     Decline,
     /// Has its effect, and panics.
@@ -43,6 +48,21 @@ pub(crate) struct Work {
     pub(crate) key: u32,
     /// What the body does, if it is this call's that runs.
     pub(crate) plan: Plan,
+    /// For how many milliseconds it waits for another's result.
+    pub(crate) wait: u64,
+}
+
+impl Work {
+    fn wait(&self) -> Duration {
+        Duration::from_millis(self.wait)
+    }
+}
+
+/// A result that may be too large to record.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Bulk {
+    pub(crate) run: Run,
+    pad: String,
 }
 
 /// Why a call failed.
@@ -70,36 +90,73 @@ impl fmt::Display for Failure {
 }
 
 /// `on_crash = rerun`.
-#[idempotent(scope = "chaos.rerun", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL)]
+#[idempotent(scope = "chaos.rerun", key = work.key, lease = LEASE, wait = work.wait(), ttl = TTL)]
 pub(crate) async fn rerun(work: Work) -> Result<Run, Failure> {
     body(work).await
 }
 
 /// `on_crash = rerun, detach = false`.
-#[idempotent(scope = "chaos.rerun_attached", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL, detach = false)]
+#[idempotent(scope = "chaos.rerun_attached", key = work.key, lease = LEASE, wait = work.wait(), ttl = TTL, detach = false)]
 pub(crate) async fn rerun_attached(work: &Work) -> Result<Run, Failure> {
     body(*work).await
 }
 
 /// `on_err = record`.
-#[idempotent(scope = "chaos.record", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL, on_err = record)]
+#[idempotent(scope = "chaos.record", key = work.key, lease = LEASE, wait = work.wait(), ttl = TTL, on_err = record)]
 pub(crate) async fn record(work: Work) -> Result<Run, Failure> {
     body(work).await
 }
 
 /// `on_crash = fail`.
-#[idempotent(scope = "chaos.fail", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL, on_crash = fail)]
+#[idempotent(scope = "chaos.fail", key = work.key, lease = LEASE, wait = work.wait(), ttl = TTL, on_crash = fail)]
 pub(crate) async fn fail(work: Work) -> Result<Run, Failure> {
     body(work).await
 }
 
 /// `on_crash = fail, detach = false`.
 #[idempotent(
-    scope = "chaos.fail_attached", key = work.key, lease = LEASE, wait = WAIT, ttl = TTL,
+    scope = "chaos.fail_attached", key = work.key, lease = LEASE, wait = work.wait(), ttl = TTL,
     on_crash = fail, detach = false
 )]
 pub(crate) async fn fail_attached(work: &Work) -> Result<Run, Failure> {
     body(*work).await
+}
+
+/// `on_crash = rerun`, with a short `ttl`.
+#[idempotent(scope = "chaos.brief", key = work.key, lease = LEASE, wait = work.wait(), ttl = BRIEF)]
+pub(crate) async fn brief(work: Work) -> Result<Run, Failure> {
+    body(work).await
+}
+
+/// `on_crash = fail`, with a short `ttl`.
+#[idempotent(
+    scope = "chaos.brief_fail", key = work.key, lease = LEASE, wait = work.wait(), ttl = BRIEF, on_crash = fail
+)]
+pub(crate) async fn brief_fail(work: Work) -> Result<Run, Failure> {
+    body(work).await
+}
+
+/// `on_crash = rerun`, with a large result.
+#[idempotent(scope = "chaos.bulky", key = work.key, lease = LEASE, wait = work.wait(), ttl = TTL)]
+pub(crate) async fn bulky(work: Work) -> Result<Bulk, Failure> {
+    bulk(work).await
+}
+
+/// `on_crash = fail`, with a large result.
+#[idempotent(
+    scope = "chaos.bulky_fail", key = work.key, lease = LEASE, wait = work.wait(), ttl = TTL, on_crash = fail
+)]
+pub(crate) async fn bulky_fail(work: Work) -> Result<Bulk, Failure> {
+    bulk(work).await
+}
+
+async fn bulk(work: Work) -> Result<Bulk, Failure> {
+    let run = body(work).await?;
+    let pad = match work.plan {
+        Plan::Bulk(bytes) => "x".repeat(bytes),
+        _ => String::new(),
+    };
+    Ok(Bulk { run, pad })
 }
 
 /// Says how a body ended, also one that is dropped.
@@ -116,7 +173,10 @@ impl Drop for Ending {
     }
 }
 
-async fn body(Work { call, key, plan }: Work) -> Result<Run, Failure> {
+async fn body(work: Work) -> Result<Run, Failure> {
+    let Work {
+        call, key, plan, ..
+    } = work;
     let execution = current();
     let (token, attempt) = (execution.fencing_token(), execution.attempt());
     say(Event::Started {
@@ -128,14 +188,25 @@ async fn body(Work { call, key, plan }: Work) -> Result<Run, Failure> {
     let mut ending = Ending(call, End::Stopped);
     match plan {
         Plan::Late(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
-        Plan::Block(millis) => std::thread::sleep(Duration::from_millis(millis)),
-        Plan::Pend(_) | Plan::Decline | Plan::Panic => {}
+        Plan::Block(millis) => {
+            let (since, kind, whole) = (now(), Kind::Block, None);
+            say(Event::Begun { kind, call: whole });
+            std::thread::sleep(Duration::from_millis(millis));
+            // Others may have been queued behind it on that thread.
+            say_fault(kind, whole, since, now() - since >= millis * 1000);
+        }
+        _ => {}
     }
     ledger::effect(call, key, token).await;
     let run = Run { call, token };
     match plan {
         Plan::Pend(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
-        Plan::Late(_) | Plan::Block(_) => {}
+        Plan::Late(_) | Plan::Block(_) | Plan::Bulk(_) => {}
+        Plan::Busy(millis) => {
+            let since = now();
+            let used_up = Busy::new(millis).await;
+            say_fault(Kind::Busy, Some(call), since, used_up);
+        }
         Plan::Decline => {
             ending.1 = End::Err;
             return Err(Failure::Declined(run));

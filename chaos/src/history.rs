@@ -47,13 +47,40 @@ pub enum Function {
     Fail,
     /// As `Fail`, with `detach = false`.
     FailAttached,
+    /// As `Rerun`, with a result that is kept for [`BRIEF`] only.
+    Brief,
+    /// As `Fail`, with a result that is kept for [`BRIEF`] only.
+    BriefFail,
+    /// As `Rerun`, with a result that may be too large to record.
+    Bulky,
+    /// As `Fail`, with a result that may be too large to record.
+    BulkyFail,
 }
+
+/// For how long a brief function's results are kept: they end many times in a run.
+pub const BRIEF: Duration = Duration::from_millis(BRIEF_MS);
+pub(crate) const BRIEF_MS: u64 = 500;
 
 impl Function {
     /// Whether effects happen at most once.
     #[must_use]
     pub fn at_most_once(self) -> bool {
-        matches!(self, Self::Fail | Self::FailAttached)
+        matches!(
+            self,
+            Self::Fail | Self::FailAttached | Self::BriefFail | Self::BulkyFail
+        )
+    }
+
+    /// For how long a result is kept, where that is less than a run of this takes.
+    #[must_use]
+    pub fn ttl(self) -> Option<Micros> {
+        matches!(self, Self::Brief | Self::BriefFail).then(|| micros(BRIEF))
+    }
+
+    /// Whether a result may be too large to record.
+    #[must_use]
+    pub fn bulky(self) -> bool {
+        matches!(self, Self::Bulky | Self::BulkyFail)
     }
 }
 
@@ -112,15 +139,29 @@ pub enum Target {
     Lost,
 }
 
+/// The state of a record that a claim met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Met {
+    /// Its owner runs.
+    Running,
+    /// A result.
+    Done,
+    /// Nothing happened.
+    Released,
+    /// Nobody knows.
+    Lost,
+}
+
 /// What can happen.
 #[allow(missing_docs, reason = "the fields are named after what they are")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// A caller called.
+    /// A caller called. `held`: it does not poll its call all the time, or something else in its task uses up the time.
     Called {
         call: u64,
         key: u32,
         function: Function,
+        held: bool,
     },
     /// The store granted a claim; `sent` is when it was first asked.
     Granted {
@@ -129,6 +170,13 @@ pub enum Event {
         attempt: u32,
         lease_ms: u64,
         takeover: bool,
+        sent: Micros,
+    },
+    /// The store answered a claim with another attempt's record.
+    Met {
+        key: u32,
+        token: u64,
+        state: Met,
         sent: Micros,
     },
     /// The store answered a renew.
@@ -171,23 +219,32 @@ pub enum Event {
     },
     /// A caller went away without an answer.
     Left { call: u64 },
-    /// The library reported something to the operator.
-    Noted { what: String, call: Option<u64> },
+    /// The library reported something to the operator, about an operation with this scope.
+    Noted {
+        what: String,
+        call: Option<u64>,
+        scope: Option<String>,
+    },
     /// A process was killed.
     Killed { process: u32 },
-    /// A fault was injected, from the entry's time until `until`.
+    /// A fault was injected, from the entry's time until `until`: into one call, or one process, or for everybody.
     Fault {
         kind: Kind,
         process: Option<u32>,
+        call: Option<u64>,
         until: Micros,
         observed: bool,
     },
+    /// A fault that lasts, of a process' own making, has begun. It is told once more when it is over, as a fault.
+    Begun { kind: Kind, call: Option<u64> },
+    /// From the entry's time until `until` no fault of a process, a link or a server was in force.
+    Calm { until: Micros },
     /// All faults are over; what is called from here on must be answered.
     Healed,
 }
 
 /// The faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// A process is killed (SIGKILL) with calls under way.
     Kill,
@@ -199,6 +256,8 @@ pub enum Kind {
     HalfOpen,
     /// Both directions are slow.
     Delay,
+    /// Requests are held back for longer than brief results are kept, and delivered although their sender gave up.
+    Late,
     /// A process' connections are closed.
     Cut,
     /// `CLIENT KILL`.
@@ -215,8 +274,24 @@ pub enum Kind {
     MemoryFull,
     /// Another server becomes the master.
     Failover,
-    /// A body takes longer than its lease: pending, or blocking its thread.
+    /// Slots of the cluster move to another master, with all their keys.
+    SlotMove,
+    /// The machine had no time for a process. It is not injected, but measured.
+    Starved,
+    /// More than 200 calls at once in one process.
+    Wave,
+    /// A body takes longer than its lease.
     SlowBody,
+    /// A body blocks its thread for longer than its lease.
+    Block,
+    /// A body uses up tokio's cooperative budget in each poll, for longer than its lease.
+    Busy,
+    /// A sibling in the caller's task uses up the budget, for longer than a lease.
+    Sibling,
+    /// A call is polled a few times, and then kept without being polled.
+    Held,
+    /// A body's result is too large to record.
+    Oversize,
     /// A body panics.
     Panic,
     /// A caller goes away.

@@ -11,6 +11,7 @@
     reason = "a run that cannot go on ends with a panic"
 )]
 
+mod busy;
 pub mod check;
 pub mod conduct;
 mod driver;
@@ -18,9 +19,12 @@ mod functions;
 pub mod history;
 mod ledger;
 mod load;
+mod manner;
+mod pulse;
 pub mod report;
 mod say;
 mod server_faults;
+mod signals;
 mod site;
 mod witness;
 pub mod worker;

@@ -1,6 +1,6 @@
 //! `chaos [--seconds N] [--seed S] [--on one|cluster|sentinel|memory]`
 
-use std::{process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use idempotent_chaos::{
     check::check,
@@ -12,6 +12,8 @@ use idempotent_chaos::{
 
 /// So many violations are shown in full.
 const SHOWN: usize = 3;
+/// So many of each rule are named.
+const NAMED: usize = 8;
 const USAGE: &str = "chaos [--seconds N] [--seed S] [--on one|cluster|sentinel|memory]";
 
 struct Options {
@@ -92,12 +94,19 @@ fn judge(history: &[Entry], topology: Topology, seed: u64) -> bool {
     if verdict.violations.is_empty() {
         return true;
     }
-    for violation in verdict.violations.iter().skip(SHOWN) {
-        println!(
-            "VIOLATION {:?}, key {:?}: {}",
-            violation.rule, violation.key, violation.why
-        );
+    let mut rules = BTreeMap::<_, usize>::new();
+    for violation in &verdict.violations {
+        let before = rules.entry(violation.rule).or_default();
+        // One fault may have many traces.
+        if *before < NAMED {
+            println!(
+                "VIOLATION {:?}, key {:?}: {}",
+                violation.rule, violation.key, violation.why
+            );
+        }
+        *before += 1;
     }
+    println!("by rule: {rules:?}");
     println!(
         "{} violations; again with: scripts/chaos --on {} --seed {seed}",
         verdict.violations.len(),

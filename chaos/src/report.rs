@@ -1,11 +1,14 @@
 //! What a run is told as.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write,
+};
 
 use crate::{
     check::{Verdict, Violation},
     functions::LEASE,
-    history::{Answer, End, Entry, Event, Kind, Settled, micros},
+    history::{Answer, End, Entry, Event, Kind, Micros, Settled, micros},
 };
 
 /// So many lines of a violation's history are shown.
@@ -32,6 +35,10 @@ pub struct Summary {
     pub stale_renews: u64,
     /// Effects that a service which fences would have refused.
     pub fenced: u64,
+    /// How often, and for how long in all, nothing failed.
+    pub calms: (u64, Micros),
+    /// How often the machine had no time for a process.
+    pub starved: u64,
 }
 
 impl Summary {
@@ -42,11 +49,21 @@ impl Summary {
         let mut keys = std::collections::HashSet::new();
         let mut starts = BTreeMap::new();
         let mut panicked = std::collections::HashSet::new();
+        let mut bulky = HashMap::new();
+        let mut results: BTreeMap<u32, bool> = BTreeMap::new();
         for entry in history {
             match &entry.event {
-                Event::Called { key, .. } => {
+                Event::Called {
+                    call,
+                    key,
+                    function,
+                    ..
+                } => {
                     summary.operations += 1;
                     keys.insert(*key);
+                    if function.bulky() {
+                        bulky.insert(*call, *key);
+                    }
                 }
                 Event::Started { call, .. } => {
                     summary.bodies += 1;
@@ -63,8 +80,16 @@ impl Summary {
                 } => summary.stale_renews += 1,
                 Event::Effect { fenced, .. } => summary.fenced += u64::from(*fenced),
                 Event::Answered {
-                    answer, unrecorded, ..
-                } => summary.answered(answer, *unrecorded),
+                    answer,
+                    unrecorded,
+                    call,
+                } => {
+                    summary.answered(answer, *unrecorded);
+                    let large = matches!(answer, Answer::Refused(name) if name == "NotRecorded");
+                    if let Some(key) = bulky.get(call) {
+                        *results.entry(*key).or_default() |= large;
+                    }
+                }
                 // A panic takes its caller with it: that is one fault.
                 Event::Left { call } if !panicked.contains(call) => {
                     summary.fault(Kind::Cancel, true);
@@ -82,9 +107,20 @@ impl Summary {
                         summary.fault(Kind::SlowBody, true);
                     }
                 }
+                Event::Fault {
+                    kind: Kind::Starved,
+                    ..
+                } => summary.starved += 1,
                 Event::Fault { kind, observed, .. } => summary.fault(*kind, *observed),
+                Event::Calm { until } => {
+                    summary.calms.0 += 1;
+                    summary.calms.1 += until - entry.at;
+                }
                 _ => {}
             }
+        }
+        for large in results.into_values() {
+            summary.fault(Kind::Oversize, large);
         }
         summary.keys = keys.len() as u64;
         summary
@@ -109,7 +145,8 @@ impl Summary {
     /// Injected and observed: of processes, links and servers, or else of bodies and callers.
     #[must_use]
     pub fn total_faults(&self, of_bodies: bool) -> (u64, u64) {
-        let theirs = |kind: &Kind| matches!(kind, Kind::SlowBody | Kind::Panic | Kind::Cancel);
+        // From there on, as they are listed.
+        let theirs = |kind: &Kind| *kind >= Kind::Wave;
         let faults = self
             .faults
             .iter()
@@ -145,6 +182,15 @@ pub fn report(summary: &Summary, verdict: &Verdict) -> String {
     for (kind, (injected, observed)) in &summary.faults {
         line(&format!("  {kind:?}"), format!("{injected} / {observed}"));
     }
+    let (times, long) = summary.calms;
+    line(
+        "times in which nothing failed, and how long",
+        format!("{times}, {} s", long / 1_000_000),
+    );
+    line(
+        "times a process had to wait for the machine",
+        summary.starved.to_string(),
+    );
     line("takeovers", summary.takeovers.to_string());
     line(
         "stale completes refused",
@@ -191,7 +237,8 @@ pub fn around(history: &[Entry], violation: &Violation) -> String {
     };
     let (from, until) = (first.at, last.at);
     let faults = history.iter().filter(|entry| {
-        matches!(entry.event, Event::Fault { until: end, .. } if entry.at <= until && end >= from)
+        matches!(entry.event, Event::Fault { until: end, call, .. }
+            if entry.at <= until && end >= from && call.is_none_or(|call| calls.contains(&call)))
     });
     lines.extend(faults);
     lines.sort_by_key(|entry| entry.at);
@@ -215,6 +262,7 @@ fn concerns(event: &Event, of: Option<u32>, calls: &std::collections::HashSet<u6
     match event {
         Event::Called { key, .. }
         | Event::Granted { key, .. }
+        | Event::Met { key, .. }
         | Event::Renewed { key, .. }
         | Event::Finished { key, .. }
         | Event::Started { key, .. }
@@ -223,6 +271,7 @@ fn concerns(event: &Event, of: Option<u32>, calls: &std::collections::HashSet<u6
             calls.contains(call)
         }
         Event::Noted { call, .. } => call.is_some_and(|call| calls.contains(&call)),
-        Event::Killed { .. } | Event::Fault { .. } | Event::Healed => false,
+        Event::Begun { call, .. } => call.is_some_and(|call| calls.contains(&call)),
+        Event::Killed { .. } | Event::Fault { .. } | Event::Calm { .. } | Event::Healed => false,
     }
 }

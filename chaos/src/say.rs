@@ -4,7 +4,10 @@ use std::{
     fmt,
     io::Write,
     process,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde::Serialize;
@@ -14,7 +17,7 @@ use tracing::{
     span,
 };
 
-use crate::history::{Event, Micros, now};
+use crate::history::{Event, Kind, Micros, now};
 
 /// An event as a worker writes it: the conductor knows which process it is.
 #[derive(Debug, Serialize, serde::Deserialize)]
@@ -27,7 +30,26 @@ pub(crate) struct Line {
 
 /// Writes one line to the conductor. A conductor that is gone needs no worker.
 pub(crate) fn say(event: Event) {
-    let line = Line { at: now(), event };
+    say_since(now(), event);
+}
+
+/// Writes that a fault of this process, or of one of its calls, is over now.
+pub(crate) fn say_fault(kind: Kind, call: Option<u64>, since: Micros, observed: bool) {
+    let event = Event::Fault {
+        kind,
+        process: Some(PROCESS.get().copied().unwrap_or_default()),
+        call,
+        until: now(),
+        observed,
+    };
+    say_since(since, event);
+}
+
+/// Which process this is.
+pub(crate) static PROCESS: OnceLock<u32> = OnceLock::new();
+
+fn say_since(at: Micros, event: Event) {
+    let line = Line { at, event };
     let mut text = serde_json::to_string(&line).expect("events are plain data");
     text.push('\n');
     let mut output = std::io::stdout().lock();
@@ -66,9 +88,9 @@ impl Subscriber for Operator {
     }
 
     fn event(&self, event: &tracing::Event<'_>) {
-        let mut message = Message(String::new());
+        let mut message = Message::default();
         event.record(&mut message);
-        let what = message.0;
+        let Message { what, scope } = message;
         let call = CALL.try_with(|call| {
             if what == "unrecorded" {
                 call.unrecorded.store(true, Ordering::Relaxed);
@@ -78,6 +100,7 @@ impl Subscriber for Operator {
         say(Event::Noted {
             what,
             call: call.ok(),
+            scope,
         });
     }
 
@@ -91,12 +114,22 @@ impl Subscriber for Operator {
     fn exit(&self, _: &span::Id) {}
 }
 
-struct Message(String);
+#[derive(Default)]
+struct Message {
+    what: String,
+    scope: Option<String>,
+}
 
 impl Visit for Message {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "scope" {
+            self.scope = Some(value.to_owned());
+        }
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            self.0 = format!("{value:?}");
+            self.what = format!("{value:?}");
         }
     }
 }

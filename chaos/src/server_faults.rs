@@ -1,10 +1,7 @@
 //! Faults of the servers: one at a time, each with its proof.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::atomic::Ordering::Relaxed,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -16,6 +13,7 @@ use crate::{
     functions::LEASE,
     history::{Entry, Event, Kind, now},
     ledger::Log,
+    signals::{Gate, Signals},
     site::Site,
 };
 
@@ -23,19 +21,30 @@ use crate::{
 const TRACE: Duration = Duration::from_millis(1_500);
 
 /// Injects faults until told to stop; everything is whole again when it returns.
-pub(crate) fn run(site: &Site, mut rng: Rng, log: &Log, stop: &AtomicBool, hush: &Arc<Hush>) {
-    while !stop.load(Relaxed) {
+pub(crate) fn run(site: &Site, mut rng: Rng, log: &Log, signals: &Signals) {
+    for turn in 0.. {
+        if signals.is_over() {
+            return;
+        }
+        if signals.calm.is_wanted() {
+            signals.calm.pass();
+        }
+        if matches!(site, Site::Memory) {
+            sleep(Duration::from_millis(20));
+            continue;
+        }
         sleep(Duration::from_millis(rng.u64(100..900)));
         let at = now();
         let (kind, observed) = match site {
-            Site::Memory => return,
+            Site::Memory => continue,
             Site::One(server) => one(server, &mut rng),
-            Site::Cluster(group) => cluster(group, &mut rng),
-            Site::Sentinel(group) => sentinel(group, &mut rng, hush),
+            Site::Cluster(group) => cluster(group, turn, &mut rng, signals),
+            Site::Sentinel(group) => sentinel(group, turn, &mut rng, signals),
         };
         let event = Event::Fault {
             kind,
             process: None,
+            call: None,
             until: now(),
             observed,
         };
@@ -45,14 +54,6 @@ pub(crate) fn run(site: &Site, mut rng: Rng, log: &Log, stop: &AtomicBool, hush:
             event,
         });
     }
-}
-
-/// Somebody asks all workers to be stopped for a moment.
-#[derive(Debug, Default)]
-pub(crate) struct Hush {
-    pub(crate) wanted: AtomicBool,
-    pub(crate) stopped: std::sync::atomic::AtomicUsize,
-    pub(crate) workers: usize,
 }
 
 fn one(server: &RedisServer, rng: &mut Rng) -> (Kind, bool) {
@@ -66,29 +67,43 @@ fn one(server: &RedisServer, rng: &mut Rng) -> (Kind, bool) {
     }
 }
 
-fn cluster(group: &RedisCluster, rng: &mut Rng) -> (Kind, bool) {
+/// The shortest run has what only this can have.
+fn cluster(group: &RedisCluster, turn: u32, rng: &mut Rng, signals: &Signals) -> (Kind, bool) {
     let masters: Vec<_> = group
         .nodes()
         .iter()
         .filter(|node| is_master(node))
         .collect();
     let master = masters[rng.usize(..masters.len())];
-    match rng.u8(..8) {
+    let choice = match turn {
+        0 => 9,
+        1 => 6,
+        _ => rng.u8(..12),
+    };
+    match choice {
         0 | 1 => client_kill(master, rng),
         2 => script_flush(master),
         3 => server_stop(master, LEASE * 4 / 3),
         4 | 5 => memory_full(master, rng),
-        _ => cluster_failover(group, rng),
+        6..=8 => {
+            signals.wave.store(true, Relaxed);
+            cluster_failover(group, rng)
+        }
+        _ => {
+            signals.wave.store(true, Relaxed);
+            slot_move(group, rng)
+        }
     }
 }
 
-fn sentinel(group: &Sentinel, rng: &mut Rng, hush: &Hush) -> (Kind, bool) {
+/// As for [`cluster`].
+fn sentinel(group: &Sentinel, turn: u32, rng: &mut Rng, signals: &Signals) -> (Kind, bool) {
     let master = group.master();
-    match rng.u8(..8) {
+    match if turn == 1 { 7 } else { rng.u8(..8) } {
         0..=2 => client_kill(master, rng),
         3 | 4 => script_flush(master),
         5 | 6 => memory_full(master, rng),
-        _ => sentinel_failover(group, hush),
+        _ => sentinel_failover(group, &signals.hush),
     }
 }
 
@@ -183,14 +198,39 @@ fn cluster_failover(group: &RedisCluster, rng: &mut Rng) -> (Kind, bool) {
     (Kind::Failover, false)
 }
 
-/// Sentinel's failover loses what the replica has not got. Everybody is stopped until it has everything.
-fn sentinel_failover(group: &Sentinel, hush: &Hush) -> (Kind, bool) {
-    hush.wanted.store(true, Relaxed);
-    let since = Instant::now();
-    while hush.stopped.load(Relaxed) < hush.workers && since.elapsed() < Duration::from_secs(10) {
-        sleep(Duration::from_millis(5));
+/// Some hundred slots go to another master with all their keys, and back.
+fn slot_move(group: &RedisCluster, rng: &mut Rng) -> (Kind, bool) {
+    let mut masters: Vec<_> = (0..group.nodes().len())
+        .filter(|index| is_master(&group.nodes()[*index]))
+        .collect();
+    rng.shuffle(&mut masters);
+    let (from, to) = (masters[0], masters[1]);
+    let mut slots = group.slots_of(from);
+    rng.shuffle(&mut slots);
+    slots.truncate(rng.usize(200..600));
+    let redirected = || -> u64 {
+        let nodes = [from, to].map(|index| &group.nodes()[index]);
+        let counts = nodes.map(|node| refusals(node, "MOVED") + refusals(node, "ASK"));
+        counts.iter().sum()
+    };
+    let before = redirected();
+    let mut moved = true;
+    for (from, to) in [(from, to), (to, from)] {
+        if group.reshard(from, to, &slots).is_err() {
+            group.close_slots(&slots);
+            moved = false;
+            break;
+        }
+        let owned = group.slots_of(to);
+        moved &= slots.iter().all(|slot| owned.contains(slot));
     }
-    let all_quiet = hush.stopped.load(Relaxed) == hush.workers;
+    // It happened, and clients have met it.
+    (Kind::SlotMove, moved && redirected() > before)
+}
+
+/// Sentinel's failover loses what the replica has not got. Everybody is stopped until it has everything.
+fn sentinel_failover(group: &Sentinel, hush: &Gate) -> (Kind, bool) {
+    let all_quiet = hush.close(Duration::from_secs(10));
     let old = group.master().port();
     let mut observed = false;
     if all_quiet && in_step(group) {
@@ -208,7 +248,7 @@ fn sentinel_failover(group: &Sentinel, hush: &Hush) -> (Kind, bool) {
             wait_until("the old master follows the new one", || !is_master(old));
         }
     }
-    hush.wanted.store(false, Relaxed);
+    hush.open();
     (Kind::Failover, observed)
 }
 

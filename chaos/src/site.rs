@@ -2,7 +2,7 @@
 
 use idempotent_test_support::{Proxy, RedisCluster, RedisServer, Sentinel};
 
-use crate::worker::Place;
+use crate::{load::LARGEST, worker::Place};
 
 /// Which servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Site {
     pub(crate) fn start(topology: Topology) -> Self {
         match topology {
             Topology::Memory => Self::Memory,
-            Topology::One => Self::One(RedisServer::builder().appendonly().start()),
+            Topology::One => Self::One(one()),
             Topology::Sentinel => Self::Sentinel(sentinel()),
             Topology::Cluster => Self::Cluster(cluster()),
         }
@@ -74,6 +74,12 @@ impl Site {
             Self::Cluster(group) => Place::Cluster(group.urls()),
         }
     }
+}
+
+/// It takes no value that is larger than the library's own limit, and hangs up on who sends one.
+fn one() -> RedisServer {
+    let server = RedisServer::builder().appendonly();
+    server.arg("proto-max-bulk-len", LARGEST).start()
 }
 
 /// A failover that nobody asked for forgets what the replicas have not got yet, and then no claim holds. Here only those

@@ -13,7 +13,7 @@ use idempotent_fn::{
 };
 
 use crate::{
-    history::{self, Event, Micros, Target, now},
+    history::{self, Event, Met, Micros, Target, now},
     say::say,
 };
 
@@ -44,15 +44,27 @@ fn settled(settled: &Settled) -> history::Settled {
 }
 
 fn claimed(key: &Key, reply: &ClaimReply, sent: Micros) {
-    if let ClaimReply::Granted { record, takeover } = reply {
-        say(Event::Granted {
+    match reply {
+        ClaimReply::Granted { record, takeover } => say(Event::Granted {
             key: number(key),
             token: record.token,
             attempt: record.attempts,
             lease_ms: history::micros(record.lease) / 1000,
             takeover: *takeover,
             sent,
-        });
+        }),
+        ClaimReply::Held { record, .. } => say(Event::Met {
+            key: number(key),
+            token: record.token,
+            state: match record.state {
+                State::Running => Met::Running,
+                State::Done => Met::Done,
+                State::Lost => Met::Lost,
+                _ => Met::Released,
+            },
+            sent,
+        }),
+        _ => {}
     }
 }
 

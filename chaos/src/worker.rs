@@ -1,6 +1,13 @@
 //! A worker process: makes the calls it is told to make, on the store it is told to use.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use idempotent_fn::{
     SharedStore, drain, install,
@@ -11,18 +18,24 @@ use idempotent_fn::{
     with_store,
 };
 use serde::{Deserialize, Serialize};
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, sync::Barrier, task::JoinSet};
 
 use crate::{
     functions::{self, Failure, LEASE_MS, Plan, Work},
-    history::{Answer, DRAINED, Event, Function},
+    history::{Answer, DRAINED, Event, Function, Kind, Run, now},
     ledger,
-    say::{CALL, Call, Operator, say},
+    load::AT_ONCE,
+    manner::Manner,
+    pulse,
+    say::{CALL, Call, Operator, PROCESS, say, say_fault},
     witness::Witness,
 };
 
 /// Below a third of the lease, as the store's documentation asks.
 const ANSWER: Duration = Duration::from_millis(LEASE_MS / 3 - 10);
+
+/// A limit that is above what the server takes.
+const TOO_LARGE: usize = 4 * 1024 * 1024;
 
 /// Where the records are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,16 +53,23 @@ pub(crate) enum Place {
 /// What a worker is told, a line of JSON each.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// Call; go away after `patience` milliseconds.
-    Call {
-        call: u64,
-        key: u32,
-        function: Function,
-        plan: Plan,
-        patience: Option<u64>,
-    },
+    /// Call.
+    Call(Task),
+    /// Make all these calls at once.
+    Wave(Vec<Task>),
     /// Wait for what callers left behind, and say so.
     Drain,
+}
+
+/// A call to make.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Task {
+    pub(crate) call: u64,
+    pub(crate) key: u32,
+    pub(crate) function: Function,
+    pub(crate) plan: Plan,
+    pub(crate) wait: u64,
+    pub(crate) manner: Manner,
 }
 
 impl Place {
@@ -68,44 +88,33 @@ impl Place {
     }
 }
 
-/// `worker LEDGER-PORT PLACE`: obeys standard input until it ends.
+/// `worker PROCESS LEDGER-PORT PLACE`: obeys standard input until it ends.
 pub fn main(arguments: &[String]) {
-    let [port, place] = arguments else {
-        panic!("the ledger's port and a place, not {arguments:?}")
+    let [process, port, place] = arguments else {
+        panic!("the process' number, the ledger's port and a place, not {arguments:?}")
     };
+    PROCESS.get_or_init(|| process.parse().expect("a number"));
     ledger::locate(port.parse().expect("a port"));
     let place: Place = serde_json::from_str(place).expect("a place");
     // Planned panics are part of the history, and nobody reads this.
     std::panic::set_hook(Box::new(|_| {}));
     tracing::subscriber::set_global_default(Operator).expect("nobody else listens");
+    pulse::start(|since| say_fault(Kind::Starved, None, since, true));
     let runtime = Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()
         .build()
         .expect("a runtime");
-    let store = place.open();
-    let near = store.near_cache(&NearCache::new());
-    install(store).expect("nothing is installed yet");
+    let stores = Stores::around(place.open());
+    install(stores.plain.clone()).expect("nothing is installed yet");
     for line in std::io::stdin().lines().map_while(Result::ok) {
         match serde_json::from_str(&line).expect("an order") {
-            Order::Call {
-                call,
-                key,
-                function,
-                plan,
-                patience,
-            } => {
-                say(Event::Called {
-                    call,
-                    key,
-                    function,
-                });
-                let made = make(function, Work { call, key, plan }, patience);
-                if has_near_cache(key) {
-                    runtime.spawn(with_store(near.clone(), made));
-                } else {
-                    runtime.spawn(made);
-                }
+            Order::Call(task) => {
+                runtime.spawn(stores.serve(task));
+            }
+            Order::Wave(tasks) => {
+                let calls = tasks.into_iter().map(|task| stores.serve(task)).collect();
+                runtime.spawn(wave(calls));
             }
             Order::Drain => {
                 runtime.spawn(async {
@@ -113,6 +122,7 @@ pub fn main(arguments: &[String]) {
                     say(Event::Noted {
                         what: format!("{DRAINED} {left}"),
                         call: None,
+                        scope: None,
                     });
                 });
             }
@@ -120,9 +130,90 @@ pub fn main(arguments: &[String]) {
     }
 }
 
-/// Every other key of each function is replayed from a near cache, where its store is elsewhere.
-const fn has_near_cache(key: u32) -> bool {
-    key / 8 % 2 == 1
+/// Handles of the one store, as its keys want it.
+struct Stores {
+    plain: SharedStore,
+    near: SharedStore,
+    large: SharedStore,
+}
+
+impl Stores {
+    fn around(store: SharedStore) -> Self {
+        Self {
+            near: store.near_cache(&NearCache::new()),
+            large: store.max_result(TOO_LARGE),
+            plain: store,
+        }
+    }
+
+    /// Makes the call. Every other key of each function is replayed from a near cache, where its store is elsewhere, or
+    /// has a limit above the server's.
+    fn serve(&self, task: Task) -> impl Future<Output = ()> + Send + use<> {
+        let store = if task.function.bulky() {
+            (task.key / 2 % 2 == 1).then(|| self.large.clone())
+        } else {
+            (task.key / 8 % 2 == 1).then(|| self.near.clone())
+        };
+        let Task {
+            call,
+            key,
+            function,
+            manner,
+            ..
+        } = task;
+        say(Event::Called {
+            call,
+            key,
+            function,
+            held: !manner.is_fair(),
+        });
+        let made = make(task);
+        async move {
+            match store {
+                Some(store) => with_store(store, made).await,
+                None => made.await,
+            }
+        }
+    }
+}
+
+/// The calls under way now, and the most that were since it was set back.
+static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a call as one under way.
+struct UnderWay;
+
+impl UnderWay {
+    fn new() -> Self {
+        let now = UNDER_WAY.fetch_add(1, Ordering::SeqCst) + 1;
+        MOST.fetch_max(now, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+async fn wave(calls: Vec<impl Future<Output = ()> + Send + 'static>) {
+    let ready = Arc::new(Barrier::new(calls.len()));
+    let since = now();
+    MOST.store(0, Ordering::SeqCst);
+    let mut tasks = JoinSet::new();
+    for call in calls {
+        let ready = Arc::clone(&ready);
+        tasks.spawn(async move {
+            ready.wait().await;
+            call.await;
+        });
+    }
+    // A call whose body panics panics.
+    while tasks.join_next().await.is_some() {}
+    let most = MOST.load(Ordering::SeqCst);
+    say_fault(Kind::Wave, None, since, most >= AT_ONCE);
 }
 
 /// Says that a caller has left, unless it was answered.
@@ -136,21 +227,35 @@ impl Drop for Leaving {
     }
 }
 
-async fn make(function: Function, work: Work, patience: Option<u64>) {
+async fn make(task: Task) {
+    let Task {
+        call: id,
+        key,
+        function,
+        plan,
+        wait,
+        manner,
+    } = task;
     let call = Call {
-        id: work.call,
+        id,
         unrecorded: false.into(),
     };
-    let mut leaving = Leaving(work.call, false);
-    let patience = patience.map_or(Duration::MAX, Duration::from_millis);
+    let _under_way = UnderWay::new();
+    let mut leaving = Leaving(id, false);
+    let work = Work {
+        call: id,
+        key,
+        plan,
+        wait,
+    };
     let called = CALL.scope(call, async {
-        let result = tokio::time::timeout(patience, dispatch(function, work)).await;
+        let result = manner.treat(id, Box::pin(dispatch(function, work))).await;
         (
             result,
             CALL.with(|call| call.unrecorded.load(Ordering::Relaxed)),
         )
     });
-    if let (Ok(result), unrecorded) = called.await {
+    if let (Some(result), unrecorded) = called.await {
         let answer = match result {
             Ok(run) => Answer::Ok(run),
             Err(Failure::Declined(run)) => Answer::Declined(run),
@@ -158,19 +263,23 @@ async fn make(function: Function, work: Work, patience: Option<u64>) {
         };
         leaving.1 = true;
         say(Event::Answered {
-            call: work.call,
+            call: id,
             answer,
             unrecorded,
         });
     }
 }
 
-async fn dispatch(function: Function, work: Work) -> Result<crate::history::Run, Failure> {
+async fn dispatch(function: Function, work: Work) -> Result<Run, Failure> {
     match function {
         Function::Rerun => functions::rerun(work).await,
         Function::RerunAttached => functions::rerun_attached(&work).await,
         Function::Record => functions::record(work).await,
         Function::Fail => functions::fail(work).await,
         Function::FailAttached => functions::fail_attached(&work).await,
+        Function::Brief => functions::brief(work).await,
+        Function::BriefFail => functions::brief_fail(work).await,
+        Function::Bulky => functions::bulky(work).await.map(|bulk| bulk.run),
+        Function::BulkyFail => functions::bulky_fail(work).await.map(|bulk| bulk.run),
     }
 }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Case, Rule, Verdict};
-use crate::history::{Answer, Run, Settled, Target};
+use super::{
+    Case, Rule, Verdict,
+    case::{Answered, Called, Grant, Start},
+};
+use crate::history::{Answer, Micros, Run, Settled, Target};
 
 /// One owner per token; tokens grow with the attempts.
 pub(super) fn tokens(case: &Case, verdict: &mut Verdict) {
@@ -31,6 +34,10 @@ pub(super) fn tokens(case: &Case, verdict: &mut Verdict) {
             ));
         }
     }
+    // Attempts are counted within a record's life, and a brief one has many.
+    if case.function.ttl().is_some() {
+        return;
+    }
     let granted = case.grants.iter().map(|grant| (grant.attempt, grant.token));
     let started = case.starts.iter().map(|start| (start.attempt, start.token));
     for (attempt, token) in granted.chain(started) {
@@ -51,6 +58,15 @@ pub(super) fn tokens(case: &Case, verdict: &mut Verdict) {
             ));
         }
     }
+}
+
+/// A run beyond this one's result, while that is kept.
+fn successor_of(case: &Case, token: u64) -> Option<&Start> {
+    let call = case.starts.iter().find(|start| start.token == token);
+    case.starts.iter().find(|start| {
+        let ended = |run: &Start| case.has_ended(run.call, case.granted_at(**start));
+        start.token > token && !call.is_some_and(ended)
+    })
 }
 
 /// What a stale owner sends changes nothing, and its caller gets its successor's result.
@@ -76,9 +92,8 @@ pub(super) fn stale(case: &Case, verdict: &mut Verdict) {
                 change.token, successor.token
             ));
         }
-        if change.target == Some(Target::Done)
-            && let Some(later) = case.starts.iter().find(|start| start.token > change.token)
-        {
+        let done = change.target == Some(Target::Done);
+        if done && let Some(later) = successor_of(case, change.token) {
             wrong(format!(
                 "token {} is done, and yet {} ran",
                 change.token, later.token
@@ -87,7 +102,7 @@ pub(super) fn stale(case: &Case, verdict: &mut Verdict) {
     }
     for (id, call, answered) in case.answers() {
         if let Some((_, run)) = case.recorded(answered)
-            && let Some(later) = case.starts.iter().find(|start| start.token > run.token)
+            && let Some(later) = successor_of(case, run.token)
         {
             wrong(format!(
                 "call {id} gets the result of token {}, and {} ran",
@@ -102,37 +117,48 @@ pub(super) fn stale(case: &Case, verdict: &mut Verdict) {
     }
 }
 
-/// Recorded replies agree, and stay.
+/// Recorded replies agree, and stay for as long as they are kept.
 pub(super) fn agreement(case: &Case, verdict: &mut Verdict) {
     let mut wrong = |why: String| verdict.violated(Rule::Agreement, Some(case.key), why);
     let mut replies = BTreeMap::new();
     for (id, _, answered) in case.answers() {
         if let Some((failed, run)) = case.recorded(answered) {
-            replies.entry((failed, run.call, run.token)).or_insert(id);
+            replies.entry((run.token, run.call, failed)).or_insert(id);
         }
     }
-    if replies.len() > 1 {
-        wrong(format!(
-            "recorded replies differ (an Err?, of call, token; and who got it): {replies:?}"
-        ));
-    }
-    let Some((since, result)) = case.first_recorded() else {
-        return;
-    };
-    for (id, _, answered) in case.answers().filter(|(_, call, _)| call.at > since) {
-        let passing = matches!(&answered.answer, Answer::Refused(name) if name == "Unavailable" || name == "InFlight");
-        if !passing && case.recorded(answered) != Some(result) {
+    let all: Vec<_> = replies.keys().copied().collect();
+    for pair in all.windows(2) {
+        let ((small, call, _), (large, _, _)) = (pair[0], pair[1]);
+        let next = case.starts.iter().find(|start| start.token == large);
+        let ended = next.is_some_and(|next| case.has_ended(call, case.granted_at(*next)));
+        if small == large || !ended {
             wrong(format!(
-                "call {id} came after {result:?} was answered, and gets {:?}",
-                answered.answer
+                "recorded replies differ (token, call, an Err?; and who got it): {replies:?}"
             ));
         }
     }
-    if let Some(grant) = case.grants.iter().find(|grant| grant.sent > since) {
-        wrong(format!(
-            "token {} was granted after {result:?} was answered",
-            grant.token
-        ));
+    for (since, result) in case.acknowledged() {
+        let until = case.kept_until(result.1.call).unwrap_or(Micros::MAX);
+        let meanwhile = |call: &Called, answered: &Answered| call.at > since && answered.at < until;
+        for (id, _, answered) in case
+            .answers()
+            .filter(|(_, call, answered)| meanwhile(call, answered))
+        {
+            let passing = matches!(&answered.answer, Answer::Refused(name) if name == "Unavailable" || name == "InFlight");
+            if !passing && case.recorded(answered) != Some(result) {
+                wrong(format!(
+                    "call {id} came after {result:?} was answered, and gets {:?}",
+                    answered.answer
+                ));
+            }
+        }
+        let granted = |grant: &&Grant| grant.sent > since && grant.at < until;
+        if let Some(grant) = case.grants.iter().find(granted) {
+            wrong(format!(
+                "token {} was granted after {result:?} was answered",
+                grant.token
+            ));
+        }
     }
 }
 

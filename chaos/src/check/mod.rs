@@ -2,6 +2,8 @@
 
 mod case;
 mod keys;
+mod progress;
+mod records;
 mod repeats;
 mod world;
 
@@ -29,6 +31,14 @@ pub enum Rule {
     Fence,
     /// A result was made by a run of its own key.
     Origin,
+    /// An owner that nothing has befallen keeps its key: nobody takes it over, nobody takes it for lost.
+    Alive,
+    /// While nothing fails the store is there for everybody, whatever other callers do with their calls.
+    Progress,
+    /// What the store shows of a key never goes back, also when its record has ended.
+    Ended,
+    /// A result that no record can hold is `NotRecorded` for everybody after its own caller.
+    Refused,
     /// Every caller is answered, and once all faults are over every key is.
     Answered,
     /// A record that was acknowledged is there.
@@ -79,9 +89,14 @@ pub fn check(history: &[Entry]) -> Verdict {
         keys::agreement(case, &mut verdict);
         keys::origin(case, &mut verdict);
         keys::fence(case, &mut verdict);
+        records::ended(case, &mut verdict);
+        records::refused(case, &mut verdict);
+        progress::calm(case, &world, &mut verdict);
+        progress::healed(case, &world, &mut verdict);
         verdict.late_starts += repeats::late_starts(case);
         if case.function.at_most_once() {
             repeats::at_most_once(case, &mut verdict);
+            repeats::doubted(case, &world, &mut verdict);
         } else {
             repeats::explained(case, &world, &mut verdict);
         }

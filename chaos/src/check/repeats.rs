@@ -1,27 +1,58 @@
 //! Bodies that run again.
 
+use std::collections::BTreeSet;
+
 use super::{
     Case, Rule, Verdict, World,
-    case::{Grant, Start},
+    case::{Grant, ROUNDING, Start},
     world::Window,
 };
-use crate::history::{End, Function, Kind, Micros, Settled};
+use crate::history::{Answer, End, Function, Kind, Micros, Settled};
 
-/// Redis counts leases in whole milliseconds, and so does the record.
-const ROUNDING: Micros = 2_000;
-
-/// `fail`: one body, one effect.
+/// `fail`: one body, one effect, for as long as its result is kept.
 pub(super) fn at_most_once(case: &Case, verdict: &mut Verdict) {
-    for (what, times) in [
-        ("bodies", case.starts.len()),
-        ("effects", case.effects.len()),
-    ] {
-        if times > 1 {
-            verdict.violated(
-                Rule::AtMostOnce,
-                Some(case.key),
-                format!("{times} {what} under `fail`"),
+    let mut wrong = |why: String| verdict.violated(Rule::AtMostOnce, Some(case.key), why);
+    for pair in case.runs().windows(2) {
+        if !case.has_ended(pair[0].call, case.granted_at(pair[1])) {
+            wrong(format!(
+                "token {} ran, and then {}, under `fail`",
+                pair[0].token, pair[1].token
+            ));
+        }
+    }
+    let tokens: BTreeSet<_> = case.effects.iter().map(|effect| effect.token).collect();
+    let runs: BTreeSet<_> = case.starts.iter().map(|start| start.token).collect();
+    let (effects, tokens, runs) = (case.effects.len(), tokens.len(), runs.len().max(1));
+    if effects > tokens || tokens > runs {
+        wrong(format!("{effects} effects of {runs} runs under `fail`"));
+    }
+}
+
+/// `fail`: nobody is told that the outcome is unknown, unless something has befallen the owner.
+pub(super) fn doubted(case: &Case, world: &World, verdict: &mut Verdict) {
+    let mut told = BTreeSet::new();
+    for (id, call, answered) in case.answers() {
+        if !matches!(&answered.answer, Answer::Refused(name) if name == "Indeterminate") {
+            continue;
+        }
+        let runs = case.starts.iter().filter(|run| run.at <= answered.at);
+        let Some(run) = runs.max_by_key(|run| run.token) else {
+            // Its claim may have come through without a word about it.
+            continue;
+        };
+        let ended = case.ends.get(&run.call).map(|(_, end)| *end);
+        if !matches!(ended, None | Some(End::Ok)) {
+            continue;
+        }
+        let granted = case.grant(run.token);
+        // A sign of life that comes later may revive what was in doubt then.
+        let alive = granted.map_or(run.at, |granted| last_sign(case, granted, call.at));
+        if cause(world, *run, alive, answered.at).is_none() && told.insert(run.token) {
+            let why = format!(
+                "call {id} gets Indeterminate, and nothing has befallen token {}",
+                run.token
             );
+            verdict.violated(Rule::Alive, Some(case.key), why);
         }
     }
 }
@@ -36,7 +67,7 @@ pub(super) fn explained(case: &Case, world: &World, verdict: &mut Verdict) {
         };
         match reason {
             Ok(reason) => *verdict.repeats.entry(reason).or_default() += 1,
-            Err(why) => verdict.violated(Rule::Repeat, Some(case.key), why),
+            Err((rule, why)) => verdict.violated(rule, Some(case.key), why),
         }
     }
 }
@@ -63,8 +94,11 @@ fn last_sign(case: &Case, granted: &Grant, until: Micros) -> Micros {
         .fold(granted.sent, Micros::max)
 }
 
-/// The earlier run's end says that the body may run again.
+/// The earlier run's end, or its result's, says that the body may run again.
 fn released(case: &Case, earlier: Start, later: Start) -> Option<&'static str> {
+    if case.has_ended(earlier.call, case.granted_at(later)) {
+        return Some("its result's `ttl`");
+    }
     let (at, end) = case.ends.get(&earlier.call)?;
     if *at > later.at {
         return None;
@@ -78,10 +112,16 @@ fn released(case: &Case, earlier: Start, later: Start) -> Option<&'static str> {
 }
 
 /// The earlier run was taken over: its owner must have been silent for the lease it had.
-fn overtaken(case: &Case, world: &World, earlier: Start, later: Start) -> Result<String, String> {
+fn overtaken(
+    case: &Case,
+    world: &World,
+    earlier: Start,
+    later: Start,
+) -> Result<String, (Rule, String)> {
     let Some(granted) = case.grant(earlier.token) else {
         // It died between its claim and its line about it.
-        return Ok(cause(world, earlier, earlier.at, later.at));
+        let cause = cause(world, earlier, earlier.at, later.at);
+        return Ok(cause.unwrap_or_else(|| "a claim that nobody noted".to_owned()));
     };
     let alive = last_sign(case, granted, later.at);
     // The first that was granted the key afterwards; it need not have come to run.
@@ -93,34 +133,65 @@ fn overtaken(case: &Case, world: &World, earlier: Start, later: Start) -> Result
     let taken = successor.map_or(later.at, |grant| grant.at);
     let silence = taken.saturating_sub(alive);
     if silence + ROUNDING < granted.lease {
-        return Err(format!(
+        let why = format!(
             "token {} ran again as {} after {} ms, with a lease of {} ms, and had not ended",
             earlier.token,
             later.token,
             silence / 1000,
             granted.lease / 1000
-        ));
+        );
+        return Err((Rule::Repeat, why));
     }
-    Ok(cause(world, earlier, alive, taken))
+    cause(world, earlier, alive, taken).ok_or_else(|| {
+        let why = format!(
+            "token {} ran again as {}, and nothing has befallen its owner in {} ms",
+            earlier.token,
+            later.token,
+            silence / 1000
+        );
+        (Rule::Alive, why)
+    })
 }
 
 /// Which fault silenced the owner between `from` and `until`.
-fn cause(world: &World, run: Start, from: Micros, until: Micros) -> String {
+fn cause(world: &World, run: Start, from: Micros, until: Micros) -> Option<String> {
     if world
         .killed
         .get(&run.process)
         .is_some_and(|at| *at <= until)
     {
-        return "silent for its lease: killed".to_owned();
+        return Some("silent for its lease: killed".to_owned());
     }
-    let meanwhile = |fault: &&Window| fault.from <= until && fault.until >= from;
-    let own = |fault: &&Window| fault.process == Some(run.process) && fault.kind != Kind::Kill;
-    // Its own misfortune rather than everybody's; and nothing falls silent for want of a script.
-    let everybodys = |fault: &&Window| fault.process.is_none() && fault.kind != Kind::ScriptFlush;
-    let during = || world.faults.iter().filter(meanwhile);
-    let fault = during().find(own).or_else(|| during().find(everybodys));
-    fault.map_or_else(
-        || "silent for its lease: its own blocked thread".to_owned(),
-        |fault| format!("silent for its lease: {:?}", fault.kind),
+    let during = || {
+        world
+            .faults
+            .iter()
+            .filter(|fault| fault.from <= until && fault.until >= from && silences(fault.kind))
+    };
+    let own = |fault: &&Window| {
+        fault.process == Some(run.process) && fault.call.is_none_or(|call| call == run.call)
+    };
+    let everybodys = |fault: &&Window| fault.process.is_none();
+    // Its own misfortune rather than everybody's, and what was done to it rather than what the machine was short of.
+    let mut faults: Vec<_> = during()
+        .filter(own)
+        .chain(during().filter(everybodys))
+        .collect();
+    faults.sort_by_key(|fault| fault.kind == Kind::Starved);
+    let fault = faults.first()?;
+    Some(format!("silent for its lease: {:?}", fault.kind))
+}
+
+/// Whether a fault excuses that an owner is not heard of. Work that yields does not, and no loss of a script.
+fn silences(kind: Kind) -> bool {
+    !matches!(
+        kind,
+        Kind::Kill
+            | Kind::ScriptFlush
+            | Kind::Wave
+            | Kind::SlowBody
+            | Kind::Busy
+            | Kind::Sibling
+            | Kind::Oversize
     )
 }

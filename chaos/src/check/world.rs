@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Case, Rule, Verdict,
-    case::{Answered, Called, Change, Effect, Grant, Start},
+    case::{Answered, Called},
 };
 use crate::history::{Answer, DRAINED, Entry, Event, Kind, Micros};
 
@@ -14,6 +14,8 @@ pub(crate) struct Window {
     pub(crate) kind: Kind,
     /// `None`: the server, so everybody.
     pub(crate) process: Option<u32>,
+    /// `None`: all its calls.
+    pub(crate) call: Option<u64>,
     pub(crate) from: Micros,
     pub(crate) until: Micros,
 }
@@ -25,10 +27,20 @@ pub(crate) struct World {
     pub(crate) faults: Vec<Window>,
     pub(crate) killed: HashMap<u32, Micros>,
     pub(crate) healed: Option<Micros>,
+    /// When nothing failed.
+    pub(crate) calms: Vec<(Micros, Micros)>,
     /// The keys of calls.
     keys: HashMap<u64, u32>,
-    noted: Vec<String>,
+    noted: Vec<Note>,
+    /// Faults that have begun, and of which no end is known.
+    begun: HashMap<Begun, Micros>,
 }
+
+/// A process, and which fault of it or of its call.
+type Begun = (u32, Kind, Option<u64>);
+
+/// What was reported, and about which scope.
+type Note = (String, Option<String>);
 
 impl World {
     pub(crate) fn of(history: &[Entry]) -> Self {
@@ -39,12 +51,14 @@ impl World {
                 call,
                 key,
                 function,
+                held,
             } = entry.event
             {
                 world.keys.insert(call, key);
                 let called = Called {
                     at: entry.at,
                     process: entry.process,
+                    held,
                     answer: None,
                     left: false,
                     stale: false,
@@ -58,6 +72,17 @@ impl World {
         }
         for entry in history {
             world.add(entry);
+        }
+        // Their process was killed first.
+        for ((process, kind, call), from) in std::mem::take(&mut world.begun) {
+            let until = world.killed.get(&process).copied();
+            world.faults.push(Window {
+                kind,
+                process: Some(process),
+                call,
+                from,
+                until: until.unwrap_or(Micros::MAX),
+            });
         }
         world
     }
@@ -83,6 +108,7 @@ impl World {
                     at,
                     answer: answer.clone(),
                     unrecorded: *unrecorded,
+                    own: matches!(answer, Answer::Ok(run) | Answer::Declined(run) if run.call == *call),
                 };
                 if let Some(call) = self.call(*call) {
                     call.answer = Some(answered);
@@ -93,14 +119,14 @@ impl World {
                     call.left = true;
                 }
             }
-            Event::Noted { what, call } => {
+            Event::Noted { what, call, scope } => {
                 if let Some(call) = call
                     .filter(|_| what == "stale")
                     .and_then(|call| self.call(call))
                 {
                     call.stale = true;
                 }
-                self.noted.push(what.clone());
+                self.noted.push((what.clone(), scope.clone()));
             }
             Event::Ended { call, how } => {
                 let (call, end) = (*call, (at, *how));
@@ -114,16 +140,22 @@ impl World {
             Event::Fault {
                 kind,
                 process,
+                call,
                 until,
                 ..
             } => {
+                self.begun
+                    .remove(&(process.unwrap_or_default(), *kind, *call));
                 self.faults.push(Window {
                     kind: *kind,
                     process: *process,
+                    call: *call,
                     from: at,
                     until: *until,
                 });
             }
+            Event::Begun { kind, call } => drop(self.begun.insert((process, *kind, *call), at)),
+            Event::Calm { until } => self.calms.push((at, *until)),
             Event::Healed => self.healed = Some(at),
             Event::Called { .. } => {}
             event => self.add_to_key(at, process, event),
@@ -131,93 +163,21 @@ impl World {
     }
 
     fn add_to_key(&mut self, at: Micros, process: u32, event: &Event) {
-        match *event {
-            Event::Granted {
-                key,
-                token,
-                attempt,
-                lease_ms,
-                sent,
-                ..
-            } => {
-                let lease = lease_ms * 1000;
-                if let Some(case) = self.case(key) {
-                    case.grants.push(Grant {
-                        at,
-                        sent,
-                        process,
-                        token,
-                        attempt,
-                        lease,
-                    });
-                }
-            }
-            Event::Renewed {
-                key,
-                token,
-                settled,
-                sent,
-            } => {
-                if let Some(case) = self.case(key) {
-                    case.changes.push(Change {
-                        sent,
-                        token,
-                        target: None,
-                        settled,
-                    });
-                }
-            }
-            Event::Finished {
-                key,
-                token,
-                target,
-                settled,
-                sent,
-            } => {
-                if let Some(case) = self.case(key) {
-                    case.changes.push(Change {
-                        sent,
-                        token,
-                        target: Some(target),
-                        settled,
-                    });
-                }
-            }
-            Event::Started {
-                call,
-                key,
-                token,
-                attempt,
-            } => {
-                if let Some(case) = self.case(key) {
-                    case.starts.push(Start {
-                        at,
-                        process,
-                        call,
-                        token,
-                        attempt,
-                    });
-                }
-            }
-            Event::Effect {
-                call,
-                key,
-                token,
-                fenced,
-            } => {
-                if let Some(case) = self.case(key) {
-                    case.effects.push(Effect {
-                        call,
-                        token,
-                        fenced,
-                    });
-                }
-            }
-            _ => {}
+        let (Event::Granted { key, .. }
+        | Event::Met { key, .. }
+        | Event::Renewed { key, .. }
+        | Event::Finished { key, .. }
+        | Event::Started { key, .. }
+        | Event::Effect { key, .. }) = event
+        else {
+            return;
+        };
+        if let Some(case) = self.case(*key) {
+            case.add(at, process, event);
         }
     }
 
-    /// Every call of a living process has ended; and once healed, with an answer that settles it.
+    /// Every call of a living process has ended.
     pub(crate) fn answered(&self, verdict: &mut Verdict) {
         for case in self.cases.values() {
             for (id, call) in &case.calls {
@@ -230,31 +190,12 @@ impl World {
                     );
                 }
             }
-            let healed = self.healed.unwrap_or(Micros::MAX);
-            for (id, call, answered) in case.answers() {
-                if call.at < healed {
-                    continue;
-                }
-                let settled = match &answered.answer {
-                    Answer::Ok(_) | Answer::Declined(_) => true,
-                    Answer::Refused(name) => {
-                        case.function.at_most_once() && name == "Indeterminate"
-                    }
-                };
-                if !settled {
-                    let why = format!(
-                        "all is well again, and call {id} gets {:?}",
-                        answered.answer
-                    );
-                    verdict.violated(Rule::Answered, Some(case.key), why);
-                }
-            }
         }
     }
 
     /// What callers left behind was delivered in the end: no process had anything left to do.
     pub(crate) fn drained(&self, verdict: &mut Verdict) {
-        for noted in &self.noted {
+        for (noted, _) in &self.noted {
             if let Some(left) = noted.strip_prefix(DRAINED)
                 && left.trim() != "0"
             {
@@ -267,7 +208,15 @@ impl World {
     /// No server here forgets what it has acknowledged.
     pub(crate) fn kept(&self, verdict: &mut Verdict) {
         for what in ["record lost", "gave up"] {
-            let times = self.noted.iter().filter(|noted| *noted == what).count();
+            // Nobody asks for longer than a result would be kept.
+            let in_time = |scope: &Option<String>| {
+                let brief = |scope: &String| scope.starts_with("chaos.brief");
+                what == "gave up" && scope.as_ref().is_some_and(brief)
+            };
+            let noted = self.noted.iter();
+            let times = noted
+                .filter(|(noted, scope)| noted == what && !in_time(scope))
+                .count();
             if times > 0 {
                 verdict.violated(
                     Rule::Kept,

@@ -1,7 +1,7 @@
 //! Faults of one worker and of its link: one at a time, each with its proof.
 
 use std::{
-    sync::{Arc, atomic::Ordering::SeqCst},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,7 @@ use idempotent_test_support::Direction;
 use super::{Driver, PATIENCE, spawn};
 use crate::{
     functions::LEASE_MS,
-    history::{Entry, Event, Kind, Micros, now},
+    history::{BRIEF_MS, Entry, Event, Kind, Micros, now},
     site::Site,
 };
 
@@ -23,24 +23,54 @@ pub(super) struct Active {
     before: u64,
 }
 
+/// Requests that are held back, and on their way.
+pub(super) struct Late {
+    since: Micros,
+    due: Instant,
+    before: u64,
+}
+
+/// So many calls in a row are kept without a poll, when it gets calm.
+const HELD: u32 = 2;
+
 impl Driver {
     /// Stops the worker for as long as somebody wants it quiet.
     pub(super) fn hush(&mut self) {
-        let hush = Arc::clone(&self.shared.hush);
-        if !hush.wanted.load(SeqCst) {
+        let signals = Arc::clone(&self.shared.signals);
+        if !signals.hush.is_wanted() {
             return;
         }
         self.end_fault();
         let since = now();
         self.worker.pause();
-        hush.stopped.fetch_add(1, SeqCst);
-        while hush.wanted.load(SeqCst) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        hush.stopped.fetch_sub(1, SeqCst);
+        signals.hush.pass();
         let observed = self.worker.is_paused();
         self.worker.resume();
         self.report(Kind::Stop, since, observed);
+    }
+
+    /// Has no faults while somebody wants it calm. The last one before makes the worker look for a connection anew, as
+    /// often as not, and the calls that come first are kept without a poll.
+    pub(super) fn calm(&mut self) {
+        let signals = Arc::clone(&self.shared.signals);
+        let wanted = signals.calm.is_wanted();
+        if wanted && !self.is_calm {
+            self.end_fault();
+            match (&*self.shared.site, self.rng.u8(..4)) {
+                (Site::Memory, _) | (_, 3) => {}
+                (_, 0) => self.kill(),
+                _ if self.link.is_some() => {
+                    self.inject(Kind::Cut, 0);
+                    self.end_fault();
+                }
+                _ => {}
+            }
+            self.to_hold = HELD;
+            signals.calm.come();
+        } else if !wanted && self.is_calm {
+            signals.calm.go();
+        }
+        self.is_calm = wanted;
     }
 
     pub(super) fn begin_fault(&mut self) {
@@ -56,6 +86,8 @@ impl Driver {
                 Kind::DropReplies,
                 Kind::HalfOpen,
                 Kind::Delay,
+                Kind::Late,
+                Kind::Late,
                 Kind::Cut,
                 Kind::Cut,
             ],
@@ -66,6 +98,11 @@ impl Driver {
             Kind::HalfOpen => self.rng.u64(100..lease * 2),
             _ => self.rng.u64(50..lease),
         };
+        self.inject(kind, length);
+    }
+
+    /// Injects one fault, for so many milliseconds.
+    fn inject(&mut self, kind: Kind, length: u64) {
         let since = now();
         let until = Instant::now() + Duration::from_millis(length);
         let before = self.counted(kind);
@@ -79,7 +116,14 @@ impl Driver {
                 link.delay(Direction::Requests, delay);
                 link.delay(Direction::Replies, delay / 2);
             }
-            (_, Some(link)) => link.cut(),
+            (Kind::Late, Some(link)) => {
+                let delay = Duration::from_millis(self.rng.u64(BRIEF_MS..BRIEF_MS * 3));
+                link.delay(Direction::Requests, delay);
+            }
+            (_, Some(link)) => {
+                link.cut();
+                self.to_hold = 1;
+            }
             (_, None) => return,
         }
         self.active = Some(Active {
@@ -106,18 +150,32 @@ impl Driver {
             (Kind::Stop, _) => self.worker.resume(),
             (Kind::DropReplies, Some(link)) => link.drop_replies(false),
             (Kind::HalfOpen, Some(link)) => link.black_hole(false),
-            (Kind::Delay, Some(link)) => {
+            (Kind::Delay | Kind::Late, Some(link)) => {
                 link.delay(Direction::Requests, Duration::ZERO);
                 link.delay(Direction::Replies, Duration::ZERO);
             }
             _ => {}
         }
-        let observed = if kind == Kind::Stop {
-            stopped
-        } else {
-            counted > before
-        };
-        self.report(kind, since, observed);
+        match kind {
+            Kind::Stop => self.report(kind, since, stopped),
+            // What it holds back is on its way for some time yet.
+            Kind::Late => self.late.push(Late {
+                since,
+                due: Instant::now() + Duration::from_millis(BRIEF_MS * 3),
+                before,
+            }),
+            _ => self.report(kind, since, counted > before),
+        }
+    }
+
+    /// Reports what was held back and has arrived by now; `all`, whether or not it has had the time.
+    pub(super) fn end_late(&mut self, all: bool) {
+        let arrived = self.counted(Kind::Late);
+        let due = |late: &mut Late| all || Instant::now() >= late.due;
+        let ended: Vec<_> = self.late.extract_if(.., due).collect();
+        for late in ended {
+            self.report(Kind::Late, late.since, arrived > late.before);
+        }
     }
 
     /// What the link counts of this fault.
@@ -128,6 +186,7 @@ impl Driver {
             Kind::DropReplies => counters.lost_replies,
             Kind::HalfOpen => counters.lost_requests + counters.lost_replies,
             Kind::Delay => counters.requests + counters.replies,
+            Kind::Late => counters.late_requests,
             Kind::Cut => counters.cut,
             _ => 0,
         }
@@ -137,6 +196,7 @@ impl Driver {
         let event = Event::Fault {
             kind,
             process: Some(self.process),
+            call: None,
             until: now(),
             observed,
         };
@@ -163,6 +223,8 @@ impl Driver {
         // Killed in the middle of something, or it was no fault.
         let observed = self.worker.wait().signal() == Some(9) && !self.calls.is_empty();
         self.report(Kind::Kill, since, observed);
+        self.in_wave.clear();
+        self.to_hold = 1;
         let orphans = self.calls.drain().map(|(_, key)| key);
         self.retries.extend(orphans);
         (self.worker, self.process) = spawn(&self.shared, self.link.as_ref());

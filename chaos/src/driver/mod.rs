@@ -3,11 +3,11 @@
 mod faults;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     process::Command,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::SeqCst},
         mpsc::RecvTimeoutError,
     },
     time::{Duration, Instant},
@@ -16,19 +16,23 @@ use std::{
 use fastrand::Rng;
 use idempotent_test_support::{Proxy, Worker};
 
-use self::faults::Active;
+use self::faults::{Active, Late};
 use crate::{
     history::{Answer, DRAINED, Entry, Event, Kind},
     ledger::Log,
     load::Load,
     say::Line,
-    server_faults::Hush,
+    signals::Signals,
     site::Site,
     worker::Order,
 };
 
-/// So many calls are under way in a worker at most.
+/// So many calls are under way in a worker at most, beside those of a wave.
 const SLOTS: usize = 32;
+/// All workers together make a wave every so many milliseconds: each is to be answered before the next one comes.
+const WAVES: std::ops::Range<u64> = 1_200..2_600;
+/// How long asking every key once more may take, before what is left is given up.
+const EPILOGUE: Duration = Duration::from_secs(120);
 /// How long the end of everything may take.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -38,8 +42,9 @@ pub(crate) struct Shared {
     pub(crate) load: Load,
     pub(crate) log: Arc<Log>,
     pub(crate) ledger: u16,
-    pub(crate) stop: AtomicBool,
-    pub(crate) hush: Arc<Hush>,
+    pub(crate) signals: Arc<Signals>,
+    /// When the next wave is due.
+    pub(crate) wave: Mutex<Instant>,
     /// The mean time between two calls of a worker.
     pub(crate) pause: Duration,
     pub(crate) processes: AtomicU32,
@@ -56,6 +61,12 @@ pub(crate) struct Driver {
     /// Keys whose caller retries.
     retries: Vec<u32>,
     active: Option<Active>,
+    late: Vec<Late>,
+    /// Of the calls under way, those of a wave.
+    in_wave: HashSet<u64>,
+    is_calm: bool,
+    /// So many of the next calls are kept without a poll.
+    to_hold: u32,
     drained: bool,
 }
 
@@ -72,6 +83,10 @@ impl Driver {
             calls: HashMap::new(),
             retries: Vec::new(),
             active: None,
+            late: Vec::new(),
+            in_wave: HashSet::new(),
+            is_calm: false,
+            to_hold: 1,
             drained: false,
         }
     }
@@ -80,9 +95,12 @@ impl Driver {
     pub(crate) fn run(&mut self) {
         let mut next_call = Instant::now();
         let mut next_fault = Instant::now() + self.lull();
-        while !self.shared.stop.load(SeqCst) {
+        while !self.shared.signals.is_over() {
             self.listen(Duration::from_millis(2));
             self.hush();
+            self.calm();
+            self.end_late(false);
+            self.wave();
             let now = Instant::now();
             if now >= next_call {
                 next_call = now + self.shared.pause.mul_f64(self.rng.f64() * 2.0);
@@ -95,12 +113,13 @@ impl Driver {
             {
                 self.end_fault();
                 next_fault = now + self.lull();
-            } else if self.active.is_none() && now >= next_fault {
+            } else if self.active.is_none() && !self.is_calm && now >= next_fault {
                 self.begin_fault();
                 next_fault = now + self.lull();
             }
         }
         self.end_fault();
+        self.end_late(true);
     }
 
     /// Waits until every call has ended and nothing is left behind.
@@ -118,7 +137,11 @@ impl Driver {
 
     /// Calls every key once more, with nothing in the way.
     pub(crate) fn epilogue(&mut self, keys: impl Iterator<Item = u32>) {
+        let since = Instant::now();
         for key in keys {
+            if since.elapsed() > EPILOGUE {
+                break;
+            }
             while self.calls.len() >= SLOTS {
                 self.listen(Duration::from_millis(1));
             }
@@ -133,19 +156,51 @@ impl Driver {
     }
 
     fn call(&mut self) {
-        if self.calls.len() >= SLOTS || self.paused() {
+        if self.calls.len() - self.in_wave.len() >= SLOTS || self.paused() {
             return;
         }
+        let (load, rng, calm) = (&self.shared.load, &mut self.rng, self.is_calm);
         let order = match self.retries.pop() {
-            Some(key) if self.rng.u8(..) < 200 => self.shared.load.again(key, &mut self.rng),
-            _ => self.shared.load.next(&mut self.rng),
+            _ if self.to_hold > 0 => {
+                self.to_hold -= 1;
+                load.held(rng)
+            }
+            Some(key) if rng.u8(..) < 200 => load.again(key, rng, calm),
+            _ => load.next(rng, calm),
         };
         self.order(&order);
     }
 
+    /// Makes a wave of calls, if it is time, or somebody wants one now.
+    fn wave(&mut self) {
+        if self.paused() || !self.in_wave.is_empty() {
+            return;
+        }
+        let signals = &self.shared.signals;
+        {
+            let mut due = self
+                .shared
+                .wave
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if Instant::now() < *due && !signals.wave.swap(false, SeqCst) {
+                return;
+            }
+            *due = Instant::now() + Duration::from_millis(self.rng.u64(WAVES));
+        }
+        let order = self.shared.load.wave(&mut self.rng);
+        self.order(&order);
+    }
+
     fn order(&mut self, order: &Order) {
-        if let Order::Call { call, key, .. } = order {
-            self.calls.insert(*call, *key);
+        match order {
+            Order::Call(task) => drop(self.calls.insert(task.call, task.key)),
+            Order::Wave(tasks) => {
+                self.calls
+                    .extend(tasks.iter().map(|task| (task.call, task.key)));
+                self.in_wave.extend(tasks.iter().map(|task| task.call));
+            }
+            Order::Drain => {}
         }
         self.worker
             .send(&serde_json::to_string(order).expect("plain data"));
@@ -179,6 +234,9 @@ impl Driver {
     }
 
     fn heard(&mut self, Line { at, event }: Line) {
+        if let Event::Answered { call, .. } | Event::Left { call } = &event {
+            self.in_wave.remove(call);
+        }
         match &event {
             Event::Answered { call, answer, .. } => {
                 let key = self.calls.remove(call);
@@ -207,6 +265,11 @@ fn spawn(shared: &Shared, link: Option<&Proxy>) -> (Worker, u32) {
     let place = serde_json::to_string(&shared.site.place(link)).expect("plain data");
     let program = std::env::current_exe().expect("this program has a path");
     let mut command = Command::new(program);
-    command.args(["worker", &shared.ledger.to_string(), &place]);
+    command.args([
+        "worker",
+        &process.to_string(),
+        &shared.ledger.to_string(),
+        &place,
+    ]);
     (Worker::spawn(&mut command), process)
 }

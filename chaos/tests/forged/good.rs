@@ -54,7 +54,8 @@ fn an_unrecorded_reply_may_differ_under_rerun() {
             .starts(FIRST)
             .ended(FIRST, End::Ok)
             .add(1, unrecorded.clone());
-        begun.pass(LAPSE).starts(SECOND).completes(SECOND)
+        let again = begun.pass(LAPSE).starts(SECOND).completes(SECOND);
+        again.suffers(FIRST, Kind::Stop, false)
     };
     story(Function::Rerun).passes();
     story(Function::Fail).breaks(Rule::Agreement);
@@ -65,10 +66,11 @@ fn repeats_are_counted_by_their_reason() {
     let fault = Event::Fault {
         kind: Kind::Stop,
         process: Some(1),
+        call: None,
         until: 2_000_000,
         observed: true,
     };
-    let mut entries = taken_over(Function::Rerun).left(FIRST).entries;
+    let mut entries = overtaken(Function::Rerun).left(FIRST).entries;
     entries.push(Entry {
         at: 1_100_000,
         process: 0,

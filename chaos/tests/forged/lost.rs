@@ -96,6 +96,7 @@ fn a_record_that_was_lost_is_found() {
     let lost = Event::Noted {
         what: "record lost".to_owned(),
         call: None,
+        scope: None,
     };
     rerun()
         .starts(FIRST)
@@ -109,6 +110,7 @@ fn a_finish_that_was_never_delivered_is_found() {
     let drained = |left| Event::Noted {
         what: format!("drained {left}"),
         call: None,
+        scope: None,
     };
     let story = || rerun().starts(FIRST).completes(FIRST);
     story().add(1, drained(0)).passes();

@@ -2,5 +2,7 @@
 
 mod good;
 mod lost;
+mod records;
 mod repeated;
 mod story;
+mod well;

@@ -78,6 +78,7 @@ fn a_stale_owner_whose_caller_gets_its_own_result_is_found() {
             Event::Noted {
                 what: "stale".to_owned(),
                 call: Some(FIRST.call),
+                scope: None,
             },
         )
         .answered(FIRST, Answer::Ok(FIRST.run()))

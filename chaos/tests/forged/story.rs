@@ -2,13 +2,17 @@
 
 use idempotent_chaos::{
     check::{Rule, check},
-    history::{Answer, End, Entry, Event, Function, Micros, Run, Settled, Target},
+    history::{Answer, End, Entry, Event, Function, Kind, Met, Micros, Run, Settled, Target},
 };
 
 pub(crate) const KEY: u32 = 7;
+/// When stories begin.
+pub(crate) const START: Micros = 1_000_000;
 pub(crate) const LEASE_MS: u64 = 600;
 /// Just longer than a lease.
 pub(crate) const LAPSE: Micros = 700_000;
+/// Longer than brief results are kept.
+pub(crate) const END: Micros = 800_000;
 
 /// A history under way.
 pub(crate) struct Story {
@@ -51,7 +55,7 @@ impl Story {
     pub(crate) fn of(function: Function) -> Self {
         Self {
             entries: Vec::new(),
-            at: 1_000_000,
+            at: START,
             function,
         }
     }
@@ -76,8 +80,67 @@ impl Story {
             call: turn.call,
             key: KEY,
             function: self.function,
+            held: false,
         };
         self.add(turn.process, event)
+    }
+
+    /// A fault of the turn's process, or of its call alone, all along since the story began.
+    pub(crate) fn suffers(mut self, turn: Turn, kind: Kind, alone: bool) -> Self {
+        let event = Event::Fault {
+            kind,
+            process: Some(turn.process),
+            call: alone.then_some(turn.call),
+            until: self.at,
+            observed: true,
+        };
+        self.entries.push(Entry {
+            at: START,
+            process: turn.process,
+            event,
+        });
+        self
+    }
+
+    /// It has been calm all along since the story began.
+    pub(crate) fn calm(mut self) -> Self {
+        let event = Event::Calm { until: self.at };
+        self.entries.push(Entry {
+            at: START,
+            process: 0,
+            event,
+        });
+        self
+    }
+
+    /// A claim of the turn's process meets the record of `token`.
+    pub(crate) fn meets(self, turn: Turn, token: u64, state: Met) -> Self {
+        let (key, sent) = (KEY, self.at + 5);
+        self.add(
+            turn.process,
+            Event::Met {
+                key,
+                token,
+                state,
+                sent,
+            },
+        )
+    }
+
+    /// A call that is refused with this error.
+    pub(crate) fn refused(self, turn: Turn, error: &str) -> Self {
+        let answer = Answer::Refused(error.to_owned());
+        self.called(turn).answered(turn, answer)
+    }
+
+    /// What the operator is told about a scope.
+    pub(crate) fn noted(self, what: &str, scope: &str) -> Self {
+        let event = Event::Noted {
+            what: what.to_owned(),
+            call: None,
+            scope: Some(scope.to_owned()),
+        };
+        self.add(1, event)
     }
 
     pub(crate) fn granted(self, turn: Turn) -> Self {
@@ -202,8 +265,13 @@ pub(crate) fn rerun() -> Story {
     Story::of(Function::Rerun)
 }
 
-/// An owner falls silent, another takes over and completes.
+/// An owner is stopped, another takes over and completes.
 pub(crate) fn taken_over(function: Function) -> Story {
+    overtaken(function).suffers(FIRST, Kind::Stop, false)
+}
+
+/// An owner falls silent, and nobody knows why; another takes over and completes.
+pub(crate) fn overtaken(function: Function) -> Story {
     Story::of(function)
         .starts(FIRST)
         .pass(LAPSE)
@@ -221,6 +289,7 @@ pub(crate) fn adopted() -> Story {
             Event::Noted {
                 what: "stale".to_owned(),
                 call: Some(FIRST.call),
+                scope: None,
             },
         )
         .answered(FIRST, Answer::Ok(SECOND.run()))

@@ -207,7 +207,7 @@ impl RedisServer {
 }
 
 /// The slot ranges on the line of `CLUSTER NODES` that is about the node that answers.
-fn owned(nodes: &str) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn owned(nodes: &str) -> impl Iterator<Item = (usize, usize)> {
     let myself = nodes
         .lines()
         .find(|line| line.contains("myself"))

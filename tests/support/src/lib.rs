@@ -18,6 +18,7 @@ mod proxy;
 mod redis;
 mod resp;
 mod sentinel;
+mod slots;
 mod tls;
 mod worker;
 

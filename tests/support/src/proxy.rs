@@ -15,6 +15,9 @@ use tokio::time::Instant;
 
 use crate::process::wait_until;
 
+/// What is held back for so long is counted as late.
+const LATE: Duration = Duration::from_millis(500);
+
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -44,6 +47,8 @@ pub struct Counters {
     pub lost_requests: u64,
     /// Bytes from the server that never reached the client.
     pub lost_replies: u64,
+    /// Bytes that reached the server half a second or more after they were sent.
+    pub late_requests: u64,
 }
 
 /// A TCP proxy on loopback, on a thread and a runtime of its own, whose faults are switched while it runs.
@@ -74,6 +79,7 @@ struct Lane {
     swallow: AtomicBool,
     delivered: AtomicU64,
     lost: AtomicU64,
+    late: AtomicU64,
 }
 
 impl Proxy {
@@ -189,6 +195,7 @@ impl Proxy {
             replies: replies.delivered.load(SeqCst),
             lost_requests: requests.lost.load(SeqCst),
             lost_replies: replies.lost.load(SeqCst),
+            late_requests: requests.late.load(SeqCst),
         }
     }
 }
@@ -243,7 +250,8 @@ async fn connect(client: TcpStream, state: &State) -> io::Result<()> {
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    // Either side's end ends both: none of the protocols here uses half-closed connections.
+    // Either side's end ends both: none of the protocols here uses half-closed connections. What is still held back of
+    // that side is delivered first, as on a network: a client that has hung up takes nothing back.
     tokio::select! {
         result = carry(from_client, to_server, state.lane(Direction::Requests)) => result,
         result = carry(from_server, to_client, state.lane(Direction::Replies)) => result,
@@ -252,7 +260,7 @@ async fn connect(client: TcpStream, state: &State) -> io::Result<()> {
 
 /// Reading and writing apart, so that a delay adds latency and takes no throughput.
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lane: &Lane) -> io::Result<()> {
-    let (sender, mut queue) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let (sender, mut queue) = mpsc::unbounded_channel::<(Instant, Duration, Vec<u8>)>();
     let read = async move {
         loop {
             let mut buffer = vec![0; 16 * 1024];
@@ -262,14 +270,15 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lane: &Lane) -> 
             }
             buffer.truncate(length);
             let delay = *lane.delay.lock().unwrap_or_else(PoisonError::into_inner);
-            if sender.send((Instant::now() + delay, buffer)).is_err() {
+            let due = Instant::now() + delay;
+            if sender.send((due, delay, buffer)).is_err() {
                 return Ok(());
             }
         }
     };
     let write = async move {
         let mut broken = false;
-        while let Some((due, bytes)) = queue.recv().await {
+        while let Some((due, delay, bytes)) = queue.recv().await {
             tokio::time::sleep_until(due).await;
             let length = bytes.len() as u64;
             // A stream that has lost bytes never goes on behind them: the next answer would be taken for the lost one's.
@@ -279,6 +288,9 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lane: &Lane) -> 
             } else {
                 // Counted first: whoever has received a byte finds it counted.
                 lane.delivered.fetch_add(length, SeqCst);
+                if delay >= LATE {
+                    lane.late.fetch_add(length, SeqCst);
+                }
                 to.write_all(&bytes).await?;
             }
         }

@@ -59,3 +59,26 @@ fn sentinels_name_a_new_master() {
     assert_eq!(master.cli(&["GET", "a"]), "kept");
     assert_eq!(master.cli(&["SET", "a", "more"]), "OK");
 }
+
+#[test]
+fn slots_move_with_their_keys_to_and_fro() {
+    let cluster = RedisCluster::start();
+    let from = cluster.node_of("a");
+    let to = (from + 1) % 3;
+    let all = cluster.slots_of(from);
+    let slot: usize = cluster.nodes()[0]
+        .cli(&["CLUSTER", "KEYSLOT", "a"])
+        .parse()
+        .unwrap();
+    cluster.nodes()[from].cli(&["SET", "a", "kept"]);
+    let some: Vec<_> = [slot]
+        .into_iter()
+        .chain(all.iter().copied().filter(|one| *one != slot).take(20))
+        .collect();
+    cluster.reshard(from, to, &some).unwrap();
+    assert_eq!(cluster.node_of("a"), to);
+    assert_eq!(cluster.nodes()[to].cli(&["GET", "a"]), "kept");
+    cluster.reshard(to, from, &some).unwrap();
+    assert_eq!(cluster.slots_of(from), all);
+    assert_eq!(cluster.nodes()[from].cli(&["GET", "a"]), "kept");
+}

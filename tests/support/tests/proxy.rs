@@ -162,3 +162,24 @@ fn dropped_it_closes_its_connections() {
     assert!(closed(&mut stream));
     assert!(TcpStream::connect(address).is_err());
 }
+
+#[test]
+fn what_was_held_back_arrives_after_its_sender_hung_up() {
+    let (server, proxy) = pair();
+    let mut stream = connect(&proxy);
+    // Two answers on their way: the second one's arrival at a closed socket ends the link's other direction.
+    proxy.delay(Direction::Replies, Duration::from_millis(300));
+    for count in ["1", "2"] {
+        stream.write_all(b"INCR a\r\n").unwrap();
+        wait_until("it has arrived", || server.cli(&["GET", "a"]) == count);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    proxy.delay(Direction::Requests, Duration::from_secs(1));
+    stream.write_all(b"INCR a\r\n").unwrap();
+    wait_until("it is held back", || proxy.counters().requests == 16);
+    drop(stream);
+    wait_until("the last one has arrived", || {
+        server.cli(&["GET", "a"]) == "3"
+    });
+    assert_eq!(proxy.counters().late_requests, 8);
+}
