@@ -11,7 +11,7 @@ use std::{
 use common::{Answer, Effects, bytes::Bytes, settled};
 use idempotent_fn::{
     Error, Key, OnCrash, Operation, Resolution, SharedStore, Store, operation,
-    record::{HEADER, Nonce, Outcome, Record, State},
+    record::{DONE_HEADER, HEADER, Nonce, Outcome, Record, State},
     store::{ClaimReply, ClaimRequest, MemoryStore, NearCache},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -354,8 +354,8 @@ async fn results_of_any_size_run_once() {
     let sizes = BTreeMap::from([
         (0, true),
         (1, true),
-        (MIB - 5 - RESULT_OFFSET, true),
-        (MIB - 4 - RESULT_OFFSET, false),
+        (MIB - 5 - DONE_HEADER, true),
+        (MIB - 4 - DONE_HEADER, false),
         (8 * MIB, false),
     ]);
     for (size, recorded) in sizes {

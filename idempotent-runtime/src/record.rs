@@ -78,7 +78,7 @@ pub const VERSION: u8 = 2;
 /// The length of a record's fixed part; no record is shorter.
 pub const HEADER: usize = 64;
 /// What a done record has beside its result, at most: the fixed part, a fingerprint and a trace.
-pub(crate) const DONE_HEADER: usize = HEADER + 32;
+pub const DONE_HEADER: usize = HEADER + 32;
 
 /// Where a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
