@@ -9,9 +9,11 @@ mod common;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod connection;
+mod ended;
 mod foreign;
 mod hostile;
 mod limits;
+mod list;
 mod model;
 mod near;
 mod rights;

@@ -16,6 +16,7 @@ mod hub;
 mod large;
 mod limits;
 mod link;
+mod list;
 mod making;
 mod options;
 mod refusal;
@@ -47,7 +48,10 @@ use crate::{
     StoreError,
     key::Key,
     record::Record,
-    store::{ClaimReply, ClaimRequest, Settled, Store, Subscription, protocol},
+    store::{
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Store, Subscription,
+        protocol,
+    },
 };
 
 pub use credentials::Credentials;
@@ -93,7 +97,7 @@ pub(crate) use url::is_scheme;
 /// with `+spublish +ssubscribe +sunsubscribe +cluster|slots +asking` instead of the last three in a cluster.
 /// `+info` lets the store look at version and eviction policy, `+script|load` saves the first use of each script a
 /// round trip; `+config|get` tells it the largest value that the server takes (see below); without `+publish` or
-/// `+subscribe` waiters poll.
+/// `+subscribe` waiters poll. [`Store::list`] needs `+scan`.
 ///
 /// # Large results
 /// What the server would not take (`proto-max-bulk-len`, and the limits on a client's memory: `maxmemory-clients`,
@@ -275,6 +279,14 @@ impl Store for RedisStore {
         )
         .await?
         .settled()
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Found>, StoreError> {
+        list::list(self, filter, cursor).await
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
