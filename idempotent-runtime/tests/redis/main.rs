@@ -22,6 +22,7 @@ mod rights;
 mod sentinel;
 mod settling;
 mod silence;
+mod sizes;
 mod soak;
 mod takeover;
 mod trial;

@@ -17,6 +17,14 @@ use super::{
 };
 use crate::{StoreError, key::Key, record::Record};
 
+/// An answer, and the clock of the node that gave it where there are several.
+pub(super) type Noted = (Value, Option<Arc<Clock>>);
+
+/// The server does not know the script.
+pub(super) fn is_unknown<T>(result: &Result<T, Failure>) -> bool {
+    matches!(result, Err(failure) if failure.code() == Some("NOSCRIPT"))
+}
+
 impl RedisStore {
     /// Sends one command, once.
     pub(super) async fn send(&self, hub: &Arc<Hub>, command: &Cmd) -> Result<Value, Failure> {
@@ -25,11 +33,11 @@ impl RedisStore {
     }
 
     /// As [`send`](Self::send), and whose time the answer tells: the node's, where there are several.
-    async fn send_noting(
+    pub(super) async fn send_noting(
         &self,
         hub: &Arc<Hub>,
         command: &Cmd,
-    ) -> Result<(Value, Option<Arc<Clock>>), Failure> {
+    ) -> Result<Noted, Failure> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
             let sending = super::cluster::send(hub, &self.inner.connector, command);
@@ -42,7 +50,7 @@ impl RedisStore {
     }
 
     /// The connection for commands, where there is one for all.
-    async fn live(
+    pub(super) async fn live(
         &self,
         hub: &Arc<Hub>,
         patience: Option<Duration>,
@@ -125,14 +133,22 @@ impl RedisStore {
         arguments: &[Argument<'_>],
         doing: &str,
     ) -> Result<Answer, StoreError> {
+        let size = arguments.iter().map(Argument::len).max().unwrap_or(0);
+        if size > super::large::LARGE {
+            // In a box, as all that is rare.
+            let sending = self.run_large(hub, script, key, arguments, doing);
+            return self.take_in(Box::pin(sending).await?);
+        }
         let mut result = self.send_noting(hub, &script.by_hash(key, arguments)).await;
-        if let Err(failure) = &result
-            && failure.code() == Some("NOSCRIPT")
-        {
+        if is_unknown(&result) {
             let command = script.by_code(key, arguments);
             result = Box::pin(self.send_noting(hub, &command)).await;
         }
-        let (value, clock) = result.map_err(|failure| failure.explain(doing, self.place()))?;
+        self.take_in(result.map_err(|failure| failure.explain(doing, self.place()))?)
+    }
+
+    /// Reads a script's answer, and learns the time that it tells.
+    fn take_in(&self, (value, clock): Noted) -> Result<Answer, StoreError> {
         let answer = Answer::parse(value)?;
         if answer.now != 0 {
             self.inner.clock.learn(answer.now);

@@ -381,3 +381,45 @@ pub(super) async fn send(
         }
     }
 }
+
+/// As [`send`], each time over a connection for this command alone.
+pub(super) async fn send_apart(
+    hub: &Hub,
+    connector: &Arc<Connector>,
+    command: &Cmd,
+) -> Result<Answered, Failure> {
+    let slot = slots::of_command(command);
+    let mut asked = None;
+    let mut round = 0;
+    loop {
+        round += 1;
+        let (node, is_asking) = if let Some(address) = asked.take() {
+            (hub.cluster.node(&Arc::new(address)), true)
+        } else {
+            let owner = hub.cluster.owner(hub, connector, slot, None).await;
+            (owner.map_err(Failure::NotSent)?, false)
+        };
+        let own = connector.visit(&node.address).await;
+        let own = own.map_err(Failure::NotSent)?;
+        let result = if is_asking {
+            own.send_asking(command).await
+        } else {
+            own.send(command).await
+        };
+        let failure = match result {
+            Ok(value) => return Ok((value, node.clock)),
+            Err(failure) => failure,
+        };
+        let redirection = match &failure {
+            Failure::Refused(error) if round < ROUNDS => error
+                .details()
+                .and_then(|details| slots::redirected(details, &node.address)),
+            _ => None,
+        };
+        match (failure.code(), redirection) {
+            (Some("MOVED"), Some((slot, to))) => hub.cluster.moved(slot, &to),
+            (Some("ASK"), Some((_, to))) => asked = Some(to),
+            _ => return Err(failure),
+        }
+    }
+}

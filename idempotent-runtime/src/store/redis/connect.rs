@@ -12,6 +12,7 @@ use super::{
     clock::Clock,
     credentials::Credentials,
     failure::{self, Failure},
+    limits::{self, Limits, Told},
     link::{Listen, Live, Watch},
     options::RedisOptions,
     scripts,
@@ -156,6 +157,7 @@ pub(super) struct Connector {
     pub(super) options: RedisOptions,
     /// The target, for people.
     pub(super) place: Arc<str>,
+    pub(super) limits: Limits,
     #[cfg(feature = "redis-tls")]
     pub(super) tls: Option<tokio_rustls::TlsConnector>,
 }
@@ -169,8 +171,10 @@ impl Connector {
     pub(super) async fn commands(self: &Arc<Self>, clock: &Clock) -> Result<Live, StoreError> {
         let live = self.dial(None, None).await?;
         let trial = Trial::new(self.target.publish(), None);
-        self.prepare(live.connection.clone(), Some(trial), clock)
+        let told = self
+            .prepare(live.connection.clone(), Some(trial), clock)
             .await?;
+        live.tell(told);
         Ok(live)
     }
 
@@ -185,7 +189,7 @@ impl Connector {
     ) -> Result<Live, StoreError> {
         let live = self.dial(Some(node), None).await?;
         let trial = tag.map(|tag| Trial::new(self.target.publish(), Some(tag)));
-        self.prepare(live.connection.clone(), trial, clock).await?;
+        live.tell(self.prepare(live.connection.clone(), trial, clock).await?);
         Ok(live)
     }
 
@@ -193,6 +197,11 @@ impl Connector {
     #[cfg(feature = "redis-cluster")]
     pub(super) async fn visit(self: &Arc<Self>, node: &Address) -> Result<Live, StoreError> {
         self.dial(Some(node), None).await
+    }
+
+    /// A connection for one command that may cost it.
+    pub(super) async fn apart(self: &Arc<Self>) -> Result<Live, StoreError> {
+        self.dial(None, None).await
     }
 
     /// A connection that listens.
@@ -354,14 +363,15 @@ impl Connector {
         mut connection: MultiplexedConnection,
         trial: Option<Trial>,
         clock: &Clock,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Told, StoreError> {
         let mut questions = redis::pipe();
         questions
             .cmd("INFO")
             .arg("server")
             .cmd("INFO")
             .arg("memory")
-            .cmd("TIME");
+            .cmd("TIME")
+            .add_command(Limits::question());
         for script in scripts::all() {
             questions.cmd("SCRIPT").arg("LOAD").arg(&script.code);
         }
@@ -371,10 +381,10 @@ impl Connector {
             trial.len()
         });
         let answers = connection
-            .send_packed_commands(&questions, 0, 3 + loads + tries)
+            .send_packed_commands(&questions, 0, 4 + loads + tries)
             .await
             .map_err(|error| failure::connecting(error, &self.place))?;
-        let tried = answers[answers.len().min(3 + loads)..].to_vec();
+        let tried = answers[answers.len().min(4 + loads)..].to_vec();
         let mut answers = answers.into_iter();
         let server = answers.next().and_then(check::info);
         let memory = answers.next().and_then(check::info);
@@ -396,7 +406,11 @@ impl Connector {
             trial.judge(&tried, &self.place)?;
         }
         // A user who may not load scripts brings each along with its first use.
-        self.learn(answers.next().unwrap_or(Value::Nil), clock)
+        self.learn(answers.next().unwrap_or(Value::Nil), clock)?;
+        Ok(answers
+            .next()
+            .map(|answer| limits::told(&answer))
+            .unwrap_or_default())
     }
 
     /// Takes over what `TIME` answered.

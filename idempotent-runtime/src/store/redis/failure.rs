@@ -67,7 +67,7 @@ pub(super) fn is_transient(code: &str) -> bool {
 
 fn unanswered(error: &RedisError, doing: &str, place: &str) -> StoreError {
     let message = if error.is_timeout() {
-        format!("{place} did not answer in time while {doing}")
+        format!("{place} did not answer in time during {doing}")
     } else if let Some(code) = error.code() {
         let code = shown_code(code);
         format!("{place} cannot serve {doing} at the moment ({code})")
@@ -76,7 +76,7 @@ fn unanswered(error: &RedisError, doing: &str, place: &str) -> StoreError {
         format!("{place} gave an answer to {doing} that cannot be read; is there a proxy between?")
     } else {
         format!(
-            "the connection to {place} was lost while {doing} ({})",
+            "the connection to {place} was lost during {doing} ({})",
             cause(error)
         )
     };

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 use redis::{Cmd, PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection};
 use tokio::{runtime::Handle, task::AbortHandle};
 
-use super::{failure::Failure, making::Making, socket::Pulse};
+use super::{failure::Failure, limits::Told, making::Making, socket::Pulse};
 use crate::StoreError;
 
 /// A caller who gave up after this part of the response timeout, and on a connection that was silent meanwhile, gives up
@@ -28,6 +28,8 @@ pub(super) struct Live {
     watch: Arc<Watch>,
     pulse: Arc<Pulse>,
     response_timeout: Duration,
+    /// What its server told of the values it takes.
+    told: OnceLock<Told>,
     /// The task that drives the connection: it ends with it.
     driver: AbortHandle,
 }
@@ -51,6 +53,7 @@ impl Live {
             watch,
             pulse,
             response_timeout,
+            told: OnceLock::new(),
             driver: driver.abort_handle(),
         }
     }
@@ -62,6 +65,15 @@ impl Live {
             self.retire();
         }
         self.watch.is_alive()
+    }
+
+    /// Takes over what the server told.
+    pub(super) fn tell(&self, told: Told) {
+        let _ = self.told.set(told);
+    }
+
+    pub(super) fn told(&self) -> Told {
+        self.told.get().copied().unwrap_or_default()
     }
 
     /// Sends one command, once.

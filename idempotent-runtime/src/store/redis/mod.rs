@@ -13,6 +13,8 @@ mod connect;
 mod credentials;
 mod failure;
 mod hub;
+mod large;
+mod limits;
 mod link;
 mod making;
 mod options;
@@ -37,6 +39,7 @@ use self::{
     clock::Clock,
     connect::{Connector, Target},
     hub::{Hub, Hubs},
+    limits::Limits,
     scripts::Argument,
     subscriber::Subscriber,
     url::Named,
@@ -90,7 +93,14 @@ pub(crate) use url::is_scheme;
 ///
 /// with `+spublish +ssubscribe +sunsubscribe +cluster|slots +asking` instead of the last three in a cluster.
 /// `+info` lets the store look at version and eviction policy, `+script|load` saves the first use of each script a
-/// round trip; without `+publish` or `+subscribe` waiters poll.
+/// round trip; `+config|get` tells it the largest value that the server takes (see below); without `+publish` or
+/// `+subscribe` waiters poll.
+///
+/// # Large results
+/// What the server would not take (`proto-max-bulk-len`, and the limits on a client's memory: `maxmemory-clients`,
+/// `client-query-buffer-limit`, `client-output-buffer-limit`) is not sent: it is
+/// [`TooLarge`](crate::StoreErrorKind::TooLarge), the whole record counted. Where the server would not tell its limits,
+/// values above 512 KiB have a connection of their own, and one that is refused or hung up on twice is `TooLarge`.
 ///
 /// # Late and lost answers
 /// No command is repeated behind the caller's back. One whose answer is late or lost is
@@ -203,6 +213,7 @@ impl RedisStore {
                 .transpose()?,
             target,
             options,
+            limits: Limits::default(),
         });
         Ok(Self {
             inner: Arc::new(Inner {

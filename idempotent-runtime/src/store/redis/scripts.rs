@@ -133,10 +133,20 @@ pub(super) enum Argument<'a> {
 }
 
 impl Argument<'_> {
-    const fn len(&self) -> usize {
+    pub(super) const fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
             Self::Millis(_) | Self::Number(_) => 20,
+        }
+    }
+}
+
+impl Argument<'_> {
+    /// The nonce of the record that these bytes are.
+    pub(super) fn nonce(&self) -> Option<[u8; 16]> {
+        match self {
+            Self::Bytes(bytes) => bytes.get(2..18)?.try_into().ok(),
+            Self::Millis(_) | Self::Number(_) => None,
         }
     }
 }
