@@ -41,6 +41,12 @@ impl ManualClock {
         clock
     }
 
+    /// What it shows.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_micros(self.shared.micros.load(Ordering::SeqCst))
+    }
+
     /// Moves the clock forward and lets everybody who waits look again.
     pub fn advance(&self, by: Duration) {
         let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);

@@ -27,7 +27,6 @@ pub(crate) struct Attempt {
     pub(crate) key: Key,
     pub(crate) store: Chosen,
     pub(crate) request: ClaimRequest,
-    pub(crate) ttl: Duration,
     pub(crate) wait: Duration,
     /// The runtime that finishes what the caller leaves behind. Kept, because a drop may happen outside of it.
     pub(crate) runtime: Handle,

@@ -26,7 +26,8 @@ pub(crate) struct Plan {
     pub(crate) store: Option<SharedStore>,
     pub(crate) exclusive: Option<&'static Location<'static>>,
     pub(crate) on_crash: OnCrash,
-    pub(crate) ttl: Duration,
+    /// Where none was given, the default counts.
+    pub(crate) ttl: Option<Duration>,
     pub(crate) lease: Duration,
     pub(crate) wait: Duration,
     pub(crate) fingerprint: Option<Result<Fingerprint, FingerprintError>>,
@@ -42,7 +43,7 @@ impl Plan {
             store: None,
             exclusive: None,
             on_crash: OnCrash::Rerun,
-            ttl: DEFAULT_TTL,
+            ttl: None,
             lease: DEFAULT_LEASE,
             wait: DEFAULT_WAIT,
             fingerprint: None,
@@ -52,6 +53,10 @@ impl Plan {
     /// Writes the key where it stays: moving it costs as much as a lookup.
     pub(crate) fn write_key(&mut self, parts: &[&dyn Display]) {
         self.invalid = self.key.write(self.scope, parts).err();
+    }
+
+    fn ttl(&self) -> Duration {
+        self.ttl.unwrap_or(DEFAULT_TTL)
     }
 
     pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
@@ -107,7 +112,7 @@ impl Plan {
             let operation = self.label();
             return Err(Error::InvalidKey { operation, reason });
         }
-        let Self { ttl, lease, .. } = *self;
+        let (ttl, lease) = (self.ttl(), self.lease);
         let config = |reason: String| Err(self.config(reason));
         if let Some(place) = self.exclusive {
             scope::claim(self.scope, place).map_err(|reason| self.config(reason))?;
@@ -187,6 +192,21 @@ impl Plan {
         Ok(store)
     }
 
+    /// The claim that an attempt called `nonce` makes in this store.
+    pub(crate) fn request(&self, store: &SharedStore, nonce: Nonce) -> ClaimRequest {
+        let ttl = cmp::min(self.ttl(), MAX_TTL);
+        ClaimRequest {
+            nonce,
+            lease: self.lease,
+            on_crash: self.on_crash,
+            fingerprint: self.fingerprint(),
+            // Whole milliseconds, as the record keeps it.
+            ttl: Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000),
+            owner: store.claims_as(),
+            trace: store.current_trace(),
+        }
+    }
+
     fn attempt(&self, store: Chosen, key: Key) -> Result<Arc<Attempt>, Error> {
         let scope = self.scope;
         let config = |reason| Error::config(Label::of(scope, &key), reason);
@@ -203,22 +223,16 @@ impl Plan {
                 "the operating system gives no random bytes: {error}"
             ))
         })?;
-        let request = ClaimRequest {
-            nonce,
-            lease: self.lease,
-            on_crash: self.on_crash,
-            fingerprint: self.fingerprint(),
-        };
+        // `Duration::MAX` says "for ever"; a clock does not reach that far.
+        let wait = cmp::min(self.wait, MAX_TTL);
+        let request = self.request(&store, nonce);
         let caller = Context::current();
         caller.check_reentry(scope, &store, &key)?;
-        // `Duration::MAX` says "for ever"; a clock does not reach that far.
-        let (ttl, wait) = (cmp::min(self.ttl, MAX_TTL), cmp::min(self.wait, MAX_TTL));
         Ok(Arc::new(Attempt {
             scope,
             key,
             store,
             request,
-            ttl,
             wait,
             runtime,
             caller,

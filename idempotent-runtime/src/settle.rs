@@ -8,7 +8,10 @@ use crate::{
     StoreError, StoreErrorKind, events,
     execution::Attempt,
     record::{HOLD, Record},
-    store::{ClaimReply, Settled, count, protocol::released, retention},
+    store::{
+        ClaimReply, Settled, count,
+        protocol::{released, retention},
+    },
 };
 
 /// How long one command's answer is waited for, where the store itself is more patient.
@@ -38,11 +41,10 @@ pub(crate) async fn see_through(attempt: Arc<Attempt>) {
 
 /// Tells the store how the attempt ended, until answered or the record would be past its end.
 pub(crate) async fn settle(attempt: Arc<Attempt>, target: Record) {
-    let retain = retention(target.state, attempt.ttl);
-    let give_up = Instant::now() + retain;
+    let give_up = Instant::now() + retention(target.state, target.ttl);
     let mut pause = FIRST_PAUSE;
     loop {
-        let reply = attempt.store.finish_again(&attempt.key, &target, retain);
+        let reply = attempt.store.finish_again(&attempt.key, &target);
         match answer(&attempt, PATIENCE, reply).await {
             Ok(settled) => return note(&attempt, &settled),
             Err(error) if !is_passing(&error) => return events::gave_up(&attempt, &error),

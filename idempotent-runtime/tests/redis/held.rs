@@ -92,7 +92,7 @@ async fn whatever_else_is_held_stops_nobody() {
         let (own, old, target, second) =
             (part("own"), part("old"), done(&owned, b"42"), request(2));
         let mut renew = pin!(store.renew(&own, &owned));
-        let mut finish = pin!(store.finish(&own, &target, TTL));
+        let mut finish = pin!(store.finish(&own, &target));
         let mut takeover = pin!(store.claim(&old, &second));
         let mut read = pin!(store.read(&old));
         let mut is_pending = polled(renew.as_mut(), polls).await;
@@ -104,7 +104,7 @@ async fn whatever_else_is_held_stops_nobody() {
         let claim = answered("a claim", store.claim(&free, &request(3))).await;
         let claim = granted(claim.expect("claim"));
         let end = done(&claim, b"43");
-        let finish = answered("a finish", store.finish(&free, &end, TTL)).await;
+        let finish = answered("a finish", store.finish(&free, &end)).await;
         finish.expect("finish");
         for key in [&own, &old] {
             let third = request(3);

@@ -47,7 +47,7 @@ async fn is_refused_for_its_size(store: &RedisStore, server: &RedisServer, size:
     let error = loop {
         tries += 1;
         let error = store
-            .finish(&key("large"), &target, TTL)
+            .finish(&key("large"), &target)
             .await
             .expect_err("too large");
         // Its own connection is what it costs, if any.
@@ -63,9 +63,7 @@ async fn is_refused_for_its_size(store: &RedisStore, server: &RedisServer, size:
         State::Running
     );
     // What it carried is too large, and the attempt itself may end.
-    let settled = store
-        .finish(&key("large"), &without_result(&owned), TTL)
-        .await;
+    let settled = store.finish(&key("large"), &without_result(&owned)).await;
     assert_eq!(settled.expect("finish"), Settled::Applied);
     tries
 }
@@ -95,12 +93,12 @@ async fn a_record_of_exactly_what_the_server_takes_is_recorded_and_a_byte_more_i
     let connections = clients(&server);
     let longest = MIB - header(&owned);
     let error = store
-        .finish(&key("1"), &done(&owned, &vec![b'x'; longest + 1]), TTL)
+        .finish(&key("1"), &done(&owned, &vec![b'x'; longest + 1]))
         .await
         .expect_err("a byte too many");
     assert_eq!(error.kind(), StoreErrorKind::TooLarge, "{error}");
     let target = done(&owned, &vec![b'x'; longest]);
-    let settled = store.finish(&key("1"), &target, TTL).await;
+    let settled = store.finish(&key("1"), &target).await;
     assert_eq!(settled.expect("finish"), Settled::Applied);
     let (record, _) = held(store.claim(&key("1"), &request(2)).await.expect("replay"));
     assert_eq!(record.outcome, target.outcome);
@@ -125,9 +123,7 @@ fn clients(server: &RedisServer) -> Vec<String> {
 async fn is_refused_for_its_size_again(store: &RedisStore) -> StoreErrorKind {
     let seen = store.read(&key("1")).await.expect("read").expect("there").0;
     let replacement = done(&request(9).record(), &vec![b'x'; 2 * MIB]);
-    let answer = store
-        .overrule(&key("1"), Some(&seen), &replacement, TTL)
-        .await;
+    let answer = store.overrule(&key("1"), Some(&seen), &replacement).await;
     answer.expect_err("too large").kind()
 }
 

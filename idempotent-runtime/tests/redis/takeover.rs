@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use idempotent_runtime::{
     OnCrash, Store,
-    record::{Nonce, State},
+    record::{Nonce, Record, State},
     store::{ClaimReply, ClaimRequest, Settled},
 };
 use idempotent_test_support::RedisServer;
@@ -94,7 +94,7 @@ async fn a_lapsed_lease_under_fail_is_lost_and_its_owner_may_come_back() {
     );
     assert_eq!(record_state(&server), State::Running);
     let finished = store
-        .finish(&key("1"), &done(&owned, b"42"), TTL)
+        .finish(&key("1"), &done(&owned, b"42"))
         .await
         .expect("finish");
     assert_eq!(finished, Settled::Applied);
@@ -140,16 +140,19 @@ async fn a_claim_that_comes_after_its_own_release_gets_nothing() {
     let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
     let released = in_state(&owned, State::Failed);
     assert_eq!(
-        store
-            .finish(&key("1"), &released, TTL)
-            .await
-            .expect("finish"),
+        store.finish(&key("1"), &released).await.expect("finish"),
         Settled::Applied
     );
     let (record, _) = held(store.claim(&key("1"), &request(1)).await.expect("claim"));
-    assert_eq!(record, released);
-    // Unfinished records are kept for HOLD, whatever the caller's ttl.
-    assert!(pttl(&server, &key("1")) > hold() - 60_000);
+    assert_eq!(
+        Record {
+            expires: 0,
+            ..record
+        },
+        released
+    );
+    // Kept for its ttl and its grace.
+    assert!((3_600_000..=3_660_000).contains(&pttl(&server, &key("1"))));
 }
 
 #[tokio::test]
@@ -158,7 +161,7 @@ async fn a_released_record_goes_to_the_next_with_a_larger_token() {
     let store = store(&server);
     let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
     store
-        .finish(&key("1"), &in_state(&owned, State::Failed), TTL)
+        .finish(&key("1"), &in_state(&owned, State::Failed))
         .await
         .expect("finish");
     let reply = store.claim(&key("1"), &request(2)).await.expect("claim");
@@ -208,7 +211,7 @@ async fn a_late_takeover_applies_to_nothing_but_the_record_it_saw() {
     assert_eq!(late_takeover(&server, 9, b'R', first.nonce), b"C");
     // The same attempt's, in another state.
     store
-        .finish(&key("1"), &in_state(&second, State::Failed), TTL)
+        .finish(&key("1"), &in_state(&second, State::Failed))
         .await
         .expect("finish");
     let before = value(&server, &key("1"));
@@ -279,7 +282,7 @@ async fn a_fingerprint_conflict_takes_nothing() {
     assert_eq!((record, left), (owned.clone(), Duration::ZERO));
     // A released record pins nothing.
     store
-        .finish(&key("1"), &in_state(&owned, State::Failed), TTL)
+        .finish(&key("1"), &in_state(&owned, State::Failed))
         .await
         .expect("finish");
     assert_eq!(

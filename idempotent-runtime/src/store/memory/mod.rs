@@ -25,10 +25,10 @@ use crate::{
     StoreError, StoreErrorKind,
     clock::{Clock, ManualClock},
     key::Key,
-    record::{HOLD, MAX_TTL, OutcomeRef, Record, RecordRef, State},
+    record::{HOLD, OutcomeRef, Parts, Record, RecordRef, State, View},
 };
 use expiry::Expiry;
-use packed::{End, Packed};
+use packed::Packed;
 use records::{Mark, Records};
 
 /// Keeps records in a [`DashMap`](dashmap::DashMap) of this process: for one process, or for tests. They end with the process.
@@ -114,7 +114,7 @@ impl MemoryStore {
             });
             let Step { write, reply } = decide(current, now);
             answer = Some(reply);
-            write.map(|(record, retain)| pack(key, &record, retain, now))
+            write.map(|(record, keep)| pack(key, &record, keep, now))
         })?;
         Ok(answer.expect("it was let decide"))
     }
@@ -137,7 +137,7 @@ impl MemoryStore {
             let kept = place.as_deref().filter(|packed| now < packed.gone());
             let packed = decide(kept, now)?;
             // A running record is settled by its owner, or taken over.
-            let end = (packed.state() != State::Running).then(|| packed.gone());
+            let end = (packed.view().state() != State::Running).then(|| packed.gone());
             let new = match place {
                 Some(place) => {
                     *place = packed;
@@ -162,18 +162,11 @@ impl MemoryStore {
     }
 }
 
-fn pack(key: &Key, record: &Record, retain: Duration, now: u64) -> Packed {
-    let gone = gone(record.state, retain, now);
-    Packed::new(key.as_str().as_bytes(), record, gone)
-}
-
-/// When a record that is written now is past its end.
-fn gone(state: State, retain: Duration, now: u64) -> u64 {
-    let kept = match state {
-        State::Running => HOLD,
-        _ => retain.clamp(Duration::from_millis(1), MAX_TTL),
-    };
-    now.saturating_add(micros(kept))
+/// A record whose bytes are to be kept for `keep`.
+fn pack(key: &Key, record: &Record, keep: Duration, now: u64) -> Packed {
+    let gone = now.saturating_add(micros(keep));
+    let key = key.as_str().as_bytes();
+    Packed::new(key, &Parts::of(record), record.check, gone)
 }
 
 /// How long ago the record was granted or renewed, if it runs: it is kept for [`HOLD`] from then on.
@@ -236,8 +229,9 @@ impl LocalStore for MemoryStore {
     fn peek(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>)) {
         let shared = &*self.shared;
         shared.records.look(key.as_str().as_bytes(), |packed| {
-            if shared.clock.recent() < packed.gone() {
-                look(&packed.peek());
+            let view = View::of(packed.bytes());
+            if !view.has_ended(shared.clock.recent()) {
+                look(&view.peek());
             }
         });
     }
@@ -245,37 +239,37 @@ impl LocalStore for MemoryStore {
     fn grant(&self, key: &Key, request: &ClaimRequest) -> Option<u64> {
         let mut token = None;
         let granted = self.change(key, |kept, now| {
-            if kept.is_some() {
-                return None;
+            let mut last_token = 0;
+            if let Some(view) = kept.map(Packed::view) {
+                if !view.has_ended(now) || view.nonce() == request.nonce {
+                    return None;
+                }
+                last_token = view.token();
             }
-            let record = protocol::first_grant(request, now);
+            let record = protocol::first_grant(request, last_token, now);
             token = Some(record.token);
             Some(pack(key, &record, HOLD, now))
         });
         granted.ok().and(token)
     }
 
-    fn complete(
-        &self,
-        key: &Key,
-        owned: &Record,
-        codec: u32,
-        outcome: OutcomeRef<'_>,
-        retain: Duration,
-    ) -> bool {
+    fn complete(&self, key: &Key, owned: &Record, codec: u32, outcome: OutcomeRef<'_>) -> bool {
         let mut is_own = false;
         let completed = self.change(key, |kept, now| {
             is_own = kept.is_some_and(|packed| {
-                protocol::is_open_to(packed.state(), packed.nonce(), owned.nonce)
+                let view = packed.view();
+                protocol::is_open_to(view.state(), view.nonce(), owned.nonce)
             });
             is_own.then(|| {
-                let end = End {
+                let parts = Parts {
+                    record: owned,
                     state: State::Done,
                     codec,
+                    expires: protocol::expires(State::Done, owned.ttl, now),
                     outcome: Some(outcome),
                 };
-                let gone = gone(State::Done, retain, now);
-                Packed::ending(key.as_str().as_bytes(), owned, &end, gone)
+                let check = parts.check(key.as_str());
+                Packed::new(key.as_str().as_bytes(), &parts, check, 0)
             })
         });
         if !is_own || completed.is_err() {
@@ -292,24 +286,20 @@ impl Store for MemoryStore {
     }
 
     async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
-        self.step(key, |current, _| protocol::renew(current, owned))
+        self.step(key, |current, now| protocol::renew(current, owned, now))
     }
 
-    async fn finish(
-        &self,
-        key: &Key,
-        target: &Record,
-        retain: Duration,
-    ) -> Result<Settled, StoreError> {
-        let settled = self.step(key, |current, _| protocol::finish(current, target, retain))?;
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
+        let settled = self.step(key, |current, now| protocol::finish(current, target, now))?;
         self.shared.topics.publish(key.as_str());
         Ok(settled)
     }
 
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
-        self.step(key, |current, _| Step {
+        self.step(key, |current, now| Step {
             write: None,
-            reply: current.map(|current| (current.record.clone(), current.lease_left())),
+            reply: protocol::visible(current, now)
+                .map(|current| (current.record.clone(), current.lease_left())),
         })
     }
 
@@ -318,10 +308,9 @@ impl Store for MemoryStore {
         key: &Key,
         seen: Option<&Record>,
         replacement: &Record,
-        retain: Duration,
     ) -> Result<Settled, StoreError> {
         let settled = self.step(key, |current, now| {
-            protocol::overrule(current, seen, replacement, retain, now)
+            protocol::overrule(current, seen, replacement, now)
         })?;
         self.shared.topics.publish(key.as_str());
         Ok(settled)

@@ -1,6 +1,9 @@
 //! One command, or one script, and what came of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use redis::{Cmd, Value};
 
@@ -84,7 +87,7 @@ impl RedisStore {
         let _ = key;
         // The connection first: making it teaches the time.
         self.live(hub, SOON).await?;
-        match self.inner.clock.now() {
+        match self.inner.clock.recent() {
             Some(now) => Ok(now),
             None => Box::pin(self.ask_time(hub)).await,
         }
@@ -94,9 +97,10 @@ impl RedisStore {
         let Inner {
             connector, clock, ..
         } = &*self.inner;
+        let asked = Instant::now();
         let answer = self.send(hub, &redis::cmd("TIME")).await;
         let answer = answer.map_err(|failure| failure.explain("TIME", self.place()))?;
-        connector.learn(answer, clock)?;
+        connector.learn(answer, clock, asked)?;
         clock.now().ok_or_else(scripts::unexpected)
     }
 
@@ -105,10 +109,11 @@ impl RedisStore {
         let connector = &self.inner.connector;
         let slot = super::slots::of_key(&scripts::name(key));
         let (node, live) = hub.cluster.reach(hub, connector, Some(slot), SOON).await?;
-        if node.clock.now().is_none() {
+        if node.clock.recent().is_none() {
+            let asked = Instant::now();
             let answer = live.send(&redis::cmd("TIME")).await;
             let answer = answer.map_err(|failure| failure.explain("TIME", self.place()))?;
-            connector.learn(answer, &node.clock)?;
+            connector.learn(answer, &node.clock, asked)?;
         }
         node.clock.now().ok_or_else(scripts::unexpected)
     }
@@ -133,27 +138,29 @@ impl RedisStore {
         arguments: &[Argument<'_>],
         doing: &str,
     ) -> Result<Answer, StoreError> {
+        let asked = Instant::now();
         let size = arguments.iter().map(Argument::len).max().unwrap_or(0);
         if size > super::large::LARGE {
             // In a box, as all that is rare.
             let sending = self.run_large(hub, script, key, arguments, doing);
-            return self.take_in(Box::pin(sending).await?);
+            return self.take_in(Box::pin(sending).await?, asked);
         }
         let mut result = self.send_noting(hub, &script.by_hash(key, arguments)).await;
         if is_unknown(&result) {
             let command = script.by_code(key, arguments);
             result = Box::pin(self.send_noting(hub, &command)).await;
         }
-        self.take_in(result.map_err(|failure| failure.explain(doing, self.place()))?)
+        let noted = result.map_err(|failure| failure.explain(doing, self.place()))?;
+        self.take_in(noted, asked)
     }
 
     /// Reads a script's answer, and learns the time that it tells.
-    fn take_in(&self, (value, clock): Noted) -> Result<Answer, StoreError> {
+    fn take_in(&self, (value, clock): Noted, asked: Instant) -> Result<Answer, StoreError> {
         let answer = Answer::parse(value)?;
         if answer.now != 0 {
-            self.inner.clock.learn(answer.now);
+            self.inner.clock.learn(answer.now, asked);
             if let Some(clock) = clock {
-                clock.learn(answer.now);
+                clock.learn(answer.now, asked);
             }
         }
         Ok(answer)
@@ -166,10 +173,6 @@ impl RedisStore {
         key: &Key,
     ) -> Result<Option<(Record, Duration)>, StoreError> {
         let answer = self.run(hub, &scripts::READ, key, &[], "reading").await?;
-        match answer.verdict {
-            b'A' => Ok(None),
-            b'R' => Ok(Some((answer.record()?, answer.lease_left))),
-            _ => Err(scripts::unexpected()),
-        }
+        answer.visible()
     }
 }

@@ -82,7 +82,7 @@ impl Cluster {
         *self.map.write().unwrap_or_else(PoisonError::into_inner) = Some(slots);
     }
 
-    fn node(&self, address: &Arc<Address>) -> Node {
+    pub(super) fn node(&self, address: &Arc<Address>) -> Node {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let node = nodes.entry(address.clone()).or_insert_with(|| Node {
             address: address.clone(),
@@ -123,6 +123,18 @@ impl Cluster {
             .reading
             .join(&hub.runtime, patience, newer, || self.read(connector));
         Box::pin(making).await
+    }
+
+    /// The map, as the cluster has it now.
+    pub(super) async fn slots_now(
+        &self,
+        hub: &Hub,
+        connector: &Arc<Connector>,
+    ) -> Result<Arc<Slots>, StoreError> {
+        match self.map() {
+            Some(seen) => self.slots_after(hub, connector, &seen, None).await,
+            None => self.slots(hub, connector, None).await,
+        }
     }
 
     /// Has the map read again: something suggests that it has changed.

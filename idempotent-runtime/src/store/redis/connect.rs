@@ -1,6 +1,6 @@
 //! Connections to one server, to the primary that sentinels name, or to a cluster's nodes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use redis::{
     AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, Value,
@@ -380,6 +380,7 @@ impl Connector {
             trial.ask(&mut questions);
             trial.len()
         });
+        let asked = Instant::now();
         let answers = connection
             .send_packed_commands(&questions, 0, 4 + loads + tries)
             .await
@@ -406,7 +407,7 @@ impl Connector {
             trial.judge(&tried, &self.place)?;
         }
         // A user who may not load scripts brings each along with its first use.
-        self.learn(answers.next().unwrap_or(Value::Nil), clock)?;
+        self.learn(answers.next().unwrap_or(Value::Nil), clock, asked)?;
         Ok(answers
             .next()
             .map(|answer| limits::told(&answer))
@@ -414,13 +415,18 @@ impl Connector {
     }
 
     /// Takes over what `TIME` answered.
-    pub(super) fn learn(&self, answer: Value, clock: &Clock) -> Result<(), StoreError> {
+    pub(super) fn learn(
+        &self,
+        answer: Value,
+        clock: &Clock,
+        asked: Instant,
+    ) -> Result<(), StoreError> {
         if let Value::ServerError(error) = answer {
             return Err(Failure::from(error).explain("TIME", &self.place));
         }
         let (seconds, micros): (u64, u64) =
             redis::from_redis_value(answer).map_err(|_| scripts::unexpected())?;
-        clock.learn(seconds * 1_000_000 + micros);
+        clock.learn(seconds * 1_000_000 + micros, asked);
         Ok(())
     }
 }

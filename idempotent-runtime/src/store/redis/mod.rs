@@ -16,6 +16,7 @@ mod hub;
 mod large;
 mod limits;
 mod link;
+mod list;
 mod making;
 mod options;
 mod refusal;
@@ -47,8 +48,11 @@ use self::{
 use crate::{
     StoreError,
     key::Key,
-    record::{Record, State},
-    store::{ClaimReply, ClaimRequest, Settled, Store, Subscription},
+    record::Record,
+    store::{
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Store, Subscription,
+        protocol,
+    },
 };
 
 pub use credentials::Credentials;
@@ -94,7 +98,7 @@ pub(crate) use url::is_scheme;
 /// with `+spublish +ssubscribe +sunsubscribe +cluster|slots +asking` instead of the last three in a cluster.
 /// `+info` lets the store look at version and eviction policy, `+script|load` saves the first use of each script a
 /// round trip; `+config|get` tells it the largest value that the server takes (see below); without `+publish` or
-/// `+subscribe` waiters poll.
+/// `+subscribe` waiters poll. [`Store::list`] needs `+scan`.
 ///
 /// # Large results
 /// What the server would not take (`proto-max-bulk-len`, and the limits on a client's memory: `maxmemory-clients`,
@@ -239,12 +243,7 @@ impl Store for RedisStore {
     }
 
     async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
-        let running = Record {
-            state: State::Running,
-            outcome: None,
-            ..owned.clone()
-        }
-        .encode();
+        let running = scripts::granted(owned).encode();
         let arguments = [Argument::Bytes(&running)];
         self.run(
             &self.hub()?,
@@ -257,24 +256,22 @@ impl Store for RedisStore {
         .settled()
     }
 
-    async fn finish(
-        &self,
-        key: &Key,
-        target: &Record,
-        retain: Duration,
-    ) -> Result<Settled, StoreError> {
-        let retain = scripts::kept(target.state, retain);
-        // Its end by the server's time, where that is known; else the script sets it, and tells the time.
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
         let hub = self.hub()?;
-        let now = self.fresh_time(&hub, key);
-        let bytes = scripts::ending(target, retain, now).encode();
+        let retention = protocol::retention(target.state, target.ttl);
+        // Its end by the server's time, where that is known; else the script sets it, and tells the time. A short
+        // retention counts from the write, however late the message arrives.
+        let now = self
+            .fresh_time(&hub, key)
+            .filter(|_| retention >= scripts::LONG);
+        let bytes = scripts::ending(target, now).encode();
         let granted = scripts::granted(target).encode();
         let arguments = [
             Argument::Bytes(&bytes),
-            Argument::Millis(retain),
+            Argument::Millis(scripts::kept(target)),
             Argument::Bytes(self.inner.connector.target.publish()),
             Argument::Bytes(&granted),
-            Argument::Number(1),
+            Argument::Millis(retention),
         ];
         let arguments = &arguments[..arguments.len() - usize::from(now.is_some())];
         self.run(&hub, &scripts::FINISH, key, arguments, "a finish")
@@ -291,15 +288,15 @@ impl Store for RedisStore {
         key: &Key,
         seen: Option<&Record>,
         replacement: &Record,
-        retain: Duration,
     ) -> Result<Settled, StoreError> {
         let seen = seen.map(scripts::seen);
-        let bytes = replacement.encode();
+        let bytes = scripts::undecided(replacement).encode();
         let arguments = [
             Argument::Bytes(seen.as_ref().map_or(&[][..], |seen| seen)),
             Argument::Bytes(&bytes),
-            Argument::Millis(scripts::kept(replacement.state, retain)),
+            Argument::Millis(scripts::kept(replacement)),
             Argument::Bytes(self.inner.connector.target.publish()),
+            Argument::Millis(protocol::retention(replacement.state, replacement.ttl)),
         ];
         self.run(
             &self.hub()?,
@@ -310,6 +307,14 @@ impl Store for RedisStore {
         )
         .await?
         .settled()
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Found>, StoreError> {
+        list::list(self, filter, cursor).await
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {

@@ -8,7 +8,10 @@ use crate::{
     StoreError, StoreErrorKind,
     key::Key,
     record::{Record, State},
-    store::Settled,
+    store::{
+        Settled,
+        protocol::{self, expires},
+    },
 };
 
 /// What every record's Redis key begins with, before [`Key::as_str`].
@@ -23,6 +26,9 @@ pub(super) static FINISH: LazyLock<Script> =
 pub(super) static OVERRULE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("overrule.lua")));
 pub(super) static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read.lua")));
+
+/// Retention from here on may be counted from the sending of a finish instead of its writing.
+pub(super) const LONG: Duration = Duration::from_secs(3_600);
 
 /// All of them, to be loaded where a connection is made.
 pub(super) fn all() -> [&'static Script; 5] {
@@ -210,6 +216,15 @@ impl Answer {
         Ok(Record::decode(&self.bytes)?)
     }
 
+    /// The answer of `read`.
+    pub(super) fn visible(&self) -> Result<Option<(Record, Duration)>, StoreError> {
+        match self.verdict {
+            b'A' => Ok(None),
+            b'R' => Ok(Some((self.record()?, self.lease_left))),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// The answer of `renew`, `finish` and `overrule`.
     pub(super) fn settled(&self) -> Result<Settled, StoreError> {
         match self.verdict {
@@ -248,27 +263,31 @@ pub(super) fn granted(target: &Record) -> Record {
         state: State::Running,
         codec: 0,
         expires: 0,
+        check: 0,
         outcome: None,
         ..target.clone()
     }
 }
 
 /// The record with the end of its retention, where the server's time is known (`now`, µs since 1970).
-pub(super) fn ending(record: &Record, retain: Duration, now: Option<u64>) -> Record {
-    let expires = match now {
-        Some(now) if record.state == State::Done => (now / 1000).saturating_add(millis(retain)),
-        _ => 0,
-    };
+pub(super) fn ending(record: &Record, now: Option<u64>) -> Record {
     Record {
-        expires,
+        expires: now.map_or(0, |now| expires(record.state, record.ttl, now)),
         ..record.clone()
     }
 }
 
-/// How long Redis keeps a record in `state` that is to be retained for `retain`.
-pub(super) fn kept(state: State, retain: Duration) -> Duration {
-    use crate::record::MAX_TTL;
-    crate::store::retention(state, retain.clamp(Duration::from_millis(1), MAX_TTL))
+/// A replacement as the script is given it: only the script knows the token, and has it in the check of a done one.
+pub(super) fn undecided(replacement: &Record) -> Record {
+    Record {
+        expires: 0,
+        ..replacement.clone().with_token(0)
+    }
+}
+
+/// How long Redis keeps a record.
+pub(super) fn kept(record: &Record) -> Duration {
+    protocol::kept(record.state, record.ttl, record.lease)
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {
@@ -291,7 +310,7 @@ mod tests {
     use crate::{
         OnCrash,
         fingerprint::Fingerprint,
-        record::{HOLD, MAX_TOKEN, Nonce, Outcome},
+        record::{HOLD, MAX_TOKEN, Nonce, Outcome, Owner},
         store::{ClaimRequest, protocol},
     };
 
@@ -310,6 +329,9 @@ mod tests {
                 lease: Duration::from_secs(30),
                 on_crash: OnCrash::Fail,
                 fingerprint,
+                ttl: Duration::from_secs(60),
+                owner: Owner::new("host:1"),
+                trace: None,
             };
             let owned = request.record();
             let done = outcomes.clone().map(|outcome| Record {

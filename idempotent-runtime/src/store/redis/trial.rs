@@ -107,6 +107,7 @@ impl Trial {
             Argument::Bytes(&replacement.encode()),
             Argument::Millis(BRIEF),
             Argument::Bytes(publish),
+            Argument::Millis(BRIEF),
         ];
         self.script(&scripts::OVERRULE, &overrule);
         let taken = second.encode();
@@ -292,6 +293,9 @@ fn attempt(name: &[u8; 16]) -> Record {
         lease: Duration::from_millis(1),
         on_crash: OnCrash::Rerun,
         fingerprint: None,
+        ttl: Duration::from_millis(1),
+        owner: None,
+        trace: None,
     };
     Record {
         token: 1,

@@ -57,6 +57,9 @@ impl World {
                 lease: BELIEVED,
                 on_crash: OnCrash::Rerun,
                 fingerprint: None,
+                ttl: BELIEVED,
+                owner: None,
+                trace: None,
             },
             store: Arc::clone(&self.store),
         })

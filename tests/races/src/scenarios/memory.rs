@@ -22,9 +22,9 @@ const TTL: Duration = Duration::from_secs(1);
 pub(crate) trait Store {
     async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError>;
     async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError>;
-    async fn finish(&self, key: &Key, target: &Record, retain: Duration) -> Result<Settled, StoreError>;
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError>;
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError>;
-    async fn overrule(&self, key: &Key, seen: Option<&Record>, replacement: &Record, retain: Duration) -> Result<Settled, StoreError>;
+    async fn overrule(&self, key: &Key, seen: Option<&Record>, replacement: &Record) -> Result<Settled, StoreError>;
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError>;
     fn local(&self) -> Option<&dyn LocalStore>;
     fn describe(&self) -> String;
@@ -40,6 +40,9 @@ fn request(number: u8) -> ClaimRequest {
         lease: Duration::from_secs(30),
         on_crash: OnCrash::Rerun,
         fingerprint: None,
+        ttl: TTL,
+        owner: None,
+        trace: None,
     }
 }
 
@@ -56,7 +59,7 @@ fn claim(store: &MemoryStore, part: u8, number: u8) -> Result<ClaimReply, StoreE
 }
 
 fn finish(store: &MemoryStore, part: u8, granted: &Record) {
-    let completed = store.complete(&key(part), granted, 1, OutcomeRef::Ok(&[1]), TTL);
+    let completed = store.complete(&key(part), granted, 1, OutcomeRef::Ok(&[1]));
     assert!(completed, "the owner completes its own");
 }
 
