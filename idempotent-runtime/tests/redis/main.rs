@@ -10,6 +10,7 @@ mod common;
 mod conformance;
 mod connection;
 mod credentials;
+mod definite;
 mod ended;
 mod foreign;
 mod from_env;

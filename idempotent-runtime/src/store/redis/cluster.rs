@@ -71,7 +71,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    fn map(&self) -> Option<Arc<Slots>> {
+    pub(super) fn map(&self) -> Option<Arc<Slots>> {
         self.map
             .read()
             .unwrap_or_else(PoisonError::into_inner)
