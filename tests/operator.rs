@@ -72,10 +72,10 @@ async fn every_state_can_be_looked_at() {
             Duration::from_secs(10),
             "the token is the time of the grant"
         );
-        let owner = seen.owner.expect("somebody runs it").to_string();
+        let name = seen.owner.expect("somebody runs it").to_string();
         assert!(
-            owner.ends_with(&format!(":{}", std::process::id())),
-            "{owner}"
+            name.ends_with(&format!(":{}", std::process::id())),
+            "{name}"
         );
 
         drop(owner);

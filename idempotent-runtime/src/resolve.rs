@@ -48,17 +48,20 @@ pub struct Inspection {
     pub has_result: bool,
 }
 
-impl Inspection {
-    pub(crate) fn of(record: Record, lease_left: Duration) -> Self {
+impl SharedStore {
+    /// What people are shown of a record of this store.
+    pub(crate) fn inspection(&self, record: Record, lease_left: Duration) -> Inspection {
         let at = |since_1970: Duration| SystemTime::UNIX_EPOCH + since_1970;
-        Self {
+        // In a store of this process no other can be meant.
+        let is_here = self.local().is_some() && record.state == State::Running;
+        Inspection {
             state: record.state,
             fencing_token: record.token,
             attempts: record.attempts,
             on_crash: record.on_crash,
             lease_left,
             since: at(Duration::from_micros(record.token)),
-            owner: record.owner,
+            owner: record.owner.or_else(|| is_here.then(Owner::here).flatten()),
             trace: record.trace,
             ttl: record.ttl,
             expires: matches!(record.state, State::Done | State::Failed)
@@ -84,13 +87,7 @@ impl<T, E, F> Operation<T, E, F> {
             .read(&key)
             .await
             .map_err(|error| Error::store(self.plan.label(), error))?;
-        Ok(read.map(|(record, lease_left)| {
-            let mut inspection = Inspection::of(record, lease_left);
-            if store.local().is_some() && inspection.state == State::Running {
-                inspection.owner = inspection.owner.or_else(Owner::here);
-            }
-            inspection
-        }))
+        Ok(read.map(|(record, lease_left)| store.inspection(record, lease_left)))
     }
 
     /// Settles a key that is in doubt ([`Error::Indeterminate`]), once you have found out what happened. Nothing that

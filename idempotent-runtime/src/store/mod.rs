@@ -3,6 +3,7 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub(crate) mod count;
+mod list;
 #[cfg(feature = "memory")]
 mod memory;
 mod near;
@@ -17,6 +18,7 @@ use std::{future::Future, time::Duration};
 #[cfg(feature = "memory")]
 pub use crate::clock::ManualClock;
 pub use count::Counters;
+pub use list::{Cursor, Filter, Found, Listed, Page};
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;
 pub use near::NearCache;
@@ -24,7 +26,7 @@ pub use shared::SharedStore;
 pub use topics::{Subscription, Topics};
 
 use crate::{
-    OnCrash, StoreError,
+    OnCrash, StoreError, StoreErrorKind,
     fingerprint::Fingerprint,
     key::Key,
     record::{Nonce, OutcomeRef, Owner, Record, RecordRef, State},
@@ -108,6 +110,24 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Ok(Subscription::polling()))
     }
 
+    /// Records in pages, for operators: those that are not past their end, whose key's text begins with
+    /// [`Filter::prefix`], and which [`Filter::shows`]. `cursor` is what the page before ended with, `None` at first.
+    ///
+    /// Whatever is there from the first page to the last is shown at least once; twice is allowed. Bytes that cannot be
+    /// read are shown as errors, where [`Filter::shows_unreadable`]. No page takes longer the more records there are: it
+    /// may have fewer records than [`Filter::page`] asks for, or none, though others follow.
+    ///
+    /// By default it answers [`Config`](crate::StoreErrorKind::Config): this store cannot list.
+    fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> impl Future<Output = Result<Page<Found>, StoreError>> + Send {
+        let _ = (filter, cursor);
+        let reason = "this store cannot list its records";
+        std::future::ready(Err(StoreError::new(StoreErrorKind::Config, reason)))
+    }
+
     /// The same store without I/O, where it has none and no other process reaches its records: then a replay costs a lookup
     /// and no future, a first call may begin and end without one, and nonces are drawn several at a time.
     fn local(&self) -> Option<&dyn LocalStore> {
@@ -130,8 +150,8 @@ pub trait Store: Send + Sync + 'static {
 /// The face of a store in this process' own memory: most of what calls ask, answered at once, without a future and without
 /// an answer to take apart. What it does not do, the same store does as a [`Store`].
 pub trait LocalStore: Send + Sync {
-    /// Shows the record, if there is one. `look` runs under the store's lock: it must be short and must not call the
-    /// store.
+    /// Shows the record, if there is one that is not past its end. `look` decodes the result, which may run anybody's code
+    /// and take its time: it must not be called under a lock.
     fn peek(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>));
 
     /// Grants the claim of a key that has no record, as [`Store::claim`] does, and answers with the token. `None`: nothing

@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::{
-    ClaimReply, ClaimRequest, DEFAULT_MAX_RESULT, LocalStore, Settled, Store, Subscription,
+    ClaimReply, ClaimRequest, Cursor, DEFAULT_MAX_RESULT, Filter, Found, LocalStore, Page, Settled,
+    Store, Subscription,
     count::Counters,
     near::{Asked, Near},
 };
@@ -251,6 +252,15 @@ impl SharedStore {
         verify(self.local(), key, record)
     }
 
+    /// Records whose whole key begins with the filter's prefix.
+    pub(super) async fn list_keys(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Found>, StoreError> {
+        self.0.inner.store.list(filter, cursor).await
+    }
+
     pub(crate) async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
         self.0.inner.store.subscribe(key).await
     }
@@ -325,6 +335,11 @@ trait Erased: Send + Sync {
         replacement: &'a Record,
     ) -> Pending<'a, Settled>;
     fn subscribe<'a>(&'a self, key: &'a Key) -> Pending<'a, Subscription>;
+    fn list<'a>(
+        &'a self,
+        filter: &'a Filter,
+        cursor: Option<&'a Cursor>,
+    ) -> Pending<'a, Page<Found>>;
     fn local(&self) -> Option<&dyn LocalStore>;
     fn clock(&self) -> Option<u64>;
     fn describe(&self) -> String;
@@ -380,6 +395,14 @@ impl<S: Store> Erased for S {
 
     fn subscribe<'a>(&'a self, key: &'a Key) -> Pending<'a, Subscription> {
         Box::pin(Store::subscribe(self, key))
+    }
+
+    fn list<'a>(
+        &'a self,
+        filter: &'a Filter,
+        cursor: Option<&'a Cursor>,
+    ) -> Pending<'a, Page<Found>> {
+        Box::pin(Store::list(self, filter, cursor))
     }
 
     fn local(&self) -> Option<&dyn LocalStore> {
