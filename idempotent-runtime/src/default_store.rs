@@ -92,17 +92,22 @@ fn from_url(url: &str) -> Result<SharedStore, String> {
     match scheme {
         "memory" => memory(),
         #[cfg(feature = "redis")]
-        "redis" | "rediss" | "redis+unix" | "unix" | "valkey" | "valkeys" | "valkey+unix" => {
+        scheme if crate::store::redis::is_scheme(scheme) => {
             crate::store::redis::RedisStore::new(url)
                 .map(SharedStore::new)
                 .map_err(|error| error.to_string())
         }
         #[cfg(not(feature = "redis"))]
-        "redis" | "rediss" | "redis+unix" | "unix" => Err(format!(
-            "{ENV} names a Redis store; turn on the feature `redis` of idempotent-fn"
-        )),
+        scheme
+            if scheme.starts_with("redis") || scheme.starts_with("valkey") || scheme == "unix" =>
+        {
+            Err(format!(
+                "{ENV} names a Redis store; turn on the feature `redis` of idempotent-fn"
+            ))
+        }
         _ => Err(format!(
-            "{ENV} names a store of an unknown kind; use redis://…, rediss://…, redis+unix://… or memory:"
+            "{ENV} names a store of an unknown kind; use redis://…, rediss://…, redis+cluster://…, redis+sentinel://…, \
+             redis+unix://… (`valkey` for `redis` too) or memory:"
         )),
     }
 }

@@ -162,7 +162,10 @@ impl Error {
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::InFlight { .. } | Self::Superseded { .. } => true,
-            Self::Unavailable { source, .. } => !matches!(source.kind, StoreErrorKind::Config),
+            Self::Unavailable { source, .. } => !matches!(
+                source.kind,
+                StoreErrorKind::Config | StoreErrorKind::TooLarge
+            ),
             _ => false,
         }
     }
@@ -236,6 +239,9 @@ pub enum StoreErrorKind {
     Ambiguous,
     /// The store refused: nothing changed (out of memory, missing rights, not enough replicas).
     Refused,
+    /// What the command carries is more than the store takes, and always will be. A finish that carries less may
+    /// succeed, and undoes nothing: where this one was carried out after all, it stands.
+    TooLarge,
     /// The store is set up wrongly (too old, evicts records, bad address): nothing changed, retrying does not help.
     Config,
     /// The record there cannot be read by this version: nothing changed.
@@ -248,6 +254,7 @@ pub struct StoreError {
     pub(crate) kind: StoreErrorKind,
     pub(crate) message: Arc<str>,
     source: Option<Arc<dyn error::Error + Send + Sync>>,
+    transient: bool,
 }
 
 impl StoreError {
@@ -259,6 +266,7 @@ impl StoreError {
             kind,
             message: message.into(),
             source: None,
+            transient: false,
         }
     }
 
@@ -269,6 +277,23 @@ impl StoreError {
             source: Some(Arc::new(source)),
             ..self
         }
+    }
+
+    /// Says that the store expects to serve soon: see [`is_transient`](Self::is_transient).
+    #[must_use]
+    pub fn transient(self) -> Self {
+        Self {
+            transient: true,
+            ..self
+        }
+    }
+
+    /// Whether the store answered that it cannot serve at the moment, and expects to soon: it loads its data, fails
+    /// over, moves the key's slot, or is blocked by a script. Nothing changed. Asking again after a pause, for as long
+    /// as the caller can wait, is better than giving up.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        self.transient
     }
 
     /// What the failure means for the record.

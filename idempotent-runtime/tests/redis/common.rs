@@ -93,12 +93,18 @@ pub(crate) async fn first_call(store: &RedisStore, key: &Key, number: u8, result
     target
 }
 
-/// Makes the record older.
+/// Makes the record older: also its own end comes nearer.
 pub(crate) fn elapse(server: &RedisServer, key: &Key, by: Duration) {
     let name = redis_key(key);
     let left = pttl(server, key);
-    let left = left - i64::try_from(by.as_millis()).expect("short");
-    assert_eq!(server.cli(&["PEXPIRE", &name, &left.to_string()]), "1");
+    let by = i64::try_from(by.as_millis()).expect("short");
+    let finished = value(server, key).and_then(|bytes| Record::decode(&bytes).ok());
+    let finished = finished.filter(|record| matches!(record.state, State::Done | State::Failed));
+    if let Some(record) = finished {
+        let expires = record.expires.saturating_sub(by.unsigned_abs());
+        put(server, key, &Record { expires, ..record }.encode());
+    }
+    server.cli(&["PEXPIRE", &name, &(left - by).to_string()]);
 }
 
 /// What Redis still grants the record, in milliseconds.

@@ -1,10 +1,17 @@
 //! The suite that every store passes, on one server, on a cluster and behind sentinels.
 
-use std::{fmt::Write, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt::Write,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use idempotent_runtime::{
-    Key, conformance_tests,
+    Key, Store, StoreError, conformance_tests,
+    record::{Nonce, Record, State},
     store::{
+        ClaimReply, ClaimRequest, Settled, Subscription,
         conformance::{Subject, all},
         redis::RedisStore,
     },
@@ -13,12 +20,105 @@ use idempotent_test_support::{RedisCluster, RedisServer, Sentinel};
 
 use crate::common::*;
 
+/// The store as it would answer had time gone by: what [`age`] took off the end of a finished record is on it again in
+/// what is shown.
+struct Aged {
+    store: RedisStore,
+    taken: Taken,
+}
+
+/// What was taken off, by the record's attempt.
+type Taken = Arc<Mutex<HashMap<Nonce, u64>>>;
+
+fn aged(store: RedisStore, taken: &Taken) -> Aged {
+    Aged {
+        store,
+        taken: taken.clone(),
+    }
+}
+
+impl Aged {
+    fn shown(&self, record: Record) -> Record {
+        let taken = self.taken.lock().expect("no panic under it");
+        let taken = match record.state {
+            State::Done | State::Failed => taken.get(&record.nonce).copied().unwrap_or(0),
+            _ => 0,
+        };
+        Record {
+            expires: record.expires + taken,
+            ..record
+        }
+    }
+
+    fn settled(&self, settled: Settled) -> Settled {
+        match settled {
+            Settled::Stale { record, lease_left } => Settled::Stale {
+                record: self.shown(record),
+                lease_left,
+            },
+            other => other,
+        }
+    }
+}
+
+impl Store for Aged {
+    async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
+        Ok(match self.store.claim(key, request).await? {
+            ClaimReply::Held { record, lease_left } => ClaimReply::Held {
+                record: self.shown(record),
+                lease_left,
+            },
+            other => other,
+        })
+    }
+
+    async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
+        Ok(self.settled(self.store.renew(key, owned).await?))
+    }
+
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
+        Ok(self.settled(self.store.finish(key, target).await?))
+    }
+
+    async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
+        let read = self.store.read(key).await?;
+        Ok(read.map(|(record, left)| (self.shown(record), left)))
+    }
+
+    async fn overrule(
+        &self,
+        key: &Key,
+        seen: Option<&Record>,
+        replacement: &Record,
+    ) -> Result<Settled, StoreError> {
+        let settled = self.store.overrule(key, seen, replacement).await?;
+        Ok(self.settled(settled))
+    }
+
+    async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
+        self.store.subscribe(key).await
+    }
+
+    fn clock(&self) -> Option<u64> {
+        self.store.clock()
+    }
+
+    fn describe(&self) -> String {
+        self.store.describe()
+    }
+}
+
 /// Makes a record older; one that has no time left is gone.
-fn age(server: &RedisServer, key: &Key, time: Duration) {
-    let left = pttl(server, key);
-    if left >= 0 {
-        let left = left.saturating_sub(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
-        server.cli(&["PEXPIRE", &redis_key(key), &left.max(0).to_string()]);
+fn age(server: &RedisServer, taken: &Taken, key: &Key, time: Duration) {
+    if pttl(server, key) < 0 {
+        return;
+    }
+    let before = value(server, key).and_then(|bytes| Record::decode(&bytes).ok());
+    elapse(server, key, time);
+    let after = value(server, key).and_then(|bytes| Record::decode(&bytes).ok());
+    if let (Some(before), Some(after)) = (before, after) {
+        let mut taken = taken.lock().expect("no panic under it");
+        *taken.entry(after.nonce).or_default() += before.expires - after.expires;
     }
 }
 
@@ -32,17 +132,17 @@ fn plant(server: &RedisServer, key: &Key, bytes: &[u8]) {
     server.cli(&["EVAL", &script, "1", &redis_key(key)]);
 }
 
-struct Single(RedisServer);
+struct Single(RedisServer, Taken);
 
 impl Subject for Single {
-    type Store = RedisStore;
+    type Store = Aged;
 
-    async fn store(&self) -> RedisStore {
-        store(&self.0)
+    async fn store(&self) -> Aged {
+        aged(store(&self.0), &self.1)
     }
 
     async fn elapse(&self, key: &Key, time: Duration) {
-        age(&self.0, key, time);
+        age(&self.0, &self.1, key, time);
     }
 
     async fn plant(&self, key: &Key, bytes: &[u8]) -> bool {
@@ -50,14 +150,14 @@ impl Subject for Single {
         true
     }
 
-    async fn subscribed(&self, _store: &RedisStore) -> Option<usize> {
+    async fn subscribed(&self, _store: &Aged) -> Option<usize> {
         Some(self.0.cli(&["PUBSUB", "CHANNELS"]).lines().count())
     }
 }
 
-conformance_tests!(Single(RedisServer::start()));
+conformance_tests!(Single(RedisServer::start(), Taken::default()));
 
-struct Cluster(RedisCluster);
+struct Cluster(RedisCluster, Taken);
 
 impl Cluster {
     fn node(&self, key: &Key) -> &RedisServer {
@@ -66,14 +166,15 @@ impl Cluster {
 }
 
 impl Subject for Cluster {
-    type Store = RedisStore;
+    type Store = Aged;
 
-    async fn store(&self) -> RedisStore {
-        RedisStore::cluster(self.0.urls()).expect("valid URLs")
+    async fn store(&self) -> Aged {
+        let store = RedisStore::cluster(self.0.urls()).expect("valid URLs");
+        aged(store, &self.1)
     }
 
     async fn elapse(&self, key: &Key, time: Duration) {
-        age(self.node(key), key, time);
+        age(self.node(key), &self.1, key, time);
     }
 
     async fn plant(&self, key: &Key, bytes: &[u8]) -> bool {
@@ -81,7 +182,7 @@ impl Subject for Cluster {
         true
     }
 
-    async fn subscribed(&self, _store: &RedisStore) -> Option<usize> {
+    async fn subscribed(&self, _store: &Aged) -> Option<usize> {
         let nodes = self.0.nodes().iter();
         Some(
             nodes
@@ -93,24 +194,25 @@ impl Subject for Cluster {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_conforms() {
-    all(Cluster(RedisCluster::start())).await;
+    all(Cluster(RedisCluster::start(), Taken::default())).await;
 }
 
-struct Failover(Sentinel);
+struct Failover(Sentinel, Taken);
 
 impl Subject for Failover {
-    type Store = RedisStore;
+    type Store = Aged;
 
-    async fn store(&self) -> RedisStore {
-        RedisStore::sentinel(self.0.urls(), self.0.master_name()).expect("valid URLs")
+    async fn store(&self) -> Aged {
+        let store = RedisStore::sentinel(self.0.urls(), self.0.master_name()).expect("valid URLs");
+        aged(store, &self.1)
     }
 
     async fn elapse(&self, key: &Key, time: Duration) {
-        age(self.0.master(), key, time);
+        age(self.0.master(), &self.1, key, time);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_behind_sentinels_conforms() {
-    all(Failover(Sentinel::start())).await;
+    all(Failover(Sentinel::start(), Taken::default())).await;
 }

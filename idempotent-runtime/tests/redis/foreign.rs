@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use idempotent_runtime::{
     Store, StoreError, StoreErrorKind,
-    record::{Record, State},
+    fingerprint::Fingerprint,
+    record::{Owner, Record, State},
 };
 use idempotent_test_support::RedisServer;
 
@@ -75,11 +76,11 @@ async fn values_that_no_release_wrote() {
         ),
         (
             "the next version",
-            changed(State::Running, |bytes| bytes[0] = 2),
+            changed(State::Running, |bytes| bytes[0] = 3),
         ),
         (
-            "a lost one of the next version",
-            changed(State::Lost, |bytes| bytes[0] = 2),
+            "a lost one of the first version",
+            changed(State::Lost, |bytes| bytes[0] = 1),
         ),
         (
             "an unknown state",
@@ -87,7 +88,7 @@ async fn values_that_no_release_wrote() {
         ),
         (
             "an unknown flag",
-            changed(State::Running, |bytes| bytes[30] = 16),
+            changed(State::Running, |bytes| bytes[30] = 32),
         ),
         (
             "an outcome flag without an outcome",
@@ -123,6 +124,49 @@ async fn values_that_no_release_wrote() {
         // Nor is its end changed: it has none.
         assert_eq!(pttl(&server, &key("1")), -1, "{what}");
     }
+}
+
+/// Whatever cannot be read is left alone by every script, and whatever a script takes for a record can be read.
+#[tokio::test]
+async fn no_script_changes_what_a_flipped_bit_makes_unreadable() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let full = Record {
+        token: 5,
+        fingerprint: Some(Fingerprint::from_bytes([7; 16])),
+        trace: Some([9; 16]),
+        owner: Owner::new("host:17"),
+        ..request(1).record()
+    };
+    let mut flipped = 0;
+    for state in [State::Running, State::Done, State::Failed, State::Lost] {
+        let standing = if state == State::Done {
+            done(&full, b"42")
+        } else {
+            in_state(&full, state)
+        };
+        let bytes = standing.encode();
+        // Behind the fixed part is text.
+        for bit in 0..64 * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            if Record::decode(&damaged).is_ok() {
+                continue;
+            }
+            flipped += 1;
+            put(&server, &key("1"), &damaged);
+            incompatible(store.renew(&key("1"), &full).await);
+            incompatible(store.finish(&key("1"), &done(&full, b"1")).await);
+            let replacement = in_state(&request(3).record(), State::Failed);
+            incompatible(
+                store
+                    .overrule(&key("1"), Some(&standing), &replacement)
+                    .await,
+            );
+            assert_eq!(value(&server, &key("1")), Some(damaged), "{state:?} {bit}");
+        }
+    }
+    assert!(flipped > 500, "{flipped}");
 }
 
 #[tokio::test]

@@ -64,7 +64,8 @@ async fn every_documented_right_is_needed() {
             "unsubscribe" => assert!(all.expect(right)),
             _ => {
                 let error = all.expect_err(right);
-                assert_eq!(error.kind(), StoreErrorKind::Refused, "{right}: {error}");
+                assert_eq!(error.kind(), StoreErrorKind::Config, "{right}: {error}");
+                assert!(error.to_string().contains(right), "{right}: {error}");
                 assert!(
                     !error.to_string().contains("secret-7") && !error.to_string().contains("app "),
                     "{error}"
@@ -95,6 +96,49 @@ async fn use_everything(server: &RedisServer, store: &RedisStore) -> Result<bool
     )
     .await;
     Ok(woken.is_ok())
+}
+
+/// Within a script each release words it anew, and since 7.2 with the user's name.
+#[tokio::test]
+async fn a_right_taken_away_later_is_told_with_what_to_grant_and_without_the_user() {
+    let server = RedisServer::builder()
+        .acl("tenant-4711 on >secret-7 ~* &* +@all")
+        .start();
+    let store = RedisStore::connect(&server.url_for("tenant-4711", "secret-7"))
+        .await
+        .expect("let in");
+    let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    for (taken, given) in [
+        ("-set", "+set"),
+        ("-get", "+get"),
+        ("-pttl", "+pttl"),
+        ("-time", "+time"),
+        ("-evalsha", "+evalsha"),
+        ("resetkeys", "~*"),
+    ] {
+        server.cli(&["ACL", "SETUSER", "tenant-4711", taken]);
+        let answers = [
+            store.claim(&key("2"), &request(2)).await.map(drop),
+            store.claim(&key("1"), &request(2)).await.map(drop),
+            store.renew(&key("1"), &owned).await.map(drop),
+            store.read(&key("1")).await.map(drop),
+        ];
+        server.cli(&["ACL", "SETUSER", "tenant-4711", given]);
+        let errors: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+        assert!(!errors.is_empty(), "{taken}");
+        for error in errors {
+            assert_eq!(error.kind(), StoreErrorKind::Refused, "{error}");
+            assert!(
+                error.to_string().contains("ACL user lacks a right"),
+                "{error}"
+            );
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            assert!(
+                !format!("{error} {error:?} {source:?}").contains("4711"),
+                "{error}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! One `redis-server`.
 
 use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -259,7 +261,7 @@ impl RedisServer {
         );
         fs::write(&config, self.builder.config(self)).expect("the folder is writable");
         let output = File::create(&log).expect("the folder is writable");
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(server_program());
         command
             .arg(&config)
             .stdout(output.try_clone().expect("a file can be cloned"))
@@ -294,6 +296,11 @@ impl RedisServer {
 // A test that panicked under the lock still has its server to end.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The `redis-server` on the path, or whatever `REDIS_SERVER_BIN` names: another release, or Valkey.
+fn server_program() -> OsString {
+    env::var_os("REDIS_SERVER_BIN").unwrap_or_else(|| "redis-server".into())
 }
 
 fn statistic(words: &[&str]) -> String {

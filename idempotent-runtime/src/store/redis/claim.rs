@@ -47,7 +47,7 @@ pub(super) async fn claim(
     let hub = store.hub()?;
     let mut fresh = request.record();
     fresh.lease = whole_millis(request.lease);
-    fresh.token = store.time(&hub).await?;
+    fresh.token = store.time(&hub, key).await?;
     let bytes = fresh.encode();
     let attempt = Attempt {
         store,
@@ -150,10 +150,13 @@ impl Attempt<'_> {
         let own = record.nonce == self.request.nonce;
         match record.state {
             State::Running if own => Ok(granted_before(record)),
-            State::Done => Ok(held(record, Duration::ZERO)),
+            // By the server's time as it is known here, which may be a little behind; the script goes by the server's own.
+            State::Done if own || !record.has_ended(self.fresh.token) => {
+                Ok(held(record, Duration::ZERO))
+            }
             State::Failed if own => Ok(held(record, Duration::ZERO)),
             State::Lost if !own => Ok(held(record, Duration::ZERO)),
-            State::Running | State::Failed | State::Lost => Err(record),
+            State::Running | State::Done | State::Failed | State::Lost => Err(record),
         }
     }
 
@@ -162,7 +165,7 @@ impl Attempt<'_> {
         match record.state {
             State::Running if conflicts => self.measure(record).await,
             State::Running => self.overtake(record).await,
-            // Lost is the claim's own here. What is done was an answer; the script would only show it.
+            // Lost is the claim's own here, and what is done seems past its end.
             State::Lost | State::Failed | State::Done => self.take(record, false).await,
         }
     }

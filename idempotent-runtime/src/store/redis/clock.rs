@@ -12,14 +12,26 @@ const DRIFT: u64 = 1_000_000;
 /// How long what was learned is good for more than tokens: until then the clocks' rates part by microseconds.
 const FRESH: u64 = 5_000_000;
 
-/// Tells the server's time without asking, for the token of a fresh claim.
+/// How long what was learned is good for tokens: clocks whose rates differ by a ten-thousandth part by a third of a
+/// second until then.
+const RECENT: u64 = 3_600_000_000;
+
+/// Tells a server's time without asking, for the token of a fresh claim.
 ///
 /// It is learned at every connect and in every script's answer, and goes on with the monotonic clock. It is behind the
 /// server's by the time an answer takes, so it is no measure for leases: the server judges those.
+///
+/// It never goes back: an answer that took longer than an earlier one, or a server whose time was set back, changes
+/// nothing. A fresh claim's token has to be above that of every record which is not there any more. Such a record stood
+/// past its end for its grace, of 30 seconds at least, and a claim that meets it in that time has its token from a script,
+/// which reads the one before. So a clock may be wrong by nearly that long: more than an answer takes, or than the nodes of
+/// a cluster are apart, to whose other clocks a slot may move. Each node has a clock of its own, and nothing compares two.
 pub(super) struct Clock {
     origin: Instant,
-    /// The server's time at `origin`, µs since 1970; 0 while unknown.
+    /// The server's time at `origin`, µs since 1970, or earlier; 0 while unknown.
     ahead: AtomicU64,
+    /// The server's time at `origin`, or later: as if the latest answer had been given when it was asked for.
+    latest: AtomicU64,
     /// The wall clock's time at `origin`, as it was when the server's was learned.
     wall: AtomicI64,
     /// When it was learned, µs since `origin`.
@@ -31,30 +43,46 @@ impl Clock {
         Self {
             origin: Instant::now(),
             ahead: AtomicU64::new(0),
+            latest: AtomicU64::new(0),
             wall: AtomicI64::new(0),
             learned: AtomicU64::new(0),
         }
     }
 
-    /// Takes over the server's time, µs since 1970.
-    pub(super) fn learn(&self, server: u64) {
+    /// Takes over the server's time, µs since 1970, in an answer to what was sent at `asked`.
+    pub(super) fn learn(&self, server: u64, asked: Instant) {
         let elapsed = micros(self.origin.elapsed());
+        let trip = micros(asked.elapsed());
         self.wall.store(wall_origin(elapsed), Ordering::Relaxed);
         self.learned.store(elapsed, Ordering::Relaxed);
+        self.latest.store(
+            server.saturating_add(trip).saturating_sub(elapsed),
+            Ordering::Relaxed,
+        );
         self.ahead
-            .store(server.saturating_sub(elapsed), Ordering::Relaxed);
+            .fetch_max(server.saturating_sub(elapsed), Ordering::Relaxed);
     }
 
-    /// The server's time, µs since 1970; none while it is unknown, or after this machine has slept.
+    /// The server's time, µs since 1970, or a little earlier; none while it is unknown, or after this machine has slept.
     pub(super) fn now(&self) -> Option<u64> {
         self.at(micros(self.origin.elapsed()))
     }
 
-    /// As [`now`](Self::now), and none where it was not learned just now.
+    /// As [`now`](Self::now), for a token: none where it was learned too long ago.
+    pub(super) fn recent(&self) -> Option<u64> {
+        let elapsed = micros(self.origin.elapsed());
+        self.at(elapsed).filter(|_| self.age(elapsed) <= RECENT)
+    }
+
+    /// The server's time, µs since 1970, or a little later; none where it was not learned just now.
     pub(super) fn fresh(&self) -> Option<u64> {
         let elapsed = micros(self.origin.elapsed());
-        let since = elapsed.saturating_sub(self.learned.load(Ordering::Relaxed));
-        self.at(elapsed).filter(|_| since <= FRESH)
+        let now = self.at(elapsed).filter(|_| self.age(elapsed) <= FRESH)?;
+        Some(now.max(self.latest.load(Ordering::Relaxed).saturating_add(elapsed)))
+    }
+
+    fn age(&self, elapsed: u64) -> u64 {
+        elapsed.saturating_sub(self.learned.load(Ordering::Relaxed))
     }
 
     fn at(&self, elapsed: u64) -> Option<u64> {
@@ -80,6 +108,9 @@ fn micros(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    const THEN: u64 = 1_700_000_000_000_000;
+    const SECOND: u64 = 1_000_000;
+
     #[test]
     fn an_unknown_time_is_not_told() {
         assert_eq!(Clock::new().now(), None);
@@ -88,35 +119,65 @@ mod tests {
     #[test]
     fn a_learned_time_goes_on() {
         let clock = Clock::new();
-        clock.learn(1_700_000_000_000_000);
+        clock.learn(THEN, Instant::now());
         let first = clock.now().expect("learned");
-        assert!(first >= 1_700_000_000_000_000);
+        assert!(first >= THEN);
         assert!(clock.now().expect("learned") >= first);
+    }
+
+    /// Late answers tell an earlier time than it was already known to be, and so does a server that was set back.
+    #[test]
+    fn a_learned_time_never_goes_back() {
+        let clock = Clock::new();
+        clock.learn(THEN, Instant::now());
+        for earlier in [1, 950_000, 10 * SECOND] {
+            clock.learn(THEN - earlier, Instant::now());
+            assert!(clock.now().expect("learned") >= THEN);
+        }
+        clock.learn(THEN + SECOND, Instant::now());
+        assert!(clock.now().expect("learned") >= THEN + SECOND);
+    }
+
+    /// An end of retention that is reckoned from it is never early.
+    #[test]
+    fn a_fresh_time_is_not_behind_the_servers() {
+        let clock = Clock::new();
+        let asked = Instant::now().checked_sub(Duration::from_secs(2));
+        clock.learn(THEN, asked.expect("the machine has been up for so long"));
+        assert!(clock.fresh().expect("learned") >= THEN + 2 * SECOND);
+        let now = clock.now().expect("learned");
+        assert!(now < THEN + 2 * SECOND, "{now}");
     }
 
     #[test]
     fn a_machine_that_slept_asks_again() {
         let clock = Clock::new();
-        clock.learn(1_700_000_000_000_000);
+        clock.learn(THEN, Instant::now());
         // The wall clock went on while the monotonic one stood still.
         clock.wall.fetch_sub(2_000_000, Ordering::Relaxed);
         assert_eq!(clock.now(), None);
-        clock.learn(1_700_000_100_000_000);
+        clock.learn(THEN + 100 * SECOND, Instant::now());
         assert!(clock.now().is_some());
     }
 
     #[test]
-    fn what_was_learned_long_ago_is_not_fresh() {
-        let begun = Instant::now().checked_sub(Duration::from_secs(6));
-        let clock = Clock {
-            origin: begun.expect("the machine has been up for so long"),
-            ..Clock::new()
-        };
-        assert_eq!(clock.fresh(), None);
-        clock.learn(1_700_000_000_000_000);
-        assert!(clock.fresh().is_some());
-        clock.learned.store(0, Ordering::Relaxed);
-        assert_eq!(clock.fresh(), None);
-        assert!(clock.now().is_some());
+    fn what_was_learned_long_ago_is_not_fresh_and_later_not_recent() {
+        let clock = Clock::new();
+        clock.learn(THEN, Instant::now());
+        assert!(clock.fresh().is_some() && clock.recent().is_some());
+        for (age, recent) in [(FRESH + SECOND, true), (RECENT + SECOND, false)] {
+            let aged = Clock {
+                origin: Instant::now()
+                    .checked_sub(Duration::from_micros(age))
+                    .expect("the machine has been up for so long"),
+                ahead: AtomicU64::new(THEN),
+                ..Clock::new()
+            };
+            let wall = wall_origin(micros(aged.origin.elapsed()));
+            aged.wall.store(wall, Ordering::Relaxed);
+            assert_eq!(aged.fresh(), None);
+            assert_eq!(aged.recent().is_some(), recent);
+            assert!(aged.now().is_some());
+        }
     }
 }

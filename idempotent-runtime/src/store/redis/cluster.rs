@@ -1,30 +1,27 @@
 //! A cluster: where a command goes, and where it is sent on to.
 //!
-//! The library's own retries are off. They would send a command again whose answer was lost, and then report only the
-//! last try: a refusal could hide that an earlier one was carried out. What the cluster answers definitely — that a slot
-//! is elsewhere — is followed here.
+//! Each node has a connection of its own, as a single server has: made in a task, given up where it is late, made again by
+//! whoever comes next. What a node answers definitely — that a slot is elsewhere — is followed here, and so is nothing else:
+//! a command whose answer was lost is not sent again behind the caller's back.
 
-use std::{sync::Arc, time::Duration};
-
-use redis::{
-    Cmd, ConnectionInfo, ErrorKind, ProtocolVersion, RedisError, RedisResult, ServerError,
-    ServerErrorKind, Value,
-    aio::{AsyncPushSender, ConnectionLike, SendError},
-    cluster::{ClusterClient, ClusterClientBuilder},
-    cluster_async::ClusterConnection,
-    cluster_routing::{
-        MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo,
-    },
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
 };
 
+use redis::{Cmd, Value};
+use tokio::task::JoinSet;
+
 use super::{
-    check,
     clock::Clock,
-    connect::Connector,
-    failure::{self, Failure},
-    link::{Listen, Live, Watch, Wire},
-    options::{RedisOptions, tcp},
-    scripts,
+    connect::{Connector, Target},
+    failure::Failure,
+    hub::Hub,
+    link::{Link, Live},
+    making::Making,
+    slots::{self, Slots},
+    socket::Address,
 };
 use crate::{StoreError, StoreErrorKind};
 
@@ -32,176 +29,382 @@ use crate::{StoreError, StoreErrorKind};
 const ROUNDS: u32 = 7;
 /// The first pause between two rounds; it doubles.
 const PAUSE: Duration = Duration::from_millis(10);
+/// The map is read again at most this often because of slots that moved: each tells where it went.
+const FRESH: Duration = Duration::from_secs(1);
+/// Nodes that are asked for the map at a time.
+const ASKED: usize = 3;
 
-pub(super) fn client(
-    nodes: &[ConnectionInfo],
-    options: &RedisOptions,
-    pushes: Option<Arc<dyn AsyncPushSender>>,
-) -> RedisResult<ClusterClient> {
-    let mut builder = ClusterClientBuilder::new(nodes.iter().cloned())
-        .retries(0)
-        .use_protocol(ProtocolVersion::RESP3)
-        .tcp_settings(tcp())
-        .connection_timeout(options.connection_timeout)
-        .response_timeout(options.response_timeout)
-        .overall_response_timeout(Some(options.response_timeout));
-    #[cfg(feature = "redis-tls")]
-    if let Some(certificates) = &options.tls {
-        builder = builder.certs(certificates.clone());
-    }
-    if let Some(pushes) = pushes {
-        builder = builder.push_sender(pushes);
-    }
-    builder.build()
+/// One node of the cluster.
+#[derive(Clone)]
+pub(super) struct Node {
+    pub(super) address: Arc<Address>,
+    link: Link,
+    /// The node's own time: nodes need not agree.
+    pub(super) clock: Arc<Clock>,
 }
 
-pub(super) async fn dial(
-    nodes: &[ConnectionInfo],
-    connector: &Connector,
-    listener: Option<Box<dyn Listen>>,
-) -> Result<Live, StoreError> {
-    let (watch, watched) = Watch::new(listener);
-    let pushes = Arc::new(move |push| {
-        watch.push(push, false);
-        Ok::<(), SendError>(())
-    });
-    let explain = |error| failure::connecting(error, &connector.place);
-    let connecting = async {
-        client(nodes, &connector.options, Some(pushes))?
-            .get_async_connection()
-            .await
+impl Node {
+    pub(super) async fn live(
+        &self,
+        hub: &Hub,
+        connector: &Arc<Connector>,
+    ) -> Result<Arc<Live>, StoreError> {
+        let open = || {
+            let (connector, node) = (connector.clone(), self.clone());
+            let slots = hub.cluster.map();
+            async move {
+                let tag = slots.and_then(|slots| slots.tag(&node.address));
+                connector.node(&node.address, tag, &node.clock).await
+            }
+        };
+        self.link.live(&hub.runtime, open).await
+    }
+}
+
+/// What is known of the cluster.
+#[derive(Clone, Default)]
+pub(super) struct Cluster {
+    map: Arc<RwLock<Option<Arc<Slots>>>>,
+    reading: Making<Arc<Slots>>,
+    nodes: Arc<Mutex<HashMap<Arc<Address>, Node>>>,
+}
+
+impl Cluster {
+    fn map(&self) -> Option<Arc<Slots>> {
+        self.map
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_map(&self, slots: Arc<Slots>) {
+        *self.map.write().unwrap_or_else(PoisonError::into_inner) = Some(slots);
+    }
+
+    pub(super) fn node(&self, address: &Arc<Address>) -> Node {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let node = nodes.entry(address.clone()).or_insert_with(|| Node {
+            address: address.clone(),
+            link: Link::default(),
+            clock: Arc::new(Clock::new()),
+        });
+        node.clone()
+    }
+
+    /// The map, read where there is none yet.
+    async fn slots(&self, hub: &Hub, connector: &Arc<Connector>) -> Result<Arc<Slots>, StoreError> {
+        if let Some(slots) = self.map() {
+            return Ok(slots);
+        }
+        let read = || self.read(connector);
+        Box::pin(self.reading.join(&hub.runtime, || self.map(), read)).await
+    }
+
+    /// The map, read again unless somebody has since `seen`.
+    async fn slots_after(
+        &self,
+        hub: &Hub,
+        connector: &Arc<Connector>,
+        seen: &Arc<Slots>,
+    ) -> Result<Arc<Slots>, StoreError> {
+        let newer = || self.map().filter(|slots| slots.read > seen.read);
+        let making = self
+            .reading
+            .join(&hub.runtime, newer, || self.read(connector));
+        Box::pin(making).await
+    }
+
+    /// The map, as the cluster has it now.
+    pub(super) async fn slots_now(
+        &self,
+        hub: &Hub,
+        connector: &Arc<Connector>,
+    ) -> Result<Arc<Slots>, StoreError> {
+        match self.map() {
+            Some(seen) => self.slots_after(hub, connector, &seen).await,
+            None => self.slots(hub, connector).await,
+        }
+    }
+
+    /// Has the map read again: something suggests that it has changed.
+    pub(super) fn doubt(&self, hub: &Hub, connector: &Arc<Connector>) {
+        if self.map().is_some_and(|slots| slots.read.elapsed() > FRESH) {
+            self.reading.kick(&hub.runtime, || self.read(connector));
+        }
+    }
+
+    /// The node that has the slot; any for a command about none.
+    pub(super) async fn owner(
+        &self,
+        hub: &Hub,
+        connector: &Arc<Connector>,
+        slot: Option<u16>,
+    ) -> Result<Node, StoreError> {
+        let mut slots = self.slots(hub, connector).await?;
+        let find = |slots: &Slots| match slot {
+            Some(slot) => slots.owner(slot).cloned(),
+            None => slots.primaries().first().cloned(),
+        };
+        if find(&slots).is_none() {
+            slots = self.slots_after(hub, connector, &slots).await?;
+        }
+        match find(&slots) {
+            Some(address) => Ok(self.node(&address)),
+            None => Err(StoreError::new(
+                StoreErrorKind::NotSent,
+                format!(
+                    "no node of {} serves this key's slot; see `CLUSTER INFO`",
+                    connector.place
+                ),
+            )
+            .transient()),
+        }
+    }
+
+    /// The node that has the slot, as far as is known.
+    pub(super) fn known_owner(&self, slot: u16) -> Option<Node> {
+        let slots = self.map()?;
+        slots.owner(slot).map(|address| self.node(address))
+    }
+
+    /// All primaries, connected to.
+    pub(super) async fn check(
+        &self,
+        hub: &Hub,
+        connector: &Arc<Connector>,
+    ) -> Result<(), StoreError> {
+        let slots = self.slots(hub, connector).await?;
+        for address in slots.primaries() {
+            self.node(address).live(hub, connector).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes over that a slot has moved.
+    pub(super) fn moved(&self, slot: u16, to: &Address) {
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let known = map.as_ref().and_then(|slots| slots.owner(slot));
+        if known.is_none_or(|known| **known != *to)
+            && let Some(slots) = map.as_ref().and_then(|slots| slots.moved(slot, to))
+        {
+            *map = Some(Arc::new(slots));
+        }
+    }
+
+    /// Asks nodes for the map, a few at a time: those that are connected first, then the others, then those that the URLs
+    /// name.
+    fn read(
+        &self,
+        connector: &Arc<Connector>,
+    ) -> impl Future<Output = Result<Arc<Slots>, StoreError>> + Send + use<> {
+        let (cluster, connector) = (self.clone(), connector.clone());
+        async move {
+            let mut failure = None;
+            for some in cluster.candidates(&connector).chunks(ASKED) {
+                let mut asked = JoinSet::new();
+                for node in some {
+                    asked.spawn(ask(node.clone(), connector.clone()));
+                }
+                while let Some(answer) = asked.join_next().await {
+                    match answer {
+                        Ok(Ok(slots)) => {
+                            let slots = Arc::new(slots);
+                            cluster.take_over(&slots);
+                            return Ok(slots);
+                        }
+                        Ok(Err(error)) => {
+                            failure.get_or_insert(error);
+                        }
+                        Err(_) => {}
+                    }
+                }
+            }
+            Err(failure.unwrap_or_else(|| {
+                StoreError::new(
+                    StoreErrorKind::NotSent,
+                    format!("no node of {} answered", connector.place),
+                )
+            }))
+        }
+    }
+
+    fn candidates(&self, connector: &Connector) -> Vec<Node> {
+        let known = self.map().map(|slots| slots.primaries().to_vec());
+        let mut all: Vec<_> = known.unwrap_or_default();
+        if let Target::Cluster(seeds) = &connector.target {
+            all.extend(seeds.iter().map(|seed| Arc::new(seed.address.clone())));
+        }
+        let mut seen = std::collections::HashSet::new();
+        all.retain(|address| seen.insert(address.clone()));
+        let mut nodes: Vec<_> = all.iter().map(|address| self.node(address)).collect();
+        nodes.sort_by_key(|node| node.link.current().is_none());
+        nodes
+    }
+
+    /// Connections to nodes that have no slots any more are closed once their commands are answered.
+    fn take_over(&self, slots: &Arc<Slots>) {
+        self.set_map(slots.clone());
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.retain(|address, _| slots.primaries().contains(address));
+    }
+}
+
+/// Asks one node for its map, on the connection to it, or on one for this question where there is none.
+async fn ask(node: Node, connector: Arc<Connector>) -> Result<Slots, StoreError> {
+    let live = match node.link.current() {
+        Some(live) => live,
+        None => Arc::new(connector.visit(&node.address).await?),
     };
-    let patience = connector.options.connection_timeout * 2;
-    let connection = tokio::time::timeout(patience, connecting).await;
-    let connection = connection.map_err(|_| {
+    let mut command = redis::cmd("CLUSTER");
+    command.arg("SLOTS");
+    let answer = live.send(&command).await;
+    let answer = answer.map_err(|failure| not_asked(failure, &connector.place))?;
+    Slots::parse(answer, &node.address).ok_or_else(|| {
         StoreError::new(
             StoreErrorKind::NotSent,
-            format!("{} did not answer in time", connector.place),
+            format!("{} has no slots yet, or is no cluster", connector.place),
         )
-    })?;
-    Ok(Live::new(
-        Wire::Cluster(connection.map_err(explain)?),
-        &watched,
-    ))
+    })
 }
 
-/// What the primaries are, what time it is, and the scripts.
-pub(super) async fn prepare(
-    mut connection: ClusterConnection,
-    connector: &Connector,
-    clock: &Clock,
-) -> Result<(), StoreError> {
-    let explain = |error| failure::connecting(error, &connector.place);
-    let server = ask_all(&mut connection, "server").await.map_err(explain)?;
-    let memory = ask_all(&mut connection, "memory").await.map_err(explain)?;
-    for (server, memory) in server.iter().zip(&memory) {
-        check::check(
-            server.as_deref(),
-            memory.as_deref(),
-            connector.options.allow_eviction,
-        )?;
+/// What kept a map from being read kept the command from being sent.
+fn not_asked(failure: Failure, place: &str) -> StoreError {
+    let error = failure.explain("`CLUSTER SLOTS`", place);
+    match error.kind() {
+        StoreErrorKind::Ambiguous => {
+            StoreError::new(StoreErrorKind::NotSent, error.to_string()).with_source(error)
+        }
+        _ => error,
     }
-    for script in scripts::all() {
-        let mut load = redis::cmd("SCRIPT");
-        load.arg("LOAD").arg(&script.code);
-        let everywhere = (
-            MultipleNodeRoutingInfo::AllMasters,
-            Some(ResponsePolicy::AllSucceeded),
-        );
-        // A user who may not load scripts brings each along with its first use.
-        let _ = connection
-            .route_command(load, RoutingInfo::MultiNode(everywhere))
-            .await;
-    }
-    let anybody = RoutingInfo::SingleNode(SingleNodeRoutingInfo::RandomPrimary);
-    let time = connection
-        .route_command(redis::cmd("TIME"), anybody)
-        .await
-        .map_err(explain)?;
-    connector.learn(time, clock)
 }
 
-/// One section of every primary's `INFO`.
-async fn ask_all(
-    connection: &mut ClusterConnection,
-    section: &str,
-) -> RedisResult<Vec<Option<String>>> {
-    let mut info = redis::cmd("INFO");
-    info.arg(section);
-    let everywhere = (MultipleNodeRoutingInfo::AllMasters, None);
-    match connection
-        .route_command(info, RoutingInfo::MultiNode(everywhere))
-        .await?
-    {
-        Value::Map(answers) => Ok(answers
-            .into_iter()
-            .map(|(_, answer)| check::info(answer))
-            .collect()),
-        other => Ok(vec![check::info(other)]),
-    }
-}
+/// A command's answer, and the time of the node that gave it.
+pub(super) type Answered = (Value, Arc<Clock>);
 
 /// Sends a command to the node of its key's slot, and on to where that node says the slot is.
 pub(super) async fn send(
-    mut connection: ClusterConnection,
+    hub: &Hub,
+    connector: &Arc<Connector>,
     command: &Cmd,
-) -> Result<Value, Failure> {
+) -> Result<Answered, Failure> {
+    let cluster = &hub.cluster;
+    let slot = slots::of_command(command);
     let mut pause = PAUSE;
     let mut asked = None;
     let mut round = 0;
     loop {
-        let result = match asked.take() {
-            None => connection.req_packed_command(command).await,
-            Some(node) => ask(&mut connection, command, node).await,
-        };
         round += 1;
-        match result.map_err(definite) {
-            Err(Failure::Refused(error)) if round < ROUNDS => {
-                asked = (error.kind() == Some(ServerErrorKind::Ask))
-                    .then(|| redirected(&error))
-                    .flatten();
+        let seen = cluster.map();
+        let (node, is_asking) = match asked.take() {
+            Some(address) => (cluster.node(&Arc::new(address)), true),
+            None => (
+                cluster
+                    .owner(hub, connector, slot)
+                    .await
+                    .map_err(Failure::NotSent)?,
+                false,
+            ),
+        };
+        let live = match node.live(hub, connector).await {
+            Ok(live) => live,
+            Err(error) => {
+                // Another node may have its slots by now.
+                if let (Some(seen), true) = (seen, round < ROUNDS)
+                    && cluster.slots_after(hub, connector, &seen).await.is_ok()
+                    && let Ok(owner) = cluster.owner(hub, connector, slot).await
+                    && owner.address != node.address
+                {
+                    continue;
+                }
+                return Err(Failure::NotSent(error));
             }
-            result => return result,
+        };
+        let result = if is_asking {
+            live.send_asking(command).await
+        } else {
+            live.send(command).await
+        };
+        let failure = match result {
+            Ok(value) => return Ok((value, node.clock)),
+            Err(failure) => failure,
+        };
+        let Failure::Refused(error) = &failure else {
+            cluster.doubt(hub, connector);
+            return Err(failure);
+        };
+        let redirection = error
+            .details()
+            .and_then(|details| slots::redirected(details, &node.address));
+        match (error.code(), redirection) {
+            _ if round >= ROUNDS => return Err(failure),
+            ("MOVED", Some((slot, to))) => {
+                cluster.moved(slot, &to);
+                cluster.doubt(hub, connector);
+            }
+            ("ASK", Some((_, to))) => {
+                asked = Some(to);
+                continue;
+            }
+            // The slot is between two nodes.
+            ("TRYAGAIN", _) => {}
+            // It is a replica now: the map is an old one.
+            ("READONLY", _) => {
+                if let Some(seen) = seen {
+                    let _ = cluster.slots_after(hub, connector, &seen).await;
+                }
+            }
+            ("CLUSTERDOWN" | "MASTERDOWN", _) => {
+                cluster.doubt(hub, connector);
+                return Err(failure);
+            }
+            _ => return Err(failure),
         }
-        // The library reads its map of the slots anew before it sends again. Should that not help, it was too early.
-        if asked.is_none() && round > 1 {
+        if round > 1 {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
     }
 }
 
-/// Whether an error is this command's own answer. Any other may stand for a loss elsewhere in the cluster, while this
-/// command was under way.
-fn definite(error: RedisError) -> Failure {
-    use ServerErrorKind::{Ask, Moved, ReadOnly, TryAgain};
-    match error.kind() {
-        ErrorKind::Server(Moved | Ask | TryAgain | ReadOnly) => error.into(),
-        _ => Failure::Unanswered(error),
-    }
-}
-
-/// Sends a command to a node that is about to get the key's slot.
-async fn ask(
-    connection: &mut ClusterConnection,
+/// As [`send`], each time over a connection for this command alone.
+pub(super) async fn send_apart(
+    hub: &Hub,
+    connector: &Arc<Connector>,
     command: &Cmd,
-    node: SingleNodeRoutingInfo,
-) -> RedisResult<Value> {
-    let mut both = redis::pipe();
-    both.cmd("ASKING").add_command(command.clone());
-    let answers = connection.route_pipeline(both, 1, 1, node).await?;
-    Ok(answers.into_iter().next().unwrap_or(Value::Nil))
-}
-
-/// `ASK 3999 127.0.0.1:6381`
-fn redirected(error: &ServerError) -> Option<SingleNodeRoutingInfo> {
-    let (host, port) = error
-        .details()?
-        .split_whitespace()
-        .nth(1)?
-        .rsplit_once(':')?;
-    Some(SingleNodeRoutingInfo::ByAddress {
-        host: host.to_owned(),
-        port: port.parse().ok()?,
-    })
+) -> Result<Answered, Failure> {
+    let slot = slots::of_command(command);
+    let mut asked = None;
+    let mut round = 0;
+    loop {
+        round += 1;
+        let (node, is_asking) = match asked.take() {
+            Some(address) => (hub.cluster.node(&Arc::new(address)), true),
+            None => {
+                let owner = hub.cluster.owner(hub, connector, slot).await;
+                (owner.map_err(Failure::NotSent)?, false)
+            }
+        };
+        let own = connector.visit(&node.address).await;
+        let own = own.map_err(Failure::NotSent)?;
+        let result = if is_asking {
+            own.send_asking(command).await
+        } else {
+            own.send(command).await
+        };
+        let failure = match result {
+            Ok(value) => return Ok((value, node.clock)),
+            Err(failure) => failure,
+        };
+        let redirection = match &failure {
+            Failure::Refused(error) if round < ROUNDS => error
+                .details()
+                .and_then(|details| slots::redirected(details, &node.address)),
+            _ => None,
+        };
+        match (failure.code(), redirection) {
+            (Some("MOVED"), Some((slot, to))) => hub.cluster.moved(slot, &to),
+            (Some("ASK"), Some((_, to))) => asked = Some(to),
+            _ => return Err(failure),
+        }
+    }
 }

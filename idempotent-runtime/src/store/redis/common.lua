@@ -1,15 +1,36 @@
 -- What the scripts share; it stands where they name this file.
 
--- How long a record that is not done is kept, ms, and the largest token: constants of the format.
+-- How long a record that is not finished is kept, ms, and the largest token: constants of the format.
 local HOLD, MAX_TOKEN = 604800000, 9007199254740991
+
+-- The end of retention, ms since 1970; nil where it is damaged.
+local function end_of(record)
+  local guard, expires = struct.unpack('>I2I6', record, 40)
+  if expires % 65521 == guard then return expires end
+end
+
+-- The same record with another end. Numbers of this size are exact, and `%` is too.
+local function with_end(record, expires)
+  return string.sub(record, 1, 39) .. struct.pack('>I2I6', expires % 65521, expires) .. string.sub(record, 48)
+end
 
 -- The state's letter where this version wrote the record. Whatever else is there stays as it is.
 local function state_of(record)
-  if string.byte(record, 1) ~= 1 or #record < 63 then return nil end
+  if string.byte(record, 1) ~= 2 or #record < 64 then return nil end
   local token, _, flags = struct.unpack('>I8I4B', record, 19)
-  local state = string.sub(record, 2, 2)
-  if token > MAX_TOKEN or flags >= 12 then return nil end
-  if state == 'D' or #record == 63 and flags < 4 and string.find('RFL', state, 1, true) then return state end
+  local kind = math.floor(flags / 4) % 4
+  if token > MAX_TOKEN or flags >= 32 or kind == 3 or not end_of(record) then return nil end
+  local state, owner = string.sub(record, 2, 2), string.byte(record, 64)
+  -- A fingerprint and a trace follow where the flags say so.
+  local length = 64 + (math.floor(flags / 2) % 2 + math.floor(flags / 16) % 2) * 16
+  if state == 'D' then return owner == 0 and #record >= length and state or nil end
+  if kind ~= 0 or #record ~= length + owner or string.sub(record, 56, 63) ~= string.rep('\0', 8) then return nil end
+  if state == 'F' and owner == 0 or (state == 'R' or state == 'L') and owner <= 64 then return state end
+end
+
+-- Whether a record in this state is past its end: only late messages and the next claim see it then.
+local function has_ended(record, state, now)
+  return (state == 'D' or state == 'F') and math.floor(now / 1000) >= end_of(record)
 end
 
 -- What is left of a running owner's lease, ms.

@@ -1,42 +1,112 @@
-//! Connections to one server, to the primary that sentinels name, or to a cluster.
+//! Connections to one server, to the primary that sentinels name, or to a cluster's nodes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, ProtocolVersion, RedisError, Value,
+    AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, Value,
     aio::MultiplexedConnection,
 };
 
 use super::{
     check,
     clock::Clock,
+    credentials::Credentials,
     failure::{self, Failure},
-    link::{Listen, Live, Watch, Wire},
-    options::{RedisOptions, place},
+    limits::{self, Limits, Told},
+    link::{Listen, Live, Watch},
+    options::RedisOptions,
     scripts,
+    socket::{Address, Socket},
+    trial::Trial,
+    url::config,
 };
-use crate::StoreError;
+use crate::{StoreError, StoreErrorKind};
+
+/// One server, and who comes.
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) address: Address,
+    #[cfg_attr(
+        not(feature = "redis-tls"),
+        allow(dead_code, reason = "without the feature it is never set")
+    )]
+    pub(super) tls: bool,
+    pub(super) database: i64,
+    pub(super) login: Option<Credentials>,
+}
 
 /// Where the records are.
 pub(super) enum Target {
-    One(ConnectionInfo),
+    One(Server),
     #[cfg(feature = "redis-sentinel")]
     Sentinel {
-        sentinels: Vec<ConnectionInfo>,
+        sentinels: Vec<Server>,
         master: String,
     },
     #[cfg(feature = "redis-cluster")]
-    Cluster(Vec<ConnectionInfo>),
+    Cluster(Vec<Server>),
 }
 
 impl Target {
+    /// A cluster, of which `seeds` are some nodes.
+    #[cfg(feature = "redis-cluster")]
+    pub(super) fn cluster(seeds: Vec<Server>) -> Result<Self, StoreError> {
+        let Some(first) = seeds.first() else {
+            return Err(none_named());
+        };
+        let contradicts = |server: &Server| {
+            server.tls != first.tls || server.login.is_some() && server.login != first.login
+        };
+        if seeds.iter().any(contradicts) {
+            return Err(config(
+                "the URLs of a Redis Cluster contradict one another: user, password and TLS are one for all its nodes",
+            ));
+        }
+        if seeds.iter().any(|server| server.database != 0) {
+            return Err(config(
+                "a Redis Cluster has database 0 only; leave it out of the URLs",
+            ));
+        }
+        if seeds
+            .iter()
+            .any(|server| matches!(server.address, Address::Unix(_)))
+        {
+            return Err(config("a Redis Cluster's nodes are named by host and port"));
+        }
+        Ok(Self::Cluster(seeds))
+    }
+
+    #[cfg(not(feature = "redis-cluster"))]
+    pub(super) fn cluster(_: Vec<Server>) -> Result<Self, StoreError> {
+        Err(config(
+            "a Redis Cluster needs the feature `redis-cluster` of idempotent-fn",
+        ))
+    }
+
+    /// The primary called `master`, which `sentinels` know.
+    #[cfg(feature = "redis-sentinel")]
+    pub(super) fn sentinel(sentinels: Vec<Server>, master: &str) -> Result<Self, StoreError> {
+        if sentinels.is_empty() {
+            return Err(none_named());
+        }
+        Ok(Self::Sentinel {
+            sentinels,
+            master: master.to_owned(),
+        })
+    }
+
+    #[cfg(not(feature = "redis-sentinel"))]
+    pub(super) fn sentinel(_: Vec<Server>, _: &str) -> Result<Self, StoreError> {
+        Err(config(
+            "Redis Sentinel needs the feature `redis-sentinel` of idempotent-fn",
+        ))
+    }
+
     pub(super) fn describe(&self) -> String {
         match self {
-            Self::One(info) => format!(
-                "Redis at {} (database {})",
-                place(info),
-                info.redis_settings().db()
-            ),
+            Self::One(server) => {
+                format!("Redis at {} (database {})", server.address, server.database)
+            }
             #[cfg(feature = "redis-sentinel")]
             Self::Sentinel { sentinels, master } => {
                 format!(
@@ -46,6 +116,17 @@ impl Target {
             }
             #[cfg(feature = "redis-cluster")]
             Self::Cluster(nodes) => format!("Redis Cluster at {}", places(nodes)),
+        }
+    }
+
+    #[cfg(feature = "redis-tls")]
+    pub(super) fn has_tls(&self) -> bool {
+        match self {
+            Self::One(server) => server.tls,
+            #[cfg(feature = "redis-sentinel")]
+            Self::Sentinel { sentinels, .. } => sentinels.iter().any(|server| server.tls),
+            #[cfg(feature = "redis-cluster")]
+            Self::Cluster(nodes) => nodes.iter().any(|server| server.tls),
         }
     }
 
@@ -60,8 +141,14 @@ impl Target {
 }
 
 #[cfg(any(feature = "redis-sentinel", feature = "redis-cluster"))]
-fn places(all: &[ConnectionInfo]) -> String {
-    all.iter().map(place).collect::<Vec<_>>().join(", ")
+fn none_named() -> StoreError {
+    config("at least one Redis URL is needed")
+}
+
+#[cfg(any(feature = "redis-sentinel", feature = "redis-cluster"))]
+fn places(all: &[Server]) -> String {
+    let all = all.iter().map(|server| server.address.to_string());
+    all.collect::<Vec<_>>().join(", ")
 }
 
 /// What it takes to connect.
@@ -70,104 +157,235 @@ pub(super) struct Connector {
     pub(super) options: RedisOptions,
     /// The target, for people.
     pub(super) place: Arc<str>,
+    pub(super) limits: Limits,
+    #[cfg(feature = "redis-tls")]
+    pub(super) tls: Option<tokio_rustls::TlsConnector>,
 }
 
-/// Commands that may wait for the connection to write them.
-const QUEUE: usize = 1_024;
+/// Commands that may wait for the connection to write them: more than there ever are. Whoever waited for a place in the
+/// queue would keep the place that becomes theirs, also while nobody polls them.
+const QUEUE: usize = 1 << 24;
 
 impl Connector {
     /// A connection for commands: the server is checked, its time learned, and the scripts are brought along.
-    pub(super) async fn commands(&self, clock: &Clock) -> Result<Live, StoreError> {
-        let live = self.dial(None).await?;
-        match &live.wire {
-            Wire::One(connection) => self.prepare(connection.clone(), clock).await?,
-            #[cfg(feature = "redis-cluster")]
-            Wire::Cluster(connection) => {
-                super::cluster::prepare(connection.clone(), self, clock).await?;
-            }
-        }
+    pub(super) async fn commands(self: &Arc<Self>, clock: &Clock) -> Result<Live, StoreError> {
+        let live = self.dial(None, None).await?;
+        let trial = Trial::new(self.target.publish(), None);
+        let told = self
+            .prepare(live.connection.clone(), Some(trial), clock)
+            .await?;
+        live.tell(told);
         Ok(live)
     }
 
-    /// A connection that listens.
-    pub(super) async fn subscriber(&self, listener: Box<dyn Listen>) -> Result<Live, StoreError> {
-        self.dial(Some(listener)).await
+    /// As [`commands`](Self::commands), to a node of the cluster. `tag`: what places a key in one of its slots; where it
+    /// has none, there is nothing to try.
+    #[cfg(feature = "redis-cluster")]
+    pub(super) async fn node(
+        self: &Arc<Self>,
+        node: &Address,
+        tag: Option<u32>,
+        clock: &Clock,
+    ) -> Result<Live, StoreError> {
+        let live = self.dial(Some(node), None).await?;
+        let trial = tag.map(|tag| Trial::new(self.target.publish(), Some(tag)));
+        live.tell(self.prepare(live.connection.clone(), trial, clock).await?);
+        Ok(live)
     }
 
-    async fn dial(&self, listener: Option<Box<dyn Listen>>) -> Result<Live, StoreError> {
-        #[cfg(feature = "redis-tls")]
-        choose_cryptography();
+    /// A connection to a node that is only asked for something.
+    #[cfg(feature = "redis-cluster")]
+    pub(super) async fn visit(self: &Arc<Self>, node: &Address) -> Result<Live, StoreError> {
+        self.dial(Some(node), None).await
+    }
+
+    /// A connection for one command that may cost it.
+    pub(super) async fn apart(self: &Arc<Self>) -> Result<Live, StoreError> {
+        self.dial(None, None).await
+    }
+
+    /// A connection that listens.
+    pub(super) async fn subscriber(
+        self: &Arc<Self>,
+        node: Option<&Address>,
+        listener: Box<dyn Listen>,
+    ) -> Result<Live, StoreError> {
+        self.dial(node, Some(listener)).await
+    }
+
+    /// Connects to the target, or to the one of its nodes that is named.
+    async fn dial(
+        self: &Arc<Self>,
+        node: Option<&Address>,
+        listener: Option<Box<dyn Listen>>,
+    ) -> Result<Live, StoreError> {
+        let _ = node;
         match &self.target {
-            Target::One(info) => self.dial_one(info, listener).await,
+            Target::One(server) => self.dial_one(server, listener).await,
             #[cfg(feature = "redis-sentinel")]
             Target::Sentinel { sentinels, master } => {
-                let primary = super::sentinel::find(sentinels, master, &self.options).await;
-                let primary = primary.map_err(|error| failure::connecting(error, &self.place))?;
+                let primary = super::sentinel::find(self, sentinels, master).await?;
                 self.dial_one(&primary, listener).await
             }
             #[cfg(feature = "redis-cluster")]
-            Target::Cluster(nodes) => super::cluster::dial(nodes, self, listener).await,
+            Target::Cluster(seeds) => {
+                let seed = seeds.first().ok_or_else(none_named)?.clone();
+                let address = node.cloned().unwrap_or_else(|| seed.address.clone());
+                self.dial_one(&Server { address, ..seed }, listener).await
+            }
         }
     }
 
-    async fn dial_one(
+    pub(super) async fn dial_one(
         &self,
-        info: &ConnectionInfo,
+        server: &Server,
         listener: Option<Box<dyn Listen>>,
     ) -> Result<Live, StoreError> {
+        self.in_time(self.log_in(server, listener)).await
+    }
+
+    /// A connection to a sentinel, whose login is its own.
+    #[cfg(feature = "redis-sentinel")]
+    pub(super) async fn dial_sentinel(&self, server: &Server) -> Result<Live, StoreError> {
+        let watch = Arc::new(Watch::new(None));
+        let opening = async {
+            let login = server.login.as_ref();
+            let opened = self
+                .open(server, login, &watch, ProtocolVersion::RESP2)
+                .await;
+            opened.map_err(|error| failure::connecting(error, &self.place))
+        };
+        self.in_time(opening).await
+    }
+
+    async fn in_time(
+        &self,
+        dialing: impl Future<Output = Result<Live, StoreError>>,
+    ) -> Result<Live, StoreError> {
+        let patience = self.options.connection_timeout;
+        let dialed = tokio::time::timeout(patience, dialing).await;
+        dialed.unwrap_or_else(|_| {
+            let place = &self.place;
+            Err(StoreError::new(
+                StoreErrorKind::NotSent,
+                format!("cannot connect to {place}: it did not answer within {patience:?}"),
+            ))
+        })
+    }
+
+    async fn log_in(
+        &self,
+        server: &Server,
+        listener: Option<Box<dyn Listen>>,
+    ) -> Result<Live, StoreError> {
+        let login = match &self.options.credentials {
+            Some(provider) => Some(self.ask(provider).await?),
+            None => server.login.clone(),
+        };
         let listens = listener.is_some();
-        let (watch, watched) = Watch::new(listener);
-        let config = self.config().set_push_sender(move |push| {
-            watch.push(push, true);
-            Ok::<(), redis::aio::SendError>(())
-        });
-        match open(info.clone(), config).await {
-            Ok(connection) => Ok(Live::new(Wire::One(connection), &watched)),
+        let watch = Arc::new(Watch::new(listener));
+        match self
+            .open(server, login.as_ref(), &watch, ProtocolVersion::RESP3)
+            .await
+        {
             // Before version 6, or a proxy: good enough to be asked for its version, and to send commands.
             Err(error) if error.kind() == ErrorKind::RESP3NotSupported && !listens => {
-                let (_, unwatched) = Watch::new(None);
-                unwatched.revive();
-                let redis = info
-                    .redis_settings()
-                    .clone()
-                    .set_protocol(ProtocolVersion::RESP2);
-                let connection = open(info.clone().set_redis_settings(redis), self.config()).await;
-                let connection =
-                    connection.map_err(|error| failure::connecting(error, &self.place))?;
-                Ok(Live::new(Wire::One(connection), &unwatched))
+                self.open(server, login.as_ref(), &watch, ProtocolVersion::RESP2)
+                    .await
             }
-            Err(error) => Err(failure::connecting(error, &self.place)),
+            result => result,
         }
+        .map_err(|error| failure::connecting(error, &self.place))
     }
 
-    fn config(&self) -> AsyncConnectionConfig {
-        AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.options.connection_timeout))
+    async fn ask(
+        &self,
+        provider: &super::credentials::Provider,
+    ) -> Result<Credentials, StoreError> {
+        provider.ask().await.map_err(|source| {
+            let place = &self.place;
+            // Its text is shown as the source only: what it says is the application's.
+            StoreError::new(
+                StoreErrorKind::NotSent,
+                format!("cannot connect to {place}: the `credentials` callback failed"),
+            )
+            .with_source(Callback(source))
+        })
+    }
+
+    async fn open(
+        &self,
+        server: &Server,
+        login: Option<&Credentials>,
+        watch: &Arc<Watch>,
+        protocol: ProtocolVersion,
+    ) -> Result<Live, RedisError> {
+        let socket = Socket::connect(
+            &server.address,
+            #[cfg(feature = "redis-tls")]
+            self.tls.as_ref().filter(|_| server.tls),
+            self.options.response_timeout,
+        )
+        .await?;
+        let pulse = socket.pulse();
+        let mut settings = RedisConnectionInfo::default()
+            .set_db(server.database)
+            .set_protocol(protocol);
+        if let Some(login) = login {
+            settings = login.apply(settings);
+        }
+        let mut config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(self.options.response_timeout))
-            // The library's 50 make most of some hundred tasks queue twice, and be polled once more for it.
-            .set_pipeline_buffer_size(QUEUE)
+            .set_pipeline_buffer_size(QUEUE);
+        if protocol == ProtocolVersion::RESP3 {
+            let watch = watch.clone();
+            config = config.set_push_sender(move |push| {
+                watch.push(push);
+                Ok::<(), redis::aio::SendError>(())
+            });
+        }
+        let (connection, driving) =
+            MultiplexedConnection::new_with_config(&settings, socket, config).await?;
+        let timeout = self.options.response_timeout;
+        Ok(Live::new(
+            connection,
+            driving,
+            watch.clone(),
+            pulse,
+            timeout,
+        ))
     }
 
-    /// One round trip: what the server is, what time it has, and the scripts.
+    /// One round trip, or two where scripts cannot be loaded: what the server is, what time it has, the scripts, and
+    /// whether all that a call needs is there.
     async fn prepare(
         &self,
         mut connection: MultiplexedConnection,
+        trial: Option<Trial>,
         clock: &Clock,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Told, StoreError> {
         let mut questions = redis::pipe();
         questions
             .cmd("INFO")
             .arg("server")
             .cmd("INFO")
             .arg("memory")
-            .cmd("TIME");
+            .cmd("TIME")
+            .add_command(Limits::question());
         for script in scripts::all() {
             questions.cmd("SCRIPT").arg("LOAD").arg(&script.code);
         }
+        let loads = scripts::all().len();
+        let tries = trial.as_ref().map_or(0, |trial| {
+            trial.ask(&mut questions);
+            trial.len()
+        });
+        let asked = Instant::now();
         let answers = connection
-            .send_packed_commands(&questions, 0, 3 + scripts::all().len())
+            .send_packed_commands(&questions, 0, 4 + loads + tries)
             .await
             .map_err(|error| failure::connecting(error, &self.place))?;
+        let tried = answers[answers.len().min(4 + loads)..].to_vec();
         let mut answers = answers.into_iter();
         let server = answers.next().and_then(check::info);
         let memory = answers.next().and_then(check::info);
@@ -176,36 +394,55 @@ impl Connector {
             memory.as_deref(),
             self.options.allow_eviction,
         )?;
+        if let Some(trial) = &trial {
+            trial.judge(&tried, &self.place)?;
+        }
+        if let Some(trial) = trial.and_then(|trial| trial.again(&tried)) {
+            let mut questions = redis::pipe();
+            trial.ask(&mut questions);
+            let tried = connection
+                .send_packed_commands(&questions, 0, trial.len())
+                .await
+                .map_err(|error| failure::connecting(error, &self.place))?;
+            trial.judge(&tried, &self.place)?;
+        }
         // A user who may not load scripts brings each along with its first use.
-        self.learn(answers.next().unwrap_or(Value::Nil), clock)
+        self.learn(answers.next().unwrap_or(Value::Nil), clock, asked)?;
+        Ok(answers
+            .next()
+            .map(|answer| limits::told(&answer))
+            .unwrap_or_default())
     }
 
     /// Takes over what `TIME` answered.
-    pub(super) fn learn(&self, answer: Value, clock: &Clock) -> Result<(), StoreError> {
+    pub(super) fn learn(
+        &self,
+        answer: Value,
+        clock: &Clock,
+        asked: Instant,
+    ) -> Result<(), StoreError> {
         if let Value::ServerError(error) = answer {
             return Err(Failure::from(error).explain("TIME", &self.place));
         }
         let (seconds, micros): (u64, u64) =
             redis::from_redis_value(answer).map_err(|_| scripts::unexpected())?;
-        clock.learn(seconds * 1_000_000 + micros);
+        clock.learn(seconds * 1_000_000 + micros, asked);
         Ok(())
     }
 }
 
-async fn open(
-    info: ConnectionInfo,
-    config: AsyncConnectionConfig,
-) -> Result<MultiplexedConnection, RedisError> {
-    Client::open(info)?
-        .get_multiplexed_async_connection_with_config(&config)
-        .await
+/// The error of the application's callback.
+#[derive(Debug)]
+struct Callback(Box<dyn std::error::Error + Send + Sync>);
+
+impl std::fmt::Display for Callback {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
-/// rustls asks for one implementation of its cryptography a process. Where the program has chosen none, it is ring's.
-#[cfg(feature = "redis-tls")]
-fn choose_cryptography() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Somebody else may have chosen in between.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+impl std::error::Error for Callback {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
     }
 }

@@ -2,8 +2,11 @@
 
 use redis::{ErrorKind, RedisError, ServerError};
 
-use super::scripts::PREFIX;
+use super::refusal::{refused, shown_code};
 use crate::{StoreError, StoreErrorKind};
+
+/// The longest text of another's that an error shows.
+const SHOWN: usize = 200;
 
 /// A command's failure.
 #[derive(Debug)]
@@ -34,26 +37,7 @@ impl Failure {
         match self {
             Self::NotSent(error) => error,
             Self::Refused(error) => refused(&error, doing, place),
-            Self::Unanswered(error) if error.is_timeout() => StoreError::new(
-                StoreErrorKind::Ambiguous,
-                format!(
-                    "{place} did not answer in time while {doing}; it may have been carried out"
-                ),
-            ),
-            Self::Unanswered(error) if error.code().is_some() => StoreError::new(
-                StoreErrorKind::Ambiguous,
-                format!(
-                    "{place} cannot serve {doing} at the moment ({}); it may have been carried out",
-                    error.code().unwrap_or_default()
-                ),
-            ),
-            Self::Unanswered(error) => StoreError::new(
-                StoreErrorKind::Ambiguous,
-                format!(
-                    "the connection to {place} was lost while {doing}; it may have been carried out"
-                ),
-            )
-            .with_source(error),
+            Self::Unanswered(error) => unanswered(&error, doing, place),
         }
     }
 }
@@ -73,52 +57,59 @@ impl From<RedisError> for Failure {
     }
 }
 
-/// The server's refusal. Its own text is shown only where it cannot contain a key, an argument or a user's name.
-fn refused(error: &ServerError, doing: &str, place: &str) -> StoreError {
-    let code = error.code();
-    let advice = match code {
-        "WRONGTYPE" => {
-            return StoreError::new(
-                StoreErrorKind::Incompatible,
-                "the Redis key of this record holds another type than a string: something else uses keys under \
-                 `idempotent:`",
-            );
-        }
-        "OOM" => "it is out of memory; raise `maxmemory`, and keep `maxmemory-policy noeviction`",
-        "NOREPLICAS" => "fewer replicas are connected than its `min-replicas-to-write` asks for",
-        "MISCONF" => "it cannot save to disk and therefore refuses writes; see its log",
-        "READONLY" => {
-            "it is a replica; connect to the primary, through Sentinel or Cluster where there is failover"
-        }
-        "NOPERM" => "its ACL user lacks a right; `RedisStore` documents the rules that are needed",
-        "NOAUTH" => "it asks for a password; put user and password into the URL",
-        "WRONGPASS" => "user or password are wrong",
-        "LOADING" => "it is still loading its data",
-        "BUSY" => "a script of somebody else blocks it",
-        "MASTERDOWN" => "its primary is away",
-        "CLUSTERDOWN" => "the cluster does not serve this key's slot; see `CLUSTER INFO`",
-        "MOVED" | "ASK" => {
-            "it belongs to a cluster; use `RedisStore::cluster` (feature `redis-cluster`)"
-        }
-        "TRYAGAIN" => "this key's slot is being moved",
-        _ => return refused_otherwise(error, doing, place),
-    };
-    StoreError::new(
-        StoreErrorKind::Refused,
-        format!("{place} refused {doing} ({code}): {advice}"),
+/// Whether a server that answers with this code expects to serve soon.
+pub(super) fn is_transient(code: &str) -> bool {
+    matches!(
+        code,
+        "BUSY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN"
     )
 }
 
-fn refused_otherwise(error: &ServerError, doing: &str, place: &str) -> StoreError {
-    let detail = error.details().unwrap_or_default();
-    // "unknown command 'X', with args beginning with: 'the key'"
-    let detail = detail.split(", with args").next().unwrap_or_default();
-    let detail = if detail.contains(PREFIX) { "" } else { detail };
-    let code = error.code();
-    StoreError::new(
-        StoreErrorKind::Refused,
-        format!("{place} refused {doing} ({code} {detail})"),
-    )
+fn unanswered(error: &RedisError, doing: &str, place: &str) -> StoreError {
+    let message = if error.is_timeout() {
+        format!("{place} did not answer in time during {doing}")
+    } else if let Some(code) = error.code() {
+        let code = shown_code(code);
+        format!("{place} cannot serve {doing} at the moment ({code})")
+    } else if error.kind() == ErrorKind::Parse {
+        // The server's own error may be one that is not UTF-8, as it may repeat what it was sent.
+        format!("{place} gave an answer to {doing} that cannot be read; is there a proxy between?")
+    } else {
+        format!(
+            "the connection to {place} was lost during {doing} ({})",
+            cause(error)
+        )
+    };
+    let message = format!("{message}; it may have been carried out");
+    with_cause(StoreError::new(StoreErrorKind::Ambiguous, message), error)
+}
+
+/// Adds the error itself where all of it can be shown.
+fn with_cause(told: StoreError, error: &RedisError) -> StoreError {
+    if is_plain_io(error) {
+        told.with_source(error.clone())
+    } else {
+        told
+    }
+}
+
+/// An error of the operating system or of TLS. Only the library's own errors have details, and those may be a server's.
+fn is_plain_io(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Io && error.detail().is_none()
+}
+
+/// Why, in one bounded line without anything of the caller's.
+pub(super) fn cause(error: &RedisError) -> String {
+    if error.kind() != ErrorKind::Io {
+        return error.category().to_owned();
+    }
+    let text = error.to_string();
+    // "what the library says - Io: its details"
+    let text = text.split(" - Io").next().unwrap_or_default();
+    text.chars()
+        .filter(|character| !character.is_control())
+        .take(SHOWN)
+        .collect()
 }
 
 /// A connection that could not be made: nothing was sent on it.
@@ -134,86 +125,81 @@ pub(super) fn connecting(error: RedisError, place: &str) -> StoreError {
             kind,
             format!("{place} refused the connection: user or password are wrong"),
         ),
-        Err(error) if error.is_connection_refusal() => StoreError::new(
-            kind,
-            format!("{place} does not accept connections; is the server running?"),
-        )
-        .with_source(error),
+        Err(error) if error.is_connection_refusal() => {
+            let message = format!("{place} does not accept connections; is the server running?");
+            with_cause(StoreError::new(kind, message), &error)
+        }
         Err(error) => {
-            StoreError::new(kind, format!("cannot connect to {place}")).with_source(error)
+            let message = format!("cannot connect to {place} ({})", cause(&error));
+            with_cause(StoreError::new(kind, message), &error)
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{error::Error, io};
+
     use super::*;
-
-    fn explained(reply: &str) -> StoreError {
-        let value = redis::parse_redis_value(format!("-{reply}\r\n").as_bytes()).expect("a reply");
-        let error = value.extract_error().expect_err("an error");
-        Failure::from(error).explain("a claim", "Redis at cache:6379")
-    }
-
-    #[test]
-    fn a_refusal_names_its_code_and_what_to_do() {
-        for (reply, kind, part) in [
-            (
-                "OOM command not allowed when used memory > 'maxmemory'.",
-                StoreErrorKind::Refused,
-                "maxmemory",
-            ),
-            (
-                "NOAUTH Authentication required.",
-                StoreErrorKind::Refused,
-                "password",
-            ),
-            (
-                "READONLY You can't write against a read only replica.",
-                StoreErrorKind::Refused,
-                "replica",
-            ),
-            (
-                "CLUSTERDOWN Hash slot not served",
-                StoreErrorKind::Refused,
-                "CLUSTER INFO",
-            ),
-            (
-                "WRONGTYPE Operation against a key",
-                StoreErrorKind::Incompatible,
-                "another type",
-            ),
-            (
-                "ERR unknown subcommand",
-                StoreErrorKind::Refused,
-                "unknown subcommand",
-            ),
-        ] {
-            let error = explained(reply);
-            assert_eq!(error.kind(), kind, "{reply}");
-            assert!(error.to_string().contains(part), "{error}");
-        }
-    }
-
-    #[test]
-    fn no_key_argument_or_user_is_shown() {
-        for reply in [
-            "ERR unknown command 'EVALSHA', with args beginning with: 'hash' '1' 'idempotent:charge|4711'",
-            "ERR cannot write idempotent:charge|4711 now",
-            "NOPERM User 4711 has no permissions to run the 'set' command",
-            "WRONGPASS invalid username-password pair for 4711",
-        ] {
-            let error = explained(reply);
-            assert_eq!(error.kind(), StoreErrorKind::Refused);
-            assert!(!format!("{error} {error:?}").contains("4711"), "{error}");
-        }
-    }
 
     #[test]
     fn what_has_no_answer_may_have_been_carried_out() {
-        for kind in [std::io::ErrorKind::BrokenPipe, std::io::ErrorKind::TimedOut] {
-            let error = Failure::from(RedisError::from(std::io::Error::from(kind)));
+        for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::TimedOut] {
+            let error = Failure::from(RedisError::from(io::Error::from(kind)));
             assert!(error.explain("a claim", "Redis").is_ambiguous());
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_utf8_is_no_lost_connection() {
+        let reply = b"-ERR unknown command 'X', with args beginning with: '\xff\xfe'\r\n";
+        let error = redis::parse_redis_value(reply).expect_err("not UTF-8");
+        let error = Failure::from(error).explain("a claim", "Redis at cache:6379");
+        assert!(error.is_ambiguous());
+        assert!(error.to_string().contains("cannot be read"), "{error}");
+        assert!(!error.to_string().contains("lost"), "{error}");
+    }
+
+    #[test]
+    fn a_failed_connection_names_the_address_and_the_cause() {
+        let error = io::Error::other("invalid peer certificate: UnknownIssuer");
+        let error = connecting(error.into(), "Redis at cache:6379");
+        assert_eq!(
+            error.to_string(),
+            "cannot connect to Redis at cache:6379 (invalid peer certificate: UnknownIssuer)"
+        );
+        let error = RedisError::from((ErrorKind::Io, "Connection timed out"));
+        let error = connecting(error, "Redis at cache:6379");
+        assert!(
+            error.to_string().contains("(Connection timed out)"),
+            "{error}"
+        );
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        let error =
+            Failure::from(RedisError::from(reset)).explain("a claim", "Redis at cache:6379");
+        assert!(error.to_string().contains("(connection reset)"), "{error}");
+    }
+
+    /// The library puts a server's words into an error's details.
+    #[test]
+    fn no_detail_of_the_librarys_errors_is_shown() {
+        for kind in [
+            ErrorKind::Io,
+            ErrorKind::Client,
+            ErrorKind::UnexpectedReturnType,
+            ErrorKind::ClusterConnectionNotFound,
+            ErrorKind::AuthenticationFailed,
+            ErrorKind::InvalidClientConfig,
+        ] {
+            let inner = || RedisError::from((kind, "It failed", "User 4711".to_owned()));
+            let lost = Failure::from(inner()).explain("a claim", "Redis");
+            for error in [connecting(inner(), "Redis"), lost] {
+                let source = error.source().map(ToString::to_string);
+                assert!(
+                    !format!("{error} {error:?} {source:?}").contains("4711"),
+                    "{error}"
+                );
+            }
         }
     }
 }

@@ -4,11 +4,11 @@
 --   absent                           -> the target, put back
 --   Running or Lost, same nonce      -> the target
 --   the target's nonce and state     -> unchanged: it was applied before
---   anything else                    -> unchanged
+--   anything else                    -> unchanged, also past its end: a late message brings nothing back
 --
 -- KEYS[1]  the record, and the channel that tells of its change
--- ARGV     1 the target · 2 how long it is kept, ms · 3 PUBLISH or SPUBLISH · 4 the record as it was granted
---          5 given where the client's clock is not fresh: the target's end is by the server's time, which is told
+-- ARGV     1 the target · 2 how long its bytes are kept, ms · 3 PUBLISH or SPUBLISH · 4 the record as it was granted
+--          5 given where the target's end is not in it: its retention, ms, by the server's time, which is told
 -- Answers  applied: µs, or 0 where nobody asked for the time
 --          else: { µs or 0, P put back · S stale, the record that stands, ms of its lease left }
 
@@ -16,9 +16,9 @@ local target, now = ARGV[1], 0
 if ARGV[5] then
   local time = redis.call('TIME')
   now = time[1] * 1000000 + time[2]
-  if string.sub(target, 2, 2) == 'D' then
-    local expires = math.floor(now / 1000) + ARGV[2]
-    target = string.sub(target, 1, 55) .. struct.pack('>I8', expires) .. string.sub(target, 64)
+  if string.sub(target, 2, 2) ~= 'L' then
+    local expires = math.floor(now / 1000) + ARGV[5]
+    target = string.sub(target, 1, 39) .. struct.pack('>I2I6', expires % 65521, expires) .. string.sub(target, 48)
   end
 end
 

@@ -13,26 +13,31 @@ use crate::{StoreError, StoreErrorKind};
 /// One runtime's connections. A task drives each, and a task ends with its runtime: with connections of its own, no
 /// runtime waits for another, and the end of one (of a test, say) is nobody else's business.
 pub(super) struct Hub {
-    runtime: Id,
+    /// Where its connections are made and driven.
+    pub(super) runtime: Handle,
     /// A task that does nothing and ends with the runtime, which may pass its identity on.
     tether: AbortHandle,
     pub(super) commands: Link,
     pub(super) subscriber: Subscriber,
+    #[cfg(feature = "redis-cluster")]
+    pub(super) cluster: super::cluster::Cluster,
 }
 
 impl Hub {
     fn new(runtime: &Handle) -> Self {
         let tether = runtime.spawn(std::future::pending::<()>()).abort_handle();
         Self {
-            runtime: runtime.id(),
+            runtime: runtime.clone(),
             tether,
             commands: Link::default(),
             subscriber: Subscriber::default(),
+            #[cfg(feature = "redis-cluster")]
+            cluster: super::cluster::Cluster::default(),
         }
     }
 
     fn is_of(&self, runtime: Id) -> bool {
-        self.runtime == runtime && !self.tether.is_finished()
+        self.runtime.id() == runtime && !self.tether.is_finished()
     }
 }
 

@@ -4,107 +4,171 @@ use std::{
     fmt,
     future::Future,
     sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use redis::{Cmd, PushInfo, PushKind, Value, aio::MultiplexedConnection};
+use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection};
+use tokio::{runtime::Handle, task::AbortHandle};
 
-use super::failure::Failure;
+use super::{failure::Failure, limits::Told, making::Making, socket::Pulse};
 use crate::StoreError;
 
-/// A connection's way to the server.
-#[derive(Clone)]
-pub(super) enum Wire {
-    One(MultiplexedConnection),
-    #[cfg(feature = "redis-cluster")]
-    Cluster(redis::cluster_async::ClusterConnection),
-}
-
-impl Wire {
-    /// Sends one command, once.
-    async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
-        let value = match self {
-            Self::One(connection) => connection.clone().send_packed_command(command).await?,
-            // In a box: who has no cluster keeps no room for it.
-            #[cfg(feature = "redis-cluster")]
-            Self::Cluster(connection) => {
-                Box::pin(super::cluster::send(connection.clone(), command)).await?
-            }
-        };
-        match value {
-            Value::ServerError(error) => Err(error.into()),
-            value => Ok(value),
-        }
-    }
-}
+/// A caller who gave up after this part of the response timeout, and on a connection that was silent meanwhile, gives up
+/// the connection too.
+const DOUBT: u32 = 4;
+/// Or after this, however patient the response timeout is: who waits for answers gives up after some seconds.
+const LONGEST_DOUBT: Duration = Duration::from_secs(2);
 
 /// A connection and what became of it.
 pub(super) struct Live {
-    pub(super) wire: Wire,
-    alive: Arc<AtomicBool>,
+    pub(super) connection: MultiplexedConnection,
+    watch: Arc<Watch>,
+    pulse: Arc<Pulse>,
+    response_timeout: Duration,
+    /// What its server told of the values it takes.
+    told: OnceLock<Told>,
+    /// The task that drives the connection: it ends with it.
+    driver: AbortHandle,
 }
 
 impl Live {
-    pub(super) fn new(wire: Wire, watch: &Watched) -> Self {
+    /// A connection that `driving` drives, in a task.
+    pub(super) fn new(
+        connection: MultiplexedConnection,
+        driving: impl Future<Output = ()> + Send + 'static,
+        watch: Arc<Watch>,
+        pulse: Arc<Pulse>,
+        response_timeout: Duration,
+    ) -> Self {
+        let end = End(watch.clone());
+        let driver = tokio::spawn(async move {
+            let _end = end;
+            driving.await;
+        });
         Self {
-            wire,
-            alive: watch.0.clone(),
+            connection,
+            watch,
+            pulse,
+            response_timeout,
+            told: OnceLock::new(),
+            driver: driver.abort_handle(),
         }
     }
 
+    /// Whether commands may go there. A connection whose peer has been silent for longer than any answer may take is given
+    /// up here: whoever sent those commands need not be there any more to notice.
     pub(super) fn is_alive(&self) -> bool {
-        self.alive.load(Ordering::Acquire)
+        if self.watch.is_alive() && self.pulse.is_silent_for(self.response_timeout) {
+            self.retire();
+        }
+        self.watch.is_alive()
+    }
+
+    /// Takes over what the server told.
+    pub(super) fn tell(&self, told: Told) {
+        let _ = self.told.set(told);
+    }
+
+    pub(super) fn told(&self) -> Told {
+        self.told.get().copied().unwrap_or_default()
     }
 
     /// Sends one command, once.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
-        let result = self.wire.send(command).await;
-        if let Err(failure) = &result {
-            self.judge(failure);
-        }
-        result
+        let sent = Sent::new(self);
+        let result = self.connection.clone().send_packed_command(command).await;
+        sent.answered(result)
     }
 
-    /// Whether the connection is to be used again.
-    ///
-    /// A late answer means that the way there may be broken without anybody having said so, and a replica that is not
-    /// the primary any more stays one: both are replaced. A cluster's connection mends itself node by node.
-    fn judge(&self, failure: &Failure) {
-        let spent = match &self.wire {
-            Wire::One(_) => {
-                matches!(failure, Failure::Unanswered(_)) || failure.code() == Some("READONLY")
-            }
-            #[cfg(feature = "redis-cluster")]
-            Wire::Cluster(_) => false,
-        };
-        if spent {
-            self.retire();
+    /// Sends `ASKING` and one command, once: to a node that is about to get the key's slot.
+    #[cfg(feature = "redis-cluster")]
+    pub(super) async fn send_asking(&self, command: &Cmd) -> Result<Value, Failure> {
+        let mut both = redis::pipe();
+        both.cmd("ASKING").add_command(command.clone());
+        let sent = Sent::new(self);
+        let mut connection = self.connection.clone();
+        let result = connection.send_packed_commands(&both, 1, 1).await;
+        sent.answered(result.map(|answers| answers.into_iter().next().unwrap_or(Value::Nil)))
+    }
+
+    /// Sends several commands at once, once. Each has an answer of its own, which may be an error.
+    pub(super) async fn send_all(
+        &self,
+        commands: &Pipeline,
+        count: usize,
+    ) -> Result<Vec<Value>, Failure> {
+        let sent = Sent::new(self);
+        let mut connection = self.connection.clone();
+        let result = connection.send_packed_commands(commands, 0, count).await;
+        let answered = sent.answered(result.map(Value::Array))?;
+        match answered {
+            Value::Array(answers) => Ok(answers),
+            _ => Ok(Vec::new()),
         }
     }
 
-    /// Gives the connection up: whoever comes next makes another.
+    /// Gives the connection up: whoever comes next makes another. Commands under way keep this one.
     pub(super) fn retire(&self) {
-        self.alive.store(false, Ordering::Release);
+        self.watch.retire();
     }
 }
 
-/// Sees pushes, and the end of a connection: the library drops it with the task that drives the connection, which ends
-/// when the server hangs up, or with its runtime.
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// A command under way. Its caller may give up and drop it.
+struct Sent<'a> {
+    live: &'a Live,
+    at: u64,
+    is_answered: bool,
+}
+
+impl<'a> Sent<'a> {
+    fn new(live: &'a Live) -> Self {
+        Self {
+            live,
+            at: live.pulse.now(),
+            is_answered: false,
+        }
+    }
+
+    /// A late answer means that the way there may be broken without anybody having said so; a replica that is not the
+    /// primary any more stays one; a user who has to log in again does so on a new connection. All are replaced.
+    fn answered(mut self, result: Result<Value, RedisError>) -> Result<Value, Failure> {
+        self.is_answered = true;
+        let failure = match result {
+            Ok(Value::ServerError(error)) => Failure::from(error),
+            Ok(value) => return Ok(value),
+            Err(error) => Failure::from(error),
+        };
+        if matches!(failure, Failure::Unanswered(_))
+            || matches!(failure.code(), Some("READONLY" | "NOAUTH"))
+        {
+            self.live.retire();
+        }
+        Err(failure)
+    }
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        let doubt = LONGEST_DOUBT.min(self.live.response_timeout / DOUBT);
+        if !self.is_answered && self.live.pulse.is_silent_since(self.at, doubt) {
+            self.live.retire();
+        }
+    }
+}
+
+/// Sees pushes, and the end of a connection: when the server hangs up, or with its runtime.
 pub(super) struct Watch {
-    alive: Arc<AtomicBool>,
+    alive: AtomicBool,
     listener: Option<Box<dyn Listen>>,
-}
-
-/// What a [`Watch`] leaves behind for the connection it watches.
-pub(super) struct Watched(Arc<AtomicBool>);
-
-impl Watched {
-    /// Nobody watches this connection: it is alive until a command finds out otherwise.
-    pub(super) fn revive(&self) {
-        self.0.store(true, Ordering::Release);
-    }
 }
 
 /// What a subscriber wants to hear.
@@ -114,34 +178,30 @@ pub(super) trait Listen: Send + Sync + 'static {
 }
 
 impl Watch {
-    pub(super) fn new(listener: Option<Box<dyn Listen>>) -> (Self, Watched) {
-        let alive = Arc::new(AtomicBool::new(true));
-        (
-            Self {
-                alive: alive.clone(),
-                listener,
-            },
-            Watched(alive),
-        )
-    }
-
-    /// `ends`: a disconnection is the end of this connection, and not of one node's among many.
-    pub(super) fn push(&self, push: PushInfo, ends: bool) {
-        if push.kind == PushKind::Disconnection && ends {
-            self.alive.store(false, Ordering::Release);
-        }
-        if let Some(listener) = &self.listener {
-            if push.kind == PushKind::Disconnection {
-                listener.lost();
-            } else {
-                listener.heard(push);
-            }
+    pub(super) fn new(listener: Option<Box<dyn Listen>>) -> Self {
+        Self {
+            alive: AtomicBool::new(true),
+            listener,
         }
     }
-}
 
-impl Drop for Watch {
-    fn drop(&mut self) {
+    fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
+
+    fn retire(&self) {
+        self.alive.store(false, Ordering::Release);
+    }
+
+    pub(super) fn push(&self, push: PushInfo) {
+        if push.kind == PushKind::Disconnection {
+            self.end();
+        } else if let Some(listener) = &self.listener {
+            listener.heard(push);
+        }
+    }
+
+    fn end(&self) {
         let was_alive = self.alive.swap(false, Ordering::AcqRel);
         if let Some(listener) = self.listener.as_ref().filter(|_| was_alive) {
             listener.lost();
@@ -149,13 +209,20 @@ impl Drop for Watch {
     }
 }
 
+/// Dropped with the task that drives a connection, however that ends.
+struct End(Arc<Watch>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// The place of one connection.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Link {
-    slot: RwLock<Option<Arc<Live>>>,
-    failures: AtomicU64,
-    /// Held by whoever connects, with the latest failure.
-    gate: tokio::sync::Mutex<Option<StoreError>>,
+    slot: Arc<RwLock<Option<Arc<Live>>>>,
+    making: Making<Arc<Live>>,
 }
 
 impl Link {
@@ -168,46 +235,29 @@ impl Link {
             .cloned()
     }
 
-    /// The connection, made with `open` where there is none. Whoever comes while it is being made waits for it, and
-    /// shares its failure.
-    pub(super) async fn live<F>(&self, open: impl FnOnce() -> F) -> Result<Arc<Live>, StoreError>
+    /// The connection, made with `open` in a task on `runtime` where there is none. Whoever comes while it is being made
+    /// waits for it, and shares its failure.
+    pub(super) async fn live<F>(
+        &self,
+        runtime: &Handle,
+        open: impl FnOnce() -> F,
+    ) -> Result<Arc<Live>, StoreError>
     where
-        F: Future<Output = Result<Live, StoreError>>,
+        F: Future<Output = Result<Live, StoreError>> + Send + 'static,
     {
         if let Some(live) = self.current() {
             return Ok(live);
         }
-        // In a box: a call that finds the connection made, as nearly all do, keeps no room for making it.
-        Box::pin(self.make(open)).await
-    }
-
-    async fn make<F>(&self, open: impl FnOnce() -> F) -> Result<Arc<Live>, StoreError>
-    where
-        F: Future<Output = Result<Live, StoreError>>,
-    {
-        let before = self.failures.load(Ordering::Acquire);
-        let mut latest = self.gate.lock().await;
-        if let Some(live) = self.current() {
-            return Ok(live);
-        }
-        if let Some(error) = latest
-            .as_ref()
-            .filter(|_| self.failures.load(Ordering::Acquire) != before)
-        {
-            return Err(error.clone());
-        }
-        match open().await {
-            Ok(live) => {
-                let live = Arc::new(live);
-                *self.slot.write().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
+        let make = || {
+            let (slot, opening) = (self.slot.clone(), open());
+            async move {
+                let live = Arc::new(opening.await?);
+                *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
                 Ok(live)
             }
-            Err(error) => {
-                *latest = Some(error.clone());
-                self.failures.fetch_add(1, Ordering::AcqRel);
-                Err(error)
-            }
-        }
+        };
+        // In a box: a call that finds the connection made, as nearly all do, keeps no room for waiting.
+        Box::pin(self.making.join(runtime, || self.current(), make)).await
     }
 }
 

@@ -10,14 +10,29 @@ mod clock;
 #[cfg(feature = "redis-cluster")]
 mod cluster;
 mod connect;
+mod credentials;
 mod failure;
 mod hub;
+mod large;
+mod limits;
 mod link;
+mod list;
+mod making;
 mod options;
+mod refusal;
 mod scripts;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
+#[cfg(feature = "redis-cluster")]
+mod shards;
+#[cfg(feature = "redis-cluster")]
+mod slots;
+mod socket;
 mod subscriber;
+#[cfg(feature = "redis-tls")]
+mod tls;
+mod trial;
+mod url;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -25,17 +40,23 @@ use self::{
     clock::Clock,
     connect::{Connector, Target},
     hub::{Hub, Hubs},
+    limits::Limits,
     scripts::Argument,
     subscriber::Subscriber,
 };
 use crate::{
     StoreError,
     key::Key,
-    record::{Record, State},
-    store::{ClaimReply, ClaimRequest, Settled, Store, Subscription},
+    record::Record,
+    store::{
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Store, Subscription,
+        protocol,
+    },
 };
 
+pub use credentials::Credentials;
 pub use options::RedisOptions;
+pub(crate) use url::is_scheme;
 
 /// Keeps records in Redis (7.0 or later) or Valkey. Feature `redis`.
 ///
@@ -62,6 +83,10 @@ pub use options::RedisOptions;
 /// `min-replicas-to-write` where there are replicas. A server that takes no data at the moment (`OOM`, `NOREPLICAS`,
 /// `MISCONF`) still replays; new keys are [`Refused`](crate::StoreErrorKind::Refused).
 ///
+/// All that a call needs is tried at every connect, on a key of its own under `idempotent:` that goes at once: a command
+/// that the ACL user may not use, or that `rename-command` took away, is a [`Config`](crate::StoreErrorKind::Config)
+/// error that names it, and not found out once a body has run. In a cluster each primary is tried.
+///
 /// # Rights
 /// An ACL user needs no more than
 ///
@@ -71,7 +96,14 @@ pub use options::RedisOptions;
 ///
 /// with `+spublish +ssubscribe +sunsubscribe +cluster|slots +asking` instead of the last three in a cluster.
 /// `+info` lets the store look at version and eviction policy, `+script|load` saves the first use of each script a
-/// round trip; without `+publish` or `+subscribe` waiters poll.
+/// round trip; `+config|get` tells it the largest value that the server takes (see below); without `+publish` or
+/// `+subscribe` waiters poll. [`Store::list`] needs `+scan`.
+///
+/// # Large results
+/// What the server would not take (`proto-max-bulk-len`, and the limits on a client's memory: `maxmemory-clients`,
+/// `client-query-buffer-limit`, `client-output-buffer-limit`) is not sent: it is
+/// [`TooLarge`](crate::StoreErrorKind::TooLarge), the whole record counted. Where the server would not tell its limits,
+/// values above 512 KiB have a connection of their own, and one that is refused or hung up on twice is `TooLarge`.
 ///
 /// # Late and lost answers
 /// No command is repeated behind the caller's back. One whose answer is late or lost is
@@ -83,7 +115,7 @@ pub struct RedisStore {
 
 struct Inner {
     connector: Arc<Connector>,
-    clock: Clock,
+    clock: Arc<Clock>,
     hubs: Hubs,
 }
 
@@ -144,23 +176,28 @@ impl RedisStore {
     /// [`Refused`](crate::StoreErrorKind::Refused) when it does not let this user in.
     pub async fn check(&self) -> Result<(), StoreError> {
         let hub = self.hub()?;
-        self.time(&hub).await.map(drop)
+        self.connected(&hub).await
     }
 
-    fn assemble(target: Target, options: RedisOptions) -> Self {
-        let place = target.describe().into();
+    fn assemble(target: Target, options: RedisOptions) -> Result<Self, StoreError> {
         let connector = Arc::new(Connector {
+            place: target.describe().into(),
+            #[cfg(feature = "redis-tls")]
+            tls: target
+                .has_tls()
+                .then(|| options.tls.connector())
+                .transpose()?,
             target,
             options,
-            place,
+            limits: Limits::default(),
         });
-        Self {
+        Ok(Self {
             inner: Arc::new(Inner {
                 connector,
-                clock: Clock::new(),
+                clock: Arc::new(Clock::new()),
                 hubs: Hubs::default(),
             }),
-        }
+        })
     }
 
     fn hub(&self) -> Result<Arc<Hub>, StoreError> {
@@ -178,12 +215,7 @@ impl Store for RedisStore {
     }
 
     async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
-        let running = Record {
-            state: State::Running,
-            outcome: None,
-            ..owned.clone()
-        }
-        .encode();
+        let running = scripts::granted(owned).encode();
         let arguments = [Argument::Bytes(&running)];
         self.run(
             &self.hub()?,
@@ -197,8 +229,13 @@ impl Store for RedisStore {
     }
 
     async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
-        // Its end by the server's time, where that is known; else the script sets it, and tells the time.
-        let now = self.inner.clock.fresh();
+        let hub = self.hub()?;
+        let retention = protocol::retention(target.state, target.ttl);
+        // Its end by the server's time, where that is known; else the script sets it, and tells the time. A short
+        // retention counts from the write, however late the message arrives.
+        let now = self
+            .fresh_time(&hub, key)
+            .filter(|_| retention >= scripts::LONG);
         let bytes = scripts::ending(target, now).encode();
         let granted = scripts::granted(target).encode();
         let arguments = [
@@ -206,10 +243,10 @@ impl Store for RedisStore {
             Argument::Millis(scripts::kept(target)),
             Argument::Bytes(self.inner.connector.target.publish()),
             Argument::Bytes(&granted),
-            Argument::Number(1),
+            Argument::Millis(retention),
         ];
         let arguments = &arguments[..arguments.len() - usize::from(now.is_some())];
-        self.run(&self.hub()?, &scripts::FINISH, key, arguments, "a finish")
+        self.run(&hub, &scripts::FINISH, key, arguments, "a finish")
             .await?
             .settled()
     }
@@ -225,12 +262,13 @@ impl Store for RedisStore {
         replacement: &Record,
     ) -> Result<Settled, StoreError> {
         let seen = seen.map(scripts::seen);
-        let bytes = replacement.encode();
+        let bytes = scripts::undecided(replacement).encode();
         let arguments = [
             Argument::Bytes(seen.as_ref().map_or(&[][..], |seen| seen)),
             Argument::Bytes(&bytes),
             Argument::Millis(scripts::kept(replacement)),
             Argument::Bytes(self.inner.connector.target.publish()),
+            Argument::Millis(protocol::retention(replacement.state, replacement.ttl)),
         ];
         self.run(
             &self.hub()?,
@@ -241,6 +279,14 @@ impl Store for RedisStore {
         )
         .await?
         .settled()
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Found>, StoreError> {
+        list::list(self, filter, cursor).await
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {

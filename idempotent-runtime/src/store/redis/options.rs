@@ -1,13 +1,19 @@
 //! How a store reaches its server.
 
-use std::{fmt, time::Duration};
+use std::{error::Error, fmt, future::Future, time::Duration};
 
-use redis::{
-    ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, io::tcp::TcpSettings,
+#[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+use super::connect::Target;
+#[cfg(feature = "redis-tls")]
+use super::tls::Certificates;
+use super::{
+    RedisStore,
+    credentials::{Credentials, Provider},
+    url,
 };
-
-use super::{RedisStore, connect::Target};
-use crate::{StoreError, StoreErrorKind};
+use crate::StoreError;
+#[cfg(doc)]
+use crate::StoreErrorKind;
 
 /// How a [`RedisStore`] reaches its server, where the defaults do not fit.
 ///
@@ -25,10 +31,14 @@ pub struct RedisOptions {
     pub(super) response_timeout: Duration,
     pub(super) connection_timeout: Duration,
     pub(super) allow_eviction: bool,
-    #[cfg(feature = "redis-sentinel")]
-    pub(super) sentinel_user: Option<(Option<String>, String)>,
+    pub(super) credentials: Option<Provider>,
+    #[cfg_attr(
+        not(feature = "redis-sentinel"),
+        allow(dead_code, reason = "who has no sentinels logs in to none")
+    )]
+    pub(super) sentinel_login: Option<Credentials>,
     #[cfg(feature = "redis-tls")]
-    pub(super) tls: Option<redis::TlsCertificates>,
+    pub(super) tls: Certificates,
 }
 
 impl RedisOptions {
@@ -38,10 +48,10 @@ impl RedisOptions {
             response_timeout: Duration::from_secs(2),
             connection_timeout: Duration::from_secs(2),
             allow_eviction: false,
-            #[cfg(feature = "redis-sentinel")]
-            sentinel_user: None,
+            credentials: None,
+            sentinel_login: None,
             #[cfg(feature = "redis-tls")]
-            tls: None,
+            tls: Certificates::default(),
         }
     }
 
@@ -72,7 +82,35 @@ impl RedisOptions {
     /// User and password for the sentinels themselves; none by default. Those in the URLs are for the Redis servers.
     #[cfg(feature = "redis-sentinel")]
     pub fn sentinel_login(mut self, user: Option<&str>, password: &str) -> Self {
-        self.sentinel_user = Some((user.map(str::to_owned), password.to_owned()));
+        self.sentinel_login = Credentials::of(user, Some(password));
+        self
+    }
+
+    /// Asks `provide` for user and password at each connect, instead of taking them from the URL. None by default.
+    ///
+    /// For passwords that change while the process runs: tokens of a cloud's identity service, rotated secrets. Each
+    /// connection asks anew: for commands, for wake-ups, to each node of a cluster, and after every loss. A server that
+    /// ends the connections of a token which has run out is so met with a fresh one; nothing is sent on connections that
+    /// stand. The callback runs in a task of the runtime that uses the store, and its time counts as time to connect; an
+    /// error of it fails the try as [`NotSent`](StoreErrorKind::NotSent), with that error as the source: it should
+    /// show no secret. Sentinels have a login of their own ([`sentinel_login`](Self::sentinel_login)).
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), idempotent_runtime::StoreError> {
+    /// # async fn token() -> Result<String, std::io::Error> { Ok(String::new()) }
+    /// use idempotent_runtime::store::redis::{Credentials, RedisOptions};
+    ///
+    /// let store = RedisOptions::new()
+    ///     .credentials(|| async { token().await.map(|token| Credentials::new("payments", token)) })
+    ///     .open("rediss://cache.internal")?;
+    /// # Ok(()) }
+    /// ```
+    pub fn credentials<F, E>(mut self, provide: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Credentials, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.credentials = Some(Provider::new(provide));
         self
     }
 
@@ -80,7 +118,7 @@ impl RedisOptions {
     /// are trusted. It applies to `rediss://` URLs.
     #[cfg(feature = "redis-tls")]
     pub fn tls_root(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.certificates().root_cert = Some(pem.into());
+        self.tls.roots = Some(pem.into());
         self
     }
 
@@ -91,29 +129,20 @@ impl RedisOptions {
         certificate: impl Into<Vec<u8>>,
         key: impl Into<Vec<u8>>,
     ) -> Self {
-        let identity = redis::ClientTlsConfig {
-            client_cert: certificate.into(),
-            client_key: key.into(),
-        };
-        self.certificates().client_tls = Some(identity);
+        self.tls.identity = Some((certificate.into(), key.into()));
         self
     }
 
-    #[cfg(feature = "redis-tls")]
-    fn certificates(&mut self) -> &mut redis::TlsCertificates {
-        self.tls.get_or_insert(redis::TlsCertificates {
-            client_tls: None,
-            root_cert: None,
-        })
-    }
-
-    /// A store on one server, as [`RedisStore::new`] with these options.
+    /// A store at `url`, as [`RedisStore::new`] with these options.
     ///
     /// # Errors
     /// [`Config`](StoreErrorKind::Config) when the URL or a certificate cannot be read.
-    pub fn open(self, url: &str) -> Result<RedisStore, StoreError> {
-        let target = Target::One(self.parse(url)?);
-        Ok(RedisStore::assemble(target, self))
+    pub fn open(mut self, url: &str) -> Result<RedisStore, StoreError> {
+        let named = url::parse(url)?;
+        if named.sentinel_login.is_some() {
+            self.sentinel_login = named.sentinel_login;
+        }
+        RedisStore::assemble(named.target, self)
     }
 
     /// A store on a cluster, as [`RedisStore::cluster`] with these options.
@@ -125,9 +154,9 @@ impl RedisOptions {
         self,
         urls: impl IntoIterator<Item = U>,
     ) -> Result<RedisStore, StoreError> {
-        let nodes = self.parse_all(urls)?;
-        super::cluster::client(&nodes, &self, None).map_err(|error| config(error.to_string()))?;
-        Ok(RedisStore::assemble(Target::Cluster(nodes), self))
+        let nodes = urls.into_iter().map(|url| url::server(url.as_ref()));
+        let target = Target::cluster(nodes.collect::<Result<_, _>>()?)?;
+        RedisStore::assemble(target, self)
     }
 
     /// A store on the primary that sentinels know, as [`RedisStore::sentinel`] with these options.
@@ -140,73 +169,9 @@ impl RedisOptions {
         urls: impl IntoIterator<Item = U>,
         master: &str,
     ) -> Result<RedisStore, StoreError> {
-        let sentinels = self.parse_all(urls)?;
-        let target = Target::Sentinel {
-            sentinels,
-            master: master.to_owned(),
-        };
-        Ok(RedisStore::assemble(target, self))
-    }
-
-    #[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
-    fn parse_all<U: AsRef<str>>(
-        &self,
-        urls: impl IntoIterator<Item = U>,
-    ) -> Result<Vec<ConnectionInfo>, StoreError> {
-        let all = urls
-            .into_iter()
-            .map(|url| self.parse(url.as_ref()))
-            .collect::<Result<Vec<_>, _>>()?;
-        if all.is_empty() {
-            Err(config("at least one Redis URL is needed"))
-        } else {
-            Ok(all)
-        }
-    }
-
-    fn parse(&self, url: &str) -> Result<ConnectionInfo, StoreError> {
-        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-        if matches!(scheme, "rediss" | "valkeys") && cfg!(not(feature = "redis-tls")) {
-            return Err(config("a `rediss://` URL needs the feature `redis-tls`"));
-        }
-        // The library's own text says what is wrong, and shows nothing of the URL.
-        let info = url.into_connection_info().map_err(|error| {
-            let reason = error.to_string();
-            let reason = reason.split(" - ").next().unwrap_or_default();
-            config(format!(
-                "the Redis URL is not valid ({reason}); it should look like redis://host:6379/0"
-            ))
-        })?;
-        let info = self.with_certificates(info)?;
-        let redis = info
-            .redis_settings()
-            .clone()
-            .set_protocol(ProtocolVersion::RESP3);
-        Ok(info.set_redis_settings(redis).set_tcp_settings(tcp()))
-    }
-
-    #[cfg(feature = "redis-tls")]
-    fn with_certificates(&self, info: ConnectionInfo) -> Result<ConnectionInfo, StoreError> {
-        match &self.tls {
-            Some(certificates) if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) => {
-                redis::Client::build_with_tls(info, certificates.clone())
-                    .map(|client| client.get_connection_info().clone())
-                    .map_err(|error| {
-                        config(format!("the TLS certificates cannot be used: {error}"))
-                    })
-            }
-            _ => Ok(info),
-        }
-    }
-
-    #[cfg(not(feature = "redis-tls"))]
-    #[allow(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "with the feature it has certificates, and may fail"
-    )]
-    fn with_certificates(&self, info: ConnectionInfo) -> Result<ConnectionInfo, StoreError> {
-        Ok(info)
+        let sentinels = urls.into_iter().map(|url| url::server(url.as_ref()));
+        let target = Target::sentinel(sentinels.collect::<Result<_, _>>()?, master)?;
+        RedisStore::assemble(target, self)
     }
 }
 
@@ -224,28 +189,5 @@ impl fmt::Debug for RedisOptions {
             .field("connection_timeout", &self.connection_timeout)
             .field("allow_eviction", &self.allow_eviction)
             .finish_non_exhaustive()
-    }
-}
-
-fn config(message: impl Into<String>) -> StoreError {
-    StoreError::new(StoreErrorKind::Config, message.into())
-}
-
-/// Commands are small and are waited for: each is sent at once. A peer that vanished is noticed even by a connection
-/// that only listens.
-pub(super) fn tcp() -> TcpSettings {
-    let keepalive = redis::io::tcp::socket2::TcpKeepalive::new()
-        .with_time(Duration::from_secs(15))
-        .with_interval(Duration::from_secs(5));
-    TcpSettings::default()
-        .set_nodelay(true)
-        .set_keepalive(keepalive)
-}
-
-/// Host and port, or path: where a connection goes, without who it is for.
-pub(super) fn place(info: &ConnectionInfo) -> String {
-    match info.addr() {
-        ConnectionAddr::Unix(path) => path.display().to_string(),
-        address => address.to_string(),
     }
 }

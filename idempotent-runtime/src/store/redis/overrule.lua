@@ -1,24 +1,36 @@
 #!lua flags=allow-oom
--- An operator's decision, which names the state and nonce it saw ('' for no record):
+-- An operator's decision, which names the state and nonce it saw ('' for no record). A record past its end is as none,
+-- but for its token:
 --
 --   the record that was seen, or absent as seen  -> the replacement, with a larger token
 --   the replacement's nonce                      -> unchanged: it was applied before
 --   anything else                                -> unchanged
 --
 -- KEYS[1]  the record, and the channel that tells of its change
--- ARGV     1 state and nonce seen · 2 the replacement · 3 how long it is kept, ms · 4 PUBLISH or SPUBLISH
+-- ARGV     1 state and nonce seen · 2 the replacement, its token and what depends on it as if that were 0
+--          3 how long its bytes are kept, ms · 4 PUBLISH or SPUBLISH · 5 its retention, ms
 -- Answers  { µs, A applied · N absent · S stale, the record that stands, ms of its lease left }
 
 -- common.lua
 
 local now = time()
 
+-- The check of a done record, which has its token in it by xor.
+local function sealed(check, token)
+  local high, low = struct.unpack('>I4I4', check)
+  high = bit.bxor(high, math.floor(token / 4294967296)) % 4294967296
+  low = bit.bxor(low, token % 4294967296) % 4294967296
+  return struct.pack('>I4I4', high, low)
+end
+
 local function keep(last_token)
   local record = ARGV[2]
   local token = math.min(math.max(last_token + 1, now), MAX_TOKEN)
-  local expires = string.sub(record, 2, 2) == 'D' and math.floor(now / 1000) + tonumber(ARGV[3]) or 0
-  record = string.sub(record, 1, 18) .. struct.pack('>I8', token)
-    .. string.sub(record, 27, 55) .. struct.pack('>I8', expires) .. string.sub(record, 64)
+  local state, check = string.sub(record, 2, 2), string.sub(record, 56, 63)
+  if state == 'D' then check = sealed(check, token) end
+  record = string.sub(record, 1, 18) .. struct.pack('>I8', token) .. string.sub(record, 27, 55) .. check
+    .. string.sub(record, 64)
+  if state ~= 'L' then record = with_end(record, math.floor(now / 1000) + tonumber(ARGV[5])) end
   redis.call('SET', KEYS[1], record, 'PX', ARGV[3])
   -- Last, as in finish.lua.
   redis.pcall(ARGV[4], KEYS[1], '')
@@ -26,14 +38,14 @@ local function keep(last_token)
 end
 
 local current = redis.call('GET', KEYS[1])
-if not current then
-  if ARGV[1] == '' then return keep(0) end
+local state, token = current and state_of(current), 0
+if state then
+  if string.sub(current, 3, 18) == string.sub(ARGV[2], 3, 18) then return { now, 'A', '', 0 } end
+  token = struct.unpack('>I8', current, 19)
+end
+if not current or has_ended(current, state, now) then
+  if ARGV[1] == '' then return keep(token) end
   return { now, 'N', '', 0 }
 end
-
-if state_of(current) then
-  if string.sub(current, 3, 18) == string.sub(ARGV[2], 3, 18) then return { now, 'A', '', 0 } end
-  -- In parentheses: unpack also answers where it stopped.
-  if string.sub(current, 2, 18) == ARGV[1] then return keep((struct.unpack('>I8', current, 19))) end
-end
+if state and string.sub(current, 2, 18) == ARGV[1] then return keep(token) end
 return { now, 'S', current, lease_left(current) }

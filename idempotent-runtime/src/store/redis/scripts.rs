@@ -27,6 +27,9 @@ pub(super) static OVERRULE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("overrule.lua")));
 pub(super) static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read.lua")));
 
+/// Retention from here on may be counted from the sending of a finish instead of its writing.
+pub(super) const LONG: Duration = Duration::from_secs(3_600);
+
 /// All of them, to be loaded where a connection is made.
 pub(super) fn all() -> [&'static Script; 5] {
     [&TAKEOVER, &RENEW, &FINISH, &OVERRULE, &READ]
@@ -46,23 +49,37 @@ impl Script {
     }
 
     /// The command that runs the script by its hash, which the server has to know.
-    pub(super) fn by_hash(&self, key: &Key, arguments: &[Argument<'_>]) -> Cmd {
+    pub(super) fn by_hash(&self, key: &impl StoredKey, arguments: &[Argument<'_>]) -> Cmd {
         call("EVALSHA", &self.hash, key, arguments)
     }
 
     /// The command that brings the script along. The server knows it afterwards.
-    pub(super) fn by_code(&self, key: &Key, arguments: &[Argument<'_>]) -> Cmd {
+    pub(super) fn by_code(&self, key: &impl StoredKey, arguments: &[Argument<'_>]) -> Cmd {
         call("EVAL", &self.code, key, arguments)
+    }
+
+    /// The same command as [`by_hash`](Self::by_hash) made it, bringing the script along.
+    pub(super) fn instead_of_hash(&self, by_hash: &Cmd) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(&self.code);
+        for argument in by_hash.args_iter().skip(2) {
+            match argument {
+                redis::Arg::Simple(bytes) => command.arg(bytes),
+                _ => &mut command,
+            };
+        }
+        command
     }
 }
 
-fn call(name: &str, script: &str, key: &Key, arguments: &[Argument<'_>]) -> Cmd {
+fn call(name: &str, script: &str, key: &impl StoredKey, arguments: &[Argument<'_>]) -> Cmd {
     let data: usize = arguments.iter().map(Argument::len).sum();
     let mut command = Cmd::with_capacity(
         4 + arguments.len(),
-        script.len() + key.as_str().len() + data + 64,
+        script.len() + key.text_len() + data + 64,
     );
-    command.arg(name).arg(script).arg("1").arg(RedisKey(key));
+    command.arg(name).arg(script).arg("1");
+    key.write(&mut command);
     for argument in arguments {
         command.arg(argument);
     }
@@ -81,6 +98,39 @@ impl ToRedisArgs for RedisKey<'_> {
     }
 }
 
+/// A key as Redis has it.
+#[cfg(feature = "redis-cluster")]
+pub(super) fn name(key: &Key) -> Vec<u8> {
+    [PREFIX.as_bytes(), key.as_str().as_bytes()].concat()
+}
+
+/// What a script's key may be given as.
+pub(super) trait StoredKey {
+    fn text_len(&self) -> usize;
+    fn write(&self, command: &mut Cmd);
+}
+
+impl StoredKey for Key {
+    fn text_len(&self) -> usize {
+        self.as_str().len()
+    }
+
+    fn write(&self, command: &mut Cmd) {
+        command.arg(RedisKey(self));
+    }
+}
+
+/// All of it, as Redis has it.
+impl StoredKey for String {
+    fn text_len(&self) -> usize {
+        self.len()
+    }
+
+    fn write(&self, command: &mut Cmd) {
+        command.arg(self.as_str());
+    }
+}
+
 /// One of a command's arguments.
 pub(super) enum Argument<'a> {
     Bytes(&'a [u8]),
@@ -89,10 +139,20 @@ pub(super) enum Argument<'a> {
 }
 
 impl Argument<'_> {
-    const fn len(&self) -> usize {
+    pub(super) const fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
             Self::Millis(_) | Self::Number(_) => 20,
+        }
+    }
+}
+
+impl Argument<'_> {
+    /// The nonce of the record that these bytes are.
+    pub(super) fn nonce(&self) -> Option<[u8; 16]> {
+        match self {
+            Self::Bytes(bytes) => bytes.get(2..18)?.try_into().ok(),
+            Self::Millis(_) | Self::Number(_) => None,
         }
     }
 }
@@ -156,6 +216,15 @@ impl Answer {
         Ok(Record::decode(&self.bytes)?)
     }
 
+    /// The answer of `read`.
+    pub(super) fn visible(&self) -> Result<Option<(Record, Duration)>, StoreError> {
+        match self.verdict {
+            b'A' => Ok(None),
+            b'R' => Ok(Some((self.record()?, self.lease_left))),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// The answer of `renew`, `finish` and `overrule`.
     pub(super) fn settled(&self) -> Result<Settled, StoreError> {
         match self.verdict {
@@ -205,6 +274,14 @@ pub(super) fn ending(record: &Record, now: Option<u64>) -> Record {
     Record {
         expires: now.map_or(0, |now| expires(record.state, record.ttl, now)),
         ..record.clone()
+    }
+}
+
+/// A replacement as the script is given it: only the script knows the token, and has it in the check of a done one.
+pub(super) fn undecided(replacement: &Record) -> Record {
+    Record {
+        expires: 0,
+        ..replacement.clone().with_token(0)
     }
 }
 

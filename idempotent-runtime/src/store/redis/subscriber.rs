@@ -1,21 +1,26 @@
-//! One connection that listens for changed records, and who waits for which.
+//! The connections that listen for changed records, and who waits for which: one, or one to each node of a cluster where
+//! somebody waits for a key.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, PoisonError, Weak,
+    atomic::{AtomicBool, Ordering},
 };
+use std::time::Duration;
 
-use redis::{PushInfo, PushKind, RedisResult, Value};
+use redis::{PushInfo, PushKind, Value};
 use tokio::sync::mpsc;
 
 use super::{
     connect::Connector,
+    failure::Failure,
     hub::Hub,
-    link::{Link, Listen, Live, Wire},
+    link::{Link, Listen, Live},
     scripts::{PREFIX, RedisKey},
+};
+#[cfg(feature = "redis-cluster")]
+use super::{
+    connect::Target,
+    shards::{self, Shards},
 };
 use crate::{
     StoreError,
@@ -31,18 +36,37 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 enum Event {
     /// Nobody waits for this key any more.
     Vacated(Key),
-    /// The connection is gone, or a part of its subscriptions.
+    /// A connection is gone, or a part of its subscriptions.
     Lost,
 }
 
 pub(super) struct Subscriber {
-    link: Link,
-    topics: Topics,
+    ear: Ear,
+    #[cfg(feature = "redis-cluster")]
+    pub(super) shards: Shards,
+    pub(super) topics: Topics,
     events: mpsc::UnboundedSender<Event>,
-    /// Whether there was a connection before, whose messages somebody may have missed.
-    listened: AtomicBool,
+    /// Whether it was told that there is no push, since there last was.
+    is_warned: AtomicBool,
     /// The keeper's end, until the first waiter starts it.
     unkept: Mutex<Option<mpsc::UnboundedReceiver<Event>>>,
+}
+
+/// One connection that listens.
+#[derive(Clone, Default)]
+pub(super) struct Ear {
+    pub(super) link: Link,
+    /// Whether there was a connection before, whose messages somebody may have missed.
+    listened: Arc<AtomicBool>,
+}
+
+impl Ear {
+    /// Notes that there is a new connection. After a gap everybody is woken: something may have been missed.
+    pub(super) fn begun(&self, topics: &Topics) {
+        if self.listened.swap(true, Ordering::Relaxed) {
+            topics.publish_all();
+        }
+    }
 }
 
 impl Default for Subscriber {
@@ -54,17 +78,20 @@ impl Default for Subscriber {
             let _ = sender.send(Event::Vacated(key.clone()));
         });
         Self {
-            link: Link::default(),
+            ear: Ear::default(),
+            #[cfg(feature = "redis-cluster")]
+            shards: Shards::default(),
             topics,
             events,
-            listened: AtomicBool::new(false),
+            is_warned: AtomicBool::new(false),
             unkept: Mutex::new(Some(unkept)),
         }
     }
 }
 
 impl Subscriber {
-    /// Waits for changes of `key`, by push where that is to be had.
+    /// Waits for changes of `key`, by push where that is to be had. It is a task that listens: whoever waits may be held
+    /// unpolled, and others wait for the same connection.
     pub(super) async fn subscribe(
         hub: &Arc<Hub>,
         connector: &Arc<Connector>,
@@ -77,95 +104,141 @@ impl Subscriber {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(events) = unkept {
-            tokio::spawn(keep(Arc::downgrade(hub), connector.clone(), events));
+            let keeping = keep(Arc::downgrade(hub), connector.clone(), events);
+            hub.runtime.spawn(keeping);
         }
         // First the waiter, then the server: a message between the two finds somebody.
         let (subscription, _) = subscriber.topics.subscribe(key);
-        let result = match subscriber.live(connector).await {
-            Ok(live) => listen(&live, std::slice::from_ref(key))
-                .await
-                .map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+        let listening = {
+            let (hub, connector, key) = (hub.clone(), connector.clone(), key.clone());
+            hub.runtime
+                .clone()
+                .spawn(async move { hub.subscriber.begin(&hub, &connector, &key).await })
         };
+        match listening.await {
+            Ok(true) => subscription,
+            Ok(false) | Err(_) => Subscription::polling(),
+        }
+    }
+
+    /// Whether there is push for `key` now.
+    async fn begin(&self, hub: &Arc<Hub>, connector: &Arc<Connector>, key: &Key) -> bool {
+        let result = self.listen(hub, connector, std::slice::from_ref(key)).await;
+        if !self.topics.waits_for(key.as_str()) {
+            // The waiter left before the server was asked: its leaving found nothing to leave.
+            self.tell(Event::Vacated(key.clone()));
+        }
         match result {
-            Ok(()) => subscription,
+            Ok(()) => {
+                self.is_warned.store(false, Ordering::Relaxed);
+                true
+            }
             Err(error) => {
                 // Others may be waiting on that connection.
-                let _ = subscriber.events.send(Event::Lost);
-                crate::events::store_warning(&format!(
-                    "cannot listen for changes, waiters poll instead: {error}"
-                ));
-                Subscription::polling()
+                self.lost();
+                if !self.is_warned.swap(true, Ordering::Relaxed) {
+                    crate::events::store_warning(&format!(
+                        "cannot listen for changes, waiters poll instead: {error}"
+                    ));
+                }
+                false
             }
         }
+    }
+
+    pub(super) fn lost(&self) {
+        self.tell(Event::Lost);
+    }
+
+    fn tell(&self, event: Event) {
+        // Its receiver lives as long as this does.
+        let _ = self.events.send(event);
+    }
+
+    pub(super) fn listener(&self) -> Box<dyn Listen> {
+        Box::new(Listener {
+            topics: self.topics.clone(),
+            events: self.events.clone(),
+        })
+    }
+
+    /// Listens for changes of `keys`. Returns once the server has acknowledged.
+    async fn listen(
+        &self,
+        hub: &Arc<Hub>,
+        connector: &Arc<Connector>,
+        keys: &[Key],
+    ) -> Result<(), StoreError> {
+        #[cfg(feature = "redis-cluster")]
+        if let Target::Cluster(_) = connector.target {
+            return shards::listen(hub, connector, keys).await;
+        }
+        let live = self.live(hub, connector).await?;
+        let listening = listen(&live, keys).await;
+        listening.map_err(|failure| explain(failure, connector))
     }
 
     /// The connection, which is subscribed to whatever is waited for when it is made.
-    async fn live(&self, connector: &Connector) -> Result<Arc<Live>, StoreError> {
-        let open = || async {
-            let listener = Listener {
-                topics: self.topics.clone(),
-                events: self.events.clone(),
-            };
-            let live = connector.subscriber(Box::new(listener)).await?;
-            self.resume(&live)
-                .await
-                .map_err(|error| super::failure::connecting(error, &connector.place))?;
-            Ok(live)
+    async fn live(
+        &self,
+        hub: &Arc<Hub>,
+        connector: &Arc<Connector>,
+    ) -> Result<Arc<Live>, StoreError> {
+        let open = || {
+            let connector = connector.clone();
+            let (ear, topics, listener) = (self.ear.clone(), self.topics.clone(), self.listener());
+            async move {
+                let live = connector.subscriber(None, listener).await?;
+                let keys = topics.keys();
+                let listening = listen(&live, &keys).await;
+                listening.map_err(|failure| explain(failure, &connector))?;
+                ear.begun(&topics);
+                Ok(live)
+            }
         };
-        self.link.live(open).await
+        self.ear.link.live(&hub.runtime, open).await
     }
 
-    /// Subscribes anew to everything. After a gap everybody is woken: something may have been missed.
-    async fn resume(&self, live: &Live) -> RedisResult<()> {
-        let keys = self.topics.keys();
-        if !keys.is_empty() {
-            listen(live, &keys).await?;
-        }
-        if self.listened.swap(true, Ordering::Relaxed) {
+    /// Listens again to all that is waited for.
+    async fn resume(&self, hub: &Arc<Hub>, connector: &Arc<Connector>) -> Result<(), StoreError> {
+        #[cfg(feature = "redis-cluster")]
+        if let Target::Cluster(_) = connector.target {
+            shards::listen(hub, connector, &self.topics.keys()).await?;
+            // A slot may have moved, and a message passed in between.
             self.topics.publish_all();
+            return Ok(());
         }
-        Ok(())
+        match self.ear.link.current() {
+            Some(live) => {
+                let listening = listen(&live, &self.topics.keys()).await;
+                listening.map_err(|failure| explain(failure, connector))?;
+                self.topics.publish_all();
+                Ok(())
+            }
+            None => self.live(hub, connector).await.map(drop),
+        }
     }
+}
+
+pub(super) fn explain(failure: Failure, connector: &Connector) -> StoreError {
+    failure.explain("to listen", &connector.place)
 }
 
 /// Returns once the server has acknowledged. A connection that does not is given up.
-async fn listen(live: &Live, keys: &[Key]) -> RedisResult<()> {
-    let result = subscribe_all(live, keys).await;
-    if let Err(error) = &result
-        && error.code().is_none()
-    {
-        live.retire();
-    }
-    result
-}
-
-async fn subscribe_all(live: &Live, keys: &[Key]) -> RedisResult<()> {
-    match live.wire.clone() {
-        Wire::One(mut connection) => {
-            // In portions, so that no answer is too late because there were many.
-            for keys in keys.chunks(256) {
-                connection
-                    .subscribe(keys.iter().map(RedisKey).collect::<Vec<_>>())
-                    .await?;
+async fn listen(live: &Live, keys: &[Key]) -> Result<(), Failure> {
+    let mut connection = live.connection.clone();
+    // In portions, so that no answer is too late because there were many.
+    for keys in keys.chunks(256) {
+        let names = keys.iter().map(RedisKey).collect::<Vec<_>>();
+        if let Err(error) = connection.subscribe(names).await {
+            let failure = Failure::from(error);
+            if failure.code().is_none() {
+                live.retire();
             }
-        }
-        #[cfg(feature = "redis-cluster")]
-        Wire::Cluster(mut connection) => {
-            for key in keys {
-                connection.ssubscribe(RedisKey(key)).await?;
-            }
+            return Err(failure);
         }
     }
     Ok(())
-}
-
-async fn leave(live: &Live, key: &Key) -> RedisResult<()> {
-    match live.wire.clone() {
-        Wire::One(mut connection) => connection.unsubscribe(RedisKey(key)).await,
-        #[cfg(feature = "redis-cluster")]
-        Wire::Cluster(mut connection) => connection.sunsubscribe(RedisKey(key)).await,
-    }
 }
 
 /// Keeps the subscriptions in step with the waiters, for as long as there is a store.
@@ -177,17 +250,23 @@ async fn keep(
     while let Some(event) = events.recv().await {
         let Some(hub) = hub.upgrade() else { return };
         match event {
-            Event::Vacated(key) => vacate(&hub.subscriber, &key).await,
-            Event::Lost => mend(&hub.subscriber, &connector).await,
+            Event::Vacated(key) => vacate(&hub.subscriber, &connector, &hub, &key).await,
+            Event::Lost => mend(&hub, &connector).await,
         }
     }
 }
 
 /// Ends a subscription that nobody waits for.
-async fn vacate(subscriber: &Subscriber, key: &Key) {
-    if let Some(live) = subscriber.link.current()
-        && !subscriber.topics.waits_for(key.as_str())
-    {
+async fn vacate(subscriber: &Subscriber, connector: &Connector, hub: &Hub, key: &Key) {
+    if subscriber.topics.waits_for(key.as_str()) {
+        return;
+    }
+    #[cfg(feature = "redis-cluster")]
+    if let Target::Cluster(_) = connector.target {
+        return shards::vacate(hub, key).await;
+    }
+    let _ = (connector, hub);
+    if let Some(live) = subscriber.ear.link.current() {
         withdraw(subscriber, &live, key).await;
     }
 }
@@ -195,25 +274,21 @@ async fn vacate(subscriber: &Subscriber, key: &Key) {
 /// Somebody may have come while the key was being left: then it is taken up again, and the newcomer woken, since a
 /// message may have passed in between.
 async fn withdraw(subscriber: &Subscriber, live: &Live, key: &Key) {
-    let left = leave(live, key).await;
+    let left = live.connection.clone().unsubscribe(RedisKey(key)).await;
     if left.is_ok() && subscriber.topics.waits_for(key.as_str()) {
         if listen(live, std::slice::from_ref(key)).await.is_err() {
-            let _ = subscriber.events.send(Event::Lost);
+            subscriber.lost();
         }
         subscriber.topics.publish(key.as_str());
     }
 }
 
 /// Listens again after a loss, for as long as somebody waits. Until then waiters poll, as they do anyway.
-async fn mend(subscriber: &Subscriber, connector: &Connector) {
+async fn mend(hub: &Arc<Hub>, connector: &Arc<Connector>) {
+    let subscriber = &hub.subscriber;
     let mut pause = FIRST_PAUSE;
     while !subscriber.topics.is_empty() {
-        let mended = match subscriber.link.current() {
-            // A cluster's connection lives on, a part of it was replaced.
-            Some(live) => subscriber.resume(&live).await.is_ok(),
-            None => subscriber.live(connector).await.is_ok(),
-        };
-        if mended {
+        if subscriber.resume(hub, connector).await.is_ok() {
             return;
         }
         tokio::time::sleep(pause).await;
@@ -277,7 +352,7 @@ mod tests {
         let key = Key::new("scope", &[&"1"]).expect("a valid key");
         let mut newcomer = Subscriber::subscribe(&hub, &store.inner.connector, &key).await;
         assert!(newcomer.is_push());
-        let live = hub.subscriber.link.current().expect("connected");
+        let live = hub.subscriber.ear.link.current().expect("connected");
         // The keeper looked before the newcomer came.
         withdraw(&hub.subscriber, &live, &key).await;
         let woken = tokio::time::timeout(Duration::from_secs(60), newcomer.changed()).await;

@@ -1,10 +1,12 @@
 #!lua flags=allow-oom
 -- A claim that met a record, and names the state and nonce it saw. It applies to that very record only:
 --
+--   Done or Failed, past its end       -> Running, the claim's, as if there were no record but for the token
 --   Failed                             -> Running, the claim's
 --   Lost, the claim's own              -> Running, as it was: the owner still asks, so it has not run
 --   Running, lease lapsed, on_crash 0  -> Running, the claim's, with a longer lease
 --   Running, lease lapsed, on_crash 1  -> Lost, the nonce stays the owner's
+--   Done or Failed, the claim's own    -> unchanged: the claim came late
 --   anything else                      -> unchanged
 --
 -- KEYS[1]  the record
@@ -29,17 +31,20 @@ local function keep(record)
   return record
 end
 
-local function grant(granted)
+local function grant(granted, attempts)
   local mine = ARGV[2]
   local next_token = math.min(math.max(token + 1, now), MAX_TOKEN)
   return keep(string.sub(mine, 1, 18)
     .. struct.pack('>I8I4', next_token, granted) .. string.sub(mine, 31, 31)
-    .. struct.pack('>I4', math.min(attempts + 1, 4294967295)) .. string.sub(mine, 36))
+    .. struct.pack('>I4', math.min(attempts, 4294967295)) .. string.sub(mine, 36))
 end
 
 local asked = struct.unpack('>I4', ARGV[2], 27)
-if state == 'F' then return { now, 'G', grant(asked), 0 } end
-if state == 'L' and string.sub(current, 3, 18) == string.sub(ARGV[2], 3, 18) then
+local own = string.sub(current, 3, 18) == string.sub(ARGV[2], 3, 18)
+if (state == 'D' or state == 'F') and own then return { now, 'H', current, 0 } end
+if has_ended(current, state, now) then return { now, 'G', grant(asked, 1), 0 } end
+if state == 'F' then return { now, 'G', grant(asked, attempts + 1), 0 } end
+if state == 'L' and own then
   return { now, 'G', keep(string.sub(current, 1, 1) .. 'R' .. string.sub(current, 3)), 0 }
 end
 if state ~= 'R' then return { now, 'H', current, 0 } end
@@ -58,4 +63,4 @@ if flags % 2 == 1 then
   return { now, 'H', keep(string.sub(current, 1, 1) .. 'L' .. string.sub(current, 3)), 0 }
 end
 local longest = math.min(asked * tonumber(ARGV[4]), tonumber(ARGV[3]))
-return { now, 'G', grant(math.max(math.min(lease * 2, longest), asked)), 0 }
+return { now, 'G', grant(math.max(math.min(lease * 2, longest), asked), attempts + 1), 0 }
