@@ -51,7 +51,17 @@ pub struct AlreadyInstalled {
 /// # Errors
 /// A text that says what is set up wrongly.
 pub(crate) fn standing() -> Result<&'static SharedStore, String> {
-    DEFAULT.get_or_try_init(from_environment)
+    let mut chosen_by = None;
+    let store = DEFAULT.get_or_try_init(|| {
+        let (store, by) = from_environment()?;
+        chosen_by = Some(by);
+        Ok::<_, String>(store)
+    })?;
+    // Only now: who listens to events may make calls, and would wait for the store that is being made.
+    if let Some(by) = chosen_by {
+        announce(store, by);
+    }
+    Ok(store)
 }
 
 /// A store that was chosen for one call. The process' default store is not cloned: that would be a count that all threads
@@ -73,16 +83,15 @@ impl Deref for Chosen {
     }
 }
 
-fn from_environment() -> Result<SharedStore, String> {
-    let (store, by) = match named()? {
-        Some(url) => (
-            from_url(&url).map_err(|error| error.to_string())?.shared(),
-            ENV,
-        ),
+/// The store, and what chose it.
+fn from_environment() -> Result<(SharedStore, &'static str), String> {
+    Ok(match named()? {
+        Some(url) => {
+            let store = from_url(&url).map_err(|error| error.to_string())?;
+            (store.shared(), ENV)
+        }
         None => (compiled_in()?, NOBODY),
-    };
-    announce(&store, by);
-    Ok(store)
+    })
 }
 
 /// Who chose a store that the features compiled in made the default.

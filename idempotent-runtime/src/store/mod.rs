@@ -150,8 +150,8 @@ pub trait Store: Send + Sync + 'static {
 /// The face of a store in this process' own memory: most of what calls ask, answered at once, without a future and without
 /// an answer to take apart. What it does not do, the same store does as a [`Store`].
 pub trait LocalStore: Send + Sync {
-    /// Shows the record, if there is one. `look` runs under the store's lock: it must be short and must not call the
-    /// store.
+    /// Shows the record, if there is one that is not past its end. `look` decodes the result, which may run anybody's code
+    /// and take its time: it must not be called under a lock.
     fn peek(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>));
 
     /// Grants the claim of a key that has no record, as [`Store::claim`] does, and answers with the token. `None`: nothing

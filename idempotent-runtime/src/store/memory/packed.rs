@@ -1,19 +1,21 @@
 //! A record and its key in one run of bytes: one block of the allocator, read where it lies.
 //!
 //! ```text
-//! the record's bytes, as `record` has them · gone u64 (running and lost) · the key · mark u32 · length of the key u32
+//! the record's bytes, as `record` has them · gone u64 (running and lost) · the key · due u32 · length of the key u32
 //! ```
 //!
-//! The last numbers never leave the process, so they are little-endian.
+//! The last numbers never leave the process, so they are little-endian. The block is counted: who reads a long result
+//! shares it, and reads after the table's lock is gone.
 
 use std::{
     hash::{Hash, Hasher},
+    num::NonZeroU32,
     sync::Arc,
 };
 
 use arrayvec::ArrayVec;
 
-use super::protocol::grace;
+use super::{expiry::Due, protocol::grace};
 use crate::record::{Parts, Record, State, View};
 
 /// What is written in one piece on the stack first: most records.
@@ -79,6 +81,25 @@ impl Packed {
         self.0.len()
     }
 
+    /// When its mark is due; `None` where it has none. See [`Expiry`](super::expiry::Expiry).
+    pub(super) fn due(&self) -> Option<Due> {
+        let tail: &[u8; TAIL] = self.0.last_chunk().expect("the tail");
+        let due = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
+        NonZeroU32::new(due).map(Due)
+    }
+
+    /// Notes when its mark is due. A block that somebody reads just now is copied for that.
+    pub(super) fn set_due(&mut self, due: Option<Due>) {
+        if Arc::get_mut(&mut self.0).is_none() {
+            self.0 = Arc::from(&self.0[..]);
+        }
+        let at = self.0.len() - TAIL;
+        let due = due.map_or(0, |Due(due)| due.get());
+        if let Some(bytes) = Arc::get_mut(&mut self.0) {
+            bytes[at..at + 4].copy_from_slice(&due.to_le_bytes());
+        }
+    }
+
     /// The record's bytes, and what stands behind them: `gone`, if it is there.
     #[inline]
     fn split(&self) -> (&[u8], &[u8]) {
@@ -113,5 +134,13 @@ impl Packed {
     /// The whole record.
     pub(super) fn record(&self) -> Record {
         Record::decode(self.bytes()).expect("a record that was written here")
+    }
+
+    /// The record, with nothing for its result: that may be long, and this is read under a lock.
+    pub(super) fn without_result(&self) -> Record {
+        let bytes = self.bytes();
+        let result = View::of(bytes).peek().outcome;
+        let length = result.map_or(0, |result| result.bytes().len());
+        Record::decode(&bytes[..bytes.len() - length]).expect("a record that was written here")
     }
 }

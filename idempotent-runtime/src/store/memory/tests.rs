@@ -89,11 +89,7 @@ fn done(store: &MemoryStore, key: &Key, nonce: u128, ttl: Duration) {
 
 /// A call that writes nothing, and sweeps as every call does.
 fn pass(store: &MemoryStore) {
-    let keep = store.step(&key(u32::MAX), |_, _| Step {
-        write: None,
-        reply: (),
-    });
-    keep.unwrap();
+    assert_eq!(at_once(store.read(&key(u32::MAX))).unwrap(), None);
 }
 
 /// Whether there is a record in the table, past its end or not.
@@ -112,6 +108,10 @@ fn owner(store: &MemoryStore, key: &Key) -> Option<Nonce> {
 
 fn mark(store: &MemoryStore, key: &Key) -> Mark {
     store.shared.records.mark(key.as_str().as_bytes())
+}
+
+fn marks(store: &MemoryStore) -> usize {
+    store.shared.expiry.len()
 }
 
 /// Keys that share their mark with another one: of so many, some always do.
@@ -259,7 +259,7 @@ fn a_full_store_refuses_counts_nothing_and_has_room_again() {
     assert_eq!(claim(&store, &key(6), 6), Err(StoreErrorKind::Refused));
 }
 
-/// A decode under the shard's lock may be anybody's.
+/// Nobody else's code runs under a lock; should ours panic there, the others go on.
 #[test]
 fn a_panic_under_a_lock_leaves_the_store_as_it_was() {
     let store = MemoryStore::with_clock(&ManualClock::new());
@@ -268,7 +268,7 @@ fn a_panic_under_a_lock_leaves_the_store_as_it_was() {
     let looked = catch_unwind(AssertUnwindSafe(|| store.peek(&key(1), &mut look)));
     assert!(looked.is_err());
     let stepped = catch_unwind(AssertUnwindSafe(|| {
-        store.step(&key(1), |_, _| -> Step<()> { panic!("nobody's") })
+        store.step(&key(1), |_, _| -> Step<Settled> { panic!("nobody's") })
     }));
     assert!(stepped.is_err());
     assert!(owner(&store, &key(1)).is_some());
@@ -319,7 +319,145 @@ fn nothing_goes_early_and_everything_goes() {
             .find(|(end, key)| **end > now() && !is_kept(&store, key));
         assert!(early.is_none(), "{early:?} has gone early");
     }
+    assert!(marks(&store) <= 3 * keys.len(), "{}", marks(&store));
     clock.advance(HOLD + GRACE);
-    (0..20_000).for_each(|_| pass(&store));
+    (0..4 * keys.len()).for_each(|_| pass(&store));
     assert_eq!(store.len(), 0);
+}
+
+/// A key that fails over and over is one record with one mark, in a bounded store too.
+#[test]
+fn a_key_that_fails_a_hundred_thousand_times_grows_nothing() {
+    let clock = ManualClock::new();
+    for store in [MemoryStore::with_clock(&clock), bounded(&clock, 10)] {
+        for nonce in 0..100_000 {
+            let record = granted(&store, &key(1), nonce);
+            finish(&store, &key(1), &record, State::Failed, SECOND * 3600);
+            if nonce % 10_000 == 0 {
+                clock.advance(SECOND * 60);
+            }
+        }
+        assert_eq!((store.len(), marks(&store)), (1, 1));
+    }
+}
+
+/// Its mark is due while it is there for longer: it is looked at, and marked anew.
+#[test]
+fn a_record_that_was_written_again_is_removed_in_the_end() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(&clock);
+    let record = granted(&store, &key(1), 1);
+    finish(&store, &key(1), &record, State::Failed, SECOND);
+    let record = granted(&store, &key(1), 2);
+    clock.advance(SECOND * 60 + GRACE);
+    pass(&store);
+    assert_eq!((store.len(), marks(&store)), (1, 0), "it runs");
+    finish(&store, &key(1), &record, State::Done, SECOND);
+    assert_eq!(marks(&store), 1);
+    let shorter = granted_after(&store, &clock, 3);
+    finish(&store, &key(1), &shorter, State::Done, SECOND * 1000);
+    clock.advance(SECOND * 60 + GRACE);
+    pass(&store);
+    assert_eq!(
+        (store.len(), marks(&store)),
+        (1, 1),
+        "it is kept for longer"
+    );
+    clock.advance(SECOND * 2000 + GRACE);
+    pass(&store);
+    assert_eq!((store.len(), marks(&store)), (0, 0));
+}
+
+/// A claim that takes the record once it is past its end, before it is gone.
+fn granted_after(store: &MemoryStore, clock: &ManualClock, nonce: u128) -> Record {
+    clock.advance(SECOND * 2);
+    granted(store, &key(1), nonce)
+}
+
+/// One whose end comes earlier than that of the record before does not wait for that one's mark.
+#[test]
+fn a_record_with_an_earlier_end_goes_earlier() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(&clock);
+    let record = granted(&store, &key(1), 1);
+    finish(&store, &key(1), &record, State::Failed, HOLD);
+    let record = granted(&store, &key(1), 2);
+    finish(&store, &key(1), &record, State::Done, SECOND);
+    clock.advance(SECOND * 60 + GRACE);
+    pass(&store);
+    assert_eq!(store.len(), 0);
+    clock.advance(2 * HOLD);
+    pass(&store);
+    assert_eq!(marks(&store), 0);
+}
+
+/// Past its end a record is there for late messages and the next claim only.
+#[test]
+fn past_its_end_a_record_is_not_shown_but_its_token_counts() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(&clock);
+    let first = granted(&store, &key(1), 1);
+    finish(&store, &key(1), &first, State::Done, SECOND);
+    clock.advance(SECOND);
+    assert!(is_kept(&store, &key(1)));
+    assert_eq!(owner(&store, &key(1)), None);
+    let late = Record {
+        outcome: None,
+        ..first.clone()
+    };
+    let renewed = at_once(Store::renew(&store, &key(1), &late)).unwrap();
+    assert!(matches!(renewed, Settled::Stale { .. }));
+    // By the clock alone, a token would shrink.
+    let behind = ManualClock::new();
+    let clock_of_another = Clock::Manual(behind);
+    assert!(clock_of_another.now() < clock_now(&clock));
+    let second = granted(&store, &key(1), 2);
+    assert!(second.token > first.token);
+    assert_eq!(second.attempts, 1);
+}
+
+fn clock_now(clock: &ManualClock) -> u64 {
+    Clock::Manual(clock.clone()).now()
+}
+
+/// Whoever is woken may do anything: also move the clock, or make another store go by it.
+#[test]
+fn the_clock_calls_nobody_under_its_lock() {
+    let clock = ManualClock::new();
+    let (again, calls) = (
+        clock.clone(),
+        std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0)),
+    );
+    let counted = calls.clone();
+    clock.on_advance(move || {
+        let _ = MemoryStore::with_clock(&again);
+        if counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
+            again.advance(SECOND);
+        }
+    });
+    clock.advance(SECOND);
+    assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_clock_that_went_as_far_as_it_can_turns_nothing_off() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(&clock);
+    done(&store, &key(1), 1, SECOND);
+    for _ in 0..2 {
+        clock.advance(Duration::MAX);
+    }
+    assert_eq!(owner(&store, &key(1)), None);
+    let mut last = 0;
+    for nonce in 2..100 {
+        let record = granted(&store, &key(1), nonce);
+        assert!(record.token > last, "tokens still grow");
+        last = record.token;
+        finish(&store, &key(1), &record, State::Failed, SECOND);
+    }
+    done(&store, &key(2), 1, SECOND);
+    assert!(
+        owner(&store, &key(2)).is_some(),
+        "results are still replayed"
+    );
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use idempotent_runtime::{
     Key, OnCrash, StoreError, StoreErrorKind,
     record::{Nonce, OutcomeRef, Record, State},
-    store::{ClaimReply, ClaimRequest, LocalStore, Settled},
+    store::{ClaimReply, ClaimRequest, Cursor, Filter, Found, LocalStore, Page, Settled},
 };
 use shuttle::{future::block_on, thread};
 
@@ -26,6 +26,7 @@ pub(crate) trait Store {
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError>;
     async fn overrule(&self, key: &Key, seen: Option<&Record>, replacement: &Record) -> Result<Settled, StoreError>;
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError>;
+    async fn list(&self, filter: &Filter, cursor: Option<&Cursor>) -> Result<Page<Found>, StoreError>;
     fn local(&self) -> Option<&dyn LocalStore>;
     fn describe(&self) -> String;
 }
@@ -129,7 +130,8 @@ pub(super) fn swept() {
         panic!("it is the first one");
     };
     finish(&store, 1, &record);
-    clock.advance(10_000_000);
+    // Past its end, and past what it is kept for after that.
+    clock.advance(100_000_000);
     let threads: Vec<_> = [(1, 2), (2, 3), (3, 4)]
         .map(|(part, number)| {
             let store = store.clone();
