@@ -78,7 +78,58 @@ async fn play(case: &str) {
             assert_eq!(call().await.unwrap(), 1);
             assert!(recorded_in(&installed).await);
         }
+        #[cfg(feature = "tracing")]
+        "listener" => {
+            listener::start();
+            assert_eq!(call().await.unwrap(), 1);
+            assert!(listener::has_called());
+        }
         other => panic!("no such case: {other}"),
+    }
+}
+
+/// Whoever listens to events may make calls.
+#[cfg(feature = "tracing")]
+mod listener {
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        thread,
+    };
+
+    use tracing::{Event, Subscriber};
+    use tracing_subscriber::{
+        Layer, Registry,
+        layer::{Context, SubscriberExt},
+    };
+
+    use crate::common::{Answer, GENEROUS, poll_once};
+
+    static BEGUN: AtomicU32 = AtomicU32::new(0);
+    static ENDED: AtomicU32 = AtomicU32::new(0);
+
+    struct Calls;
+
+    impl<S: Subscriber> Layer<S> for Calls {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+            if BEGUN.fetch_add(1, Ordering::SeqCst) == 0 {
+                let look = idempotent_fn::operation::<Answer, _>("default_store", &[&"another"]);
+                assert!(poll_once(&mut Box::pin(look.inspect())).is_ready());
+                ENDED.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    pub(super) fn start() {
+        tracing::subscriber::set_global_default(Registry::default().with(Calls)).unwrap();
+        thread::spawn(|| {
+            thread::sleep(GENEROUS);
+            eprintln!("it hangs");
+            std::process::exit(1);
+        });
+    }
+
+    pub(super) fn has_called() -> bool {
+        ENDED.load(Ordering::SeqCst) > 0
     }
 }
 
@@ -127,6 +178,13 @@ fn what_is_compiled_in_when_nothing_is_said() {
     for blank in ["", "  "] {
         in_a_process(case, &[(STORE, blank)]);
     }
+}
+
+/// The event that says which store it is comes when the store is there, for a call too that is made meanwhile.
+#[cfg(feature = "tracing")]
+#[test]
+fn a_listener_that_makes_a_call_when_the_store_is_announced_is_answered() {
+    in_a_process("listener", &[(STORE, "memory:")]);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! How results become bytes.
 
+mod depth;
+mod writer;
+
 use std::{error, fmt};
 
 use rmp_serde::decode::ReadRefReader;
@@ -46,39 +49,84 @@ pub trait Codec<T> {
     fn decode(bytes: &[u8]) -> Result<T, CodecError>;
 }
 
-/// How deeply values may be nested, as in JSON's usual reader: each level takes stack, of which a thread has little, and
-/// running out of it ends the process.
-const MAX_DEPTH: usize = 128;
-
 /// The default: `MessagePack` with field names (`rmp-serde`). A field may be added with `#[serde(default)]`, reordered, or
-/// left out.
+/// left out. Addresses, UUIDs and times are written as text, as in JSON, so that they come back from inside of tagged,
+/// untagged and flattened types too.
 ///
-/// As in every serde format without a word for it, `Some(())` and `Some(None)` come back as `None`. A value that is nested
-/// more deeply than 128 levels does not come back: [`Error::Incompatible`](crate::Error::Incompatible).
+/// What would not come back as it is, is refused when it is encoded: `Some(())` and `Some(None)`, which would be `None`;
+/// `u128` and `i128` inside of a tagged or flattened type; bytes that an untagged enum would read as text; two
+/// flattened fields of one name; more than 128 levels. The call that ran the body has its result, and a retry gets
+/// [`Error::NotRecorded`](crate::Error::NotRecorded). To know it, a value that has bytes, such an integer or a flattened
+/// field is read back once before it is recorded. Two variants of an untagged enum that are written alike are the type's
+/// own matter: the first that fits is read, in every format.
 #[derive(Clone, Copy, Debug)]
 pub struct MessagePack;
 
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
-    const ID: u32 = 1;
+    // 1 was written as not human-readable.
+    const ID: u32 = 4;
 
     fn encode(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
-        rmp_serde::encode::write_named(bytes, value).map_err(CodecError::new)
+        encode_as::<T, T>(value, bytes)
     }
 
     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
-        let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
-        reader.set_max_depth(MAX_DEPTH);
+        if !depth::is_bounded(bytes) {
+            return Err(CodecError::new("it is nested too deeply"));
+        }
+        let mut reader = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
+        // The reader counts from one.
+        reader.set_max_depth(writer::MAX_DEPTH + 1);
         let value = T::deserialize(&mut reader).map_err(CodecError::new)?;
         expect_end(&mut reader)?;
         Ok(value)
     }
 }
 
+/// Appends `value`, which will be read as `T`.
+pub(crate) fn encode_as<T, V>(value: &V, bytes: &mut Vec<u8>) -> Result<(), CodecError>
+where
+    T: Serialize + DeserializeOwned,
+    V: Serialize + ?Sized,
+{
+    let start = bytes.len();
+    if writer::write(value, bytes).map_err(CodecError::new)? {
+        let write = |value: &T, bytes: &mut Vec<u8>| writer::write(value, bytes).is_ok();
+        expect_back(&bytes[start..], MessagePack::decode, write)?;
+    }
+    Ok(())
+}
+
+/// The value that these bytes are comes back from them: it is read, and written again as the same. Why it does not, is
+/// not said: the reader's text may show what it read.
+fn expect_back<T>(
+    bytes: &[u8],
+    decode: fn(&[u8]) -> Result<T, CodecError>,
+    write: impl FnOnce(&T, &mut Vec<u8>) -> bool,
+) -> Result<(), CodecError> {
+    let value = decode(bytes).map_err(|_| CodecError::new("it would not be read back"))?;
+    let mut again = Vec::with_capacity(bytes.len());
+    if write(&value, &mut again) && (again == bytes || counts(&again) == counts(bytes)) {
+        Ok(())
+    } else {
+        Err(CodecError::new("it would come back as another value"))
+    }
+}
+
+/// How often each byte is there. A hash map's entries come in any order, which this does not see.
+fn counts(bytes: &[u8]) -> [usize; 256] {
+    let mut counts = [0; 256];
+    for &byte in bytes {
+        counts[usize::from(byte)] += 1;
+    }
+    counts
+}
+
 /// Nobody wrote more than the value: what has bytes behind it is damaged. The reader does not say where it stands, but
 /// asking for one more value tells.
-fn expect_end(
-    reader: &mut rmp_serde::Deserializer<ReadRefReader<'_, [u8]>>,
+fn expect_end<C: rmp_serde::config::SerializerConfig>(
+    reader: &mut rmp_serde::Deserializer<ReadRefReader<'_, [u8]>, C>,
 ) -> Result<(), CodecError> {
     match <()>::deserialize(reader) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(error))
@@ -91,6 +139,9 @@ fn expect_end(
 }
 
 /// JSON: larger and slower than the default, readable with the store's own tools.
+///
+/// What would not come back as it is, is refused when it is encoded, as with [`MessagePack`]. That is also a number that is
+/// not finite, and a map inside of a tagged or flattened type whose keys are not text.
 #[cfg(feature = "json")]
 #[derive(Clone, Copy, Debug)]
 pub struct Json;
@@ -101,7 +152,15 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     const ID: u32 = 2;
 
     fn encode(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
-        serde_json::to_writer(bytes, value).map_err(CodecError::new)
+        let is_doubtful = writer::examine_for_json(value).map_err(CodecError::new)?;
+        let start = bytes.len();
+        serde_json::to_writer(&mut *bytes, value).map_err(CodecError::new)?;
+        if is_doubtful {
+            let write =
+                |value: &T, bytes: &mut Vec<u8>| serde_json::to_writer(bytes, value).is_ok();
+            expect_back(&bytes[start..], Self::decode, write)?;
+        }
+        Ok(())
     }
 
     fn decode(bytes: &[u8]) -> Result<T, CodecError> {

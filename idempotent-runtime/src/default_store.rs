@@ -7,9 +7,15 @@ use std::{env, fmt, ops::Deref};
 
 use once_cell::sync::OnceCell;
 
-use crate::SharedStore;
+use crate::{SharedStore, StoreError, StoreErrorKind};
 
-/// The environment variable that names the default store: `redis://…`, `rediss://…`, `redis+unix://…` or `memory:`.
+/// The environment variable that names the default store: `redis://…`, `rediss://…`, `redis+cluster://…`,
+/// `redis+sentinel://…`, `redis+unix://…` or `memory:`. What they may say is documented at
+#[cfg_attr(
+    feature = "redis",
+    doc = "[`RedisStore::new`](crate::store::redis::RedisStore::new)."
+)]
+#[cfg_attr(not(feature = "redis"), doc = "`RedisStore::new` (feature `redis`).")]
 pub const ENV: &str = "IDEMPOTENT_STORE";
 
 static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
@@ -45,7 +51,17 @@ pub struct AlreadyInstalled {
 /// # Errors
 /// A text that says what is set up wrongly.
 pub(crate) fn standing() -> Result<&'static SharedStore, String> {
-    DEFAULT.get_or_try_init(from_environment)
+    let mut chosen_by = None;
+    let store = DEFAULT.get_or_try_init(|| {
+        let (store, by) = from_environment()?;
+        chosen_by = Some(by);
+        Ok::<_, String>(store)
+    })?;
+    // Only now: who listens to events may make calls, and would wait for the store that is being made.
+    if let Some(by) = chosen_by {
+        announce(store, by);
+    }
+    Ok(store)
 }
 
 /// A store that was chosen for one call. The process' default store is not cloned: that would be a count that all threads
@@ -67,46 +83,114 @@ impl Deref for Chosen {
     }
 }
 
-fn from_environment() -> Result<SharedStore, String> {
-    let (store, by) = match env::var(ENV) {
-        Ok(url) if !url.trim().is_empty() => (from_url(url.trim())?, ENV),
-        Ok(_) | Err(env::VarError::NotPresent) => (compiled_in()?, "the features compiled in"),
-        Err(env::VarError::NotUnicode(_)) => return Err(format!("{ENV} is not valid Unicode")),
-    };
-    announce(&store, by);
-    Ok(store)
+/// The store, and what chose it.
+fn from_environment() -> Result<(SharedStore, &'static str), String> {
+    Ok(match named()? {
+        Some(url) => {
+            let store = from_url(&url).map_err(|error| error.to_string())?;
+            (store.shared(), ENV)
+        }
+        None => (compiled_in()?, NOBODY),
+    })
+}
+
+/// Who chose a store that the features compiled in made the default.
+const NOBODY: &str = "nobody";
+
+/// What the environment names.
+fn named() -> Result<Option<String>, String> {
+    match env::var(ENV) {
+        Ok(url) if !url.trim().is_empty() => Ok(Some(url.trim().to_owned())),
+        Ok(_) | Err(env::VarError::NotPresent) => Ok(None),
+        Err(env::VarError::NotUnicode(_)) => Err(format!("{ENV} is not valid Unicode")),
+    }
+}
+
+impl SharedStore {
+    /// The store that the environment variable `IDEMPOTENT_STORE` names, connected to and checked: a wrong address, a
+    /// missing right or a server that is not there ends `main`, and not the first call of the day.
+    ///
+    /// It is not made the default store: [`install`] does that.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use idempotent_runtime::{SharedStore, install};
+    ///
+    /// install(SharedStore::from_env().await?)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Config`](StoreErrorKind::Config) when the variable is not set, cannot be read, names a store whose feature is off,
+    /// or one that is not fit to keep records; [`NotSent`](StoreErrorKind::NotSent) when the store cannot be reached;
+    /// [`Refused`](StoreErrorKind::Refused) when it does not let this user in. No error shows a password.
+    pub async fn from_env() -> Result<Self, StoreError> {
+        let url = named().map_err(config)?;
+        let url = url.ok_or_else(|| config(format!("{ENV} is not set; set it to {SHAPES}")))?;
+        let store = from_url(&url)?;
+        #[cfg(feature = "redis")]
+        if let Named::Redis(store) = &store {
+            store.check().await?;
+        }
+        Ok(store.shared())
+    }
+}
+
+/// What the environment may say.
+const SHAPES: &str = "redis://…, rediss://…, redis+cluster://…, redis+sentinel://…, redis+unix://… (`valkey` for `redis` \
+                      too) or memory:";
+
+fn config(message: impl Into<std::sync::Arc<str>>) -> StoreError {
+    StoreError::new(StoreErrorKind::Config, message)
+}
+
+/// A store that a URL names.
+enum Named {
+    Memory(SharedStore),
+    #[cfg(feature = "redis")]
+    Redis(crate::store::redis::RedisStore),
+}
+
+impl Named {
+    fn shared(self) -> SharedStore {
+        match self {
+            Self::Memory(store) => store,
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => SharedStore::new(store),
+        }
+    }
 }
 
 /// The store with this address, connected to when it is first used.
-fn from_url(url: &str) -> Result<SharedStore, String> {
+fn from_url(url: &str) -> Result<Named, StoreError> {
     let scheme = url.split(':').next().unwrap_or_default();
     match scheme {
-        "memory" => memory(),
+        "memory" => memory().map(Named::Memory).map_err(config),
         #[cfg(feature = "redis")]
         scheme if crate::store::redis::is_scheme(scheme) => {
-            crate::store::redis::RedisStore::new(url)
-                .map(SharedStore::new)
-                .map_err(|error| error.to_string())
+            crate::store::redis::RedisStore::new(url).map(Named::Redis)
         }
         #[cfg(not(feature = "redis"))]
         scheme
             if scheme.starts_with("redis") || scheme.starts_with("valkey") || scheme == "unix" =>
         {
-            Err(format!(
+            Err(config(format!(
                 "{ENV} names a Redis store; turn on the feature `redis` of idempotent-fn"
-            ))
+            )))
         }
-        _ => Err(format!(
-            "{ENV} names a store of an unknown kind; use redis://…, rediss://…, redis+cluster://…, redis+sentinel://…, \
-             redis+unix://… (`valkey` for `redis` too) or memory:"
-        )),
+        _ => Err(config(format!(
+            "{ENV} names a store of an unknown kind; use {SHAPES}"
+        ))),
     }
 }
 
 /// The one network store compiled in, or else memory.
 #[cfg(feature = "redis")]
 fn compiled_in() -> Result<SharedStore, String> {
-    from_url("redis://127.0.0.1:6379/")
+    let store = crate::store::redis::RedisStore::unchosen("redis://127.0.0.1:6379");
+    store
+        .map(SharedStore::new)
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(not(feature = "redis"))]
@@ -128,9 +212,21 @@ fn memory() -> Result<SharedStore, String> {
     )
 }
 
+/// Says once which store it is. One that nobody chose, and that another process may be meant to share, is a warning: any
+/// crate of the program may have turned its feature on.
 fn announce(store: &impl fmt::Debug, by: &str) {
     #[cfg(feature = "tracing")]
-    tracing::info!(target: "idempotent_fn", ?store, by, "default store");
+    if by == NOBODY && cfg!(feature = "redis") {
+        tracing::warn!(
+            target: "idempotent_fn",
+            ?store,
+            by,
+            "default store: nobody chose one; the feature `redis` made it redis://127.0.0.1:6379. Set {ENV}, or call \
+             `install`"
+        );
+    } else {
+        tracing::info!(target: "idempotent_fn", ?store, by, "default store");
+    }
     #[cfg(not(feature = "tracing"))]
     let _ = (store, by);
 }

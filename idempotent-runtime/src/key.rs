@@ -1,8 +1,9 @@
 //! Keys: which record a call is about.
 //!
-//! A record's key is `scope|part|part…`, or `namespace@scope|part…`, in UTF-8. Within a scope, a part or a namespace
-//! the characters `%`, `|`, `~`, `{` and ASCII control characters are written as `%XX`, and `@` too outside of parts,
-//! so two different calls never meet in one key, and an operator still recognises it:
+//! A record's key is `scope|part|part…`, or `namespace@scope|part…`, in UTF-8; of namespaces within each other, the
+//! outermost comes first: `tenant-a@mail@scope|part…`. Within a scope, a part or a namespace the characters `%`, `|`, `~`,
+//! `{` and ASCII control characters are written as `%XX`, and `@` too outside of parts, so two different calls never meet in
+//! one key, and an operator still recognises it:
 //!
 //! ```text
 //! payments.charge|order-42
@@ -123,11 +124,17 @@ impl Key {
         Ok(())
     }
 
-    /// This key within a namespace: another record than the same key in any other namespace, or in none.
+    /// This key within a namespace: another record than the same key in any other namespace, or in none. A key that is in
+    /// one already is then in that one within this: `key.in_namespace("mail").in_namespace("tenant-a")`.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
+        self.in_path(&namespace_path(None, namespace))
+    }
+
+    /// This key within the namespaces of a [`namespace_path`].
+    pub(crate) fn in_path(&self, path: &str) -> Self {
         let mut key = Self::empty();
-        key.0.push_escaped(namespace, OUTSIDE_PARTS);
+        key.0.push_str(path);
         key.0.push_str("@");
         key.0.push_str(self.as_str());
         key
@@ -147,6 +154,18 @@ impl Key {
         short.copy_from_slice(&hash[..8]);
         KeyDigest(short)
     }
+}
+
+/// How `namespace`, within those of `outer`, stands before a key. Neither a namespace nor a scope has an `@` that is not
+/// escaped, so no two lists of namespaces are one path.
+pub(crate) fn namespace_path(outer: Option<&str>, namespace: &str) -> Box<str> {
+    let mut path = Key::empty();
+    if let Some(outer) = outer {
+        path.0.push_str(outer);
+        path.0.push_str("@");
+    }
+    path.0.push_escaped(namespace, OUTSIDE_PARTS);
+    path.as_str().into()
 }
 
 impl PartialEq for Key {

@@ -249,3 +249,49 @@ proptest! {
         prop_assert!(!shown["Key(".len()..].contains(&part));
     }
 }
+
+/// Outermost first, as a store's handle does it.
+fn in_namespaces(namespaces: &[&str], scope: &str) -> Key {
+    let path = namespaces
+        .iter()
+        .fold(None, |path: Option<Box<str>>, name| {
+            Some(namespace_path(path.as_deref(), name))
+        });
+    let key = Key::new(scope, &[&"k"]).expect("a valid key");
+    path.map_or(key.clone(), |path| key.in_path(&path))
+}
+
+#[test]
+fn namespaces_nest_and_no_two_lists_of_them_meet() {
+    let names = [
+        "", "a", "b", "a@b", "a/b", "@", "a@", "@b", "%40", "a%40b", "a|b", "s",
+    ];
+    let lists = names.iter().flat_map(|&first| {
+        let pairs = names.iter().map(move |&second| vec![first, second]);
+        let threes = names.iter().map(move |&third| vec![first, "b", third]);
+        pairs.chain(threes).chain([vec![first]])
+    });
+    let lists: Vec<_> = lists.chain([vec![]]).collect();
+    let mut seen = HashMap::new();
+    for list in &lists {
+        for scope in ["s", "b@s", "@s", "%40s"] {
+            let key = in_namespaces(list, scope).as_str().to_owned();
+            if let Some(other) = seen.insert(key, (list, scope)) {
+                assert_eq!(other, (list, scope), "two calls share a record");
+            }
+        }
+    }
+    assert_eq!(seen.len(), 4 * lists.len());
+}
+
+#[test]
+fn a_single_namespace_stands_before_the_key_and_nested_ones_outermost_first() {
+    assert_eq!(in_namespaces(&["staging"], "s").as_str(), "staging@s|k");
+    assert_eq!(
+        in_namespaces(&["tenant-a", "mail"], "s").as_str(),
+        "tenant-a@mail@s|k"
+    );
+    let key = Key::new("s", &[&"k"]).unwrap();
+    let nested = key.in_namespace("mail").in_namespace("tenant-a");
+    assert_eq!(nested, in_namespaces(&["tenant-a", "mail"], "s"));
+}

@@ -10,7 +10,10 @@ use axum::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::Recorded;
-use crate::{Codec, CodecError, codec::MessagePack};
+use crate::{
+    Codec, CodecError,
+    codec::{self, MessagePack},
+};
 
 /// Marks the implementations for axum's types; it is found by inference.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +28,8 @@ struct Parts<T> {
     body: T,
 }
 
-const CODEC: u32 = 3;
+// 3 was written as not human-readable.
+const CODEC: u32 = 5;
 
 fn encode<T: Serialize + DeserializeOwned>(
     status: StatusCode,
@@ -42,7 +46,7 @@ fn encode<T: Serialize + DeserializeOwned>(
         headers,
         body,
     };
-    rmp_serde::encode::write_named(bytes, &parts).map_err(CodecError::new)
+    codec::encode_as::<Parts<T>, _>(&parts, bytes)
 }
 
 fn decode<T: Serialize + DeserializeOwned>(

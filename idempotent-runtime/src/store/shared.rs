@@ -18,7 +18,7 @@ use super::{
 use crate::{
     StoreError, StoreErrorKind,
     flight::Flights,
-    key::Key,
+    key::{self, Key},
     record::{Owner, Record, State},
 };
 
@@ -33,6 +33,7 @@ pub struct SharedStore(Arc<Handle>);
 #[derive(Clone)]
 struct Handle {
     inner: Arc<Inner>,
+    /// Those of its namespaces: see [`key::namespace_path`].
     namespace: Option<Box<str>>,
     max_result: usize,
     /// Whether it replays from the near cache, and fills it.
@@ -76,9 +77,15 @@ impl SharedStore {
     }
 
     /// The same store, seen through a namespace: its keys never meet those of another namespace, or of none.
+    ///
+    /// Namespaces nest: `store.namespace("tenant-a").namespace("mail")` is `mail` within `tenant-a`, and has no key in common
+    /// with `mail` within `tenant-b`, or with `mail` alone.
     #[must_use]
     pub fn namespace(&self, namespace: &str) -> Self {
-        self.seen(|handle| handle.namespace = Some(namespace.into()))
+        self.seen(|handle| {
+            let path = key::namespace_path(handle.namespace.as_deref(), namespace);
+            handle.namespace = Some(path);
+        })
     }
 
     /// The same store with another limit for a result's bytes (1 MiB by default). A larger result is not recorded: the
@@ -171,7 +178,7 @@ impl SharedStore {
     pub(crate) fn qualified<R>(&self, key: &Key, look: impl FnOnce(&Key) -> R) -> R {
         match &self.0.namespace {
             None => look(key),
-            Some(namespace) => look(&key.in_namespace(namespace)),
+            Some(namespace) => look(&key.in_path(namespace)),
         }
     }
 

@@ -14,6 +14,8 @@ use tokio::sync::watch;
 use crate::key::Key;
 
 /// The waiters of one store, by key. A key without waiters takes no room.
+///
+/// Wakers are the callers' own code, so nobody is woken under the lock.
 #[derive(Clone, Default)]
 pub struct Topics {
     shared: Arc<Shared>,
@@ -76,14 +78,16 @@ impl Topics {
         if self.shared.count.load(Ordering::SeqCst) == 0 {
             return;
         }
-        if let Some(sender) = self.shared.lock().get(key) {
+        let sender = self.shared.lock().get(key).cloned();
+        if let Some(sender) = sender {
             sender.send_replace(());
         }
     }
 
     /// Wakes everybody: something may have been missed.
     pub fn publish_all(&self) {
-        for sender in self.shared.lock().values() {
+        let senders: Vec<_> = self.shared.lock().values().cloned().collect();
+        for sender in senders {
             sender.send_replace(());
         }
     }
@@ -162,15 +166,14 @@ impl Drop for Leave {
     fn drop(&mut self) {
         let shared = &*self.topics.shared;
         let mut topics = shared.lock();
-        let vacated = topics
+        let is_vacated = topics
             .get(&self.key)
             .is_some_and(|sender| sender.receiver_count() == 0);
-        if vacated {
-            topics.remove(&self.key);
-        }
+        let vacated = is_vacated.then(|| topics.remove(&self.key));
         shared.count.store(topics.len(), Ordering::SeqCst);
         drop(topics);
-        if let Some(tell) = shared.vacated.as_ref().filter(|_| vacated) {
+        drop(vacated);
+        if let Some(tell) = shared.vacated.as_ref().filter(|_| is_vacated) {
             tell(&self.key);
         }
     }

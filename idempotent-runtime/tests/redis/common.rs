@@ -1,6 +1,6 @@
 //! What the tests share.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use idempotent_runtime::{
     Key, OnCrash, Store,
@@ -149,6 +149,29 @@ pub(crate) fn record_state(server: &RedisServer) -> State {
 
 pub(crate) fn store(server: &RedisServer) -> RedisStore {
     RedisStore::new(&server.url()).expect("a valid URL")
+}
+
+/// Polls `future` so many times at most, each time once it has asked to be; whether it is still pending then.
+pub(crate) async fn polled<F: Future>(mut future: Pin<&mut F>, polls: usize) -> bool {
+    let mut left = polls;
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(true);
+        }
+        left -= 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(_) => Poll::Ready(false),
+            Poll::Pending if left == 0 => Poll::Ready(true),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Answers that come, and come at all. It is waited for, not measured.
+pub(crate) async fn answered<F: Future>(what: &str, future: F) -> F::Output {
+    let answer = tokio::time::timeout(Duration::from_secs(20), future).await;
+    answer.unwrap_or_else(|_| panic!("{what} is answered"))
 }
 
 /// Waits until a change is told. It is waited for, not measured.

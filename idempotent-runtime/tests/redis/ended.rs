@@ -137,6 +137,8 @@ async fn tokens_grow_where_answers_are_later_than_the_retention() {
         .open(&proxy.url())
         .expect("a valid URL");
     proxy.delay(Direction::Replies, Duration::from_millis(950));
+    // To connect takes longer than a claim waits for it.
+    late.check().await.expect("fit");
     let prompt = store(&server);
     let mut last = 0;
     for number in 1..=6 {

@@ -262,6 +262,30 @@ async fn databases_are_apart() {
 }
 
 #[tokio::test]
+async fn by_tls_without_the_programs_cryptography_and_without_choosing_it() {
+    use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+    let server = RedisServer::start_tls();
+    let connect = async |part: &str| {
+        let options = RedisOptions::new().tls_root(server.certificates().ca_pem());
+        let store = options.open(&server.url()).expect("a valid URL");
+        let mut subscription = store.subscribe(&key(part)).await.expect("subscribe");
+        assert!(subscription.is_push());
+        first_call(&store, &key(part), 1, b"42").await;
+        told(&mut subscription).await;
+    };
+    connect("1").await;
+    assert!(CryptoProvider::get_default().is_none(), "none was chosen");
+    // A program's choice is not asked for either: with this one no connection could be made.
+    let useless = CryptoProvider {
+        cipher_suites: Vec::new(),
+        kx_groups: Vec::new(),
+        ..ring::default_provider()
+    };
+    useless.install_default().expect("the first");
+    connect("2").await;
+}
+
+#[tokio::test]
 async fn by_tls_when_the_authority_is_trusted() {
     let server = RedisServer::start_tls();
     let error = RedisStore::connect(&server.url())

@@ -6,7 +6,10 @@ use idempotent_runtime::{
     Store, StoreError, StoreErrorKind,
     store::redis::{RedisOptions, RedisStore},
 };
+use idempotent_test_support::{RedisCluster, Sentinel};
 use proptest::{collection::vec, prelude::*, sample::select};
+
+use crate::common::*;
 
 const SECRET: &str = "wrong-horse-Zq9";
 
@@ -14,6 +17,14 @@ const WORDS: &[&str] = &[
     "redis",
     "rediss",
     "redis+unix",
+    "redis+cluster",
+    "rediss+cluster",
+    "valkey+sentinel",
+    "+",
+    ",",
+    "main",
+    "sentinel_user=",
+    "sentinel_password=",
     "unix",
     "valkey",
     "http",
@@ -112,9 +123,107 @@ proptest! {
     /// The password stands where passwords stand, whatever is around it.
     #[test]
     fn no_text_around_a_password_shows_it(
-        scheme in select(&["redis", "rediss", "valkey", "http", ""][..]), before in text(), after in text(),
+        scheme in select(&["redis", "rediss", "valkey", "redis+cluster", "rediss+sentinel", "valkey+sentinel", "http", ""][..]), before in text(), after in text(),
     ) {
         hides(&format!("{scheme}://{before}:{SECRET}@{after}"))?;
         hides(&format!("redis+unix:///{after}?user={before}&pass={SECRET}"))?;
+        hides(&format!("redis+sentinel://host,{after}/main?sentinel_user={before}&sentinel_password={SECRET}"))?;
     }
+}
+
+#[test]
+fn a_url_names_one_server_a_cluster_or_a_primary_by_sentinels() {
+    for (url, described) in [
+        (
+            "redis://me:pass@cache/2",
+            "Redis at cache:6379 (database 2)",
+        ),
+        ("valkeys://cache:7", "Redis at cache:7 (database 0)"),
+        (
+            "redis+unix:///run/redis.sock?db=3",
+            "Redis at /run/redis.sock (database 3)",
+        ),
+        (
+            "redis+cluster://a,b:7000,[::1]:7001",
+            "Redis Cluster at a:6379, b:7000, [::1]:7001",
+        ),
+        ("rediss+cluster://me:p%40ss@a/", "Redis Cluster at a:6379"),
+        ("valkey+cluster://a, b/0", "Redis Cluster at a:6379, b:6379"),
+        (
+            "redis+sentinel://:pass@a,b:7,[::1]/main?db=2&sentinel_user=u&sentinel_password=p%26",
+            "Redis primary `main` by Sentinel at a:26379, b:7, [::1]:26379",
+        ),
+        (
+            "valkeys+sentinel://a/the%20primary",
+            "Redis primary `the primary` by Sentinel at a:26379",
+        ),
+    ] {
+        let store = RedisStore::new(url).expect(url);
+        assert_eq!(store.describe(), described, "{url}");
+    }
+}
+
+#[test]
+fn a_url_that_names_none_says_what_to_write() {
+    for (url, shape) in [
+        ("redis+cluster://", "redis://host:6379"),
+        ("redis+cluster://a,,b", "redis://host:6379"),
+        ("redis+cluster://a/1", "redis+cluster://user:password@host1"),
+        (
+            "redis+cluster://a?db=1",
+            "redis+cluster://user:password@host1",
+        ),
+        (
+            "redis+sentinel://a",
+            "redis+sentinel://user:password@host1:26379,host2,host3/primary-name",
+        ),
+        ("redis+sentinel://a/", "name of the primary is missing"),
+        ("redis+sentinel://a/main/0", "redis+sentinel://"),
+        ("redis+sentinel://a/main?db=x", "`db` is not a number"),
+        (
+            "redis+sentinel://a/main?password=x",
+            "`sentinel_user` and `sentinel_password`",
+        ),
+        ("http+cluster://a", "redis, rediss, valkey or valkeys"),
+        ("rediss://a/#insecure", "tls_root"),
+        ("redis+nonsense://a", "redis://host:6379"),
+    ] {
+        let error = RedisStore::new(url).expect_err(url);
+        assert_eq!(error.kind(), StoreErrorKind::Config, "{url}");
+        assert!(error.to_string().contains(shape), "{url}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_and_a_primary_are_found_by_their_urls() {
+    let cluster = RedisCluster::start();
+    let hosts = |urls: Vec<String>| urls.join(",").replace("redis://", "");
+    let url = format!("redis+cluster://{}/", hosts(cluster.urls()));
+    let store = RedisStore::connect(&url).await.expect("a cluster");
+    for part in 0..10 {
+        first_call(&store, &key(&part.to_string()), 1, b"42").await;
+    }
+
+    let sentinel = Sentinel::start();
+    for one in sentinel.sentinels() {
+        one.cli(&[
+            "ACL", "SETUSER", "watch", "on", ">o@er", "~*", "&*", "+@all",
+        ]);
+        one.cli(&[
+            "ACL", "SETUSER", "default", "-@all", "+auth", "+hello", "+ping", "+publish", "+info",
+        ]);
+    }
+    let url = format!(
+        "redis+sentinel://{}/{}?db=3&sentinel_user=watch&sentinel_password=o%40er",
+        hosts(sentinel.urls()),
+        sentinel.master_name()
+    );
+    let store = RedisStore::connect(&url).await.expect("a primary");
+    first_call(&store, &key("1"), 1, b"42").await;
+    assert!(
+        sentinel
+            .master()
+            .cli(&["INFO", "keyspace"])
+            .contains("db3:keys=1")
+    );
 }

@@ -1,5 +1,7 @@
 //! A Redis Cluster.
 
+use std::ops::Range;
+
 use crate::process::wait_until;
 use crate::redis::RedisServer;
 
@@ -147,6 +149,37 @@ impl RedisCluster {
         self.node_of(key)
     }
 
+    /// Moves slots and their keys from one node to another, as `redis-cli --cluster reshard` does.
+    pub fn move_slots(&self, slots: Range<u16>, from: usize, to: usize) {
+        let (source, target) = (&self.nodes[from], &self.nodes[to]);
+        let (from_id, to_id) = (
+            source.cli(&["CLUSTER", "MYID"]),
+            target.cli(&["CLUSTER", "MYID"]),
+        );
+        let set = |slot: &u16, how: &str, id: &str| {
+            let words = ["CLUSTER", "SETSLOT", &slot.to_string(), how, id];
+            words.map(str::to_owned).to_vec()
+        };
+        let slots: Vec<u16> = slots.collect();
+        // A few at a time are between two nodes.
+        for some in slots.chunks(50) {
+            let each = |how: &str, id: &str| -> Vec<_> {
+                some.iter().map(|slot| set(slot, how, id)).collect()
+            };
+            target.cli_all(&each("IMPORTING", &from_id));
+            source.cli_all(&each("MIGRATING", &to_id));
+            for slot in some {
+                source.migrate(*slot, target.port());
+            }
+            target.cli_all(&each("NODE", &to_id));
+            for node in self.nodes.iter().filter(|node| node.is_running()) {
+                if node.cli(&["CLUSTER", "MYID"]) != to_id {
+                    node.cli_all(&each("NODE", &to_id));
+                }
+            }
+        }
+    }
+
     fn wait_on_all(&self, what: &str, condition: impl Fn(&RedisServer) -> bool) {
         wait_until(what, || {
             self.nodes
@@ -154,6 +187,22 @@ impl RedisCluster {
                 .filter(|node| node.is_running())
                 .all(&condition)
         });
+    }
+}
+
+impl RedisServer {
+    /// Moves a slot's keys to the server at `port`.
+    fn migrate(&self, slot: u16, port: u16) {
+        let (slot, port) = (slot.to_string(), port.to_string());
+        loop {
+            let keys = self.cli(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
+            if keys.is_empty() {
+                return;
+            }
+            let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+            words.extend(keys.lines());
+            self.cli(&words);
+        }
     }
 }
 

@@ -220,6 +220,30 @@ impl RedisServer {
         *lock(&self.own_commands).entry(statistic).or_default() += 1;
     }
 
+    /// Hangs up on every client but [`cli`](Self::cli), subscribers too.
+    pub fn drop_clients(&self) {
+        for kind in ["normal", "pubsub"] {
+            self.cli(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
+        }
+    }
+
+    /// Sends many commands on one connection; panics at the first that is answered by an error.
+    pub(crate) fn cli_all(&self, commands: &[Vec<String>]) -> Vec<String> {
+        let failed = |error: &dyn std::fmt::Display| -> ! { panic!("no answer: {error}") };
+        let mut connection =
+            Connection::open(&self.socket()).unwrap_or_else(|error| failed(&error));
+        let login = vec!["AUTH".to_owned(), CONTROL_USER.to_owned(), "any".to_owned()];
+        let mut replies = Vec::new();
+        for command in std::iter::once(&login).chain(commands) {
+            let words: Vec<_> = command.iter().map(String::as_str).collect();
+            let reply = connection.command(&words);
+            let reply = reply.unwrap_or_else(|error| failed(&error));
+            replies.push(reply.unwrap_or_else(|error| panic!("{words:?}: {error}")));
+            self.note(statistic(&words));
+        }
+        replies.split_off(1)
+    }
+
     /// SIGSTOP: connections stay open and nothing answers.
     pub fn pause(&self) {
         self.running(|process| process.pause());

@@ -1,8 +1,10 @@
 //! Done records by key, within a bound: when there is no room, what has not been looked at since its last turn goes
-//! ("second chance"). Keys are spread over shards, so that a write holds up few of them.
+//! ("second chance", as a clock whose hand goes round). Keys are spread over shards, so that a write holds up few of them.
+//!
+//! Under a shard's lock runs nothing that a caller hands over: records are shown after it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
@@ -42,9 +44,12 @@ pub(super) struct Entry {
 }
 
 struct Shard {
-    entries: HashMap<Arc<str>, Box<Entry>, RandomState>,
-    /// The same keys: whose turn is next when there is no room.
-    turns: VecDeque<Arc<str>>,
+    /// Where in `entries` each key is.
+    places: HashMap<Arc<str>, usize, RandomState>,
+    /// Without gaps: what goes is replaced by the last.
+    entries: Vec<(Arc<str>, Arc<Entry>)>,
+    /// Whose turn is next when there is no room.
+    hand: usize,
     bytes: usize,
     max_bytes: usize,
     /// How many decisions of operators there were. What was asked for before the last one may be what it replaced.
@@ -90,15 +95,15 @@ impl Records {
         }
     }
 
-    /// Shows the record of `key`, unless it is past its end. `look` runs under the shard's lock.
+    /// Shows the record of `key`, unless it is past its end. `look` may take its time, and may come back here.
     pub(super) fn look(
         &self,
         key: &Key,
         now: impl FnOnce() -> Moment,
         look: &mut dyn FnMut(&RecordRef<'_>),
     ) {
-        let shard = self.read(key);
-        if let Some(entry) = shard.entries.get(key.as_str())
+        let kept = self.read(key).get(key.as_str()).cloned();
+        if let Some(entry) = kept
             && !entry.until.has_come(now())
         {
             // Written only once a turn: a key that all threads look at stays in their caches.
@@ -124,7 +129,7 @@ impl Records {
 
     /// Something else than a result was seen. Only to be asked for again.
     pub(super) fn remove(&self, key: &Key) {
-        if self.read(key).entries.contains_key(key.as_str()) {
+        if self.read(key).places.contains_key(key.as_str()) {
             self.write(key).remove(key.as_str());
         }
     }
@@ -167,16 +172,21 @@ impl Records {
 impl Shard {
     fn new(max_bytes: usize) -> Self {
         Self {
-            entries: HashMap::default(),
-            turns: VecDeque::new(),
+            places: HashMap::default(),
+            entries: Vec::new(),
+            hand: 0,
             bytes: 0,
             max_bytes,
             epoch: 0,
         }
     }
 
+    fn get(&self, key: &str) -> Option<&Arc<Entry>> {
+        self.places.get(key).map(|&place| &self.entries[place].1)
+    }
+
     fn put(&mut self, key: &str, entry: Entry, now: impl FnOnce() -> Moment) {
-        let kept = self.entries.get(key);
+        let kept = self.get(key);
         // Tokens of a key grow: this is an older answer that came later.
         if kept.is_some_and(|kept| kept.token > entry.token) {
             return;
@@ -189,37 +199,65 @@ impl Shard {
             self.shrink(room, now());
         }
         self.bytes += bytes;
-        if let Some(kept) = self.entries.get_mut(key) {
+        let entry = Arc::new(entry);
+        if let Some(&place) = self.places.get(key) {
+            let (_, kept) = &mut self.entries[place];
             self.bytes -= kept.bytes(key);
-            **kept = entry;
+            *kept = entry;
         } else {
             let key: Arc<str> = key.into();
-            self.turns.push_back(Arc::clone(&key));
-            self.entries.insert(key, Box::new(entry));
+            self.places.insert(Arc::clone(&key), self.entries.len());
+            self.entries.push((key, entry));
         }
     }
 
     /// Lets go until at most `room` bytes are kept.
     fn shrink(&mut self, room: usize, now: Moment) {
-        while self.bytes > room
-            && let Some(key) = self.turns.pop_front()
-        {
-            let Some(entry) = self.entries.get_mut(&*key) else {
-                continue;
-            };
-            if std::mem::take(entry.used.get_mut()) && !entry.until.has_come(now) {
-                self.turns.push_back(key);
-            } else {
-                self.bytes -= entry.bytes(&key);
-                self.entries.remove(&*key);
+        while self.bytes > room && !self.entries.is_empty() {
+            if self.hand >= self.entries.len() {
+                self.hand = 0;
             }
+            let (_, entry) = &self.entries[self.hand];
+            if !entry.used.swap(false, Ordering::Relaxed) || entry.until.has_come(now) {
+                self.take(self.hand);
+            }
+            // Past what took its place too: that was the last to come.
+            self.hand += 1;
         }
     }
 
     fn remove(&mut self, key: &str) {
-        if let Some(entry) = self.entries.remove(key) {
-            self.bytes -= entry.bytes(key);
-            self.turns.retain(|turn| **turn != *key);
+        if let Some(&place) = self.places.get(key) {
+            self.take(place);
         }
+    }
+
+    /// Takes out one entry, and moves one other.
+    fn take(&mut self, place: usize) {
+        let (key, entry) = self.entries.swap_remove(place);
+        self.bytes -= entry.bytes(&key);
+        self.places.remove(&key);
+        if let Some((moved, _)) = self.entries.get(place)
+            && let Some(its) = self.places.get_mut(moved)
+        {
+            *its = place;
+        }
+    }
+}
+
+#[cfg(test)]
+impl Records {
+    /// The keys of the only shard, in the order in which they lie.
+    pub(super) fn keys(&self) -> Vec<Arc<str>> {
+        let shard = self.shards[0].read().unwrap();
+        for (place, (key, _)) in shard.entries.iter().enumerate() {
+            assert_eq!(shard.places.get(key), Some(&place));
+        }
+        assert_eq!(shard.places.len(), shard.entries.len());
+        shard
+            .entries
+            .iter()
+            .map(|(key, _)| Arc::clone(key))
+            .collect()
     }
 }

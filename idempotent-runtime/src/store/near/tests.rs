@@ -129,6 +129,47 @@ fn what_is_looked_at_stays_and_what_has_ended_goes() {
     );
 }
 
+/// Otherwise each removal would take as long as there are entries, with everybody else waiting for the lock.
+#[test]
+fn a_removal_moves_at_most_one_other_entry() {
+    let records = Records::new(1 << 20);
+    for number in 0..500 {
+        put(&records, number, &done(1, 1));
+    }
+    for number in (0..500).rev().step_by(3).chain(0..500) {
+        let before = records.keys();
+        let was_there = has(&records, number);
+        records.remove(&key(number));
+        let after = records.keys();
+        let moved = before.iter().zip(&after).filter(|(a, b)| a != b).count();
+        assert!(moved <= 1, "{moved} entries were moved");
+        assert_eq!(after.len() + usize::from(was_there), before.len());
+    }
+    assert!(records.keys().is_empty());
+}
+
+/// A result may be read for long, and by code that comes back here: nothing waits for it.
+#[test]
+fn while_a_record_is_shown_it_is_removed_replaced_and_shown_again() {
+    let records = Records::new(1 << 20);
+    put(&records, 1, &done(1, 10));
+    let mut seen = Vec::new();
+    records.look(&key(1), Moment::now, &mut |record| {
+        assert_eq!(shown(&records, 1, Moment::now()), Some(10));
+        put(&records, 2, &done(1, 20));
+        records.overrule(&key(1));
+        assert!(!has(&records, 1));
+        put(&records, 1, &done(2, 30));
+        seen.extend(
+            record
+                .outcome
+                .map(|outcome| outcome.to_owned().bytes().len()),
+        );
+    });
+    assert_eq!(seen, [10], "it is shown as it was when it was looked up");
+    assert_eq!(shown(&records, 1, Moment::now()), Some(30));
+}
+
 #[test]
 fn a_result_that_does_not_fit_replaces_the_old_one_by_nothing() {
     let records = Records::new(1000);

@@ -15,6 +15,7 @@ use super::{
     failure::Failure,
     hub::Hub,
     link::Live,
+    making::SOON,
     scripts::{self, Answer, Argument, Script},
 };
 use crate::{StoreError, key::Key, record::Record};
@@ -47,12 +48,16 @@ impl RedisStore {
             let (value, clock) = Box::pin(sending).await?;
             return Ok((value, Some(clock)));
         }
-        let live = self.live(hub).await.map_err(Failure::NotSent)?;
+        let live = self.live(hub, None).await.map_err(Failure::NotSent)?;
         Ok((live.send(command).await?, None))
     }
 
     /// The connection for commands, where there is one for all.
-    pub(super) async fn live(&self, hub: &Arc<Hub>) -> Result<Arc<Live>, StoreError> {
+    pub(super) async fn live(
+        &self,
+        hub: &Arc<Hub>,
+        patience: Option<Duration>,
+    ) -> Result<Arc<Live>, StoreError> {
         let open = || {
             let Inner {
                 connector, clock, ..
@@ -60,7 +65,7 @@ impl RedisStore {
             let (connector, clock) = (connector.clone(), clock.clone());
             async move { connector.commands(&clock).await }
         };
-        hub.commands.live(&hub.runtime, open).await
+        hub.commands.live(&hub.runtime, patience, open).await
     }
 
     /// Connects to all that records may be on.
@@ -69,10 +74,11 @@ impl RedisStore {
         if let Target::Cluster(_) = self.inner.connector.target {
             return hub.cluster.check(hub, &self.inner.connector).await;
         }
-        self.live(hub).await.map(drop)
+        self.live(hub, None).await.map(drop)
     }
 
-    /// The time of the server that has the key, µs since 1970.
+    /// The time of the server that has the key, µs since 1970. There is a connection to it then: a claim that could not
+    /// have one soon was not sent.
     pub(super) async fn time(&self, hub: &Arc<Hub>, key: &Key) -> Result<u64, StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
@@ -80,7 +86,7 @@ impl RedisStore {
         }
         let _ = key;
         // The connection first: making it teaches the time.
-        self.live(hub).await?;
+        self.live(hub, SOON).await?;
         match self.inner.clock.recent() {
             Some(now) => Ok(now),
             None => Box::pin(self.ask_time(hub)).await,
@@ -102,15 +108,12 @@ impl RedisStore {
     async fn time_of_node(&self, hub: &Arc<Hub>, key: &Key) -> Result<u64, StoreError> {
         let connector = &self.inner.connector;
         let slot = super::slots::of_key(&scripts::name(key));
-        let node = hub.cluster.owner(hub, connector, Some(slot)).await?;
+        let (node, live) = hub.cluster.reach(hub, connector, Some(slot), SOON).await?;
         if node.clock.recent().is_none() {
-            let live = node.live(hub, connector).await?;
-            if node.clock.recent().is_none() {
-                let asked = Instant::now();
-                let answer = live.send(&redis::cmd("TIME")).await;
-                let answer = answer.map_err(|failure| failure.explain("TIME", self.place()))?;
-                connector.learn(answer, &node.clock, asked)?;
-            }
+            let asked = Instant::now();
+            let answer = live.send(&redis::cmd("TIME")).await;
+            let answer = answer.map_err(|failure| failure.explain("TIME", self.place()))?;
+            connector.learn(answer, &node.clock, asked)?;
         }
         node.clock.now().ok_or_else(scripts::unexpected)
     }

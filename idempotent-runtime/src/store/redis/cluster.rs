@@ -48,6 +48,7 @@ impl Node {
         &self,
         hub: &Hub,
         connector: &Arc<Connector>,
+        patience: Option<Duration>,
     ) -> Result<Arc<Live>, StoreError> {
         let open = || {
             let (connector, node) = (connector.clone(), self.clone());
@@ -57,7 +58,7 @@ impl Node {
                 connector.node(&node.address, tag, &node.clock).await
             }
         };
-        self.link.live(&hub.runtime, open).await
+        self.link.live(&hub.runtime, patience, open).await
     }
 }
 
@@ -70,7 +71,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    fn map(&self) -> Option<Arc<Slots>> {
+    pub(super) fn map(&self) -> Option<Arc<Slots>> {
         self.map
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -92,12 +93,21 @@ impl Cluster {
     }
 
     /// The map, read where there is none yet.
-    async fn slots(&self, hub: &Hub, connector: &Arc<Connector>) -> Result<Arc<Slots>, StoreError> {
+    async fn slots(
+        &self,
+        hub: &Hub,
+        connector: &Arc<Connector>,
+        patience: Option<Duration>,
+    ) -> Result<Arc<Slots>, StoreError> {
         if let Some(slots) = self.map() {
             return Ok(slots);
         }
         let read = || self.read(connector);
-        Box::pin(self.reading.join(&hub.runtime, || self.map(), read)).await
+        Box::pin(
+            self.reading
+                .join(&hub.runtime, patience, || self.map(), read),
+        )
+        .await
     }
 
     /// The map, read again unless somebody has since `seen`.
@@ -106,11 +116,12 @@ impl Cluster {
         hub: &Hub,
         connector: &Arc<Connector>,
         seen: &Arc<Slots>,
+        patience: Option<Duration>,
     ) -> Result<Arc<Slots>, StoreError> {
         let newer = || self.map().filter(|slots| slots.read > seen.read);
         let making = self
             .reading
-            .join(&hub.runtime, newer, || self.read(connector));
+            .join(&hub.runtime, patience, newer, || self.read(connector));
         Box::pin(making).await
     }
 
@@ -121,8 +132,8 @@ impl Cluster {
         connector: &Arc<Connector>,
     ) -> Result<Arc<Slots>, StoreError> {
         match self.map() {
-            Some(seen) => self.slots_after(hub, connector, &seen).await,
-            None => self.slots(hub, connector).await,
+            Some(seen) => self.slots_after(hub, connector, &seen, None).await,
+            None => self.slots(hub, connector, None).await,
         }
     }
 
@@ -139,14 +150,15 @@ impl Cluster {
         hub: &Hub,
         connector: &Arc<Connector>,
         slot: Option<u16>,
+        patience: Option<Duration>,
     ) -> Result<Node, StoreError> {
-        let mut slots = self.slots(hub, connector).await?;
+        let mut slots = self.slots(hub, connector, patience).await?;
         let find = |slots: &Slots| match slot {
             Some(slot) => slots.owner(slot).cloned(),
             None => slots.primaries().first().cloned(),
         };
         if find(&slots).is_none() {
-            slots = self.slots_after(hub, connector, &slots).await?;
+            slots = self.slots_after(hub, connector, &slots, patience).await?;
         }
         match find(&slots) {
             Some(address) => Ok(self.node(&address)),
@@ -161,6 +173,37 @@ impl Cluster {
         }
     }
 
+    /// The node that has the slot, and the connection to it. Where there is none to be had, another node may have the slot by
+    /// now: the map is read again.
+    pub(super) async fn reach(
+        &self,
+        hub: &Hub,
+        connector: &Arc<Connector>,
+        slot: Option<u16>,
+        patience: Option<Duration>,
+    ) -> Result<(Node, Arc<Live>), StoreError> {
+        let node = self.owner(hub, connector, slot, patience).await?;
+        let seen = self.map();
+        let error = match node.live(hub, connector, patience).await {
+            Ok(live) => return Ok((node, live)),
+            Err(error) => error,
+        };
+        let Some(seen) = seen else { return Err(error) };
+        if self
+            .slots_after(hub, connector, &seen, patience)
+            .await
+            .is_err()
+        {
+            return Err(error);
+        }
+        let next = self.owner(hub, connector, slot, patience).await?;
+        if next.address == node.address {
+            return Err(error);
+        }
+        let live = next.live(hub, connector, patience).await?;
+        Ok((next, live))
+    }
+
     /// The node that has the slot, as far as is known.
     pub(super) fn known_owner(&self, slot: u16) -> Option<Node> {
         let slots = self.map()?;
@@ -173,9 +216,9 @@ impl Cluster {
         hub: &Hub,
         connector: &Arc<Connector>,
     ) -> Result<(), StoreError> {
-        let slots = self.slots(hub, connector).await?;
+        let slots = self.slots(hub, connector, None).await?;
         for address in slots.primaries() {
-            self.node(address).live(hub, connector).await?;
+            self.node(address).live(hub, connector, None).await?;
         }
         Ok(())
     }
@@ -295,30 +338,15 @@ pub(super) async fn send(
     loop {
         round += 1;
         let seen = cluster.map();
-        let (node, is_asking) = match asked.take() {
-            Some(address) => (cluster.node(&Arc::new(address)), true),
-            None => (
-                cluster
-                    .owner(hub, connector, slot)
-                    .await
-                    .map_err(Failure::NotSent)?,
-                false,
-            ),
-        };
-        let live = match node.live(hub, connector).await {
-            Ok(live) => live,
-            Err(error) => {
-                // Another node may have its slots by now.
-                if let (Some(seen), true) = (seen, round < ROUNDS)
-                    && cluster.slots_after(hub, connector, &seen).await.is_ok()
-                    && let Ok(owner) = cluster.owner(hub, connector, slot).await
-                    && owner.address != node.address
-                {
-                    continue;
-                }
-                return Err(Failure::NotSent(error));
+        let (reached, is_asking) = match asked.take() {
+            Some(address) => {
+                let node = cluster.node(&Arc::new(address));
+                let live = node.live(hub, connector, None).await;
+                (live.map(|live| (node, live)), true)
             }
+            None => (cluster.reach(hub, connector, slot, None).await, false),
         };
+        let (node, live) = reached.map_err(Failure::NotSent)?;
         let result = if is_asking {
             live.send_asking(command).await
         } else {
@@ -350,7 +378,7 @@ pub(super) async fn send(
             // It is a replica now: the map is an old one.
             ("READONLY", _) => {
                 if let Some(seen) = seen {
-                    let _ = cluster.slots_after(hub, connector, &seen).await;
+                    let _ = cluster.slots_after(hub, connector, &seen, None).await;
                 }
             }
             ("CLUSTERDOWN" | "MASTERDOWN", _) => {
@@ -377,12 +405,11 @@ pub(super) async fn send_apart(
     let mut round = 0;
     loop {
         round += 1;
-        let (node, is_asking) = match asked.take() {
-            Some(address) => (hub.cluster.node(&Arc::new(address)), true),
-            None => {
-                let owner = hub.cluster.owner(hub, connector, slot).await;
-                (owner.map_err(Failure::NotSent)?, false)
-            }
+        let (node, is_asking) = if let Some(address) = asked.take() {
+            (hub.cluster.node(&Arc::new(address)), true)
+        } else {
+            let owner = hub.cluster.owner(hub, connector, slot, None).await;
+            (owner.map_err(Failure::NotSent)?, false)
         };
         let own = connector.visit(&node.address).await;
         let own = own.map_err(Failure::NotSent)?;

@@ -51,11 +51,11 @@ impl RedisStore {
         if let Target::Cluster(_) = self.inner.connector.target {
             let connector = &self.inner.connector;
             let slot = super::slots::of_key(&super::scripts::name(key));
-            let node = hub.cluster.owner(hub, connector, Some(slot)).await?;
-            return Ok(node.live(hub, connector).await?.told());
+            let node = hub.cluster.owner(hub, connector, Some(slot), None).await?;
+            return Ok(node.live(hub, connector, None).await?.told());
         }
         let _ = key;
-        Ok(self.live(hub).await?.told())
+        Ok(self.live(hub, None).await?.told())
     }
 
     /// Sends one command, once; apart: over a connection for it alone, so that nobody shares what may become of it.

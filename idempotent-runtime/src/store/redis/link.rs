@@ -240,6 +240,7 @@ impl Link {
     pub(super) async fn live<F>(
         &self,
         runtime: &Handle,
+        patience: Option<Duration>,
         open: impl FnOnce() -> F,
     ) -> Result<Arc<Live>, StoreError>
     where
@@ -257,7 +258,7 @@ impl Link {
             }
         };
         // In a box: a call that finds the connection made, as nearly all do, keeps no room for waiting.
-        Box::pin(self.making.join(runtime, || self.current(), make)).await
+        Box::pin(self.making.join(runtime, patience, || self.current(), make)).await
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn list(
         return cluster::list(store, &hub, filter, cursor).await;
     }
     let at = cursor.map_or(START, Cursor::as_str);
-    let live = store.live(&hub).await?;
+    let live = store.live(&hub, None).await?;
     let (records, next) = page(store, &hub, &live, filter, at).await?;
     Ok(Page::new(
         records,
@@ -257,7 +257,7 @@ mod cluster {
             .find(|address| address.to_string() == place.node)
             .ok_or_else(foreign)?;
         let node = hub.cluster.node(address);
-        let live = node.live(hub, connector).await?;
+        let live = node.live(hub, connector, None).await?;
         let (records, next) = page(store, hub, &live, filter, &place.at).await?;
         let owners = place.owners;
         let next = match place.after(next, &slots) {

@@ -7,9 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{runtime::Handle, sync::watch, time};
 
 use crate::{StoreError, StoreErrorKind};
+
+/// How long whoever could still give up without a trace waits for a try, counted from its begin: less than any caller
+/// waits for an answer. A claim that is given up while it waits in here would have to be seen through otherwise.
+pub(super) const SOON: Option<Duration> = Some(Duration::from_millis(900));
 
 /// The pause before a try that follows a failed one at once. It doubles with each failure in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -25,9 +29,23 @@ pub(super) struct Making<T>(Arc<Mutex<State<T>>>);
 
 type Outcome<T> = Option<Result<T, StoreError>>;
 
+/// A try under way. Its sender is gone where its task was: with its runtime, or by a panic.
+struct Try<T> {
+    outcome: watch::Receiver<Outcome<T>>,
+    begun: time::Instant,
+}
+
+impl<T> Clone for Try<T> {
+    fn clone(&self) -> Self {
+        Self {
+            outcome: self.outcome.clone(),
+            begun: self.begun,
+        }
+    }
+}
+
 struct State<T> {
-    /// The try under way. Its sender is gone where its task was: with its runtime, or by a panic.
-    under_way: Option<watch::Receiver<Outcome<T>>>,
+    under_way: Option<Try<T>>,
     /// Failures in a row, and when the latest was.
     failures: u32,
     failed: Option<Instant>,
@@ -51,21 +69,29 @@ impl<T> Default for Making<T> {
 
 impl<T: Clone + Send + Sync + 'static> Making<T> {
     /// What `there` finds, or else what `make` makes in a task on `runtime`. `make`'s future puts the value where `there`
-    /// finds it.
+    /// finds it. Whoever has less `patience` than the try takes gives up, which the try does not notice.
     pub(super) async fn join<F>(
         &self,
         runtime: &Handle,
+        patience: Option<Duration>,
         there: impl Fn() -> Option<T>,
         make: impl FnOnce() -> F,
     ) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let mut outcome = match self.begin(runtime, there, make) {
+        let Try { mut outcome, begun } = match self.begin(runtime, there, make) {
             Ok(value) => return Ok(value),
-            Err(outcome) => outcome,
+            Err(under_way) => under_way,
         };
-        let made = outcome.wait_for(Option::is_some).await;
+        let made = outcome.wait_for(Option::is_some);
+        let made = match patience {
+            None => made.await,
+            Some(patience) => match time::timeout_at(begun + patience, made).await {
+                Ok(made) => made,
+                Err(_) => return Err(still_connecting()),
+            },
+        };
         made.ok()
             .and_then(|made| made.clone())
             .unwrap_or_else(|| Err(broken_off()))
@@ -77,7 +103,7 @@ impl<T: Clone + Send + Sync + 'static> Making<T> {
         runtime: &Handle,
         there: impl Fn() -> Option<T>,
         make: impl FnOnce() -> F,
-    ) -> Result<T, watch::Receiver<Outcome<T>>>
+    ) -> Result<T, Try<T>>
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
@@ -86,7 +112,7 @@ impl<T: Clone + Send + Sync + 'static> Making<T> {
             return Ok(value);
         }
         let under_way = state.under_way.clone();
-        let under_way = under_way.filter(|outcome| outcome.has_changed().is_ok());
+        let under_way = under_way.filter(|under_way| under_way.outcome.has_changed().is_ok());
         Err(under_way.unwrap_or_else(|| self.start(&mut state, runtime, make())))
     }
 
@@ -104,19 +130,21 @@ impl<T: Clone + Send + Sync + 'static> Making<T> {
         state: &mut State<T>,
         runtime: &Handle,
         making: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> watch::Receiver<Outcome<T>> {
+    ) -> Try<T> {
         let (sender, outcome) = watch::channel(None);
         let (shared, pause) = (self.clone(), state.pause());
         runtime.spawn(async move {
             if let Some(pause) = pause {
-                tokio::time::sleep(pause).await;
+                time::sleep(pause).await;
             }
             let result = making.await;
             shared.state().ended(result.is_ok());
             sender.send_replace(Some(result));
         });
-        state.under_way = Some(outcome.clone());
-        outcome
+        let begun = time::Instant::now();
+        let under_way = Try { outcome, begun };
+        state.under_way = Some(under_way.clone());
+        under_way
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -147,6 +175,14 @@ impl<T> State<T> {
     }
 }
 
+fn still_connecting() -> StoreError {
+    StoreError::new(
+        StoreErrorKind::NotSent,
+        "the connection to Redis is still being made; nothing was sent",
+    )
+    .transient()
+}
+
 fn broken_off() -> StoreError {
     StoreError::new(
         StoreErrorKind::NotSent,
@@ -171,6 +207,7 @@ mod tests {
             let tries = tries.clone();
             making.join(
                 &runtime,
+                None,
                 || None,
                 move || async move {
                     *tries.lock().expect("no panic") += 1;
@@ -193,7 +230,7 @@ mod tests {
             .expect("a runtime");
         let handle = ended.handle().clone();
         {
-            let mut stuck = Box::pin(making.join(&handle, || None, std::future::pending));
+            let mut stuck = Box::pin(making.join(&handle, None, || None, std::future::pending));
             let polled =
                 std::future::poll_fn(|cx| std::task::Poll::Ready(stuck.as_mut().poll(cx))).await;
             assert!(polled.is_pending());
@@ -206,13 +243,37 @@ mod tests {
             );
         }
         let runtime = Handle::current();
-        let panicking = making.join(&runtime, || None, || async { panic!("on purpose") });
+        let panicking = making.join(&runtime, None, || None, || async { panic!("on purpose") });
         assert_eq!(
             panicking.await.expect_err("panicked").kind(),
             StoreErrorKind::NotSent
         );
-        let made = making.join(&runtime, || None, || async { Ok(7) }).await;
+        let made = making
+            .join(&runtime, None, || None, || async { Ok(7) })
+            .await;
         assert_eq!(made.expect("made"), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_less_patience_gives_up_and_the_try_goes_on() {
+        let making = Making::<u32>::default();
+        let runtime = Handle::current();
+        let slow = || async {
+            time::sleep(Duration::from_secs(2)).await;
+            Ok(7)
+        };
+        let error = making.join(&runtime, SOON, || None, slow).await;
+        let error = error.expect_err("it takes longer");
+        assert_eq!(error.kind(), StoreErrorKind::NotSent);
+        assert!(error.is_transient());
+        // Who comes later waits no longer than the first did.
+        let never = || async { panic!("there is a try under way") };
+        let again = making.join(&runtime, SOON, || None, never).await;
+        assert!(again.expect_err("still").is_transient());
+        assert_eq!(
+            making.join(&runtime, None, || None, never).await.ok(),
+            Some(7)
+        );
     }
 
     #[test]

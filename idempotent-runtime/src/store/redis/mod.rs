@@ -43,6 +43,7 @@ use self::{
     limits::Limits,
     scripts::Argument,
     subscriber::Subscriber,
+    url::Named,
 };
 use crate::{
     StoreError,
@@ -62,7 +63,8 @@ pub(crate) use url::is_scheme;
 ///
 /// Cloning is cheap, and clones are one store. Nothing is sent before the first use; then each tokio runtime that uses
 /// the store has one connection of its own for commands, which all of its tasks share, and one for wake-ups once
-/// somebody waits.
+/// somebody waits: one of each to every node of a cluster. Connections are made in tasks of that runtime, so no call that
+/// is held waits in another's way.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), idempotent_runtime::StoreError> {
@@ -97,7 +99,7 @@ pub(crate) use url::is_scheme;
 /// with `+spublish +ssubscribe +sunsubscribe +cluster|slots +asking` instead of the last three in a cluster.
 /// `+info` lets the store look at version and eviction policy, `+script|load` saves the first use of each script a
 /// round trip; `+config|get` tells it the largest value that the server takes (see below); without `+publish` or
-/// `+subscribe` waiters poll. [`Store::list`] needs `+scan`.
+/// `+subscribe` waiters poll. By Sentinel, `+role` lets it make sure that the server is a primary. [`Store::list`] needs `+scan`.
 ///
 /// # Large results
 /// What the server would not take (`proto-max-bulk-len`, and the limits on a client's memory: `maxmemory-clients`,
@@ -107,7 +109,11 @@ pub(crate) use url::is_scheme;
 ///
 /// # Late and lost answers
 /// No command is repeated behind the caller's back. One whose answer is late or lost is
-/// [`Ambiguous`](crate::StoreErrorKind::Ambiguous): sent again with the same nonce, it changes nothing twice.
+/// [`Ambiguous`](crate::StoreErrorKind::Ambiguous): sent again with the same nonce, it changes nothing twice. The connection
+/// is replaced then, and also where it was silent while a caller gave up. What could not be handed to a connection is
+/// [`NotSent`](crate::StoreErrorKind::NotSent), and what a server answered is definite: `LOADING`, `BUSY`, `MASTERDOWN`,
+/// `CLUSTERDOWN` and `TRYAGAIN` are [`Refused`](crate::StoreErrorKind::Refused), and
+/// [transient](crate::StoreError::is_transient).
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<Inner>,
@@ -122,12 +128,21 @@ struct Inner {
 impl RedisStore {
     /// A store at `url`, with the default [`RedisOptions`]; it connects when it is first used.
     ///
-    /// URLs are `redis://user:password@host:port/database`, `rediss://…` with TLS (feature `redis-tls`), and
-    /// `redis+unix:///path?user=…&pass=…&db=…`; all but host or path may be left out, and `valkey` may stand for
-    /// `redis`.
+    /// | URL | names |
+    /// |---|---|
+    /// | `redis://user:password@host:port/database` | one server |
+    /// | `redis+unix:///path?user=…&pass=…&db=…` | one server, by its socket |
+    /// | `redis+cluster://user:password@host1:port,host2,host3/` | a cluster by some of its nodes (feature `redis-cluster`) |
+    /// | `redis+sentinel://user:password@host1:port,host2/primary?db=0&sentinel_user=…&sentinel_password=…` | the primary that these sentinels know by this name (feature `redis-sentinel`) |
+    ///
+    /// `rediss`, `rediss+cluster` and `rediss+sentinel` are the same by TLS (feature `redis-tls`); `valkey` may stand for
+    /// `redis`, and `valkeys` for `rediss`. All but hosts, path and the primary's name may be left out. The port is 6379,
+    /// that of sentinels 26379, unless it is named. User and password before the `@` are for the servers with the records;
+    /// write `%40` for `@`, `%3A` for `:`, `%2F` for `/` and `%25` for `%` in them.
     ///
     /// # Errors
-    /// [`Config`](crate::StoreErrorKind::Config) when the URL cannot be read.
+    /// [`Config`](crate::StoreErrorKind::Config) when the URL cannot be read, or needs a feature that is off. The text says
+    /// what to write, and shows nothing of the URL.
     pub fn new(url: &str) -> Result<Self, StoreError> {
         RedisOptions::new().open(url)
     }
@@ -179,9 +194,27 @@ impl RedisStore {
         self.connected(&hub).await
     }
 
+    /// The store that a feature makes the default where nobody chose one. Its errors say so.
+    pub(crate) fn unchosen(url: &str) -> Result<Self, StoreError> {
+        let Named { target, .. } = url::parse(url)?;
+        let place = target.describe();
+        let place = format!(
+            "{place} (nobody chose a store; the feature `redis` made it {url}: set IDEMPOTENT_STORE, or call `install`)"
+        );
+        Self::assemble_at(place, target, RedisOptions::new())
+    }
+
     fn assemble(target: Target, options: RedisOptions) -> Result<Self, StoreError> {
+        Self::assemble_at(target.describe(), target, options)
+    }
+
+    fn assemble_at(
+        place: String,
+        target: Target,
+        options: RedisOptions,
+    ) -> Result<Self, StoreError> {
         let connector = Arc::new(Connector {
-            place: target.describe().into(),
+            place: place.into(),
             #[cfg(feature = "redis-tls")]
             tls: target
                 .has_tls()
@@ -306,5 +339,27 @@ impl Store for RedisStore {
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("RedisStore").field(&self.describe()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_errors_of_a_store_that_nobody_chose_say_so() {
+        let store = RedisStore::unchosen("redis://127.0.0.1:1").expect("a valid URL");
+        let error = store.check().await.expect_err("nobody is there");
+        for part in [
+            "Redis at 127.0.0.1:1",
+            "nobody chose a store; the feature `redis` made it redis://127.0.0.1:1",
+            "IDEMPOTENT_STORE",
+            "`install`",
+        ] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        let chosen = RedisStore::new("redis://127.0.0.1:1").expect("a valid URL");
+        let error = chosen.check().await.expect_err("nobody is there");
+        assert!(!error.to_string().contains("chose"), "{error}");
     }
 }

@@ -66,7 +66,8 @@ impl RedisOptions {
     }
 
     /// How long it may take to connect and log in: 2 seconds by default. A longer wait fails as
-    /// [`NotSent`](StoreErrorKind::NotSent).
+    /// [`NotSent`](StoreErrorKind::NotSent). A claim waits 0.9 seconds for a connection that is being made and then fails
+    /// so too, while connecting goes on.
     pub fn connection_timeout(mut self, timeout: Duration) -> Self {
         self.connection_timeout = timeout;
         self

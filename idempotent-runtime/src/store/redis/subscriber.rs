@@ -48,6 +48,8 @@ pub(super) struct Subscriber {
     events: mpsc::UnboundedSender<Event>,
     /// Whether it was told that there is no push, since there last was.
     is_warned: AtomicBool,
+    #[cfg(test)]
+    warnings: std::sync::atomic::AtomicU32,
     /// The keeper's end, until the first waiter starts it.
     unkept: Mutex<Option<mpsc::UnboundedReceiver<Event>>>,
 }
@@ -84,6 +86,8 @@ impl Default for Subscriber {
             topics,
             events,
             is_warned: AtomicBool::new(false),
+            #[cfg(test)]
+            warnings: std::sync::atomic::AtomicU32::new(0),
             unkept: Mutex::new(Some(unkept)),
         }
     }
@@ -137,6 +141,8 @@ impl Subscriber {
                 // Others may be waiting on that connection.
                 self.lost();
                 if !self.is_warned.swap(true, Ordering::Relaxed) {
+                    #[cfg(test)]
+                    self.warnings.fetch_add(1, Ordering::Relaxed);
                     crate::events::store_warning(&format!(
                         "cannot listen for changes, waiters poll instead: {error}"
                     ));
@@ -196,7 +202,7 @@ impl Subscriber {
                 Ok(live)
             }
         };
-        self.ear.link.live(&hub.runtime, open).await
+        self.ear.link.live(&hub.runtime, None, open).await
     }
 
     /// Listens again to all that is waited for.
@@ -359,5 +365,28 @@ mod tests {
         assert!(woken.is_ok(), "the newcomer is woken");
         let listeners = server.cli(&["PUBSUB", "NUMSUB", "idempotent:scope|1"]);
         assert!(listeners.ends_with('1'), "{listeners}");
+    }
+
+    /// A server that lets nobody subscribe is one line, however many wait; each outage anew.
+    #[tokio::test]
+    async fn that_there_is_no_push_is_told_once_until_there_is_again() {
+        let server = RedisServer::builder()
+            .acl("app on >secret ~* &* +@all -subscribe")
+            .start();
+        let store = RedisStore::new(&server.url_for("app", "secret")).expect("a valid URL");
+        let hub = store.hub().expect("a runtime");
+        let subscribe = async |part: &str| {
+            let key = Key::new("scope", &[&part]).expect("a valid key");
+            Subscriber::subscribe(&hub, &store.inner.connector, &key).await
+        };
+        for round in 1..=2 {
+            for part in 0..5 {
+                assert!(!subscribe(&part.to_string()).await.is_push());
+            }
+            assert_eq!(hub.subscriber.warnings.load(Ordering::Relaxed), round);
+            server.cli(&["ACL", "SETUSER", "app", "+subscribe"]);
+            assert!(subscribe("heard").await.is_push());
+            server.cli(&["ACL", "SETUSER", "app", "-subscribe"]);
+        }
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn server(url: &str) -> Result<Server, StoreError> {
 }
 
 fn cluster(base: &str, rest: &str) -> Result<Target, StoreError> {
-    let parts = Parts::of(rest);
+    let parts = Parts::of(rest)?;
     if !matches!(parts.path, "" | "0") || !parts.query.is_empty() {
         return Err(config(
             "a Redis Cluster has database 0 and no options; its URL should look like \
@@ -97,7 +97,7 @@ fn cluster(base: &str, rest: &str) -> Result<Target, StoreError> {
 fn sentinel(base: &str, rest: &str) -> Result<Named, StoreError> {
     let shape = "a Sentinel URL should look like \
                  redis+sentinel://user:password@host1:26379,host2,host3/primary-name?db=0&sentinel_user=…&sentinel_password=…";
-    let parts = Parts::of(rest);
+    let parts = Parts::of(rest)?;
     let master = decoded(parts.path).filter(|name| !name.is_empty() && !name.contains('/'));
     let master =
         master.ok_or_else(|| config(format!("the name of the primary is missing; {shape}")))?;
@@ -140,20 +140,30 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn of(rest: &'a str) -> Self {
-        let rest = rest.split('#').next().unwrap_or_default();
+    fn of(rest: &'a str) -> Result<Self, StoreError> {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (login, hosts) = match authority.rsplit_once('@') {
             Some((login, hosts)) => (Some(login), hosts),
             None => (None, authority),
         };
-        Self {
+        // A password that is not written as it must be here is not to end as a host's or a primary's name.
+        if [path, query].iter().any(|part| part.contains('@'))
+            || query.contains('?')
+            || rest.contains('#')
+            || query.contains('#')
+        {
+            return Err(config(
+                "the Redis URL has a `#`, or an `@` or `?` behind its hosts; in user, password and options write `%23` for \
+                 `#`, `%2F` for `/`, `%3F` for `?` and `%40` for `@`",
+            ));
+        }
+        Ok(Self {
             login,
             hosts,
             path: path.trim_end_matches('/'),
             query,
-        }
+        })
     }
 
     fn servers(&self, base: &str, port: Option<u16>) -> Result<Vec<Server>, StoreError> {

@@ -1,0 +1,485 @@
+//! Writes values as `MessagePack`, and refuses those that would not come back as they are.
+//!
+//! What serde buffers before it knows the type (untagged, internally and adjacently tagged enums, `flatten`) is always read
+//! as human-readable, so everything is written so: an address is text inside an enum and outside.
+//!
+//! Three kinds of values are told apart:
+//!
+//! | the value | what happens |
+//! |---|---|
+//! | surely comes back | it is written |
+//! | surely does not: `Some(None)`, too deep, a length that is a lie | it is refused here |
+//! | may not, which only the type knows: bytes, `u128` and `i128`, `flatten` | it is written and said to be doubtful: the caller reads it back |
+
+use std::{fmt, ops::Range};
+
+use rmp::encode as mark;
+use serde::ser::{self, Error as _, Serialize};
+
+/// As deeply as values may be nested. Each level takes stack when it is read, and running out of it ends the process.
+pub(super) const MAX_DEPTH: usize = 128;
+
+/// Appends `value`. True: it may not come back as it is, and has to be read to know.
+pub(super) fn write<T: Serialize + ?Sized>(
+    value: &T,
+    bytes: &mut Vec<u8>,
+) -> Result<bool, Refused> {
+    Writer::new(bytes, Target::MessagePack).whole(value)
+}
+
+/// The same for a value that JSON is to carry; nothing is written.
+#[cfg(feature = "json")]
+pub(super) fn examine_for_json<T: Serialize + ?Sized>(value: &T) -> Result<bool, Refused> {
+    Writer::new(&mut Vec::new(), Target::Json).whole(value)
+}
+
+/// Why a value is not written.
+#[derive(Debug)]
+pub(super) struct Refused(Box<str>);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl ser::Error for Refused {
+    fn custom<T: fmt::Display>(reason: T) -> Self {
+        Self(reason.to_string().into())
+    }
+}
+
+type Written = Result<(), Refused>;
+
+const NIL: u8 = 0xc0;
+
+/// Where the value goes in the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Target {
+    MessagePack,
+    #[cfg(feature = "json")]
+    Json,
+}
+
+impl Target {
+    fn max_depth(self) -> usize {
+        match self {
+            Self::MessagePack => MAX_DEPTH,
+            // `serde_json` reads one level less than the 128 that it counts down from.
+            #[cfg(feature = "json")]
+            Self::Json => MAX_DEPTH - 1,
+        }
+    }
+}
+
+struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    target: Target,
+    depth: usize,
+    /// Only the type knows whether it comes back.
+    is_doubtful: bool,
+    /// A `Serialize` implementation may pass over an error that it got, and leave half a value behind.
+    has_refused: bool,
+}
+
+/// Writing to a vector cannot fail; the markers' functions do not know it.
+fn sure<T, E>(_: Result<T, E>) {}
+
+impl<'a> Writer<'a> {
+    fn new(out: &'a mut Vec<u8>, target: Target) -> Self {
+        Self {
+            out,
+            target,
+            depth: 0,
+            is_doubtful: false,
+            has_refused: false,
+        }
+    }
+
+    fn whole<T: Serialize + ?Sized>(mut self, value: &T) -> Result<bool, Refused> {
+        value.serialize(&mut self)?;
+        if self.has_refused || self.depth != 0 {
+            return Err(Refused::custom("its `Serialize` went on after an error"));
+        }
+        Ok(self.is_doubtful)
+    }
+
+    #[cold]
+    fn refuse(&mut self, reason: impl fmt::Display) -> Refused {
+        self.has_refused = true;
+        Refused::custom(reason)
+    }
+
+    fn enter(&mut self) -> Written {
+        self.depth += 1;
+        let limit = self.target.max_depth();
+        if self.depth > limit {
+            return Err(self.refuse(format_args!("it is nested more deeply than {limit} levels")));
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, shape: Shape, len: usize) -> Written {
+        let Ok(len) = u32::try_from(len) else {
+            return Err(self.refuse("it has too many entries"));
+        };
+        match shape {
+            Shape::Sequence => sure(mark::write_array_len(self.out, len)),
+            Shape::Map => sure(mark::write_map_len(self.out, len)),
+        }
+        Ok(())
+    }
+
+    /// Begins `shape`. Where the length is not said, its header is put in at the end.
+    fn begin<'w>(
+        &'w mut self,
+        shape: Shape,
+        said: Option<usize>,
+    ) -> Result<Entries<'w, 'a>, Refused> {
+        self.enter()?;
+        let at = self.out.len();
+        if let Some(len) = said {
+            self.header(shape, len)?;
+        }
+        Ok(Entries {
+            writer: self,
+            shape,
+            said,
+            at,
+            levels: 1,
+            count: 0,
+            first_key: 0..0,
+        })
+    }
+
+    /// A variant with data is a map of one entry: its name and the data.
+    fn begin_variant(&mut self, variant: &str) -> Written {
+        self.enter()?;
+        sure(mark::write_map_len(self.out, 1));
+        sure(mark::write_str(self.out, variant));
+        Ok(())
+    }
+
+    /// Names such as `$serde_json::private::RawValue` are words between a type and one format; this one does not know them.
+    fn hear(&mut self, name: &str) {
+        self.is_doubtful |= name.starts_with(['$', '_']);
+    }
+
+    fn float(&mut self, is_finite: bool) -> Written {
+        #[cfg(feature = "json")]
+        if self.target == Target::Json && !is_finite {
+            return Err(self.refuse("JSON has no word for a number that is not finite"));
+        }
+        let _ = (is_finite, self.target);
+        Ok(())
+    }
+}
+
+macro_rules! small_integers {
+    ($($method:ident: $type:ty => $write:ident)*) => {$(
+        fn $method(self, value: $type) -> Written {
+            sure(mark::$write(self.out, value.into()));
+            Ok(())
+        }
+    )*};
+}
+
+impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
+    type Ok = ();
+    type Error = Refused;
+    type SerializeSeq = Entries<'w, 'a>;
+    type SerializeTuple = Entries<'w, 'a>;
+    type SerializeTupleStruct = Entries<'w, 'a>;
+    type SerializeTupleVariant = Entries<'w, 'a>;
+    type SerializeMap = Entries<'w, 'a>;
+    type SerializeStruct = Entries<'w, 'a>;
+    type SerializeStructVariant = Entries<'w, 'a>;
+
+    small_integers! {
+        serialize_i8: i8 => write_sint
+        serialize_i16: i16 => write_sint
+        serialize_i32: i32 => write_sint
+        serialize_i64: i64 => write_sint
+        serialize_u8: u8 => write_uint
+        serialize_u16: u16 => write_uint
+        serialize_u32: u32 => write_uint
+        serialize_u64: u64 => write_uint
+    }
+
+    fn is_human_readable(&self) -> bool {
+        true
+    }
+
+    fn serialize_i128(self, value: i128) -> Written {
+        self.serialize_bytes(&value.to_be_bytes())
+    }
+
+    fn serialize_u128(self, value: u128) -> Written {
+        self.serialize_bytes(&value.to_be_bytes())
+    }
+
+    fn serialize_bool(self, value: bool) -> Written {
+        sure(mark::write_bool(self.out, value));
+        Ok(())
+    }
+
+    fn serialize_f32(self, value: f32) -> Written {
+        sure(mark::write_f32(self.out, value));
+        self.float(value.is_finite())
+    }
+
+    fn serialize_f64(self, value: f64) -> Written {
+        sure(mark::write_f64(self.out, value));
+        self.float(value.is_finite())
+    }
+
+    fn serialize_char(self, value: char) -> Written {
+        self.serialize_str(value.encode_utf8(&mut [0; 4]))
+    }
+
+    fn serialize_str(self, value: &str) -> Written {
+        if u32::try_from(value.len()).is_err() {
+            return Err(self.refuse("it is too long"));
+        }
+        sure(mark::write_str(self.out, value));
+        Ok(())
+    }
+
+    /// Doubtful: an untagged enum may read them as text, and buffered integers of 128 bits are not read from them.
+    fn serialize_bytes(self, value: &[u8]) -> Written {
+        if u32::try_from(value.len()).is_err() {
+            return Err(self.refuse("it is too long"));
+        }
+        self.is_doubtful = true;
+        sure(mark::write_bin(self.out, value));
+        Ok(())
+    }
+
+    fn serialize_none(self) -> Written {
+        self.serialize_unit()
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Written {
+        let at = self.out.len();
+        value.serialize(&mut *self)?;
+        if self.out[at..] == [NIL] {
+            let reason = "it has a `Some` of nothing (`Some(None)`, `Some(())`), which would come back as `None`";
+            return Err(self.refuse(reason));
+        }
+        Ok(())
+    }
+
+    fn serialize_unit(self) -> Written {
+        self.out.push(NIL);
+        Ok(())
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Written {
+        self.serialize_unit()
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Written {
+        self.serialize_str(variant)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        value: &T,
+    ) -> Written {
+        self.hear(name);
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Written {
+        self.begin_variant(variant)?;
+        value.serialize(&mut *self)?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn serialize_seq(self, len: Option<usize>) -> Result<Entries<'w, 'a>, Refused> {
+        self.begin(Shape::Sequence, len)
+    }
+
+    fn serialize_tuple(self, len: usize) -> Result<Entries<'w, 'a>, Refused> {
+        self.begin(Shape::Sequence, Some(len))
+    }
+
+    fn serialize_tuple_struct(
+        self,
+        name: &'static str,
+        len: usize,
+    ) -> Result<Entries<'w, 'a>, Refused> {
+        self.hear(name);
+        self.begin(Shape::Sequence, Some(len))
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Entries<'w, 'a>, Refused> {
+        self.begin_variant(variant)?;
+        Ok(self.begin(Shape::Sequence, Some(len))?.of_variant())
+    }
+
+    /// A struct with flattened fields is a map whose length is not said: two of its fields may have one name.
+    fn serialize_map(self, len: Option<usize>) -> Result<Entries<'w, 'a>, Refused> {
+        self.is_doubtful |= len.is_none();
+        self.begin(Shape::Map, len)
+    }
+
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Entries<'w, 'a>, Refused> {
+        self.hear(name);
+        self.begin(Shape::Map, Some(len))
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Entries<'w, 'a>, Refused> {
+        self.begin_variant(variant)?;
+        Ok(self.begin(Shape::Map, Some(len))?.of_variant())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Shape {
+    Sequence,
+    Map,
+}
+
+/// The entries of a sequence or a map.
+struct Entries<'w, 'a> {
+    writer: &'w mut Writer<'a>,
+    shape: Shape,
+    said: Option<usize>,
+    /// Where the header is, or will be.
+    at: usize,
+    levels: usize,
+    /// Of a map: its keys.
+    count: usize,
+    first_key: Range<usize>,
+}
+
+impl Entries<'_, '_> {
+    fn of_variant(mut self) -> Self {
+        self.levels = 2;
+        self
+    }
+
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+        self.count += 1;
+        value.serialize(&mut *self.writer)
+    }
+
+    fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Written {
+        let start = self.writer.out.len();
+        key.serialize(&mut *self.writer)?;
+        let out = &*self.writer.out;
+        #[cfg(feature = "json")]
+        if self.writer.target == Target::Json && !matches!(out[start], 0xa0..=0xbf | 0xd9..=0xdb) {
+            // JSON makes text of it, and what serde has buffered is not made a number again.
+            self.writer.is_doubtful = true;
+        }
+        if self.count == 0 {
+            self.first_key = start..out.len();
+        } else if out[self.first_key.clone()] == out[start..] {
+            // A field with the name of the enum's tag.
+            self.writer.is_doubtful = true;
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    fn finish(self) -> Written {
+        let Self { writer, at, .. } = self;
+        writer.depth -= self.levels;
+        match self.said {
+            Some(said) if said == self.count => Ok(()),
+            Some(_) => Err(writer.refuse("its `Serialize` says another length than it gives")),
+            None => {
+                let end = writer.out.len();
+                writer.header(self.shape, self.count)?;
+                let header = writer.out.len() - end;
+                writer.out[at..].rotate_right(header);
+                Ok(())
+            }
+        }
+    }
+}
+
+macro_rules! sequences {
+    ($($trait:ident: $method:ident)*) => {$(
+        impl ser::$trait for Entries<'_, '_> {
+            type Ok = ();
+            type Error = Refused;
+
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+                self.element(value)
+            }
+
+            fn end(self) -> Written {
+                self.finish()
+            }
+        }
+    )*};
+}
+
+sequences! {
+    SerializeSeq: serialize_element
+    SerializeTuple: serialize_element
+    SerializeTupleStruct: serialize_field
+    SerializeTupleVariant: serialize_field
+}
+
+impl ser::SerializeMap for Entries<'_, '_> {
+    type Ok = ();
+    type Error = Refused;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Written {
+        self.key(key)
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+        value.serialize(&mut *self.writer)
+    }
+
+    fn end(self) -> Written {
+        self.finish()
+    }
+}
+
+macro_rules! structs {
+    ($($trait:ident)*) => {$(
+        impl ser::$trait for Entries<'_, '_> {
+            type Ok = ();
+            type Error = Refused;
+
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Written {
+                self.key(name)?;
+                value.serialize(&mut *self.writer)
+            }
+
+            fn end(self) -> Written {
+                self.finish()
+            }
+        }
+    )*};
+}
+
+structs! { SerializeStruct SerializeStructVariant }
