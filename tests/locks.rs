@@ -12,7 +12,7 @@ use std::{
 use common::{GENEROUS, faulty::Faulty};
 use idempotent_fn::{
     Error, Key, Operation, SharedStore, operation,
-    store::{NearCache, Subscription, Topics},
+    store::{MemoryStore, NearCache, Subscription, Topics},
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::runtime;
@@ -95,6 +95,11 @@ fn decoding_holds_nobody_up(store: &SharedStore) {
 fn a_result_in_the_near_cache_is_decoded_under_no_lock() {
     let store = SharedStore::new(Faulty::new());
     decoding_holds_nobody_up(&store.near_cache(&NearCache::new()));
+}
+
+#[test]
+fn a_result_in_memory_is_decoded_under_no_lock() {
+    decoding_holds_nobody_up(&SharedStore::new(MemoryStore::new()));
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 use common::{Answer, Effects, faulty::Faulty};
 use idempotent_fn::{
     Error, Operation, SharedStore, current, operation,
-    store::{MemoryStore, NearCache},
+    store::{Filter, MemoryStore, NearCache},
 };
 
 fn charge(store: &SharedStore) -> Operation<u32, Error> {
@@ -98,5 +98,31 @@ async fn a_derived_key_is_another_in_each_nested_namespace() {
             .run(async { Ok(current().derive_key("mail")) })
             .await;
         assert!(seen.insert(key.unwrap()), "{handle:?}");
+    }
+}
+
+/// What a handle lists is its own: neither what is around it nor what is within.
+#[tokio::test]
+async fn a_list_shows_one_namespace_only() {
+    let store = SharedStore::new(MemoryStore::new());
+    let effects = Effects::new();
+    for handle in &handles(&store) {
+        charge(handle).run(effects.body(0)).await.unwrap();
+    }
+    for handle in &handles(&store) {
+        let (mut scopes, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = handle.list(&Filter::new(), cursor.as_ref()).await.unwrap();
+            scopes.extend(
+                page.records
+                    .iter()
+                    .map(|listed| listed.key.scope().to_owned()),
+            );
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(scopes, ["namespaces"], "{handle:?}");
     }
 }

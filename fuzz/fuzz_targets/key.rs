@@ -1,4 +1,4 @@
-//! Two calls that differ in namespace, scope or parts never meet in one key.
+//! Two calls that differ in their namespaces, scope or parts never meet in one key.
 
 #![no_main]
 
@@ -7,14 +7,14 @@ use std::fmt::Display;
 use idempotent_runtime::Key;
 use libfuzzer_sys::fuzz_target;
 
-type Source<'a> = (Option<&'a str>, &'a str, Vec<&'a str>);
+type Source<'a> = (Vec<&'a str>, &'a str, Vec<&'a str>);
 
 /// Text of the fuzzer's, cut where it writes a byte that no text has.
 fn source(text: &str) -> Source<'_> {
     let mut pieces = text.split('\u{1}');
-    let namespace = pieces.next().filter(|namespace| *namespace != "-");
+    let namespaces = pieces.next().filter(|namespaces| *namespaces != "-");
     (
-        namespace,
+        namespaces.map_or_else(Vec::new, |namespaces| namespaces.split('\u{2}').collect()),
         pieces.next().unwrap_or_default(),
         pieces.collect(),
     )
@@ -23,10 +23,9 @@ fn source(text: &str) -> Source<'_> {
 fn key(source: &Source<'_>) -> Option<Key> {
     let parts: Vec<&dyn Display> = source.2.iter().map(|part| part as &dyn Display).collect();
     let key = Key::new(source.1, &parts).ok()?;
-    Some(match source.0 {
-        Some(namespace) => key.in_namespace(namespace),
-        None => key,
-    })
+    // The outermost first.
+    let within = |key: Key, namespace: &&str| key.in_namespace(namespace);
+    Some(source.0.iter().rev().fold(key, within))
 }
 
 fuzz_target!(|texts: (String, String)| {

@@ -1,8 +1,9 @@
 //! Keys: which record a call is about.
 //!
-//! A record's key is `scope|part|part…`, or `namespace@scope|part…`, in UTF-8; of namespaces within each other, the outermost
-//! comes first: `tenant-a@mail@scope|part…`. Within a scope, a part or a namespace the characters `%`, `|`, `~`, `{` and ASCII control characters are written as `%XX`, and `@` too outside of parts,
-//! so two different calls never meet in one key, and an operator still recognises it:
+//! A record's key is `scope|part|part…`, or `namespace@scope|part…`, in UTF-8; of namespaces within each other, the
+//! outermost comes first: `tenant-a@mail@scope|part…`. Within a scope, a part or a namespace the characters `%`, `|`, `~`,
+//! `{` and ASCII control characters are written as `%XX`, and `@` too outside of parts, so two different calls never meet in
+//! one key, and an operator still recognises it:
 //!
 //! ```text
 //! payments.charge|order-42

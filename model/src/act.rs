@@ -7,7 +7,7 @@ use crate::{
     history::Claim,
     operator::operate,
     store::{Met, Told},
-    variant::{CALLERS, Variant},
+    variant::{Broken, CALLERS, Variant},
     world::{Command, Kept, Phase, World},
 };
 
@@ -60,7 +60,12 @@ impl Variant {
             Action::Decide(_) | Action::Overrule | Action::LateOverrule => {
                 operate(self, world, action);
             }
-            Action::Lapse | Action::Expire | Action::Evict | Action::Failover => {
+            Action::Lapse
+            | Action::End
+            | Action::Expire
+            | Action::Evict
+            | Action::Failover
+            | Action::Skew => {
                 self.strike(world, action);
             }
         }
@@ -107,12 +112,12 @@ impl Variant {
     fn answer(&self, world: &mut World, caller: usize) {
         let phase = world.callers[caller].phase;
         if matches!(phase, Phase::Looking | Phase::Adopting) {
-            world.learn(self, caller, world.cell.kept.map(|kept| kept.rec));
+            world.learn(self, caller, world.visible().map(|kept| kept.rec));
         }
         match phase {
             Phase::Looking => return world.look(self, caller),
             Phase::Subscribing(aim) => return world.subscribed(self, caller, aim),
-            Phase::Adopting => return world.adopt(self, caller, world.cell.kept),
+            Phase::Adopting => return world.adopt(self, caller, world.visible()),
             _ => {}
         }
         let Some(command) = world.command(caller) else {
@@ -161,6 +166,17 @@ impl Variant {
                     }
                 }
             }
+            Action::End => {
+                kept.ended = true;
+                if kept.rec.state == State::Done {
+                    world.history.starts_afresh();
+                    world.near_expired(self);
+                }
+                if self.is_broken(Broken::NoGrace) {
+                    world.cell.kept = None;
+                }
+            }
+            Action::Skew => world.cell.clock = 0,
             Action::Expire => {
                 if kept.rec.state == State::Done {
                     world.history.starts_afresh();

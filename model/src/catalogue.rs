@@ -8,8 +8,8 @@ use crate::{
 };
 
 use Fault::{
-    Crash, Drop, Err, ErrFail, Evict, Expire, Failover, Lapse, Late, Operator, Panic, Refused,
-    Twice,
+    Crash, Drop, End, Err, ErrFail, Evict, Expire, Failover, Lapse, Late, Operator, Panic, Refused,
+    Skew, Twice,
 };
 
 /// A variant, and the guarantees that it does not give. All others it gives.
@@ -66,8 +66,10 @@ const USUAL: &[Fault] = &[Late, Twice, Refused, Drop, Panic, Crash, Lapse, Err];
 
 /// Fewer of them.
 const FEW: &[Fault] = &[Late, Drop, Crash, Lapse, Err];
+/// The end of `ttl`, with messages that are later than that, and a clock that is behind.
+const ENDS: &[Fault] = &[Late, Twice, Crash, Lapse, Err, End, Skew];
 /// What a near cache could get wrong.
-const NEAR: &[Fault] = &[Late, Crash, Lapse, Operator, Expire];
+const NEAR: &[Fault] = &[Late, Crash, Lapse, Operator, End];
 
 /// A takeover that arrives once its caller has been answered and has gone is granted to nobody. It costs a lease.
 const STRAY: &[Claim] = &[Claim::GrantedToSomebody, Claim::StoppedForSuccessor];
@@ -183,10 +185,12 @@ fn forgetting(faults: u8) -> Vec<Row> {
     };
     let few = |variant: Variant, more| row(variant.faults(faults, &few(more)));
     vec![
-        few(rerun("rerun, end of retention"), Expire)
+        row(rerun("rerun, end of ttl").faults(faults, ENDS)),
+        row(fail("fail, end of ttl").faults(faults, ENDS)),
+        few(rerun("rerun, end of grace"), Expire)
             .two_break(&[StaleRefused, GrantedToSomebody])
             .three_break(&[StoppedForSuccessor, Fenced]),
-        few(fail("fail, end of retention"), Expire)
+        few(fail("fail, end of grace"), Expire)
             .two_break(&[GrantedToSomebody])
             .three_break(&[StaleRefused]),
         few(rerun("rerun, eviction"), Evict)
@@ -283,6 +287,15 @@ pub fn broken() -> Vec<(Variant, Claim)> {
         (
             near(rerun(1, NEAR)).broken(Broken::NearOutlives),
             Claim::Agree,
+        ),
+        (rerun(2, ENDS).broken(Broken::NoGrace), Claim::StaysFinished),
+        (
+            rerun(2, ENDS).broken(Broken::TokenByTime),
+            Claim::TokensGrow,
+        ),
+        (
+            fail(2, ENDS).broken(Broken::RenewRevives),
+            Claim::StaysFinished,
         ),
     ]
 }

@@ -61,8 +61,12 @@ pub enum Action {
     Panic(usize),
     /// A process dies.
     Crash(u8),
-    /// A done record's retention ends.
+    /// The `ttl` of a finished record ends, and its grace begins.
+    End,
+    /// A done record's retention and its grace end.
     Expire,
+    /// Whoever is asked next has a clock that is behind.
+    Skew,
     /// The store drops the record.
     Evict,
     /// The store is as it was before its last write.
@@ -178,7 +182,7 @@ impl Variant {
         if self.may(Fault::Late) && matches!(world.operator, Operator::Decided(..)) {
             actions.push(Action::LateOverrule);
         }
-        let Some(Kept { rec, lapsed }) = world.cell.kept else {
+        let Some(Kept { rec, lapsed, ended }) = world.cell.kept else {
             return;
         };
         if rec.state == State::Running
@@ -187,6 +191,13 @@ impl Variant {
             && !world.may_lapse_by_itself(self)
         {
             actions.push(Action::Lapse);
+        }
+        let is_finished = matches!(rec.state, State::Done | State::Failed);
+        if is_finished && !ended && self.may(Fault::End) {
+            actions.push(Action::End);
+        }
+        if self.may(Fault::Skew) && world.cell.clock > 0 {
+            actions.push(Action::Skew);
         }
         let ends = rec.state == State::Done
             || rec.state == State::Running && self.is_broken(Broken::NoHold);
@@ -215,7 +226,9 @@ impl Variant {
             | Action::Panic(_)
             | Action::Crash(_)
             | Action::Decide(_)
+            | Action::End
             | Action::Expire
+            | Action::Skew
             | Action::Evict
             | Action::Failover => true,
             _ => false,
@@ -281,6 +294,7 @@ impl Model for Variant {
         always! {
             OneOwner TokensGrow StaleRefused Fenced Agree OwnPayload AtMostOnce NoRepeat DoneStays
             LostStarted GrantedToSomebody StoppedForSuccessor Woken Ends
+            StaysFinished
         }
     }
 }

@@ -108,7 +108,7 @@ impl World {
 
     /// Looks whether the record that was seen is still there: `is_gone`.
     pub(crate) fn look(&mut self, variant: &Variant, caller: usize) {
-        match self.cell.kept {
+        match self.visible() {
             None => self.end(variant, caller), // Indeterminate
             Some(_) => *self.phase(caller) = Phase::Asking(Self::first(variant)),
         }
@@ -149,7 +149,7 @@ impl World {
                 self.wait(caller, For::Claim);
             }
             State::Done => {
-                self.replied(variant, caller, rec);
+                self.replied_late(variant, caller, rec, kept.ended);
                 self.end_with(variant, caller, &Landing::Record(rec));
             }
             _ => self.end(variant, caller), // Indeterminate, or InFlight for what was released
@@ -276,19 +276,19 @@ impl World {
     /// The result of whoever overtook this attempt: recorded, waited for, or `Superseded`.
     pub(crate) fn adopt(&mut self, variant: &Variant, caller: usize, kept: Option<Kept>) {
         match kept {
-            Some(Kept { rec, .. })
+            Some(Kept { rec, ended, .. })
                 if rec.state == State::Done
                     && !rec.conflicts_with(variant.callers[caller].payload) =>
             {
                 if !self.callers[caller].orphaned {
-                    self.replied(variant, caller, rec);
+                    self.replied_late(variant, caller, rec, ended);
                 }
                 self.end(variant, caller);
             }
             // A lapsed one is waited for until the time is over.
-            Some(Kept { rec, lapsed: false })
-                if rec.state == State::Running && !self.callers[caller].orphaned =>
-            {
+            Some(Kept {
+                rec, lapsed: false, ..
+            }) if rec.state == State::Running && !self.callers[caller].orphaned => {
                 self.wait(caller, For::Adoption);
             }
             _ => self.end(variant, caller),

@@ -34,11 +34,13 @@ pub enum Claim {
     Woken,
     /// Without further faults every call ends, and no record is left running with a lease that does not lapse.
     Ends,
+    /// Once its own finish is recorded, nothing that an attempt still sends changes anything, also past the record's end.
+    StaysFinished,
 }
 
 impl Claim {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::OneOwner,
         Self::TokensGrow,
         Self::StaleRefused,
@@ -53,6 +55,7 @@ impl Claim {
         Self::StoppedForSuccessor,
         Self::Woken,
         Self::Ends,
+        Self::StaysFinished,
     ];
 
     /// Its name in the table.
@@ -73,6 +76,7 @@ impl Claim {
             Self::StoppedForSuccessor => "stopped for a successor",
             Self::Woken => "no wake-up is lost",
             Self::Ends => "every call ends",
+            Self::StaysFinished => "finished stays finished",
         }
     }
 }
@@ -101,6 +105,8 @@ pub struct History {
     pub grant: [u8; CALLERS],
     /// Tokens with which bodies started.
     pub tokens: u16,
+    /// Whose finish, done or released, is recorded.
+    pub finished: [bool; CALLERS],
     /// Whose bodies started.
     pub started: [bool; CALLERS],
     /// Whose grants an operator took away.
@@ -130,6 +136,7 @@ impl History {
             grants: 0,
             grant: [0; CALLERS],
             tokens: 0,
+            finished: [false; CALLERS],
             started: [false; CALLERS],
             overruled: [false; CALLERS],
             crashed: [false; CALLERS],

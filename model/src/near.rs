@@ -36,6 +36,15 @@ impl World {
         true
     }
 
+    /// A caller gets the result of a record, which may be past its end: what runs since may have another.
+    pub(crate) fn replied_late(&mut self, variant: &Variant, caller: usize, rec: Rec, ended: bool) {
+        if ended {
+            self.checks_payload(variant, caller, rec);
+        } else {
+            self.replied(variant, caller, rec);
+        }
+    }
+
     /// A caller gets the result of a record.
     pub(crate) fn replied(&mut self, variant: &Variant, caller: usize, rec: Rec) {
         self.checks_payload(variant, caller, rec);

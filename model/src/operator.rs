@@ -21,7 +21,7 @@ use crate::{
 /// The operator's steps.
 pub(crate) fn operate(variant: &Variant, world: &mut World, action: Action) {
     let decide = |world: &World, wish| {
-        let refused = world.cell.kept.is_some_and(|kept| {
+        let refused = world.visible().is_some_and(|kept| {
             wish != Wish::Forget
                 && (kept.rec.state == State::Done
                     || kept.rec.state == State::Running && !kept.lapsed)
@@ -29,7 +29,7 @@ pub(crate) fn operate(variant: &Variant, world: &mut World, action: Action) {
         if refused {
             Operator::Ended
         } else {
-            Operator::Decided(wish, world.cell.kept.map(|kept| kept.rec))
+            Operator::Decided(wish, world.visible().map(|kept| kept.rec))
         }
     };
     match (action, world.operator) {

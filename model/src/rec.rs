@@ -11,7 +11,7 @@ use idempotent_runtime::{
     record::{Nonce, Outcome, Record, State},
 };
 
-use crate::store::TTL;
+use crate::store::{BASE, ENDED, LIVE, TTL};
 
 /// The unit in which leases are counted.
 pub const LEASE: Duration = Duration::from_secs(1);
@@ -73,7 +73,11 @@ impl Rec {
         Record {
             state: self.state,
             nonce: nonce(self.nonce),
-            token: self.token.into(),
+            token: if self.token == 0 {
+                0
+            } else {
+                BASE + u64::from(self.token)
+            },
             lease: LEASE * self.lease.into(),
             on_crash: self.on_crash,
             attempts: self.attempts.into(),
@@ -98,7 +102,7 @@ impl Rec {
         let rec = Self {
             state: record.state,
             nonce: record.nonce.as_bytes()[0],
-            token: small(record.token.into()),
+            token: small(record.token.saturating_sub(BASE).into()),
             lease: small(record.lease.as_millis() / LEASE.as_millis()),
             on_crash: record.on_crash,
             attempts: small(record.attempts.into()),
@@ -110,9 +114,15 @@ impl Rec {
                 .as_ref()
                 .map_or(0, |outcome| outcome.bytes()[0]),
         };
-        // Ends are not modelled yet.
+        assert!(
+            [0, LIVE, ENDED].contains(&record.expires),
+            "an end that is not modelled"
+        );
+        // The store's record has it: see `Kept::ended`.
+        // And `check` is for whoever replays; the decisions do not look at it.
         let record = Record {
             expires: 0,
+            check: 0,
             ..record.clone()
         };
         assert_eq!(rec.real(), record, "the model's record misses something");

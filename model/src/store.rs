@@ -42,6 +42,13 @@ pub enum Told {
 /// The retention of a result. How long it is plays no part.
 pub(crate) const TTL: Duration = Duration::from_secs(60);
 
+/// The store's time when nothing has been granted yet, in µs.
+pub(crate) const BASE: u64 = 1_000_000;
+/// The end of a finished record that is still shown, in ms, whenever it was written.
+pub(crate) const LIVE: u64 = BASE / 1000 + 60_000;
+/// The end of one that is not shown any more.
+pub(crate) const ENDED: u64 = 1;
+
 /// The longest age of a lease that matters.
 const AGES: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -72,14 +79,23 @@ impl World {
     }
 
     pub(crate) fn real(&self) -> Option<Record> {
-        self.cell.kept.map(|kept| kept.rec.real())
+        let kept = self.cell.kept?;
+        let expires = match kept.rec.state {
+            State::Done | State::Failed if kept.ended => ENDED,
+            State::Done | State::Failed => LIVE,
+            _ => 0,
+        };
+        Some(Record {
+            expires,
+            ..kept.rec.real()
+        })
     }
 
     pub(crate) fn now(&self, variant: &Variant) -> u64 {
         if variant.is_broken(Broken::TokenInRecord) {
-            return 0;
+            return BASE + 1;
         }
-        u64::from(self.cell.clock) + 1
+        BASE + u64::from(self.cell.clock) + 1
     }
 
     /// Writes what the protocol says, and notes what that breaks.
@@ -95,10 +111,13 @@ impl World {
             matches!(rec.state, State::Done | State::Failed) || retain == HOLD,
             "what is unfinished is kept for HOLD"
         );
-        if let Some(Kept { rec: before, .. }) = self.cell.kept
+        if let Some(Kept {
+            rec: before, ended, ..
+        }) = self.cell.kept
             && before.state == State::Done
             && before != rec
             && !overruling
+            && !(ended && before.nonce != rec.nonce)
         {
             self.history.breaks(Claim::DoneStays);
         }
@@ -106,7 +125,11 @@ impl World {
             self.behind = Some(self.cell);
         }
         self.cell = Cell {
-            kept: Some(Kept { rec, lapsed: false }),
+            kept: Some(Kept {
+                rec,
+                lapsed: false,
+                ended: false,
+            }),
             clock: self.cell.clock.max(rec.token),
         };
     }
@@ -135,7 +158,7 @@ impl World {
                 }
                 if rec.state == State::Running && !lapsed {
                     let lapsed = Self::is_lapsed(variant, kept, Some(caller));
-                    return look(Kept { rec, lapsed });
+                    return look(Kept { lapsed, ..kept });
                 }
                 self.decide(variant, caller, None)
             }
@@ -154,6 +177,7 @@ impl World {
         match rec.state {
             State::Running if own => Met::Granted(rec),
             State::Lost if own => take,
+            State::Done | State::Failed if !own && kept.ended => take,
             _ if own || rec.conflicts_with(variant.callers[caller].payload) => Met::Held(kept),
             State::Running | State::Failed => take,
             _ => Met::Held(kept),
@@ -184,6 +208,9 @@ impl World {
         {
             return Met::Held(kept);
         }
+        if variant.is_broken(Broken::TokenByTime) && self.visible().is_none() {
+            real = None;
+        }
         let mut current = self.current(variant, real.as_ref(), Some(caller));
         if let (Some(current), Some(lapsed)) = (&mut current, lapsed) {
             current.age = if lapsed { AGES } else { Duration::ZERO };
@@ -204,6 +231,7 @@ impl World {
             ClaimReply::Held { record, lease_left } => Met::Held(Kept {
                 rec: Rec::of(&record),
                 lapsed: lease_left.is_zero(),
+                ended: record.expires == ENDED,
             }),
             _ => unreachable!("a claim is granted or held"),
         }
@@ -214,7 +242,13 @@ impl World {
         if let Some(told) = self.refused(variant) {
             return told;
         }
-        let real = self.real();
+        let mut real = self.real();
+        if let Some(record) = &mut real
+            && variant.is_broken(Broken::RenewRevives)
+            && self.visible().is_none()
+        {
+            record.state = State::Running;
+        }
         let current = self.current(variant, real.as_ref(), None);
         let decision = protocol::renew(current, &owned.real(), self.now(variant));
         self.settle(variant, caller, decision)
@@ -236,6 +270,7 @@ impl World {
         let written = decision.write.is_some();
         let told = self.settle(variant, caller, decision);
         if written {
+            self.history.finished[caller] |= matches!(target.state, State::Done | State::Failed);
             if target.state == State::Failed && variant.is_broken(Broken::DeleteOnRelease) {
                 self.cell.kept = None;
             }
@@ -255,6 +290,9 @@ impl World {
         if let Some((record, retain)) = decision.write {
             if usize::from(self.history.holder) != caller {
                 self.history.breaks(Claim::StaleRefused);
+            }
+            if self.history.finished[caller] {
+                self.history.breaks(Claim::StaysFinished);
             }
             self.write(variant, &record, retain, false);
             if record.state == State::Lost && self.history.started[caller] {
@@ -283,6 +321,7 @@ pub(crate) fn told(settled: Settled) -> Told {
         Settled::Stale { record, lease_left } => Told::Stale(Kept {
             rec: Rec::of(&record),
             lapsed: record.state == State::Running && lease_left.is_zero(),
+            ended: record.expires == ENDED,
         }),
         _ => Told::Absent,
     }

@@ -53,8 +53,12 @@ pub enum Fault {
     ErrFail,
     /// An operator resolves or forgets the key (once).
     Operator,
-    /// The retention of a done record ends.
+    /// The `ttl` of a done or released record ends. It is kept for the grace, which is longer than any message is late.
+    End,
+    /// The retention of a done record ends, and its grace: messages are later than that.
     Expire,
+    /// The server that is asked from now on has a clock that is behind, as other nodes' may be.
+    Skew,
     /// The store drops the record.
     Evict,
     /// A failover to a server that has not seen the last write, and whose clock is behind.
@@ -76,7 +80,9 @@ impl Fault {
             Self::Err => "err",
             Self::ErrFail => "err: unknown",
             Self::Operator => "operator",
-            Self::Expire => "expiry",
+            Self::End => "end of ttl",
+            Self::Expire => "end of grace",
+            Self::Skew => "clock behind",
             Self::Evict => "eviction",
             Self::Failover => "failover",
         }
@@ -122,6 +128,12 @@ pub enum Broken {
     NearNotForgotten,
     /// The near cache keeps a result beyond its retention.
     NearOutlives,
+    /// A finished record is gone at the end of its `ttl`.
+    NoGrace,
+    /// A claim that meets a record past its end takes it with the store's time only.
+    TokenByTime,
+    /// A heartbeat makes a record that is past its end run again.
+    RenewRevives,
 }
 
 impl Broken {
@@ -147,6 +159,11 @@ impl Broken {
             Self::NearWithoutPayload => "the near cache answers before the payload is compared",
             Self::NearNotForgotten => "`forget` leaves its own process' near cache as it is",
             Self::NearOutlives => "the near cache keeps a result beyond its retention",
+            Self::NoGrace => "a finished record is gone at the end of its `ttl`",
+            Self::TokenByTime => {
+                "a record past its end is taken with the store's time, and not `previous + 1`"
+            }
+            Self::RenewRevives => "a late heartbeat revives a record past its end",
         }
     }
 }
@@ -255,7 +272,7 @@ impl Variant {
 
     /// Whether a record can vanish while somebody waits for it.
     pub(crate) fn forgets(&self) -> bool {
-        [Fault::Expire, Fault::Evict, Fault::Failover]
+        [Fault::End, Fault::Expire, Fault::Evict, Fault::Failover]
             .into_iter()
             .any(|fault| self.may(fault))
     }

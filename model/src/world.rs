@@ -17,12 +17,15 @@ pub struct Kept {
     pub rec: Rec,
     /// Whether its lease has lapsed, by the store's clock. That is all of time there is.
     pub lapsed: bool,
+    /// Whether it is past its end, and kept for the grace: only claims and late messages see it.
+    pub ended: bool,
 }
 
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lapsed = if self.lapsed { ", lapsed" } else { "" };
-        write!(f, "{:?}{lapsed}", self.rec)
+        let ended = if self.ended { ", ended" } else { "" };
+        write!(f, "{:?}{lapsed}{ended}", self.rec)
     }
 }
 
@@ -208,6 +211,12 @@ impl World {
             budget: variant.budget,
             history: History::new(),
         }
+    }
+
+    /// What a reader is shown.
+    #[must_use]
+    pub fn visible(&self) -> Option<Kept> {
+        self.cell.kept.filter(|kept| !kept.ended)
     }
 
     /// The command that this caller waits for.

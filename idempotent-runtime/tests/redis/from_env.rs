@@ -57,10 +57,7 @@ fn what_the_environment_names_is_connected_to_and_used() {
     let server = RedisServer::builder().password("pass4711").start();
     let text = told(Some(&server.url()));
     assert!(text.contains("store: Redis at 127.0.0.1"), "{text}");
-    assert_eq!(
-        server.commandstats().get("set").copied().unwrap_or(0) > 0,
-        true
-    );
+    assert!(server.commandstats().contains_key("set"));
     let cluster = RedisCluster::start();
     let nodes = cluster.urls().join(",").replace("redis://", "");
     let text = told(Some(&format!("redis+cluster://{nodes}/")));

@@ -9,7 +9,9 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Error, Key, OnCrash, Operation, Resolution, SharedStore, operation,
+    Codec, Error, Key, OnCrash, Operation, Resolution, SharedStore,
+    codec::MessagePack,
+    operation,
     record::{Outcome, Record, State},
 };
 use idempotent_test_support::RedisServer;
@@ -73,13 +75,26 @@ fn planted(state: State, result: &[u8]) -> Record {
         token: 5,
         ..request(1).record()
     };
+    // Its end is far away.
+    let expires = 1 << 42;
     match state {
-        State::Done => Record {
-            codec: 1,
+        State::Done => sealed(Record {
+            codec: <MessagePack as Codec<u32>>::ID,
+            expires,
             ..done(&owned, result)
+        }),
+        State::Failed => Record {
+            expires,
+            ..in_state(&owned, state)
         },
         state => in_state(&owned, state),
     }
+}
+
+/// As whoever completes it leaves it, under `key("1")`.
+fn sealed(mut record: Record) -> Record {
+    record.seal(&key("1"));
+    record
 }
 
 #[tokio::test]
@@ -90,14 +105,14 @@ async fn no_call_reads_what_no_release_of_this_version_wrote() {
         vec![1],
         b"locked".to_vec(),
         vec![b'x'; 500],
-        vec![0; 63],
+        vec![0; 64],
     ];
     for state in [State::Running, State::Done, State::Failed, State::Lost] {
         let bytes = planted(state, &[42]).encode();
-        for version in [0, 2, 31, 200] {
+        for version in [0, 1, 3, 31, 200] {
             values.push([&[version], &bytes[1..]].concat());
         }
-        values.push(bytes[..62].to_vec());
+        values.push(bytes[..63].to_vec());
         values.push([&bytes[..30], &[0x80], &bytes[31..]].concat());
         values.push([&bytes[..1], b"X", &bytes[2..]].concat());
     }
@@ -144,20 +159,20 @@ async fn results_that_do_not_decode_never_run_the_body() {
             "{answer:?}"
         );
     }
-    let other_codec = Record {
+    let other_codec = sealed(Record {
         codec: 4711,
         ..planted(State::Done, &[42])
-    };
+    });
     put(&site.server, &key("1"), &other_codec.encode());
     let answer = site.call(OnCrash::Rerun).await;
     assert!(
         matches!(answer, Err(Error::Incompatible { .. })),
         "{answer:?}"
     );
-    let no_text = Record {
+    let no_text = sealed(Record {
         outcome: Some(Outcome::NotRecorded([0xff, 0xfe][..].into())),
         ..planted(State::Done, &[])
-    };
+    });
     put(&site.server, &key("1"), &no_text.encode());
     let answer = site.call(OnCrash::Rerun).await;
     assert!(

@@ -9,7 +9,7 @@ use std::{
 use idempotent_runtime::{
     Key, OnCrash, Store,
     fingerprint::Fingerprint,
-    record::{Nonce, Record, State},
+    record::{Nonce, Owner, Record, State},
     store::{
         ClaimReply, ClaimRequest, Settled,
         protocol::{self, Current, Step as Decision},
@@ -32,7 +32,10 @@ enum Step {
         fail: bool,
         payload: Option<u8>,
         lease: u64,
+        ttl: Duration,
+        named: bool,
     },
+    Read,
     Renew {
         attempt: u8,
     },
@@ -61,15 +64,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let state = || prop::sample::select(vec![State::Done, State::Failed, State::Lost]);
     let payload = prop::option::weighted(0.3, 1..=2u8);
     let lease = prop::sample::select(vec![30u64, 30, 30, 100, 86_400]);
-    let claim =
-        (attempt(), any::<bool>(), payload, lease).prop_map(|(attempt, fail, payload, lease)| {
-            Step::Claim {
-                attempt,
-                fail,
-                payload,
-                lease,
-            }
-        });
+    // No sum of steps in time comes near an end, or the end of a grace.
+    let ttl = prop::sample::select(vec![72_500u64, 4_007_500, 2_600_002_500]);
+    let claim = (attempt(), any::<bool>(), payload, lease, ttl, any::<bool>()).prop_map(
+        |(attempt, fail, payload, lease, ttl, named)| Step::Claim {
+            attempt,
+            fail,
+            payload,
+            lease,
+            ttl: Duration::from_millis(ttl),
+            named,
+        },
+    );
     let seen = prop_oneof![
         Just(Seen::Nothing),
         Just(Seen::Standing),
@@ -77,11 +83,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let step = prop_oneof![
         6 => claim,
+        1 => Just(Step::Read),
         2 => attempt().prop_map(|attempt| Step::Renew { attempt }),
         3 => (attempt(), state()).prop_map(|(attempt, state)| Step::Finish { attempt, state }),
         1 => (seen, 4..=5u8, state())
             .prop_map(|(seen, replacement, state)| Step::Overrule { seen, replacement, state }),
-        4 => prop::sample::select(vec![15u64, 45, 45, 150, 400, 7_200, 700_000]).prop_map(Step::Elapse),
+        4 => prop::sample::select(vec![15u64, 45, 45, 80, 150, 400, 4_050, 7_200, 700_000, 3_000_000])
+            .prop_map(Step::Elapse),
     ];
     prop::collection::vec(step, 1..30)
 }
@@ -112,9 +120,13 @@ impl Side {
             })
     }
 
-    fn target(&self, attempt: u8, state: State) -> Record {
+    fn target(&self, key: &Key, attempt: u8, state: State) -> Record {
         match state {
-            State::Done => done(&self.owned(attempt), &[attempt]),
+            State::Done => {
+                let mut target = done(&self.owned(attempt), &[attempt]);
+                target.seal(key);
+                target
+            }
             // Its policy is `fail` from then on.
             State::Lost => protocol::lost(&self.owned(attempt)),
             state => in_state(&self.owned(attempt), state),
@@ -158,9 +170,9 @@ impl Model {
     }
 
     fn record(&mut self) -> Option<Record> {
-        self.step(|current, now| Decision {
+        self.step(|current, _| Decision {
             write: None,
-            reply: protocol::visible(current, now).map(|current| current.record.clone()),
+            reply: current.map(|current| current.record.clone()),
         })
     }
 }
@@ -183,6 +195,7 @@ enum Answer {
     PutBack,
     Stale(Record),
     Absent,
+    Read(Option<Record>),
 }
 
 fn claimed(reply: &ClaimReply) -> (Answer, Duration) {
@@ -206,6 +219,13 @@ fn settled(settled: &Settled) -> (Answer, Duration) {
         Settled::Absent => (Answer::Absent, Duration::ZERO),
         Settled::Stale { record, lease_left } => (Answer::Stale(plain(record)), *lease_left),
         other => panic!("{other:?}"),
+    }
+}
+
+fn seen_as(read: Option<(Record, Duration)>) -> (Answer, Duration) {
+    match read {
+        Some((record, left)) => (Answer::Read(Some(plain(&record))), left),
+        None => (Answer::Read(None), Duration::ZERO),
     }
 }
 
@@ -242,6 +262,9 @@ impl Pair<'_> {
             ideal.1
         );
         let after = (record(self.server, &self.key), self.model.record());
+        for record in [&after.0, &after.1].into_iter().flatten() {
+            assert!(record.is_sound(&self.key), "after {step:?}: {record:?}");
+        }
         assert_eq!(
             after.0.as_ref().map(plain),
             after.1.as_ref().map(plain),
@@ -306,8 +329,13 @@ impl Pair<'_> {
                 fail,
                 payload,
                 lease,
+                ttl,
+                named,
             } => {
                 let request = ClaimRequest {
+                    ttl,
+                    owner: Owner::new("host:1").filter(|_| named),
+                    trace: named.then_some([7; 16]),
                     nonce: nonce(attempt),
                     lease: Duration::from_secs(lease),
                     on_crash: if fail { OnCrash::Fail } else { OnCrash::Rerun },
@@ -320,6 +348,15 @@ impl Pair<'_> {
                 ideal.note(attempt, &model);
                 (claimed(&real), claimed(&model))
             }
+            Step::Read => {
+                let real = runtime.block_on(store.read(key)).expect("read");
+                let ideal = model.step(|current, now| Decision {
+                    write: None,
+                    reply: protocol::visible(current, now)
+                        .map(|current| (current.record.clone(), current.lease_left())),
+                });
+                (seen_as(real), seen_as(ideal))
+            }
             Step::Renew { attempt } => {
                 let real = runtime
                     .block_on(store.renew(key, &redis.owned(attempt)))
@@ -329,11 +366,11 @@ impl Pair<'_> {
                 (settled(&real), settled(&model))
             }
             Step::Finish { attempt, state } => {
-                let target = redis.target(attempt, state);
+                let target = redis.target(key, attempt, state);
                 let real = runtime
                     .block_on(store.finish(key, &target))
                     .expect("finish");
-                let target = ideal.target(attempt, state);
+                let target = ideal.target(key, attempt, state);
                 let model = model.step(|current, now| protocol::finish(current, &target, now));
                 (settled(&real), settled(&model))
             }
@@ -342,7 +379,7 @@ impl Pair<'_> {
                 replacement,
                 state,
             } => {
-                let replacement = in_state_of(replacement, state);
+                let replacement = in_state_of(key, replacement, state);
                 // Only state and nonce are named, and those agree.
                 let seen = match seen {
                     Seen::Nothing => None,
@@ -360,8 +397,8 @@ impl Pair<'_> {
     }
 }
 
-fn in_state_of(number: u8, state: State) -> Record {
-    Side::default().target(number, state)
+fn in_state_of(key: &Key, number: u8, state: State) -> Record {
+    Side::default().target(key, number, state)
 }
 
 #[test]

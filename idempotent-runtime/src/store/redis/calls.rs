@@ -173,10 +173,6 @@ impl RedisStore {
         key: &Key,
     ) -> Result<Option<(Record, Duration)>, StoreError> {
         let answer = self.run(hub, &scripts::READ, key, &[], "reading").await?;
-        match answer.verdict {
-            b'A' => Ok(None),
-            b'R' => Ok(Some((answer.record()?, answer.lease_left))),
-            _ => Err(scripts::unexpected()),
-        }
+        answer.visible()
     }
 }

@@ -71,7 +71,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    fn map(&self) -> Option<Arc<Slots>> {
+    pub(super) fn map(&self) -> Option<Arc<Slots>> {
         self.map
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -82,7 +82,7 @@ impl Cluster {
         *self.map.write().unwrap_or_else(PoisonError::into_inner) = Some(slots);
     }
 
-    fn node(&self, address: &Arc<Address>) -> Node {
+    pub(super) fn node(&self, address: &Arc<Address>) -> Node {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let node = nodes.entry(address.clone()).or_insert_with(|| Node {
             address: address.clone(),
@@ -123,6 +123,18 @@ impl Cluster {
             .reading
             .join(&hub.runtime, patience, newer, || self.read(connector));
         Box::pin(making).await
+    }
+
+    /// The map, as the cluster has it now.
+    pub(super) async fn slots_now(
+        &self,
+        hub: &Hub,
+        connector: &Arc<Connector>,
+    ) -> Result<Arc<Slots>, StoreError> {
+        match self.map() {
+            Some(seen) => self.slots_after(hub, connector, &seen, None).await,
+            None => self.slots(hub, connector, None).await,
+        }
     }
 
     /// Has the map read again: something suggests that it has changed.
@@ -393,12 +405,11 @@ pub(super) async fn send_apart(
     let mut round = 0;
     loop {
         round += 1;
-        let (node, is_asking) = match asked.take() {
-            Some(address) => (hub.cluster.node(&Arc::new(address)), true),
-            None => {
-                let owner = hub.cluster.owner(hub, connector, slot, None).await;
-                (owner.map_err(Failure::NotSent)?, false)
-            }
+        let (node, is_asking) = if let Some(address) = asked.take() {
+            (hub.cluster.node(&Arc::new(address)), true)
+        } else {
+            let owner = hub.cluster.owner(hub, connector, slot, None).await;
+            (owner.map_err(Failure::NotSent)?, false)
         };
         let own = connector.visit(&node.address).await;
         let own = own.map_err(Failure::NotSent)?;

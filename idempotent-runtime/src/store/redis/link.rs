@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection};
+use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection};
 use tokio::{runtime::Handle, task::AbortHandle};
 
 use super::{failure::Failure, limits::Told, making::Making, socket::Pulse};
@@ -92,6 +92,22 @@ impl Live {
         let mut connection = self.connection.clone();
         let result = connection.send_packed_commands(&both, 1, 1).await;
         sent.answered(result.map(|answers| answers.into_iter().next().unwrap_or(Value::Nil)))
+    }
+
+    /// Sends several commands at once, once. Each has an answer of its own, which may be an error.
+    pub(super) async fn send_all(
+        &self,
+        commands: &Pipeline,
+        count: usize,
+    ) -> Result<Vec<Value>, Failure> {
+        let sent = Sent::new(self);
+        let mut connection = self.connection.clone();
+        let result = connection.send_packed_commands(commands, 0, count).await;
+        let answered = sent.answered(result.map(Value::Array))?;
+        match answered {
+            Value::Array(answers) => Ok(answers),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Gives the connection up: whoever comes next makes another. Commands under way keep this one.

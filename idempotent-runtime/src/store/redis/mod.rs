@@ -16,6 +16,7 @@ mod hub;
 mod large;
 mod limits;
 mod link;
+mod list;
 mod making;
 mod options;
 mod refusal;
@@ -48,7 +49,10 @@ use crate::{
     StoreError,
     key::Key,
     record::Record,
-    store::{ClaimReply, ClaimRequest, Settled, Store, Subscription, protocol},
+    store::{
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Store, Subscription,
+        protocol,
+    },
 };
 
 pub use credentials::Credentials;
@@ -59,7 +63,8 @@ pub(crate) use url::is_scheme;
 ///
 /// Cloning is cheap, and clones are one store. Nothing is sent before the first use; then each tokio runtime that uses
 /// the store has one connection of its own for commands, which all of its tasks share, and one for wake-ups once
-/// somebody waits.
+/// somebody waits: one of each to every node of a cluster. Connections are made in tasks of that runtime, so no call that
+/// is held waits in another's way.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), idempotent_runtime::StoreError> {
@@ -94,7 +99,7 @@ pub(crate) use url::is_scheme;
 /// with `+spublish +ssubscribe +sunsubscribe +cluster|slots +asking` instead of the last three in a cluster.
 /// `+info` lets the store look at version and eviction policy, `+script|load` saves the first use of each script a
 /// round trip; `+config|get` tells it the largest value that the server takes (see below); without `+publish` or
-/// `+subscribe` waiters poll.
+/// `+subscribe` waiters poll. By Sentinel, `+role` lets it make sure that the server is a primary. [`Store::list`] needs `+scan`.
 ///
 /// # Large results
 /// What the server would not take (`proto-max-bulk-len`, and the limits on a client's memory: `maxmemory-clients`,
@@ -104,7 +109,11 @@ pub(crate) use url::is_scheme;
 ///
 /// # Late and lost answers
 /// No command is repeated behind the caller's back. One whose answer is late or lost is
-/// [`Ambiguous`](crate::StoreErrorKind::Ambiguous): sent again with the same nonce, it changes nothing twice.
+/// [`Ambiguous`](crate::StoreErrorKind::Ambiguous): sent again with the same nonce, it changes nothing twice. The connection
+/// is replaced then, and also where it was silent while a caller gave up. What could not be handed to a connection is
+/// [`NotSent`](crate::StoreErrorKind::NotSent), and what a server answered is definite: `LOADING`, `BUSY`, `MASTERDOWN`,
+/// `CLUSTERDOWN` and `TRYAGAIN` are [`Refused`](crate::StoreErrorKind::Refused), and
+/// [transient](crate::StoreError::is_transient).
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<Inner>,
@@ -303,6 +312,14 @@ impl Store for RedisStore {
         )
         .await?
         .settled()
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Found>, StoreError> {
+        list::list(self, filter, cursor).await
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {

@@ -216,6 +216,15 @@ impl Answer {
         Ok(Record::decode(&self.bytes)?)
     }
 
+    /// The answer of `read`.
+    pub(super) fn visible(&self) -> Result<Option<(Record, Duration)>, StoreError> {
+        match self.verdict {
+            b'A' => Ok(None),
+            b'R' => Ok(Some((self.record()?, self.lease_left))),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// The answer of `renew`, `finish` and `overrule`.
     pub(super) fn settled(&self) -> Result<Settled, StoreError> {
         match self.verdict {

@@ -34,6 +34,12 @@ impl Shards {
         let mut ears = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ears.entry(node.address.clone()).or_default().clone()
     }
+
+    /// Closes what listens to nodes that have no slots any more.
+    fn keep(&self, primaries: &[Arc<Address>]) {
+        let mut ears = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ears.retain(|address, _| primaries.contains(address));
+    }
 }
 
 /// Listens for changes of `keys`, each where its slot is.
@@ -44,6 +50,9 @@ pub(super) async fn listen(
 ) -> Result<(), StoreError> {
     for key in keys {
         listen_to(hub, connector, key).await?;
+    }
+    if let Some(slots) = hub.cluster.map() {
+        hub.subscriber.shards.keep(slots.primaries());
     }
     Ok(())
 }

@@ -1,6 +1,10 @@
 //! Which node has which key of a cluster.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Instant,
+};
 
 use redis::{Arg, Cmd, Value};
 
@@ -54,6 +58,15 @@ impl Slots {
 
     pub(super) fn primaries(&self) -> &[Arc<Address>] {
         &self.primaries
+    }
+
+    /// Tells whether slots have other owners than in another map of this process.
+    pub(super) fn owners_digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for slot in 0..u16::try_from(SLOTS).unwrap_or(u16::MAX) {
+            self.owner(slot).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// The same, but for one slot that has moved.

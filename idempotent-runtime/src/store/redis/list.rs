@@ -1,0 +1,283 @@
+//! Records in pages: `SCAN` on each primary, and the values in pipelines. No command takes long, however many records
+//! there are.
+
+use std::sync::Arc;
+
+use redis::Value;
+
+#[cfg(feature = "redis-cluster")]
+use super::connect::Target;
+use super::{
+    RedisStore,
+    hub::Hub,
+    link::Live,
+    scripts::{self, Answer, PREFIX},
+};
+use crate::{
+    StoreError, StoreErrorKind,
+    key::Key,
+    store::{Cursor, Filter, Found, Page},
+};
+
+/// Keys that one `SCAN` looks at, at most; more where few of them are records.
+const LOOKED_AT: usize = 1_000;
+/// `SCAN`s for one page, where they find nothing.
+const SCANS: usize = 8;
+/// Values that one pipeline asks for: each may be as large as a result.
+const VALUES: usize = 32;
+/// Where a scan begins, and what it ends with.
+const START: &str = "0";
+
+pub(super) async fn list(
+    store: &RedisStore,
+    filter: &Filter,
+    cursor: Option<&Cursor>,
+) -> Result<Page<Found>, StoreError> {
+    let hub = store.hub()?;
+    #[cfg(feature = "redis-cluster")]
+    if let Target::Cluster(_) = store.inner.connector.target {
+        return cluster::list(store, &hub, filter, cursor).await;
+    }
+    let at = cursor.map_or(START, Cursor::as_str);
+    let live = store.live(&hub, None).await?;
+    let (records, next) = page(store, &hub, &live, filter, at).await?;
+    Ok(Page::new(
+        records,
+        (next != START).then(|| Cursor::new(next)),
+    ))
+}
+
+/// A page of one server's records from `at` on, and where the next begins there.
+async fn page(
+    store: &RedisStore,
+    hub: &Arc<Hub>,
+    live: &Live,
+    filter: &Filter,
+    at: &str,
+) -> Result<(Vec<Found>, String), StoreError> {
+    if at.is_empty() || !at.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(foreign());
+    }
+    let mut at = at.to_owned();
+    let mut count = filter.page.clamp(1, LOOKED_AT);
+    let mut keys = Vec::new();
+    for _ in 0..SCANS {
+        (at, keys) = scan(store, live, filter, &at, count).await?;
+        if !keys.is_empty() || at == START {
+            break;
+        }
+        count = (count * 4).min(LOOKED_AT);
+    }
+    let mut records = Vec::new();
+    for keys in keys.chunks(VALUES) {
+        read_all(store, hub, live, keys, filter, &mut records).await?;
+    }
+    Ok((records, at))
+}
+
+async fn scan(
+    store: &RedisStore,
+    live: &Live,
+    filter: &Filter,
+    at: &str,
+    count: usize,
+) -> Result<(String, Vec<Key>), StoreError> {
+    let mut command = redis::cmd("SCAN");
+    command
+        .arg(at)
+        .arg("MATCH")
+        .arg(pattern(&filter.prefix))
+        .arg("COUNT")
+        .arg(count);
+    let answer = live.send(&command).await;
+    let answer = answer.map_err(|failure| failure.explain("a listing", store.place()))?;
+    let Value::Array(parts) = answer else {
+        return Err(scripts::unexpected());
+    };
+    let Ok([next, Value::Array(names)]) = <[Value; 2]>::try_from(parts) else {
+        return Err(scripts::unexpected());
+    };
+    let next = text(next).ok_or_else(scripts::unexpected)?;
+    // The trials of connections being made have no record's name.
+    let mut keys: Vec<_> = names
+        .into_iter()
+        .filter_map(|name| Key::stored(text(name)?.strip_prefix(PREFIX)?))
+        .collect();
+    keys.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+    keys.dedup();
+    Ok((next, keys))
+}
+
+/// Reads some records, as [`RedisStore::look`] does each.
+async fn read_all(
+    store: &RedisStore,
+    hub: &Arc<Hub>,
+    live: &Live,
+    keys: &[Key],
+    filter: &Filter,
+    found: &mut Vec<Found>,
+) -> Result<(), StoreError> {
+    let mut questions = redis::pipe();
+    for key in keys {
+        questions.add_command(scripts::READ.by_hash(key, &[]));
+    }
+    let answers = live.send_all(&questions, keys.len()).await;
+    let answers = answers.map_err(|failure| failure.explain("a listing", store.place()))?;
+    for (key, answer) in keys.iter().zip(answers) {
+        let record = match answer {
+            // The script is not known there, or the slot has moved: on its own it is brought along, and follows.
+            Value::ServerError(_) => store.look(hub, key).await,
+            answer => Answer::parse(answer).and_then(|answer| answer.visible()),
+        };
+        match record {
+            Ok(Some((record, left))) if filter.shows(record.state, left) => {
+                found.push(Found::new(key.clone(), Ok((record, left))));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == StoreErrorKind::Incompatible => {
+                if filter.shows_unreadable() {
+                    found.push(Found::new(key.clone(), Err(error)));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Matches the keys that begin with this text, whatever characters are in it.
+fn pattern(prefix: &str) -> String {
+    let mut pattern = PREFIX.to_owned();
+    for character in prefix.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('*');
+    pattern
+}
+
+fn text(value: Value) -> Option<String> {
+    String::from_utf8(scripts::text(value)?).ok()
+}
+
+fn foreign() -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Config,
+        "this cursor is not one that a listing of this store ended with",
+    )
+}
+
+#[cfg(feature = "redis-cluster")]
+mod cluster {
+    //! One primary after the other. Should a slot have another owner in the end than in the beginning, it may have been
+    //! missed, and all begins anew; what moves within a migration that outlasts the listing is not seen.
+
+    use std::sync::Arc;
+
+    use super::{START, foreign, page};
+    use crate::{
+        StoreError,
+        store::{
+            Cursor, Filter, Found, Page,
+            redis::{RedisStore, hub::Hub, slots::Slots},
+        },
+    };
+
+    /// What a cursor says: whose slots they were, where on which node, and which nodes are done.
+    struct Place {
+        owners: u64,
+        at: String,
+        node: String,
+        done: Vec<String>,
+    }
+
+    impl Place {
+        fn read(cursor: &Cursor) -> Option<Self> {
+            let mut words = cursor.as_str().split(' ').map(str::to_owned);
+            Some(Self {
+                owners: words.next()?.parse().ok()?,
+                at: words.next()?,
+                node: words.next()?,
+                done: words.collect(),
+            })
+        }
+
+        fn cursor(&self) -> Cursor {
+            let mut text = format!("{} {} {}", self.owners, self.at, self.node);
+            for done in &self.done {
+                text.push(' ');
+                text.push_str(done);
+            }
+            Cursor::new(text)
+        }
+
+        /// The beginning, on the first node.
+        fn first(slots: &Slots) -> Option<Self> {
+            Some(Self {
+                owners: slots.owners_digest(),
+                at: START.to_owned(),
+                node: slots.primaries().first()?.to_string(),
+                done: Vec::new(),
+            })
+        }
+
+        /// The place after a page that ended at `next`; none at the end.
+        fn after(mut self, next: String, slots: &Slots) -> Option<Self> {
+            self.at = next;
+            if self.at == START {
+                self.done.push(self.node);
+                let mut others = slots.primaries().iter().map(ToString::to_string);
+                self.node = others.find(|node| !self.done.contains(node))?;
+            }
+            Some(self)
+        }
+    }
+
+    pub(super) async fn list(
+        store: &RedisStore,
+        hub: &Arc<Hub>,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Found>, StoreError> {
+        let connector = &store.inner.connector;
+        let begun = match cursor {
+            Some(cursor) => Some(Place::read(cursor).ok_or_else(foreign)?),
+            None => None,
+        };
+        let slots = hub.cluster.slots_now(hub, connector).await?;
+        let begun = begun.filter(|place| place.owners == slots.owners_digest());
+        let Some(place) = begun.or_else(|| Place::first(&slots)) else {
+            return Ok(Page::new(Vec::new(), None));
+        };
+        let address = slots
+            .primaries()
+            .iter()
+            .find(|address| address.to_string() == place.node)
+            .ok_or_else(foreign)?;
+        let node = hub.cluster.node(address);
+        let live = node.live(hub, connector, None).await?;
+        let (records, next) = page(store, hub, &live, filter, &place.at).await?;
+        let owners = place.owners;
+        let next = match place.after(next, &slots) {
+            Some(place) => Some(place),
+            None => {
+                let slots = hub.cluster.slots_now(hub, connector).await?;
+                Place::first(&slots).filter(|_| slots.owners_digest() != owners)
+            }
+        };
+        Ok(Page::new(records, next.map(|place| place.cursor())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pattern;
+
+    #[test]
+    fn a_prefix_matches_itself_whatever_is_in_it() {
+        assert_eq!(pattern(""), "idempotent:*");
+        assert_eq!(pattern("a*b?[c]\\"), "idempotent:a\\*b\\?\\[c\\]\\\\*");
+    }
+}
