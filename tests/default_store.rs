@@ -43,11 +43,14 @@ async fn play(case: &str) {
             );
         }
         "redis" => {
+            #[cfg(feature = "tracing")]
+            listener::print_warnings();
             // Looks only, for a server may be there: the usual local one.
             let look = operation::<Answer, _>("default_store", &[&"k"]).inspect();
             let _ = look.await;
             let text = install(installed).unwrap_err().to_string();
             assert!(text.contains("Redis at 127.0.0.1:6379"), "{text}");
+            assert!(text.contains("nobody chose a store"), "{text}");
         }
         "install" => {
             install(installed.clone()).unwrap();
@@ -119,6 +122,24 @@ mod listener {
         }
     }
 
+    struct Prints;
+
+    impl<S: Subscriber> Layer<S> for Prints {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            if *event.metadata().level() <= tracing::Level::WARN {
+                event.record(
+                    &mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+                        println!("warned: {field} = {value:?}");
+                    },
+                );
+            }
+        }
+    }
+
+    pub(super) fn print_warnings() {
+        tracing::subscriber::set_global_default(Registry::default().with(Prints)).unwrap();
+    }
+
     pub(super) fn start() {
         tracing::subscriber::set_global_default(Registry::default().with(Calls)).unwrap();
         thread::spawn(|| {
@@ -174,10 +195,19 @@ fn what_is_compiled_in_when_nothing_is_said() {
     } else {
         "memory"
     };
-    in_a_process(case, &[]);
     for blank in ["", "  "] {
         in_a_process(case, &[(STORE, blank)]);
     }
+    let text = in_a_process(case, &[]);
+    // Any crate may have turned the feature on: that nobody chose the store is told, and once.
+    let told = text
+        .matches("nobody chose one; the feature `redis` made it")
+        .count();
+    assert_eq!(
+        told,
+        usize::from(cfg!(all(feature = "redis", feature = "tracing"))),
+        "{text}"
+    );
 }
 
 /// The event that says which store it is comes when the store is there, for a call too that is made meanwhile.

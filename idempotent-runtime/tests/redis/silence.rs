@@ -62,7 +62,7 @@ async fn without_waiting_one_silent_answer_is_enough() {
 #[tokio::test]
 async fn a_silence_that_nobody_watched_is_seen_by_who_comes_next() {
     let server = RedisServer::start();
-    let timeout = Duration::from_millis(400);
+    let timeout = Duration::from_millis(1_500);
     let (proxy, store) = proxied(&server, timeout).await;
     proxy.black_hole(true);
     let (one, first) = (key("1"), request(1));
@@ -78,7 +78,8 @@ async fn a_silence_that_nobody_watched_is_seen_by_who_comes_next() {
 #[tokio::test]
 async fn callers_who_leave_at_once_cost_no_connection() {
     let server = RedisServer::start();
-    let (proxy, store) = proxied(&server, Duration::from_secs(2)).await;
+    // With this, only who has waited for two seconds has doubts.
+    let (proxy, store) = proxied(&server, Duration::from_secs(60)).await;
     for number in 0..100 {
         let (part, first) = (key(&number.to_string()), request(1));
         let mut left = pin!(store.claim(&part, &first));
@@ -97,8 +98,7 @@ async fn callers_who_leave_at_once_cost_no_connection() {
 #[tokio::test]
 async fn a_connection_that_is_heard_is_kept_whoever_gives_up() {
     let server = RedisServer::start();
-    let timeout = Duration::from_secs(2);
-    let (proxy, store) = proxied(&server, timeout).await;
+    let (proxy, store) = proxied(&server, Duration::from_secs(60)).await;
     // A server that is busy for a moment: late, but not silent.
     proxy.delay(
         idempotent_test_support::Direction::Replies,

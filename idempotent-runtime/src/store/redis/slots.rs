@@ -77,13 +77,18 @@ impl Slots {
         Some(slots)
     }
 
-    /// A number that as a key's tag places it in one of this node's slots.
+    /// A number that as a key's tag places it in one of this node's slots; none where it has no slots.
     pub(super) fn tag(&self, address: &Address) -> Option<u32> {
-        // With as many nodes as a cluster may have, some thousand are enough.
-        (0..1 << 20).find(|tag: &u32| {
-            let owner = self.owner(of_key(tag.to_string().as_bytes()));
-            owner.is_some_and(|owner| **owner == *address)
-        })
+        let place = self
+            .primaries
+            .iter()
+            .position(|known| **known == *address)?;
+        let is_own = |slot: u16| usize::from(self.owners[usize::from(slot)]) == place;
+        if !(0..16_384).any(is_own) {
+            return None;
+        }
+        // With one slot of all it takes some ten thousand tries.
+        (0..1 << 18).find(|tag: &u32| is_own(of_key(tag.to_string().as_bytes())))
     }
 
     fn place_of(&mut self, address: &Address) -> Option<u16> {
@@ -245,6 +250,10 @@ mod tests {
             assert_eq!(slots.owner(of_key(tag.as_bytes())), Some(owner));
         }
         assert_eq!(slots.tag(&to), None);
+        let tag = moved.tag(&to).expect("one slot is enough").to_string();
+        assert_eq!(of_key(tag.as_bytes()), slot);
+        let back = moved.moved(slot, slots.owner(slot).expect("owned"));
+        assert_eq!(back.expect("room").tag(&to), None);
         assert_eq!(moved.owner(99).expect("owned").to_string(), "[::1]:3");
         assert_eq!(moved.owner(98), slots.owner(98));
     }
