@@ -244,7 +244,11 @@ fn conclude<W: Work + ?Sized>(work: &W, claim: &mut Claim) {
         OnErr::Fail => return claim.end(lost(claim.record())),
         OnErr::Record => {}
     }
+    // The body has run, and this is the user's code: what it does is as final as what encoding the result does.
     claim.encode();
+    if let Some(ttl) = work.ttl() {
+        claim.keep(ttl);
+    }
     let limit = claim.attempt.store.result_limit();
     let ended: Result<(), Box<str>> = with_buffer(|bytes| match work.encode(bytes) {
         Ok(encoded) if bytes.len() <= limit => {

@@ -6,6 +6,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use crate::{
@@ -24,6 +25,9 @@ pub(crate) trait Work {
 
     /// What the result means for the record.
     fn verdict(&self, on_crash: OnCrash) -> OnErr;
+
+    /// How long the result is to be kept, where the result says so.
+    fn ttl(&self) -> Option<Duration>;
 
     /// Appends the result's bytes.
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<Encoded, CodecError>;
@@ -138,6 +142,13 @@ where
             Poll::Ready(Err(error)) => self.terms.judge_err(on_crash, error),
             // Nothing was returned, and nobody knows what happened.
             Poll::Pending => OnErr::Fail,
+        }
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        match &self.result {
+            Poll::Ready(result) => Some((self.terms.ttl?)(result)),
+            Poll::Pending => None,
         }
     }
 
