@@ -1,6 +1,6 @@
 use idempotent_fn::{Error, idempotent};
 
-#[idempotent(key = order, ttl = |result| if result.is_ok() { 60 } else { 1 })]
+#[idempotent(key = order, ttl = |_| 60)]
 async fn charge(order: u64) -> Result<u64, Error> {
     Ok(order)
 }
