@@ -683,3 +683,46 @@ fn without_tokio_the_call_is_refused() {
     };
     assert!(matches!(refused, Error::Config { .. }), "{refused}");
 }
+
+#[tokio::test]
+async fn a_result_may_say_how_long_it_is_kept() {
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[idempotent(key = paid, store = store, ttl = |result| match result {
+        Ok(paid) if *paid > 0 => 60 * MINUTE,
+        _ => MINUTE,
+    })]
+    async fn charge_kept(paid: u64, store: &'static SharedStore) -> Result<u64, Error> {
+        Ok(paid * fresh())
+    }
+
+    /// The arguments have types, and the error is recorded.
+    #[idempotent(key = id, store = store, on_err = record, ttl = |result: &Result<u64, Declined>| kept(result))]
+    async fn declined(id: u64, store: &'static SharedStore) -> Result<u64, Declined> {
+        Err(Declined::Card(id + fresh()))
+    }
+
+    fn kept(result: &Result<u64, Declined>) -> Duration {
+        if result.is_err() {
+            MINUTE
+        } else {
+            Duration::MAX
+        }
+    }
+
+    let (store, clock) = memory_with_clock();
+    let store: &'static SharedStore = Box::leak(Box::new(store));
+    let (paid, unpaid) = (
+        charge_kept(1, store).await.unwrap(),
+        charge_kept(0, store).await.unwrap(),
+    );
+    let refused = declined(1, store).await;
+    clock.advance(MINUTE / 2);
+    assert_eq!(charge_kept(0, store).await.unwrap(), unpaid);
+    assert_eq!(declined(1, store).await, refused);
+    clock.advance(MINUTE);
+    assert_eq!(charge_kept(1, store).await.unwrap(), paid);
+    assert_ne!(declined(1, store).await, refused);
+    clock.advance(60 * MINUTE);
+    assert_ne!(charge_kept(1, store).await.unwrap(), paid);
+}

@@ -6,7 +6,7 @@ use crate::{
     StoreError, events,
     execution::Attempt,
     flight::{Landing, Lead},
-    record::{Outcome, OutcomeRef, Record, State},
+    record::{MAX_TTL, Outcome, OutcomeRef, Record, State},
     settle::{PATIENCE, answer, note, owe_outcome, without_result},
     store::{
         Settled,
@@ -97,6 +97,13 @@ impl Claim {
     /// The body has returned a result that is final, and encoding it is about to begin.
     pub(crate) fn encode(&mut self) {
         self.pass(Stage::Started, Stage::Encoding);
+    }
+
+    /// The result is to be kept for as long, whatever the operation says.
+    pub(crate) fn keep(&mut self, ttl: Duration) {
+        let ttl = ttl.clamp(Duration::from_millis(1), MAX_TTL);
+        // Whole milliseconds, as the record keeps it.
+        self.record.ttl = Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000);
     }
 
     /// The body has returned: so its record is to end, and the store is owed that from now on.

@@ -119,6 +119,30 @@ impl<T, E, F> Operation<T, E, F> {
         self
     }
 
+    /// How long a completed result is replayed, by the result itself: a decline for a minute, say, and a payment for a
+    /// week. It is asked once, when the body has returned, and its answer is the record's; less than 1 ms is 1 ms.
+    /// [`ttl`](Self::ttl) remains what is kept where there is no result to ask about: a record in doubt that is resolved.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use idempotent_runtime::{operation, Error, SharedStore, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let store = SharedStore::new(MemoryStore::new());
+    /// let charge = operation::<Result<Option<u64>, Error>, _>("payments.charge", &[&"order-42"]).store(&store);
+    /// let charge = charge.ttl_with(|result| match result {
+    ///     Ok(None) => Duration::from_secs(60), // declined: the card may be good again
+    ///     _ => Duration::from_secs(7 * 24 * 60 * 60),
+    /// });
+    /// charge.run(async { Ok(None) }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ttl_with(mut self, ttl: fn(&Result<T, E>) -> Duration) -> Self {
+        self.terms.ttl = Some(ttl);
+        self
+    }
+
     /// How long a silent owner is believed alive, from 1 ms to 1 day in whole milliseconds; by default 30 seconds. It is
     /// renewed every third of it while the body is pending.
     pub fn lease(mut self, lease: Duration) -> Self {

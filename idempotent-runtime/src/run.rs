@@ -305,7 +305,11 @@ fn conclude<W: Work + ?Sized>(work: &W, claim: &mut Claim) {
     {
         return passing(claim, refused);
     }
+    // The body has run, and this is the user's code: what it does is as final as what encoding the result does.
     claim.encode();
+    if let Some(ttl) = work.ttl() {
+        claim.keep(ttl);
+    }
     let limit = claim.attempt.store.result_limit();
     let ended = with_buffer(|bytes| {
         let (encoded, carries_ours) = noting_own(|| work.encode(bytes));

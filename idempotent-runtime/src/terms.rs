@@ -1,6 +1,6 @@
 //! What was agreed of an operation's results, and what it makes of a recorded or a returned result.
 
-use std::{sync::Arc, task::Poll};
+use std::{sync::Arc, task::Poll, time::Duration};
 
 use crate::{
     CodecError, Error, Label, OnCrash, OnErr,
@@ -11,12 +11,16 @@ use crate::{
     shape::shape_of,
 };
 
+/// How long a result is kept.
+type TtlOf<T, E> = fn(&Result<T, E>) -> Duration;
+
 /// How an operation's results are recorded and read.
 pub(crate) struct Terms<T, E> {
     pub(crate) ok: Format<T>,
     pub(crate) err: Option<Format<E>>,
     pub(crate) on_err: Option<OnErr>,
     pub(crate) classify: Option<Classify<E>>,
+    pub(crate) ttl: Option<TtlOf<T, E>>,
 }
 
 impl<T, E> Clone for Terms<T, E> {
@@ -34,6 +38,7 @@ impl<T, E> Terms<T, E> {
             err: None,
             on_err: None,
             classify: None,
+            ttl: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use crate::{
@@ -27,6 +28,9 @@ pub(crate) trait Work {
 
     /// Whether the body has returned an `Err`.
     fn is_err(&self) -> bool;
+
+    /// How long the result is to be kept, where the result says so.
+    fn ttl(&self) -> Option<Duration>;
 
     /// Appends the result's bytes.
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<Encoded, CodecError>;
@@ -146,6 +150,13 @@ where
 
     fn is_err(&self) -> bool {
         matches!(self.result, Poll::Ready(Err(_)))
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        match &self.result {
+            Poll::Ready(result) => Some((self.terms.ttl?)(result)),
+            Poll::Pending => None,
+        }
     }
 
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<Encoded, CodecError> {
