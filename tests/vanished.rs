@@ -7,10 +7,12 @@ use std::{pin::Pin, time::Duration};
 use common::{
     Answer, Effects, GENEROUS,
     faulty::{Faulty, Op},
-    poll_once, poll_until, until,
+    poll_once, poll_until,
+    refusal::Refusal,
+    until, yields,
 };
 use idempotent_fn::{
-    Error, OnCrash, Operation, SharedStore, operation,
+    Error, OnCrash, OnErr, Operation, SharedStore, operation,
     record::{HOLD, State},
     store::{ManualClock, MemoryStore},
 };
@@ -129,5 +131,48 @@ async fn a_waiter_that_saw_an_owner_under_fail_is_in_doubt() {
         assert_eq!(owner.await.unwrap(), 1, "and its owner settles it");
         let replay = charge(&here, OnCrash::Fail).run(effects.body(0));
         assert_eq!(replay.await.unwrap(), 1);
+    }
+}
+
+/// What is past its end has not vanished: whoever waited for it is in no doubt, however short its `ttl`.
+#[tokio::test]
+async fn a_waiter_runs_after_what_it_saw_was_finished_and_is_past_its_end() {
+    for released in [true, false] {
+        for Setting {
+            there,
+            here,
+            faulty,
+            clock,
+        } in settings()
+        {
+            let Some(faulty) = faulty else { continue };
+            let effects = Effects::new();
+            let call = |store| {
+                let operation =
+                    operation::<Result<u32, Refusal>, _>("vanished", &[&"k"]).store(store);
+                let short = operation
+                    .on_crash(OnCrash::Fail)
+                    .ttl(Duration::from_secs(1));
+                let effects = effects.clone();
+                short.on_err(OnErr::Rerun).wait(GENEROUS).run(async move {
+                    effects.start();
+                    yields(30).await;
+                    match effects.finish() {
+                        1 if released => Err(Refusal::Declined(1)),
+                        finished => Ok(finished),
+                    }
+                })
+            };
+            let mut owner = Box::pin(call(&there));
+            poll_until(&mut owner, || effects.started() == 1).await;
+            let mut waiter = Box::pin(call(&here));
+            let asked = || faulty.sent(Op::Subscribe) == 1 && faulty.sent(Op::Claim) == 3;
+            poll_until(&mut waiter, asked).await;
+            assert_eq!(owner.await.is_err(), released);
+            clock.advance(Duration::from_secs(2));
+            assert_eq!(waiter.await.unwrap(), 2, "released: {released}");
+            let kept = charge(&here, OnCrash::Fail).inspect().await.unwrap();
+            assert_eq!(kept.expect("a record").state, State::Done);
+        }
     }
 }

@@ -118,7 +118,8 @@ impl Execution {
         self.attempt.progress.token.load(Ordering::Relaxed)
     }
 
-    /// Which attempt with this key this is, from 1: more than 1 after an `Err` that may be retried, or after a takeover.
+    /// Which attempt with this key this is, from 1: more than 1 after an `Err` that may be retried, after a takeover, or
+    /// shortly after the `ttl` of an earlier result.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt.progress.attempts.load(Ordering::Relaxed)

@@ -5,8 +5,9 @@
 //!
 //! # Beyond the end
 //! A done or failed record is shown until [`Record::expires`], and its bytes are kept for [`grace`] more. In that time
-//! [`visible`] shows nothing, and a new claim is granted as if there were no record, but with a larger token; an operator
-//! sees no record either. What its own attempt, or an earlier one, still sends late meets the record and changes nothing.
+//! [`visible`] shows nothing, and a new claim is granted as if there were no record, but with a larger token and one attempt
+//! more: whoever saw the key run, and is now granted a first attempt, knows that its record was lost. An operator sees no
+//! record either. What its own attempt, or an earlier one, still sends late meets the record and changes nothing.
 //! So no late message makes a finished key live again or a token shrink, however short its `ttl`.
 
 #[cfg(test)]
@@ -138,7 +139,7 @@ pub fn visible(current: Option<Current<'_>>, now: u64) -> Option<Current<'_>> {
 }
 
 /// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under `fail`; else left as it is.
-/// A record past its end is as none, except that the token grows. `now` is the store's time in microseconds since 1970.
+/// A record past its end is as none, except that the token grows and the attempts go on. `now` is the store's time in microseconds since 1970.
 ///
 /// A nonce that asks again gets the same grant, also once others have taken its owner for lost: an owner that still
 /// asks has not run anything. After its release it gets nothing: then the message was late, and nobody waits for it.
@@ -165,7 +166,7 @@ pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> 
         };
     }
     if record.has_ended(now) {
-        return grant(first_grant(request, record.token, now), false, now);
+        return grant(next_grant(record, request, request.lease, now), false, now);
     }
     if record.conflicts_with(request.fingerprint) {
         return Step::keep(held());

@@ -370,14 +370,10 @@ impl LocalStore for MemoryStore {
     fn grant(&self, key: &Key, request: &ClaimRequest) -> Option<u64> {
         let mut token = None;
         let granted = self.change(key, |kept, now| {
-            let mut last_token = 0;
-            if let Some(view) = kept.map(Packed::view) {
-                if !view.has_ended(now) || view.nonce() == request.nonce {
-                    return None;
-                }
-                last_token = view.token();
+            if kept.is_some() {
+                return None;
             }
-            let record = protocol::first_grant(request, last_token, now);
+            let record = protocol::first_grant(request, 0, now);
             token = Some(record.token);
             Some(pack(key, &record, HOLD, now))
         });

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- A claim that met a record, and names the state and nonce it saw. It applies to that very record only:
 --
---   Done or Failed, past its end       -> Running, the claim's, as if there were no record but for the token
+--   Done or Failed, past its end       -> Running, the claim's
 --   Failed                             -> Running, the claim's
 --   Lost, the claim's own              -> Running, as it was: the owner still asks, so it has not run
 --   Running, lease lapsed, on_crash 0  -> Running, the claim's, with a longer lease
@@ -42,8 +42,7 @@ end
 local asked = struct.unpack('>I4', ARGV[2], 27)
 local own = string.sub(current, 3, 18) == string.sub(ARGV[2], 3, 18)
 if (state == 'D' or state == 'F') and own then return { now, 'H', current, 0 } end
-if has_ended(current, state, now) then return { now, 'G', grant(asked, 1), 0 } end
-if state == 'F' then return { now, 'G', grant(asked, attempts + 1), 0 } end
+if state == 'F' or has_ended(current, state, now) then return { now, 'G', grant(asked, attempts + 1), 0 } end
 if state == 'L' and own then
   return { now, 'G', keep(string.sub(current, 1, 1) .. 'R' .. string.sub(current, 3)), 0 }
 end
