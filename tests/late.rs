@@ -131,7 +131,7 @@ async fn a_body_does_not_begin_on_a_lease_that_is_nearly_over() {
         Ok(body.finish())
     }));
     until(|| faulty.happened(Op::Claim, Fault::LostReply) == 3).await;
-    clock.advance(lease - Duration::from_millis(1));
+    clock.advance(Duration::from_millis(149));
     until(|| effects.started() == 1).await;
     clock.advance(Duration::from_millis(2));
     let second = charge(&other)
