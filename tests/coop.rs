@@ -104,15 +104,10 @@ impl Store for Counting {
         renewed
     }
 
-    async fn finish(
-        &self,
-        key: &Key,
-        target: &Record,
-        retain: Duration,
-    ) -> Result<Settled, StoreError> {
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
         let (key, target) = (key.clone(), target.clone());
         self.send(move |memory| {
-            Box::pin(async move { Store::finish(&memory, &key, &target, retain).await })
+            Box::pin(async move { Store::finish(&memory, &key, &target).await })
         })
         .await?
     }
@@ -128,7 +123,6 @@ impl Store for Counting {
         _: &Key,
         _: Option<&Record>,
         _: &Record,
-        _: Duration,
     ) -> Result<Settled, StoreError> {
         unreachable!("nobody decides by hand here")
     }

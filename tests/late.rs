@@ -334,6 +334,9 @@ async fn an_overtaken_call_whose_successor_died_asks_now_and_then() {
             lease: LEASE,
             on_crash: OnCrash::Rerun,
             fingerprint: None,
+            ttl: wait,
+            owner: None,
+            trace: None,
         };
         let key = Key::new("late", &[&"k"]).unwrap();
         let granted = faulty.claim(&key, &request).await.unwrap();

@@ -66,6 +66,17 @@ async fn every_state_can_be_looked_at() {
         assert_eq!(seen.on_crash, OnCrash::Fail);
         assert_eq!((seen.expires, seen.has_result), (None, false));
         assert!(seen.fencing_token > 0);
+        let age = clock.now().duration_since(seen.since).unwrap();
+        assert_eq!(
+            age,
+            Duration::from_secs(10),
+            "the token is the time of the grant"
+        );
+        let name = seen.owner.expect("somebody runs it").to_string();
+        assert!(
+            name.ends_with(&format!(":{}", std::process::id())),
+            "{name}"
+        );
 
         drop(owner);
         settled(&store).await;
@@ -113,6 +124,51 @@ async fn what_is_in_doubt_is_given_a_result() {
         assert_eq!(fail(&store).run(effects.body(0)).await.unwrap(), 42);
         clock.advance(Duration::from_millis(1));
         assert_eq!(fail(&store).run(effects.body(0)).await.unwrap(), 1);
+    }
+}
+
+/// Whoever resolves by hand does not know the function's options: the record does.
+#[tokio::test]
+async fn a_given_result_is_kept_for_the_ttl_of_the_attempt_in_doubt() {
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+    for (store, clock) in stores() {
+        let effects = Effects::new();
+        drop(running(fail(&store).ttl(WEEK), &effects, 1000).await);
+        settled(&store).await;
+        assert_eq!(look(&store).await.ttl, WEEK);
+        fail(&store).resolve(Resolution::Done(42)).await.unwrap();
+        let done = look(&store).await;
+        assert_eq!((done.state, done.ttl), (State::Done, WEEK));
+        clock.advance(WEEK - Duration::from_millis(1));
+        assert_eq!(fail(&store).run(effects.body(0)).await.unwrap(), 42);
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(fail(&store).run(effects.body(0)).await.unwrap(), 1);
+    }
+}
+
+/// Lease, policy, payload and attempts are the record's as well, and what a rerun of it was asked for.
+#[tokio::test]
+async fn a_decision_by_hand_keeps_what_it_does_not_know() {
+    let hour = Duration::from_secs(60 * 60);
+    for (store, _) in stores() {
+        for resolution in [Resolution::Done(42), Resolution::Rerun] {
+            let effects = Effects::new();
+            fail(&store).forget().await.unwrap();
+            let call = fail(&store).ttl(hour).lease(hour).fingerprint(&1);
+            let before = look(&store).await;
+            drop(running(call, &effects, 1000).await);
+            settled(&store).await;
+            let by_hand = operation::<Result<u32, Error>, _>("operator", &[&"k"]).store(&store);
+            by_hand.resolve(resolution).await.unwrap();
+            let seen = look(&store).await;
+            assert_eq!((seen.ttl, seen.on_crash), (hour, OnCrash::Fail));
+            assert_eq!(seen.attempts, before.attempts + 1);
+            let other = fail(&store).fingerprint(&2).run(effects.body(0)).await;
+            match resolution {
+                Resolution::Done(_) => assert!(matches!(other, Err(Error::KeyReused { .. }))),
+                _ => assert!(other.is_ok(), "nothing happened, so any payload may come"),
+            }
+        }
     }
 }
 

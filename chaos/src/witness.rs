@@ -88,17 +88,10 @@ impl<S: Store> LocalStore for Witness<S> {
         Some(token)
     }
 
-    fn complete(
-        &self,
-        key: &Key,
-        owned: &Record,
-        codec: u32,
-        outcome: OutcomeRef<'_>,
-        retain: Duration,
-    ) -> bool {
+    fn complete(&self, key: &Key, owned: &Record, codec: u32, outcome: OutcomeRef<'_>) -> bool {
         let sent = now();
         let local = self.local_store();
-        let completed = local.complete(key, owned, codec, outcome, retain);
+        let completed = local.complete(key, owned, codec, outcome);
         if completed {
             let target = Record {
                 state: State::Done,
@@ -151,14 +144,9 @@ impl<S: Store> Store for Witness<S> {
         Ok(reply)
     }
 
-    async fn finish(
-        &self,
-        key: &Key,
-        target: &Record,
-        retain: Duration,
-    ) -> Result<Settled, StoreError> {
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
         let sent = now();
-        let reply = self.store.finish(key, target, retain).await?;
+        let reply = self.store.finish(key, target).await?;
         finished(key, target, &reply, sent);
         Ok(reply)
     }
@@ -172,9 +160,8 @@ impl<S: Store> Store for Witness<S> {
         key: &Key,
         seen: Option<&Record>,
         replacement: &Record,
-        retain: Duration,
     ) -> Result<Settled, StoreError> {
-        self.store.overrule(key, seen, replacement, retain).await
+        self.store.overrule(key, seen, replacement).await
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {

@@ -244,6 +244,9 @@ impl<'a> Waiter<'a> {
         loop {
             match record.state {
                 State::Done if !record.conflicts_with(self.attempt.request.fingerprint) => {
+                    let attempt = self.attempt;
+                    let verified = attempt.store.verify(&attempt.key, &record);
+                    verified.map_err(|error| Error::store(attempt.label(), error))?;
                     return Ok(Arc::new(record));
                 }
                 State::Running if self.wait(lease_left).await.is_ok() => {}

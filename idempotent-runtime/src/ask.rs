@@ -143,7 +143,10 @@ async fn renew_first(
     };
     let renewed = attempt.store.renew(&attempt.key, record);
     match answer(attempt, patience, renewed).await? {
-        Settled::Stale { record, lease_left } => Ok(ClaimReply::Held { record, lease_left }),
+        Settled::Stale { record, lease_left } => {
+            attempt.store.verify(&attempt.key, &record)?;
+            Ok(ClaimReply::Held { record, lease_left })
+        }
         settled => {
             note(attempt, &settled);
             granted

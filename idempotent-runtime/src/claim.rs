@@ -12,7 +12,6 @@ use crate::{
         Settled,
         count::Turn,
         protocol::{abandoned, released},
-        retention,
     },
 };
 
@@ -109,9 +108,10 @@ impl Claim {
     /// [`end`](Self::end), with a result: at once, where a store in this process takes it from where it lies.
     pub(crate) fn complete(&mut self, codec: u32, outcome: OutcomeRef<'_>) {
         let attempt = &self.attempt;
-        let completed = attempt.store.local().is_some_and(|local| {
-            local.complete(&attempt.key, &self.record, codec, outcome, attempt.ttl)
-        });
+        let completed = attempt
+            .store
+            .local()
+            .is_some_and(|local| local.complete(&attempt.key, &self.record, codec, outcome));
         self.record.state = State::Done;
         self.record.codec = codec;
         if completed {
@@ -184,8 +184,7 @@ impl Claim {
     async fn sent(&mut self) -> Result<Settled, StoreError> {
         loop {
             let attempt = &self.attempt;
-            let retain = retention(self.record.state, attempt.ttl);
-            let reply = attempt.store.finish(&attempt.key, &self.record, retain);
+            let reply = attempt.store.finish(&attempt.key, &self.record);
             let answer = answer(attempt, PATIENCE, reply).await;
             match answer
                 .as_ref()

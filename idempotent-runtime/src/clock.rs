@@ -1,13 +1,20 @@
 //! The time a memory store goes by.
 
 use std::{
-    fmt,
+    cmp, fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
+
+use tokio::time::Instant as TokioInstant;
+
+use crate::record::MAX_TOKEN;
+
+/// No manual clock goes further, in µs since 1970: some days before the last token that is a time.
+const LAST: u64 = MAX_TOKEN - (1 << 40);
 
 /// A clock that stands still until a test moves it.
 ///
@@ -29,8 +36,10 @@ pub struct ManualClock {
 struct Manual {
     micros: AtomicU64,
     /// Told when the clock moves: whoever waits for a lease to lapse has to look again.
-    moved: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
+    moved: Mutex<Vec<Listener>>,
 }
+
+type Listener = Arc<dyn Fn() + Send + Sync>;
 
 impl ManualClock {
     /// A clock at the present time.
@@ -41,32 +50,35 @@ impl ManualClock {
         clock
     }
 
-    /// Moves the clock forward and lets everybody who waits look again.
+    /// What it shows.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_micros(self.shared.micros.load(Ordering::SeqCst))
+    }
+
+    /// Moves the clock forward, at most to the year 2255, and lets everybody who waits look again.
     pub fn advance(&self, by: Duration) {
         let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
-        let add = |now: u64| Some(now.saturating_add(micros));
+        let add = |now: u64| Some(cmp::min(now.saturating_add(micros), LAST));
         // `fetch_update` fails only where the closure returns `None`.
         let _ = self
             .shared
             .micros
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
-        for told in self
-            .shared
-            .moved
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
+        // Told once the lock is gone: to be woken may run anybody's code, this too.
+        let moved = self.listeners().clone();
+        for told in moved {
             told();
         }
     }
 
     pub(crate) fn on_advance(&self, tell: impl Fn() + Send + Sync + 'static) {
-        self.shared
-            .moved
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Box::new(tell));
+        self.listeners().push(Arc::new(tell));
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Vec<Listener>> {
+        let moved = self.shared.moved.lock();
+        moved.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,9 +99,21 @@ pub(crate) enum Clock {
         unix: u64,
     },
     Manual(ManualClock),
+    /// As tokio's timers have it, which tests may pause.
+    Tokio {
+        start: TokioInstant,
+        unix: u64,
+    },
 }
 
 impl Clock {
+    pub(crate) fn tokio() -> Self {
+        Self::Tokio {
+            start: TokioInstant::now(),
+            unix: unix_micros(),
+        }
+    }
+
     pub(crate) fn system() -> Self {
         Self::System {
             start: Instant::now(),
@@ -105,6 +129,10 @@ impl Clock {
                 unix + since.as_secs() * 1_000_000 + u64::from(since.subsec_micros())
             }
             Self::Manual(clock) => clock.shared.micros.load(Ordering::SeqCst),
+            Self::Tokio { start, unix } => {
+                let since = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+                cmp::min(unix.saturating_add(since), LAST)
+            }
         }
     }
 
@@ -117,7 +145,7 @@ impl Clock {
                 let now = coarsetime::Instant::now_without_cache_update();
                 unix + now.duration_since(*coarse_start).as_micros()
             }
-            Self::Manual(_) => self.now(),
+            Self::Manual(_) | Self::Tokio { .. } => self.now(),
         }
     }
 }

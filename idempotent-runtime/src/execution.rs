@@ -28,7 +28,6 @@ pub(crate) struct Attempt {
     pub(crate) key: Key,
     pub(crate) store: Chosen,
     pub(crate) request: ClaimRequest,
-    pub(crate) ttl: Duration,
     pub(crate) wait: Duration,
     /// How long the body may run, where that is limited.
     pub(crate) timeout: Option<Duration>,

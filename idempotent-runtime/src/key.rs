@@ -68,6 +68,29 @@ impl Key {
         Ok(key)
     }
 
+    /// The key with this text, as a store keeps it: what [`as_str`](Self::as_str) gave. `None` where it is no key's.
+    #[must_use]
+    pub fn stored(text: &str) -> Option<Self> {
+        let (scope, parts) = text.split_once('|')?;
+        let mut key = Self::empty();
+        key.0.push_str(text);
+        (!scope.is_empty() && !parts.is_empty()).then_some(key)
+    }
+
+    /// The key's text before its parts: the scope, after its namespaces.
+    #[must_use]
+    pub fn scope(&self) -> &str {
+        let text = self.as_str();
+        text.split_once('|').map_or(text, |(scope, _)| scope)
+    }
+
+    /// How a scope, or the beginning of one, is written in a key.
+    pub(crate) fn scope_text(scope: &str) -> String {
+        let mut key = Self::empty();
+        key.0.push_escaped(scope, OUTSIDE_PARTS);
+        key.as_str().to_owned()
+    }
+
     /// Names nothing: room for [`write`](Self::write).
     pub(crate) const fn empty() -> Self {
         Self(Text::Inline(ArrayString::new_const()))

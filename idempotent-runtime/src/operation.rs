@@ -111,7 +111,7 @@ impl<T, E, F> Operation<T, E, F> {
 
     /// How long a completed result is replayed, from 1 ms on; by default 24 hours. More than 100 years is 100 years.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.plan.ttl = ttl;
+        self.plan.ttl = Some(ttl);
         self
     }
 

@@ -28,7 +28,8 @@ pub(crate) struct Plan {
     pub(crate) store: Option<SharedStore>,
     pub(crate) exclusive: Option<&'static Location<'static>>,
     pub(crate) on_crash: OnCrash,
-    pub(crate) ttl: Duration,
+    /// Where none was given, the default counts.
+    pub(crate) ttl: Option<Duration>,
     pub(crate) lease: Duration,
     pub(crate) wait: Duration,
     pub(crate) timeout: Option<Duration>,
@@ -45,7 +46,7 @@ impl Plan {
             store: None,
             exclusive: None,
             on_crash: OnCrash::Rerun,
-            ttl: DEFAULT_TTL,
+            ttl: None,
             lease: DEFAULT_LEASE,
             wait: DEFAULT_WAIT,
             timeout: None,
@@ -56,6 +57,10 @@ impl Plan {
     /// Writes the key where it stays: moving it costs as much as a lookup.
     pub(crate) fn write_key(&mut self, parts: &[&dyn Display]) {
         self.invalid = self.key.write(self.scope, parts).err();
+    }
+
+    fn ttl(&self) -> Duration {
+        self.ttl.unwrap_or(DEFAULT_TTL)
     }
 
     pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
@@ -114,7 +119,7 @@ impl Plan {
             let operation = self.label();
             return Err(Error::InvalidKey { operation, reason });
         }
-        let Self { ttl, lease, .. } = *self;
+        let (ttl, lease) = (self.ttl(), self.lease);
         let config = |reason: String| Err(self.config(reason));
         if let Some(place) = self.exclusive {
             scope::claim(self.scope, place).map_err(|reason| self.config(reason))?;
@@ -225,7 +230,6 @@ impl Plan {
             key,
             store,
             request,
-            ttl: within(self.ttl),
             wait: within(self.wait),
             timeout: self.timeout.map(within),
             runtime,
@@ -252,6 +256,21 @@ impl Plan {
         Ok(store)
     }
 
+    /// The claim that an attempt called `nonce` makes in this store.
+    pub(crate) fn request(&self, store: &SharedStore, nonce: Nonce) -> ClaimRequest {
+        let ttl = cmp::min(self.ttl(), MAX_TTL);
+        ClaimRequest {
+            nonce,
+            lease: self.lease,
+            on_crash: self.on_crash,
+            fingerprint: self.fingerprint(),
+            // Whole milliseconds, as the record keeps it.
+            ttl: Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000),
+            owner: store.claims_as(),
+            trace: store.current_trace(),
+        }
+    }
+
     /// The current runtime, if it has what a call to this store needs.
     fn runtime(&self, store: &SharedStore) -> Result<Handle, Error> {
         let tokio = |what| self.config(format!("it must be called in a Tokio runtime{what}"));
@@ -276,12 +295,7 @@ impl Plan {
                 "the operating system gives no random bytes: {error}"
             ))
         })?;
-        let request = ClaimRequest {
-            nonce,
-            lease: self.lease,
-            on_crash: self.on_crash,
-            fingerprint: self.fingerprint(),
-        };
+        let request = self.request(store, nonce);
         let caller = Context::current();
         caller.check_reentry(self.scope, store, key)?;
         Ok((runtime, request, caller))

@@ -1,32 +1,63 @@
 //! What a store keeps for one key, and its bytes.
 //!
-//! Layout, version 1, all integers big-endian. The first eighteen bytes never move in any version, so that every
+//! Layout, version 2, all integers big-endian. The first eighteen bytes never move in any version, so that every
 //! version can tell whose record it is and leave it alone:
 //!
 //! ```text
-//!  0  version     u8     1
-//!  1  state       u8     'R' running · 'D' done · 'F' failed · 'L' lost
-//!  2  nonce       16     the owner's
-//! 18  token       u64    fencing token, < 2^53
-//! 26  lease       u32    milliseconds
-//! 30  flags       u8     1 on_crash = fail · 2 has fingerprint · 4 result is an Err · 8 result was not recorded
-//! 31  attempts    u32    grants so far
-//! 35  fingerprint 16     zero when absent
-//! 51  codec       u32    who can read the result
-//! 55  expires     u64    end of retention, milliseconds since 1970 by the store's clock (done only, else 0)
-//! 63  result      …      the codec's bytes
+//!  0  version      u8     2
+//!  1  state        u8     'R' running · 'D' done · 'F' failed · 'L' lost
+//!  2  nonce        16     the owner's
+//! 18  token        u64    fencing token, < 2^53
+//! 26  lease        u32    milliseconds
+//! 30  flags        u8     1 on_crash = fail · 2 has fingerprint · 4 result is an Err · 8 result was not recorded
+//!                         · 16 has trace
+//! 31  attempts     u32    grants so far
+//! 35  codec        u32    who can read the result (done, else 0)
+//! 39  expires      u64    end of retention by the store's clock (done and failed, else 0): the low 48 bits are
+//!                         milliseconds since 1970, the high 16 bits are the low 48 modulo 65521
+//! 47  ttl          u64    milliseconds that a result of this attempt is kept
+//! 55  check        u64    guards a done record (else 0), see below
+//! 63  owner length u8     at most 64 (running and lost, else 0)
+//! 64  fingerprint  16     where flag 2 says so
+//!     trace        16     where flag 16 says so
+//!     owner        …      UTF-8
+//!     result       …      the codec's bytes (done, else none)
 //! ```
+//!
+//! Records are damaged, and copied to other keys, by whoever else can write to a store. So whoever completes a record
+//! puts a `check` into it, which is compared before the result is replayed:
+//!
+//! ```text
+//! head  = bytes 0 to 95 (as far as fingerprint and trace are there), with token, expires and check as zeros
+//! check = XXH3(result, seed: XXH3(the key's text, seed: XXH3(head))) xor token
+//! ```
+//!
+//! It is no secret and no signature: it finds accidents, not forgeries. Two fields stand outside of the hash, because a
+//! script on a server sets them, which cannot hash: the token is mixed in by xor, and `expires` guards itself.
 
+mod bytes;
+mod owner;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "memory")]
+mod view;
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{OnCrash, fingerprint::Fingerprint};
 
+// For the memory store, and for the checker of its races, which compiles that store on its own.
+#[doc(hidden)]
+pub use bytes::Parts;
+pub use bytes::Unreadable;
+pub use owner::Owner;
+#[cfg(feature = "memory")]
+#[doc(hidden)]
+pub use view::View;
+
 pub use crate::nonce::Nonce;
 
-/// How long an unfinished record (running, failed or lost) is kept: 7 days.
+/// How long an unfinished record (running or lost) is kept, and a failed one at most: 7 days.
 ///
 /// A constant of the format, not an option: the age of a lease is `HOLD` minus the time the record has left, so a
 /// deploy that changes `ttl` or `lease` touches no live owner.
@@ -43,15 +74,9 @@ pub const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 pub const MAX_TOKEN: u64 = (1 << 53) - 1;
 
 /// The version byte this library writes.
-pub const VERSION: u8 = 1;
-/// Where the result's bytes begin.
-pub const RESULT_OFFSET: usize = 63;
-
-const FAIL_ON_CRASH: u8 = 1;
-const HAS_FINGERPRINT: u8 = 2;
-const IS_ERR: u8 = 4;
-const NOT_RECORDED: u8 = 8;
-const KNOWN_FLAGS: u8 = FAIL_ON_CRASH | HAS_FINGERPRINT | IS_ERR | NOT_RECORDED;
+pub const VERSION: u8 = 2;
+/// The length of a record's fixed part; no record is shorter.
+pub const HEADER: usize = 64;
 
 /// Where a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -197,122 +222,42 @@ pub struct Record {
     pub fingerprint: Option<Fingerprint>,
     /// Who can read the outcome's bytes ([`Codec::ID`](crate::Codec::ID)); 0 while there are none.
     pub codec: u32,
-    /// End of retention in milliseconds since 1970 by the store's clock; 0 unless done. The store sets it.
+    /// End of retention in milliseconds since 1970 by the store's clock; 0 unless done or failed. The store sets it.
     pub expires: u64,
+    /// How long a result of this attempt is kept, in whole milliseconds. Whoever ends the attempt, also by hand and
+    /// without knowing its function, takes it from here.
+    pub ttl: Duration,
+    /// Guards a done record against damage, and against being taken for another key's: see [`seal`](Self::seal). 0 in
+    /// all others.
+    pub check: u64,
+    /// Who runs it. Running and lost records show it; the bytes of others do not have it.
+    pub owner: Option<Owner>,
+    /// The trace that the attempt was part of, where its process told one.
+    pub trace: Option<[u8; 16]>,
     /// What the body left, once done.
     pub outcome: Option<Outcome>,
 }
 
-/// Bytes that are not a record this version can read. They are never overwritten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Unreadable {
-    /// Shorter than a record's header.
-    #[error("{0} bytes are too few for a record")]
-    Truncated(usize),
-    /// Another version's record.
-    #[error(
-        "record version {0} is not known here (this is version {VERSION}): a newer release wrote it"
-    )]
-    Version(u8),
-    /// A state, flag or combination that no release writes.
-    #[error("these bytes are not a record of idempotent-fn")]
-    Foreign,
-}
-
 impl Record {
-    /// The record's bytes. Exactly the done records have an outcome; others have no bytes that can be read again.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        debug_assert_eq!(
-            self.state == State::Done,
-            self.outcome.is_some(),
-            "exactly a done record has an outcome"
-        );
-        let result = self
-            .outcome
-            .as_ref()
-            .map_or(&[][..], |outcome| outcome.bytes());
-        let mut bytes = Vec::with_capacity(RESULT_OFFSET + result.len());
-        bytes.extend([VERSION, self.state.letter()]);
-        bytes.extend(self.nonce.as_bytes());
-        bytes.extend(self.token.to_be_bytes());
-        bytes.extend(whole_millis(self.lease).to_be_bytes());
-        bytes.push(self.flags());
-        bytes.extend(self.attempts.to_be_bytes());
-        bytes.extend(
-            self.fingerprint
-                .map_or([0; 16], |fingerprint| *fingerprint.as_bytes()),
-        );
-        bytes.extend(self.codec.to_be_bytes());
-        bytes.extend(self.expires.to_be_bytes());
-        debug_assert_eq!(bytes.len(), RESULT_OFFSET);
-        bytes.extend(result);
-        bytes
-    }
-
-    /// Reads a record.
-    ///
-    /// # Errors
-    /// [`Unreadable`] for anything that this version does not write.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        match bytes.first() {
-            None => return Err(Unreadable::Truncated(0)),
-            Some(&VERSION) => {}
-            // Releases count up from 1: a printable or huge first byte is somebody else's value.
-            Some(&version @ 2..=31) => return Err(Unreadable::Version(version)),
-            Some(_) => return Err(Unreadable::Foreign),
-        }
-        let Some((header, result)) = bytes.split_at_checked(RESULT_OFFSET) else {
-            return Err(Unreadable::Truncated(bytes.len()));
+    /// The same record with another token, which the `check` of a done one then fits.
+    pub(crate) fn with_token(self, token: u64) -> Self {
+        let check = match self.state {
+            State::Done => self.check ^ self.token ^ token,
+            _ => self.check,
         };
-        let state = State::from_letter(header[1]).ok_or(Unreadable::Foreign)?;
-        let token = u64::from_be_bytes(array(header, 18));
-        let flags = header[30];
-        let kind = flags & (IS_ERR | NOT_RECORDED);
-        if token > MAX_TOKEN || flags & !KNOWN_FLAGS != 0 || kind == IS_ERR | NOT_RECORDED {
-            return Err(Unreadable::Foreign);
-        }
-        let outcome = (state == State::Done).then(|| match kind {
-            IS_ERR => Outcome::Err(result.into()),
-            NOT_RECORDED => Outcome::NotRecorded(result.into()),
-            _ => Outcome::Ok(result.into()),
-        });
-        if outcome.is_none() && (kind != 0 || !result.is_empty()) {
-            return Err(Unreadable::Foreign);
-        }
-        Ok(Self {
-            state,
-            nonce: Nonce::from_bytes(array(header, 2)),
+        Self {
             token,
-            lease: Duration::from_millis(u32::from_be_bytes(array(header, 26)).into()),
-            on_crash: if flags & FAIL_ON_CRASH == 0 {
-                OnCrash::Rerun
-            } else {
-                OnCrash::Fail
-            },
-            attempts: u32::from_be_bytes(array(header, 31)),
-            fingerprint: (flags & HAS_FINGERPRINT != 0)
-                .then(|| Fingerprint::from_bytes(array(header, 35))),
-            codec: u32::from_be_bytes(array(header, 51)),
-            expires: u64::from_be_bytes(array(header, 55)),
-            outcome,
-        })
+            check,
+            ..self
+        }
     }
 
-    fn flags(&self) -> u8 {
-        let mut flags = 0;
-        if self.on_crash == OnCrash::Fail {
-            flags |= FAIL_ON_CRASH;
-        }
-        if self.fingerprint.is_some() {
-            flags |= HAS_FINGERPRINT;
-        }
-        match self.outcome {
-            Some(Outcome::Err(_)) => flags | IS_ERR,
-            Some(Outcome::NotRecorded(_)) => flags | NOT_RECORDED,
-            Some(Outcome::Ok(_)) | None => flags,
-        }
+    /// Whether its retention is over at `now`, in microseconds since 1970 by the store's clock. Nobody is shown it then. One
+    /// whose end was never set has none: better kept than run again.
+    #[must_use]
+    pub fn has_ended(&self, now: u64) -> bool {
+        let has_end = matches!(self.state, State::Done | State::Failed) && self.expires != 0;
+        has_end && now / 1000 >= self.expires
     }
 
     /// Whether this record pins a payload other than `fingerprint`. Failed records pin none; where either side has no
@@ -333,16 +278,4 @@ impl Record {
             outcome: self.outcome.as_ref().map(Outcome::as_ref),
         }
     }
-}
-
-/// The bytes of `header` from `at` on. `N` bytes are there: the caller has checked the header's length.
-fn array<const N: usize>(header: &[u8], at: usize) -> [u8; N] {
-    let mut bytes = [0; N];
-    bytes.copy_from_slice(&header[at..at + N]);
-    bytes
-}
-
-/// A lease in the format's unit. Leases are at most a day, which fits many times over.
-fn whole_millis(lease: Duration) -> u32 {
-    u32::try_from(lease.as_millis()).unwrap_or(u32::MAX)
 }

@@ -6,10 +6,10 @@ use tokio::task::coop::unconstrained;
 
 use crate::{
     Error, Key, OnCrash, Operation, SharedStore,
-    record::{Nonce, Outcome, RESULT_OFFSET, Record, State},
-    run::too_large,
+    record::{Nonce, Outcome, Owner, Record, State},
+    run::{HEAD, too_large},
     shape::shape_of,
-    store::{ClaimRequest, Settled, protocol::replacement, retention},
+    store::{Settled, protocol::replacement},
 };
 
 /// How an operation that is in doubt is settled.
@@ -18,7 +18,7 @@ use crate::{
 pub enum Resolution<T> {
     /// Its effects did not happen: the next call runs.
     Rerun,
-    /// Its effects happened, and this is the result: it is recorded and replayed, for the operation's `ttl`.
+    /// Its effects happened, and this is the result: it is recorded and replayed, for the `ttl` of the attempt in doubt.
     Done(T),
 }
 
@@ -36,10 +36,43 @@ pub struct Inspection {
     pub on_crash: OnCrash,
     /// What is left of a running owner's lease; zero when it is silent for longer, or does not run.
     pub lease_left: Duration,
-    /// Until when a completed result is kept, by the store's clock.
+    /// When the last grant was, by the store's clock: its fencing token says so, where no later clock than the store's
+    /// had made one before.
+    pub since: SystemTime,
+    /// Who runs it, or ran it when it was lost: `host:pid`, or the name that was given to
+    /// [`SharedStore::owner`]. None in other states.
+    pub owner: Option<Owner>,
+    /// The trace that the last attempt was part of, where [`SharedStore::trace`] told it.
+    pub trace: Option<[u8; 16]>,
+    /// How long a result of the last attempt is kept.
+    pub ttl: Duration,
+    /// Until when a completed result, or a released record, is kept, by the store's clock.
     pub expires: Option<SystemTime>,
     /// Whether the completed result is there to be replayed.
     pub has_result: bool,
+}
+
+impl SharedStore {
+    /// What people are shown of a record of this store.
+    pub(crate) fn inspection(&self, record: Record, lease_left: Duration) -> Inspection {
+        let at = |since_1970: Duration| SystemTime::UNIX_EPOCH + since_1970;
+        // In a store of this process no other can be meant.
+        let is_here = self.local().is_some() && record.state == State::Running;
+        Inspection {
+            state: record.state,
+            fencing_token: record.token,
+            attempts: record.attempts,
+            on_crash: record.on_crash,
+            lease_left,
+            since: at(Duration::from_micros(record.token)),
+            owner: record.owner.or_else(|| is_here.then(Owner::here).flatten()),
+            trace: record.trace,
+            ttl: record.ttl,
+            expires: matches!(record.state, State::Done | State::Failed)
+                .then(|| at(Duration::from_millis(record.expires))),
+            has_result: matches!(record.outcome, Some(Outcome::Ok(_) | Outcome::Err(_))),
+        }
+    }
 }
 
 /// How often a decision is taken again because the record changed in between.
@@ -57,21 +90,18 @@ impl<T, E, F> Operation<T, E, F> {
         let read = unconstrained(store.read(&key))
             .await
             .map_err(|error| Error::store(self.plan.label(), error))?;
-        Ok(read.map(|(record, lease_left)| Inspection {
-            state: record.state,
-            fencing_token: record.token,
-            attempts: record.attempts,
-            on_crash: record.on_crash,
-            lease_left,
-            expires: (record.state == State::Done)
-                .then(|| SystemTime::UNIX_EPOCH + Duration::from_millis(record.expires)),
-            has_result: matches!(record.outcome, Some(Outcome::Ok(_) | Outcome::Err(_))),
-        }))
+        Ok(read.map(|(record, lease_left)| store.inspection(record, lease_left)))
     }
 
     /// Settles a key that is in doubt ([`Error::Indeterminate`]), once you have found out what happened. Nothing that
     /// its vanished owner still sends undoes it. A key that has no record, or was released, may be given a result too.
     /// With a [`fingerprint`](Self::fingerprint), that payload is meant and no other.
+    ///
+    /// The record knows how it was claimed: the result is kept for that attempt's `ttl`, unless this operation was given a
+    /// [`ttl`](Self::ttl) of its own, and lease, `on_crash`, payload and attempts stay as they were. It does not know what
+    /// only the function's code says, so name that again: a [`store`](Self::store) other than the default one (its
+    /// namespace included), and a codec other than the usual one ([`operation_with_codec`](crate::operation_with_codec));
+    /// a result written by another codec than the function's is [`Error::Incompatible`] to it.
     ///
     /// Cancel-safe: it is done or it is not; doing it again does no harm.
     ///
@@ -137,12 +167,8 @@ impl<T, E, F> Operation<T, E, F> {
             )
         };
         // One nonce for all tries: should an answer be lost, the store knows its own.
-        let request = ClaimRequest {
-            nonce: Nonce::random().map_err(random)?,
-            lease: self.plan.lease,
-            on_crash: self.plan.on_crash,
-            fingerprint: self.plan.fingerprint(),
-        };
+        let nonce = Nonce::random().map_err(random)?;
+        let request = self.plan.request(store, nonce);
         let mut seen = unconstrained(store.read(key)).await.map_err(failed)?;
         for _ in 0..TRIES {
             let outcome = decide(
@@ -151,9 +177,11 @@ impl<T, E, F> Operation<T, E, F> {
             )?;
             let seen_record = seen.as_ref().map(|(record, _)| record);
             let result = outcome.map(|outcome| (self.terms.ok.codec, outcome));
-            let replacement = replacement(seen_record, &request, result);
-            let retain = retention(replacement.state, self.plan.ttl);
-            let overruled = store.overrule(key, seen_record, &replacement, retain);
+            let mut replacement = replacement(seen_record, &request, result);
+            if self.plan.ttl.is_some() {
+                replacement.ttl = request.ttl;
+            }
+            let overruled = store.overrule(key, seen_record, &replacement);
             seen = match unconstrained(overruled).await.map_err(failed)? {
                 Settled::Applied | Settled::PutBack => return Ok(()),
                 Settled::Stale { record, lease_left } => Some((record, lease_left)),
@@ -174,7 +202,7 @@ impl<T, E, F> Operation<T, E, F> {
         };
         (self.terms.ok.encode)(value, &mut bytes).map_err(|error| refused(shape_of(&error)))?;
         let limit = store.result_limit();
-        if RESULT_OFFSET + bytes.len() > limit {
+        if HEAD + bytes.len() > limit {
             return Err(refused(too_large(bytes.len(), limit)));
         }
         Ok(Outcome::Ok(bytes.into()))

@@ -23,7 +23,7 @@ use crate::{
     observe::Observed,
     operation::Operation,
     own::noting_own,
-    record::{RESULT_OFFSET, Record},
+    record::{HEADER, Record},
     recorded::IntoErr,
     shape::shape_of,
     store::{
@@ -304,7 +304,7 @@ fn conclude<W: Work + ?Sized>(work: &W, claim: &mut Claim) {
         match encoded {
             _ if carries_ours && work.is_err() => Ended::Passing,
             // The limit is the whole value's: what the server counts.
-            Ok(encoded) if RESULT_OFFSET + bytes.len() <= limit => {
+            Ok(encoded) if HEAD + bytes.len() <= limit => {
                 claim.complete(encoded.codec, encoded.outcome(bytes));
                 Ended::Recorded
             }
@@ -325,6 +325,9 @@ fn conclude<W: Work + ?Sized>(work: &W, claim: &mut Claim) {
     }
 }
 
+/// What the limit for a result reckons for its record's head, with all that may stand there.
+pub(crate) const HEAD: usize = HEADER + 16 + 16;
+
 /// What became of a result that is final.
 enum Ended {
     Recorded,
@@ -334,7 +337,7 @@ enum Ended {
 }
 
 pub(crate) fn too_large(bytes: usize, limit: usize) -> String {
-    let whole = RESULT_OFFSET + bytes;
+    let whole = HEAD + bytes;
     format!("it has {whole} bytes with its record's head, the store takes {limit}")
 }
 

@@ -13,7 +13,11 @@ use crate::{
     execution::Attempt,
     handover::hand_over,
     record::{HOLD, Outcome, Record, State},
-    store::{ClaimReply, Settled, count::Turn, protocol::released, retention},
+    store::{
+        ClaimReply, Settled,
+        count::Turn,
+        protocol::{released, retention},
+    },
 };
 
 /// How long one command's answer is waited for, where the store itself is more patient.
@@ -118,15 +122,14 @@ async fn settle(attempt: Arc<Attempt>, mut target: Record) {
     let is_release = target.state == State::Failed;
     let give_up = match target.state {
         State::Failed => until_lapsed(&attempt),
-        state => retention(state, attempt.ttl),
+        state => retention(state, target.ttl),
     };
     let give_up = Instant::now() + give_up;
     // Often enough that the lease, if it stands still, does not lapse in between.
     let longest = (target.lease / 3).clamp(Duration::from_secs(1), LONGEST_PAUSE);
     let mut pauses = Backoff::new(FIRST_PAUSE, longest);
     loop {
-        let retain = retention(target.state, attempt.ttl);
-        let reply = attempt.store.finish_again(&attempt.key, &target, retain);
+        let reply = attempt.store.finish_again(&attempt.key, &target);
         let error = match answer(&attempt, PATIENCE, reply).await {
             Ok(settled) => {
                 if !is_release && !matches!(settled, Settled::Stale { .. }) {

@@ -13,7 +13,7 @@ use crate::{
     check::Action,
     history::{Claim, OPERATOR},
     rec::{LEASE, Rec, nonce, outcome},
-    store::{Told, retention, told},
+    store::{TTL, Told, told},
     variant::Variant,
     world::{Command, Operator, Wish, World},
 };
@@ -64,7 +64,6 @@ impl World {
             current,
             seen.as_ref(),
             &replacement.real(),
-            retention(replacement.state),
             self.now(variant),
         );
         if let Some((record, retain)) = write {
@@ -102,6 +101,9 @@ fn replacement(seen: Option<Rec>, value: Option<u8>) -> Rec {
         lease: LEASE,
         on_crash: OnCrash::Rerun,
         fingerprint: None,
+        ttl: TTL,
+        owner: None,
+        trace: None,
     };
     let seen = seen.map(Rec::real);
     let result = value.map(|value| (1, outcome(value)));

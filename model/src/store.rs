@@ -40,7 +40,7 @@ pub enum Told {
 }
 
 /// The retention of a result. How long it is plays no part.
-const TTL: Duration = Duration::from_secs(60);
+pub(crate) const TTL: Duration = Duration::from_secs(60);
 
 /// The longest age of a lease that matters.
 const AGES: Duration = Duration::from_secs(24 * 60 * 60);
@@ -92,7 +92,7 @@ impl World {
     ) {
         let rec = Rec::of(record);
         assert!(
-            rec.state == State::Done || retain == HOLD,
+            matches!(rec.state, State::Done | State::Failed) || retain == HOLD,
             "what is unfinished is kept for HOLD"
         );
         if let Some(Kept { rec: before, .. }) = self.cell.kept
@@ -168,6 +168,9 @@ impl World {
             lease: LEASE * terms.lease.into(),
             on_crash: terms.on_crash,
             fingerprint: payload(terms.payload),
+            ttl: TTL,
+            owner: None,
+            trace: None,
         };
         let mut real = self.real();
         if let Some(record) = &mut real
@@ -213,7 +216,7 @@ impl World {
         }
         let real = self.real();
         let current = self.current(variant, real.as_ref(), None);
-        let decision = protocol::renew(current, &owned.real());
+        let decision = protocol::renew(current, &owned.real(), self.now(variant));
         self.settle(variant, caller, decision)
     }
 
@@ -229,7 +232,7 @@ impl World {
             record.state = State::Running;
         }
         let current = self.current(variant, real.as_ref(), None);
-        let decision = protocol::finish(current, &target.real(), retention(target.state));
+        let decision = protocol::finish(current, &target.real(), self.now(variant));
         let written = decision.write.is_some();
         let told = self.settle(variant, caller, decision);
         if written {
@@ -272,10 +275,6 @@ fn look(kept: Kept) -> Met {
         nonce: kept.rec.nonce,
         lapsed: true,
     })
-}
-
-pub(crate) fn retention(state: State) -> Duration {
-    if state == State::Done { TTL } else { HOLD }
 }
 
 pub(crate) fn told(settled: Settled) -> Told {

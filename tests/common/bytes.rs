@@ -67,16 +67,11 @@ impl Store for Bytes {
     }
 
     async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
-        self.step(key, |current| protocol::renew(current, owned))
+        self.step(key, |current| protocol::renew(current, owned, 1))
     }
 
-    async fn finish(
-        &self,
-        key: &Key,
-        target: &Record,
-        retain: Duration,
-    ) -> Result<Settled, StoreError> {
-        let settled = self.step(key, |current| protocol::finish(current, target, retain));
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
+        let settled = self.step(key, |current| protocol::finish(current, target, 1));
         self.topics.publish(key.as_str());
         settled
     }
@@ -93,10 +88,9 @@ impl Store for Bytes {
         key: &Key,
         seen: Option<&Record>,
         replacement: &Record,
-        retain: Duration,
     ) -> Result<Settled, StoreError> {
         let settled = self.step(key, |current| {
-            protocol::overrule(current, seen, replacement, retain, 1)
+            protocol::overrule(current, seen, replacement, 1)
         });
         self.topics.publish(key.as_str());
         settled

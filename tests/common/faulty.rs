@@ -207,16 +207,10 @@ impl Store for Faulty {
         self.send(Op::Renew, |memory| Box::pin(renew(memory))).await
     }
 
-    async fn finish(
-        &self,
-        key: &Key,
-        target: &Record,
-        retain: Duration,
-    ) -> Result<Settled, StoreError> {
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
         let (key, target) = (key.clone(), target.clone());
-        let finish = move |memory: MemoryStore| async move {
-            Store::finish(&memory, &key, &target, retain).await
-        };
+        let finish =
+            |memory: MemoryStore| async move { Store::finish(&memory, &key, &target).await };
         self.send(Op::Finish, |memory| Box::pin(finish(memory)))
             .await
     }
@@ -232,13 +226,10 @@ impl Store for Faulty {
         key: &Key,
         seen: Option<&Record>,
         replacement: &Record,
-        retain: Duration,
     ) -> Result<Settled, StoreError> {
         let (key, seen, replacement) = (key.clone(), seen.cloned(), replacement.clone());
         let overrule = move |memory: MemoryStore| async move {
-            memory
-                .overrule(&key, seen.as_ref(), &replacement, retain)
-                .await
+            memory.overrule(&key, seen.as_ref(), &replacement).await
         };
         self.send(Op::Overrule, |memory| Box::pin(overrule(memory)))
             .await

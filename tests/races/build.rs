@@ -37,8 +37,8 @@ const FILES: &[(&str, &str, &str, &str)] = &[
     (
         "memory_forgetful.rs",
         "store/memory/mod.rs",
-        "|packed| packed.gone() <= now",
-        "|_| true",
+        "|packed: &Packed| packed.gone() <= now",
+        "|_: &Packed| true",
     ),
     (
         "memory_crowded.rs",
@@ -47,6 +47,7 @@ const FILES: &[(&str, &str, &str, &str)] = &[
         ".load(Ordering::Relaxed) < self.max_records && { self.len.fetch_add(1, Ordering::Relaxed); let _ = more; true }",
     ),
     ("expiry.rs", "store/memory/expiry.rs", "", ""),
+    ("list.rs", "store/memory/list.rs", "", ""),
     ("packed.rs", "store/memory/packed.rs", "", ""),
     ("records.rs", "store/memory/records.rs", "", ""),
     ("moment.rs", "store/near/moment.rs", "", ""),
@@ -93,7 +94,7 @@ fn exchanged(text: &str) -> String {
         !text.contains(" std::sync"),
         "a lock that the checker would not see"
     );
-    let text = ["expiry", "packed", "records"]
+    let text = ["expiry", "list", "packed", "records"]
         .iter()
         .fold(text, |text, part| {
             let part_here =

@@ -3,6 +3,7 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub(crate) mod count;
+mod list;
 #[cfg(feature = "memory")]
 mod memory;
 mod near;
@@ -17,6 +18,7 @@ use std::{future::Future, time::Duration};
 #[cfg(feature = "memory")]
 pub use crate::clock::ManualClock;
 pub use count::{Counters, Counts};
+pub use list::{Cursor, Filter, Found, Listed, Page};
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;
 pub use near::NearCache;
@@ -24,10 +26,10 @@ pub use shared::SharedStore;
 pub use topics::{Subscription, Topics};
 
 use crate::{
-    OnCrash, StoreError,
+    OnCrash, StoreError, StoreErrorKind,
     fingerprint::Fingerprint,
     key::Key,
-    record::{HOLD, Nonce, OutcomeRef, Record, RecordRef, State},
+    record::{Nonce, OutcomeRef, Owner, Record, RecordRef, State},
 };
 
 /// Results larger than this are not recorded, unless a store says otherwise: 1 MiB.
@@ -45,12 +47,15 @@ pub const DEFAULT_MAX_RESULT: usize = 1024 * 1024;
 /// 2. **Authoritative.** Reads see every acknowledged write: primaries only, no replica, no cache.
 /// 3. **One clock.** The store's own clock judges leases and retention, never the caller's. A record's age is the time
 ///    since it was granted or last renewed; a clock that went back counts as age zero.
-/// 4. **Retention.** `Running`, `Failed` and `Lost` records are kept for [`HOLD`], `Done` for the `retain` of
-///    [`finish`](Store::finish), each counted from the write. A `retain` below a millisecond counts as one, above
-///    [`MAX_TTL`](crate::record::MAX_TTL) as that. Nothing is dropped earlier; afterwards it is as if it had never been.
+/// 4. **Retention.** `Running` and `Lost` records are kept for [`HOLD`](crate::record::HOLD), `Done` for their
+///    [`ttl`](Record::ttl), `Failed` for their `ttl` but at most `HOLD`, each counted from the write
+///    ([`protocol::retention`]). Nothing is dropped earlier. `Done` and `Failed` are then kept for
+///    [`protocol::grace`] more, in which nobody sees them but late messages and the next claim; afterwards it is as if
+///    they had never been.
 /// 5. **Safe to send twice.** A repeated call (same nonce) changes nothing and answers as the first.
 /// 6. **Tokens grow** with every grant of a key and stay below 2^53, also across retention and
-///    [`overrule`](Store::overrule): `max(previous + 1, the store's time in µs)`.
+///    [`overrule`](Store::overrule): `max(previous + 1, the store's time in µs)`, where the previous one may be that of a
+///    record past its end.
 /// 7. **Readable or left alone.** Bytes that are not a record of a known version are
 ///    [`Incompatible`](crate::StoreErrorKind::Incompatible) and are never overwritten.
 /// 8. **Honest errors.** [`StoreErrorKind`](crate::StoreErrorKind) says whether a failed command may have been carried
@@ -78,10 +83,10 @@ pub trait Store: Send + Sync + 'static {
         &self,
         key: &Key,
         target: &Record,
-        retain: Duration,
     ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
 
-    /// The record as it stands and what is left of a running owner's lease.
+    /// The record as it stands and what is left of a running owner's lease; none where it is past its end
+    /// ([`protocol::visible`]).
     fn read(
         &self,
         key: &Key,
@@ -93,7 +98,6 @@ pub trait Store: Send + Sync + 'static {
         key: &Key,
         seen: Option<&Record>,
         replacement: &Record,
-        retain: Duration,
     ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
 
     /// Tells waiters of a change. It returns once the subscription is in force: whatever is written afterwards wakes
@@ -104,6 +108,24 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Subscription, StoreError>> + Send {
         let _ = key;
         std::future::ready(Ok(Subscription::polling()))
+    }
+
+    /// Records in pages, for operators: those that are not past their end, whose key's text begins with
+    /// [`Filter::prefix`], and which [`Filter::shows`]. `cursor` is what the page before ended with, `None` at first.
+    ///
+    /// Whatever is there from the first page to the last is shown at least once; twice is allowed. Bytes that cannot be
+    /// read are shown as errors, where [`Filter::shows_unreadable`]. No page takes longer the more records there are: it
+    /// may have fewer records than [`Filter::page`] asks for, or none, though others follow.
+    ///
+    /// By default it answers [`Config`](crate::StoreErrorKind::Config): this store cannot list.
+    fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> impl Future<Output = Result<Page<Found>, StoreError>> + Send {
+        let _ = (filter, cursor);
+        let reason = "this store cannot list its records";
+        std::future::ready(Err(StoreError::new(StoreErrorKind::Config, reason)))
     }
 
     /// The same store without I/O, where it has none and no other process reaches its records: then a replay costs a lookup
@@ -134,8 +156,8 @@ pub trait Store: Send + Sync + 'static {
 /// The face of a store in this process' own memory: most of what calls ask, answered at once, without a future and without
 /// an answer to take apart. What it does not do, the same store does as a [`Store`].
 pub trait LocalStore: Send + Sync {
-    /// Shows the record, if there is one. `look` runs under the store's lock: it must be short and must not call the
-    /// store.
+    /// Shows the record, if there is one that is not past its end. `look` decodes the result, which may run anybody's code
+    /// and take its time: it must not be called under a lock.
     fn peek(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>));
 
     /// Grants the claim of a key that has no record, as [`Store::claim`] does, and answers with the token. `None`: nothing
@@ -147,15 +169,8 @@ pub trait LocalStore: Send + Sync {
 
     /// Finishes the attempt of `owned`, a record as it was granted, with this result, as [`Store::finish`] does where the
     /// record is still the attempt's. `false`: nothing has changed, and `Store::finish` is asked.
-    fn complete(
-        &self,
-        key: &Key,
-        owned: &Record,
-        codec: u32,
-        outcome: OutcomeRef<'_>,
-        retain: Duration,
-    ) -> bool {
-        let _ = (key, owned, codec, outcome, retain);
+    fn complete(&self, key: &Key, owned: &Record, codec: u32, outcome: OutcomeRef<'_>) -> bool {
+        let _ = (key, owned, codec, outcome);
         false
     }
 }
@@ -171,6 +186,12 @@ pub struct ClaimRequest {
     pub on_crash: OnCrash,
     /// Its payload's fingerprint.
     pub fingerprint: Option<Fingerprint>,
+    /// How long its result is to be kept, in whole milliseconds.
+    pub ttl: Duration,
+    /// Who asks, for people who look.
+    pub owner: Option<Owner>,
+    /// The trace that it is part of, where there is one.
+    pub trace: Option<[u8; 16]>,
 }
 
 impl ClaimRequest {
@@ -194,6 +215,10 @@ impl ClaimRequest {
             fingerprint: self.fingerprint,
             codec: 0,
             expires: 0,
+            ttl: self.ttl,
+            check: 0,
+            owner: self.owner.clone(),
+            trace: self.trace,
             outcome: None,
         }
     }
@@ -236,13 +261,4 @@ pub enum Settled {
     },
     /// [`Store::overrule`] only: the record that was seen is gone. Nothing changed.
     Absent,
-}
-
-/// How long `state` is kept when `ttl` is the operation's retention.
-#[must_use]
-pub(crate) fn retention(state: State, ttl: Duration) -> Duration {
-    match state {
-        State::Done => ttl,
-        State::Running | State::Failed | State::Lost => HOLD,
-    }
 }

@@ -13,10 +13,10 @@ use self::{
     moment::Moment,
     records::{Entry, Records},
 };
-use super::SharedStore;
+use super::{SharedStore, protocol};
 use crate::{
     key::Key,
-    record::{MAX_TTL, Outcome, Record, RecordRef, State},
+    record::{Outcome, Record, RecordRef, State},
 };
 
 /// How far the time of a store and what is known of it here may be apart.
@@ -119,9 +119,9 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The store has acknowledged `record` to its writer, and keeps it for `retain` from some time after the question.
-    pub(super) fn recorded(&self, record: &Record, retain: Duration) {
-        self.keep(record, retain.clamp(Duration::from_millis(1), MAX_TTL));
+    /// The store has acknowledged `record` to its writer, and keeps it for its retention from some time after the question.
+    pub(super) fn recorded(&self, record: &Record) {
+        self.keep(record, protocol::retention(record.state, record.ttl));
     }
 
     /// The store has shown the record as it stands, if there is one.

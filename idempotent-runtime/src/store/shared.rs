@@ -1,6 +1,7 @@
 //! The handle around any store.
 
 use std::{
+    borrow::Cow,
     fmt,
     future::Future,
     pin::Pin,
@@ -12,11 +13,17 @@ use std::{
 };
 
 use super::{
-    ClaimReply, ClaimRequest, DEFAULT_MAX_RESULT, LocalStore, Settled, Store, Subscription,
+    ClaimReply, ClaimRequest, Cursor, DEFAULT_MAX_RESULT, Filter, Found, LocalStore, Page, Settled,
+    Store, Subscription,
     count::Counters,
     near::{Asked, Near},
 };
-use crate::{StoreError, flight::Flights, key::Key, record::Record};
+use crate::{
+    StoreError, StoreErrorKind,
+    flight::Flights,
+    key::Key,
+    record::{Owner, Record, State},
+};
 
 /// A store as operations share it: what `install`, `store = …` and `with_store` take.
 ///
@@ -33,6 +40,8 @@ struct Handle {
     max_result: usize,
     /// Whether it replays from the near cache, and fills it.
     replays_near: bool,
+    owner: Option<Owner>,
+    trace: Option<fn() -> Option<[u8; 16]>>,
 }
 
 struct Inner {
@@ -60,6 +69,8 @@ impl SharedStore {
             namespace: None,
             max_result: DEFAULT_MAX_RESULT,
             replays_near: false,
+            owner: None,
+            trace: None,
         }))
     }
 
@@ -81,6 +92,35 @@ impl SharedStore {
     #[must_use]
     pub fn max_result(&self, bytes: usize) -> Self {
         self.seen(|handle| handle.max_result = bytes)
+    }
+
+    /// The same store, with the name under which this process claims: whoever looks at a record that is running or in
+    /// doubt is shown it ([`Inspection::owner`](crate::Inspection::owner)). By default it is `host:pid`.
+    ///
+    /// It has up to 64 bytes; a longer name is cut. An empty one stands for the default.
+    #[must_use]
+    pub fn owner(&self, name: &str) -> Self {
+        self.seen(|handle| handle.owner = Owner::new(name))
+    }
+
+    /// The same store, with a way to find the trace that a call is part of: its 16 bytes are put into the record, so that
+    /// whoever looks at it finds the call's trace ([`Inspection::trace`](crate::Inspection::trace)). By default none is.
+    ///
+    /// It is asked in the caller's own task when the call begins.
+    #[must_use]
+    pub fn trace(&self, current: fn() -> Option<[u8; 16]>) -> Self {
+        self.seen(|handle| handle.trace = Some(current))
+    }
+
+    /// Who claims through this handle. In a store of this process it is no question, unless a name was given.
+    pub(crate) fn claims_as(&self) -> Option<Owner> {
+        let named = self.0.owner.clone();
+        named.or_else(|| self.local().is_none().then(Owner::here).flatten())
+    }
+
+    /// The trace that the present call is part of.
+    pub(crate) fn current_trace(&self) -> Option<[u8; 16]> {
+        self.0.trace.and_then(|current| current())
     }
 
     /// What happened in this store, counted since the process started.
@@ -180,17 +220,14 @@ impl SharedStore {
     }
 
     /// The first sending of a finish.
-    pub(crate) fn finish<'a>(
-        &'a self,
-        key: &'a Key,
-        target: &'a Record,
-        retain: Duration,
-    ) -> Pending<'a, Settled> {
+    pub(crate) fn finish<'a>(&'a self, key: &'a Key, target: &'a Record) -> Pending<'a, Settled> {
         let asked = self.ask(key);
-        let settled = self.finish_again(key, target, retain);
+        let settled = self.finish_again(key, target);
         noting(settled, asked, move |asked, settled| match settled {
-            Settled::Applied | Settled::PutBack => asked.recorded(target, retain),
-            Settled::Stale { record, .. } => asked.shown(Some(record)),
+            Settled::Applied | Settled::PutBack => asked.recorded(target),
+            Settled::Stale { record, .. } => {
+                asked.shown(Some(record).filter(|it| it.is_sound(key)));
+            }
             Settled::Absent => asked.shown(None),
         })
     }
@@ -200,9 +237,8 @@ impl SharedStore {
         &'a self,
         key: &'a Key,
         target: &'a Record,
-        retain: Duration,
     ) -> Pending<'a, Settled> {
-        self.0.inner.store.finish(key, target, retain)
+        self.0.inner.store.finish(key, target)
     }
 
     pub(crate) fn read<'a>(&'a self, key: &'a Key) -> Pending<'a, Option<(Record, Duration)>> {
@@ -218,14 +254,24 @@ impl SharedStore {
         key: &Key,
         seen: Option<&Record>,
         replacement: &Record,
-        retain: Duration,
     ) -> Result<Settled, StoreError> {
         let _overruling = self.overruling(key);
-        self.0
-            .inner
-            .store
-            .overrule(key, seen, replacement, retain)
-            .await
+        let store = &self.0.inner.store;
+        store.overrule(key, seen, replacement).await
+    }
+
+    /// Refuses a record that is not as it was recorded for `key`. One that only this process reaches is believed.
+    pub(crate) fn verify(&self, key: &Key, record: &Record) -> Result<(), StoreError> {
+        verify(self.local(), key, record)
+    }
+
+    /// Records whose whole key begins with the filter's prefix.
+    pub(super) async fn list_keys(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Found>, StoreError> {
+        self.0.inner.store.list(filter, cursor).await
     }
 
     pub(crate) async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
@@ -276,25 +322,46 @@ fn noting<'a, T: Send + 'a>(
     })
 }
 
-/// [`Store`], made into an object.
+/// The record with its check, where it has one.
+fn sealed<'a>(key: &Key, record: &'a Record) -> Cow<'a, Record> {
+    if record.state != State::Done {
+        return Cow::Borrowed(record);
+    }
+    let mut record = record.clone();
+    record.seal(key);
+    Cow::Owned(record)
+}
+
+fn verify(local: Option<&dyn LocalStore>, key: &Key, record: &Record) -> Result<(), StoreError> {
+    if local.is_some() || record.is_sound(key) {
+        return Ok(());
+    }
+    Err(StoreError::new(
+        StoreErrorKind::Incompatible,
+        "it is damaged, or was recorded for another key: its check does not fit; remove it by hand once it is known what \
+         happened",
+    ))
+}
+
+/// [`Store`], made into an object. What it sends is sealed, and what it is shown verified; only the record of a
+/// [`Settled::Stale`] is not: nobody replays it before it is.
 trait Erased: Send + Sync {
     fn claim<'a>(&'a self, key: &'a Key, request: &'a ClaimRequest) -> Pending<'a, ClaimReply>;
     fn renew<'a>(&'a self, key: &'a Key, owned: &'a Record) -> Pending<'a, Settled>;
-    fn finish<'a>(
-        &'a self,
-        key: &'a Key,
-        target: &'a Record,
-        retain: Duration,
-    ) -> Pending<'a, Settled>;
+    fn finish<'a>(&'a self, key: &'a Key, target: &'a Record) -> Pending<'a, Settled>;
     fn read<'a>(&'a self, key: &'a Key) -> Pending<'a, Option<(Record, Duration)>>;
     fn overrule<'a>(
         &'a self,
         key: &'a Key,
         seen: Option<&'a Record>,
         replacement: &'a Record,
-        retain: Duration,
     ) -> Pending<'a, Settled>;
     fn subscribe<'a>(&'a self, key: &'a Key) -> Pending<'a, Subscription>;
+    fn list<'a>(
+        &'a self,
+        filter: &'a Filter,
+        cursor: Option<&'a Cursor>,
+    ) -> Pending<'a, Page<Found>>;
     fn local(&self) -> Option<&dyn LocalStore>;
     fn clock(&self) -> Option<u64>;
     fn needs_io(&self) -> bool;
@@ -303,24 +370,34 @@ trait Erased: Send + Sync {
 
 impl<S: Store> Erased for S {
     fn claim<'a>(&'a self, key: &'a Key, request: &'a ClaimRequest) -> Pending<'a, ClaimReply> {
-        Box::pin(Store::claim(self, key, request))
+        Box::pin(async move {
+            let reply = Store::claim(self, key, request).await?;
+            if let ClaimReply::Held { record, .. } = &reply {
+                verify(self.local(), key, record)?;
+            }
+            Ok(reply)
+        })
     }
 
     fn renew<'a>(&'a self, key: &'a Key, owned: &'a Record) -> Pending<'a, Settled> {
         Box::pin(Store::renew(self, key, owned))
     }
 
-    fn finish<'a>(
-        &'a self,
-        key: &'a Key,
-        target: &'a Record,
-        retain: Duration,
-    ) -> Pending<'a, Settled> {
-        Box::pin(Store::finish(self, key, target, retain))
+    fn finish<'a>(&'a self, key: &'a Key, target: &'a Record) -> Pending<'a, Settled> {
+        Box::pin(async move {
+            let target = sealed(key, target);
+            Store::finish(self, key, &target).await
+        })
     }
 
     fn read<'a>(&'a self, key: &'a Key) -> Pending<'a, Option<(Record, Duration)>> {
-        Box::pin(Store::read(self, key))
+        Box::pin(async move {
+            let read = Store::read(self, key).await?;
+            if let Some((record, _)) = &read {
+                verify(self.local(), key, record)?;
+            }
+            Ok(read)
+        })
     }
 
     fn overrule<'a>(
@@ -328,13 +405,27 @@ impl<S: Store> Erased for S {
         key: &'a Key,
         seen: Option<&'a Record>,
         replacement: &'a Record,
-        retain: Duration,
     ) -> Pending<'a, Settled> {
-        Box::pin(Store::overrule(self, key, seen, replacement, retain))
+        Box::pin(async move {
+            let replacement = sealed(key, replacement);
+            let settled = Store::overrule(self, key, seen, &replacement).await?;
+            if let Settled::Stale { record, .. } = &settled {
+                verify(self.local(), key, record)?;
+            }
+            Ok(settled)
+        })
     }
 
     fn subscribe<'a>(&'a self, key: &'a Key) -> Pending<'a, Subscription> {
         Box::pin(Store::subscribe(self, key))
+    }
+
+    fn list<'a>(
+        &'a self,
+        filter: &'a Filter,
+        cursor: Option<&'a Cursor>,
+    ) -> Pending<'a, Page<Found>> {
+        Box::pin(Store::list(self, filter, cursor))
     }
 
     fn local(&self) -> Option<&dyn LocalStore> {

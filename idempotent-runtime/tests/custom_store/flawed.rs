@@ -72,8 +72,8 @@ impl Flawed {
         Ok(self.table.step(key, |current, now| {
             let age = current.map_or(Duration::ZERO, |current| current.age);
             let mut step = decide(current, now);
-            if let Some((record, retain)) = &mut step.write {
-                *retain = self.retain(record.state, *retain, age);
+            if let Some(write) = &mut step.write {
+                self.spoil_retention(write, age, now);
             }
             step
         }))
@@ -134,40 +134,31 @@ impl Store for Flawed {
     }
 
     async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
-        self.step(key, |current, _| self.decide_settle(current, owned, HOLD))
+        self.step(key, |current, now| self.decide_settle(current, owned, now))
     }
 
-    async fn finish(
-        &self,
-        key: &Key,
-        target: &Record,
-        retain: Duration,
-    ) -> Result<Settled, StoreError> {
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
         if self.flaw == Flaw::FinishesInTwoSteps && target.state == State::Done {
             let cleared = Record {
                 state: State::Failed,
                 outcome: None,
                 ..target.clone()
             };
-            self.step(key, |current, _| {
-                protocol::finish(current, &cleared, retain)
-            })?;
+            self.step(key, |current, now| protocol::finish(current, &cleared, now))?;
             tokio::task::yield_now().await;
-            return self.step(key, |current, _| match current {
+            return self.step(key, |current, now| match current {
                 Some(current) if current.record.nonce == target.nonce => stale(current.record),
-                current => protocol::finish(current, target, retain),
+                current => protocol::finish(current, target, now),
             });
         }
-        let settled = self.step(key, |current, _| {
-            self.decide_settle(current, target, retain)
-        })?;
+        let settled = self.step(key, |current, now| self.decide_settle(current, target, now))?;
         self.publish(key);
         Ok(settled)
     }
 
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
-        self.step(key, |current, _| {
-            let shown = current.map(|current| {
+        self.step(key, |current, now| {
+            let shown = protocol::visible(current, now).map(|current| {
                 let mut record = current.record.clone();
                 if self.flaw == Flaw::SetsNoExpires {
                     record.expires = 0;
@@ -186,10 +177,9 @@ impl Store for Flawed {
         key: &Key,
         seen: Option<&Record>,
         replacement: &Record,
-        retain: Duration,
     ) -> Result<Settled, StoreError> {
         let settled = self.step(key, |current, now| {
-            self.decide_overrule(current, seen, replacement, retain, now)
+            self.decide_overrule(current, seen, replacement, now)
         })?;
         if self.flaw != Flaw::WakesNobodyOnAnOverruling {
             self.publish(key);
@@ -234,8 +224,8 @@ struct Face {
 
 impl LocalStore for Face {
     fn peek(&self, key: &Key, look: &mut dyn FnMut(&idempotent_runtime::record::RecordRef<'_>)) {
-        self.table.step(key, |current, _| {
-            if let Some(current) = current {
+        self.table.step(key, |current, now| {
+            if let Some(current) = protocol::visible(current, now) {
                 look(&current.record.as_ref());
             }
             Step {
@@ -249,7 +239,7 @@ impl LocalStore for Face {
         let grants = self.flaw == Flaw::LocalFaceGrantsWhatIsHeld;
         self.table.step(key, |current, now| {
             let granted =
-                (current.is_none() || grants).then(|| protocol::first_grant(request, now));
+                (current.is_none() || grants).then(|| protocol::first_grant(request, 0, now));
             Step {
                 reply: granted.as_ref().map(|record| record.token),
                 write: granted.map(|record| (record, HOLD)),
@@ -257,15 +247,8 @@ impl LocalStore for Face {
         })
     }
 
-    fn complete(
-        &self,
-        key: &Key,
-        owned: &Record,
-        codec: u32,
-        outcome: OutcomeRef<'_>,
-        retain: Duration,
-    ) -> bool {
-        self.table.step(key, |current, _| {
+    fn complete(&self, key: &Key, owned: &Record, codec: u32, outcome: OutcomeRef<'_>) -> bool {
+        self.table.step(key, |current, now| {
             let may = current.is_some_and(|Current { record, .. }| match self.flaw {
                 Flaw::LocalFaceCompletesForAnybody => record.state == State::Running,
                 Flaw::LocalFaceCompletesWhatIsDone => record.nonce == owned.nonce,
@@ -275,10 +258,12 @@ impl LocalStore for Face {
                 state: State::Done,
                 codec,
                 outcome: Some(outcome.to_owned()),
+                expires: protocol::expires(State::Done, owned.ttl, now),
                 ..owned.clone()
             };
+            let keep = protocol::kept(target.state, target.ttl, target.lease);
             Step {
-                write: may.then_some((target, retain)),
+                write: may.then_some((target, keep)),
                 reply: may,
             }
         })

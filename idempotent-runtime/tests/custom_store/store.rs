@@ -14,7 +14,7 @@ use std::{
 
 use idempotent_runtime::{
     Key, Store, StoreError,
-    record::{MAX_TTL, Record, State},
+    record::Record,
     store::{
         ClaimReply, ClaimRequest, Settled, Subscription, Topics,
         protocol::{self, Current, Step},
@@ -38,7 +38,7 @@ pub(crate) struct Shared {
 struct Row {
     record: Record,
     written: u64,
-    /// End of retention.
+    /// When the row may go.
     until: u64,
 }
 
@@ -61,21 +61,13 @@ impl TableStore {
             age: Duration::from_micros(now.saturating_sub(row.written)),
         });
         let Step { write, reply } = decide(current, now);
-        if let Some((record, retain)) = write {
-            let until = now + micros(retain.clamp(Duration::from_millis(1), MAX_TTL));
-            let expires = if record.state == State::Done {
-                until / 1000
-            } else {
-                0
+        if let Some((record, keep)) = write {
+            let row = Row {
+                record,
+                written: now,
+                until: now.saturating_add(micros(keep)),
             };
-            rows.insert(
-                key.clone(),
-                Row {
-                    record: Record { expires, ..record },
-                    written: now,
-                    until,
-                },
-            );
+            rows.insert(key.clone(), row);
         }
         reply
     }
@@ -87,24 +79,20 @@ impl Store for TableStore {
     }
 
     async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
-        Ok(self.step(key, |current, _| protocol::renew(current, owned)))
+        Ok(self.step(key, |current, now| protocol::renew(current, owned, now)))
     }
 
-    async fn finish(
-        &self,
-        key: &Key,
-        target: &Record,
-        retain: Duration,
-    ) -> Result<Settled, StoreError> {
-        let settled = self.step(key, |current, _| protocol::finish(current, target, retain));
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
+        let settled = self.step(key, |current, now| protocol::finish(current, target, now));
         self.shared.topics.publish(key.as_str()); // after the write, never before
         Ok(settled)
     }
 
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
-        Ok(self.step(key, |current, _| Step {
+        Ok(self.step(key, |current, now| Step {
             write: None,
-            reply: current.map(|current| (current.record.clone(), current.lease_left())),
+            reply: protocol::visible(current, now)
+                .map(|current| (current.record.clone(), current.lease_left())),
         }))
     }
 
@@ -113,10 +101,9 @@ impl Store for TableStore {
         key: &Key,
         seen: Option<&Record>,
         replacement: &Record,
-        retain: Duration,
     ) -> Result<Settled, StoreError> {
         let settled = self.step(key, |current, now| {
-            protocol::overrule(current, seen, replacement, retain, now)
+            protocol::overrule(current, seen, replacement, now)
         });
         self.shared.topics.publish(key.as_str());
         Ok(settled)

@@ -53,10 +53,11 @@ async fn odd_durations_stay_within_the_format() {
     // Retention of nothing is a millisecond, of centuries the longest there is.
     for (part, retain) in [("short", Duration::ZERO), ("long", Duration::MAX)] {
         let owned = granted(store.claim(&key(part), &request(3)).await.expect("claim"));
-        let settled = store
-            .finish(&key(part), &done(&owned, b"42"), retain)
-            .await
-            .expect("finish");
+        let target = Record {
+            ttl: retain,
+            ..done(&owned, b"42")
+        };
+        let settled = store.finish(&key(part), &target).await.expect("finish");
         assert_eq!(settled, Settled::Applied);
     }
     let century = 100 * 365 * 24 * 3_600_000_i64;
@@ -106,7 +107,7 @@ async fn tokens_grow_past_a_clock_that_went_back() {
         put(&server, &key("1"), &standing.encode());
         let replacement = in_state(&request(3).record(), State::Failed);
         let settled = store
-            .overrule(&key("1"), Some(&standing), &replacement, TTL)
+            .overrule(&key("1"), Some(&standing), &replacement)
             .await;
         assert_eq!(settled.expect("overrule"), Settled::Applied);
         assert_eq!(record(&server, &key("1")).expect("there").token, expected);

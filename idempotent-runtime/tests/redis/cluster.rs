@@ -84,7 +84,7 @@ async fn takeovers_heartbeats_and_decisions() {
         assert_eq!(read.0, second);
         let replacement = in_state(&request(3).record(), State::Failed);
         store
-            .overrule(&key, Some(&second), &replacement, TTL)
+            .overrule(&key, Some(&second), &replacement)
             .await
             .expect("overrule");
         granted(store.claim(&key, &request(4)).await.expect("claim"));
@@ -103,7 +103,7 @@ async fn waiters_are_woken_through_their_shard() {
             || node_of(&cluster, &part).cli(&["PUBSUB", "SHARDNUMSUB", &redis_key(&key(&part))]);
         assert!(listeners().ends_with('1'), "{}", listeners());
         owner
-            .finish(&key(&part), &done(&owned, b"42"), TTL)
+            .finish(&key(&part), &done(&owned, b"42"))
             .await
             .expect("finish");
         told(&mut subscription).await;

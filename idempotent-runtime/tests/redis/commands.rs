@@ -41,7 +41,7 @@ async fn a_first_call_sends_two_commands() {
     server.reset_commandstats();
 
     let settled = store
-        .finish(&key("1"), &done(&owned, b"42"), TTL)
+        .finish(&key("1"), &done(&owned, b"42"))
         .await
         .expect("finish");
     assert_eq!(settled, Settled::Applied);
@@ -88,7 +88,7 @@ async fn a_finish_asks_for_the_time_once_what_was_learned_is_old() {
             tokio::time::sleep(Duration::from_millis(5_100)).await;
         }
         server.reset_commandstats();
-        let settled = store.finish(&key, &done(&owned, b"42"), TTL).await;
+        let settled = store.finish(&key, &done(&owned, b"42")).await;
         assert_eq!(settled.expect("finish"), Settled::Applied);
         let sent = scripted(&server);
         assert_eq!(sent[..3], [1, 1, 1], "finish {number}");
@@ -176,7 +176,7 @@ async fn nothing_is_left_without_an_end() {
     assert!(pttl(&server, &key("1")) > hold() - 60_000);
 
     store
-        .finish(&key("1"), &done(&owned, b"42"), TTL)
+        .finish(&key("1"), &done(&owned, b"42"))
         .await
         .expect("finish");
     assert!((1..=3_600_000).contains(&pttl(&server, &key("1"))));

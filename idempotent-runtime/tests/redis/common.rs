@@ -29,6 +29,9 @@ pub(crate) fn request(number: u8) -> ClaimRequest {
         lease: LEASE,
         on_crash: OnCrash::Rerun,
         fingerprint: None,
+        ttl: TTL,
+        owner: None,
+        trace: None,
     }
 }
 
@@ -84,7 +87,7 @@ pub(crate) async fn first_call(store: &RedisStore, key: &Key, number: u8, result
     let owned = granted(store.claim(key, &request(number)).await.expect("claim"));
     let target = done(&owned, result);
     assert_eq!(
-        store.finish(key, &target, TTL).await.expect("finish"),
+        store.finish(key, &target).await.expect("finish"),
         Settled::Applied
     );
     target

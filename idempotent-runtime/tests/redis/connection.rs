@@ -65,10 +65,7 @@ async fn a_lost_answer_is_ambiguous_and_asking_again_changes_nothing() {
 
     proxy.drop_replies(true);
     let target = done(&written, b"42");
-    let error = store
-        .finish(&key("1"), &target, TTL)
-        .await
-        .expect_err("lost");
+    let error = store.finish(&key("1"), &target).await.expect_err("lost");
     assert_eq!(error.kind(), StoreErrorKind::Ambiguous, "{error}");
     let bytes = value(&server, &key("1"));
     assert_eq!(
@@ -77,7 +74,7 @@ async fn a_lost_answer_is_ambiguous_and_asking_again_changes_nothing() {
     );
     proxy.drop_replies(false);
     assert_eq!(
-        store.finish(&key("1"), &target, TTL).await.expect("finish"),
+        store.finish(&key("1"), &target).await.expect("finish"),
         Settled::Applied
     );
     assert_eq!(value(&server, &key("1")), bytes);

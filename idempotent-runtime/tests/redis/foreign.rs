@@ -31,21 +31,17 @@ async fn nothing_reads_it(server: &RedisServer, what: &str) {
         in_state(&owned, State::Failed),
         in_state(&owned, State::Lost),
     ] {
-        incompatible(store.finish(&key("1"), &target, TTL).await);
+        incompatible(store.finish(&key("1"), &target).await);
     }
     let replacement = in_state(&request(3).record(), State::Failed);
-    incompatible(store.overrule(&key("1"), None, &replacement, TTL).await);
+    incompatible(store.overrule(&key("1"), None, &replacement).await);
     for state in [State::Running, State::Failed, State::Done, State::Lost] {
         let seen = if state == State::Done {
             done(&owned, b"")
         } else {
             in_state(&owned, state)
         };
-        incompatible(
-            store
-                .overrule(&key("1"), Some(&seen), &replacement, TTL)
-                .await,
-        );
+        incompatible(store.overrule(&key("1"), Some(&seen), &replacement).await);
     }
     assert!(!what.is_empty());
 }

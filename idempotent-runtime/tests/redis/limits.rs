@@ -44,12 +44,12 @@ async fn a_server_without_room(
             .expect("claim"),
     );
     store
-        .finish(&key("released"), &in_state(&released, State::Failed), TTL)
+        .finish(&key("released"), &in_state(&released, State::Failed))
         .await
         .expect("finish");
     let lost = granted(store.claim(&key("lost"), &failing(4)).await.expect("claim"));
     store
-        .finish(&key("lost"), &in_state(&lost, State::Lost), TTL)
+        .finish(&key("lost"), &in_state(&lost, State::Lost))
         .await
         .expect("finish");
     granted(
@@ -102,9 +102,7 @@ async fn a_server_without_room(
     }
 
     // An owner that has run gets its result in where the server allows it at all.
-    let finished = store
-        .finish(&key("running"), &done(&running, b"43"), TTL)
-        .await;
+    let finished = store.finish(&key("running"), &done(&running, b"43")).await;
     if finishes {
         assert_eq!(finished.expect("finish"), Settled::Applied);
         assert_eq!(record_of(server).outcome, done(&running, b"43").outcome);

@@ -9,7 +9,7 @@ use std::{
 use idempotent_runtime::{
     Key, OnCrash, Store,
     fingerprint::Fingerprint,
-    record::{HOLD, Nonce, Record, State},
+    record::{Nonce, Record, State},
     store::{
         ClaimReply, ClaimRequest, Settled,
         protocol::{self, Current, Step as Decision},
@@ -158,9 +158,9 @@ impl Model {
     }
 
     fn record(&mut self) -> Option<Record> {
-        self.step(|current, _| Decision {
+        self.step(|current, now| Decision {
             write: None,
-            reply: current.map(|current| current.record.clone()),
+            reply: protocol::visible(current, now).map(|current| current.record.clone()),
         })
     }
 }
@@ -170,6 +170,7 @@ fn plain(record: &Record) -> Record {
     Record {
         token: 0,
         expires: 0,
+        check: 0,
         ..record.clone()
     }
 }
@@ -206,11 +207,6 @@ fn settled(settled: &Settled) -> (Answer, Duration) {
         Settled::Stale { record, lease_left } => (Answer::Stale(plain(record)), *lease_left),
         other => panic!("{other:?}"),
     }
-}
-
-/// How long the flow retains a record in this state.
-fn retain(state: State) -> Duration {
-    if state == State::Done { TTL } else { HOLD }
 }
 
 struct Pair<'a> {
@@ -316,6 +312,7 @@ impl Pair<'_> {
                     lease: Duration::from_secs(lease),
                     on_crash: if fail { OnCrash::Fail } else { OnCrash::Rerun },
                     fingerprint: payload.map(|byte| Fingerprint::from_bytes([byte; 16])),
+                    ..request(0)
                 };
                 let real = runtime.block_on(store.claim(key, &request)).expect("claim");
                 let model = model.step(|current, now| protocol::claim(current, &request, now));
@@ -328,17 +325,16 @@ impl Pair<'_> {
                     .block_on(store.renew(key, &redis.owned(attempt)))
                     .expect("renew");
                 let model =
-                    model.step(|current, _| protocol::renew(current, &ideal.owned(attempt)));
+                    model.step(|current, now| protocol::renew(current, &ideal.owned(attempt), now));
                 (settled(&real), settled(&model))
             }
             Step::Finish { attempt, state } => {
                 let target = redis.target(attempt, state);
                 let real = runtime
-                    .block_on(store.finish(key, &target, retain(state)))
+                    .block_on(store.finish(key, &target))
                     .expect("finish");
                 let target = ideal.target(attempt, state);
-                let model =
-                    model.step(|current, _| protocol::finish(current, &target, retain(state)));
+                let model = model.step(|current, now| protocol::finish(current, &target, now));
                 (settled(&real), settled(&model))
             }
             Step::Overrule {
@@ -353,10 +349,10 @@ impl Pair<'_> {
                     Seen::Standing => standing.cloned(),
                     Seen::Of(attempt) => Some(redis.owned(attempt)),
                 };
-                let real = store.overrule(key, seen.as_ref(), &replacement, retain(state));
+                let real = store.overrule(key, seen.as_ref(), &replacement);
                 let real = runtime.block_on(real).expect("overrule");
                 let model = model.step(|current, now| {
-                    protocol::overrule(current, seen.as_ref(), &replacement, retain(state), now)
+                    protocol::overrule(current, seen.as_ref(), &replacement, now)
                 });
                 (settled(&real), settled(&model))
             }

@@ -36,7 +36,7 @@ async fn a_user_with_the_documented_rights_can_do_everything() {
     );
     let seen = record(&server, &key("2"));
     store
-        .overrule(&key("2"), seen.as_ref(), &replacement, TTL)
+        .overrule(&key("2"), seen.as_ref(), &replacement)
         .await
         .expect("overrule");
 
@@ -84,7 +84,7 @@ async fn use_everything(server: &RedisServer, store: &RedisStore) -> Result<bool
     server.cli(&["PERSIST", &redis_key(&key("1"))]);
     held(store.claim(&key("1"), &request(2)).await?);
     store.read(&key("1")).await?;
-    store.finish(&key("1"), &done(&owned, b"42"), TTL).await?;
+    store.finish(&key("1"), &done(&owned, b"42")).await?;
     if !subscription.is_push() {
         return Ok(false);
     }

@@ -27,7 +27,7 @@ async fn an_overtaken_owner_changes_nothing() {
         in_state(&first, State::Lost),
     ] {
         let Settled::Stale { record, lease_left } =
-            store.finish(&key("1"), &target, TTL).await.expect("finish")
+            store.finish(&key("1"), &target).await.expect("finish")
         else {
             panic!("{target:?} was applied")
         };
@@ -44,12 +44,12 @@ async fn what_is_done_stays_done_and_a_repeated_finish_is_applied() {
     let target = first_call(&store, &key("1"), 1, b"42").await;
     let before = value(&server, &key("1"));
     assert_eq!(
-        store.finish(&key("1"), &target, TTL).await.expect("finish"),
+        store.finish(&key("1"), &target).await.expect("finish"),
         Settled::Applied
     );
     let other = done(&target, b"another result");
     assert_eq!(
-        store.finish(&key("1"), &other, TTL).await.expect("finish"),
+        store.finish(&key("1"), &other).await.expect("finish"),
         Settled::Applied
     );
     assert_eq!(
@@ -57,11 +57,7 @@ async fn what_is_done_stays_done_and_a_repeated_finish_is_applied() {
         State::Done
     );
     let failed = store
-        .finish(
-            &key("1"),
-            &in_state(&granted_again(&target), State::Failed),
-            TTL,
-        )
+        .finish(&key("1"), &in_state(&granted_again(&target), State::Failed))
         .await;
     assert_eq!(stale(failed.expect("finish")).state, State::Done);
     assert_eq!(value(&server, &key("1")), before);
@@ -89,7 +85,7 @@ async fn a_record_that_vanished_is_put_back() {
     server.cli(&["FLUSHALL"]);
     assert_eq!(
         store
-            .finish(&key("1"), &done(&owned, b"42"), TTL)
+            .finish(&key("1"), &done(&owned, b"42"))
             .await
             .expect("finish"),
         Settled::PutBack

@@ -94,7 +94,7 @@ async fn a_lapsed_lease_under_fail_is_lost_and_its_owner_may_come_back() {
     );
     assert_eq!(record_state(&server), State::Running);
     let finished = store
-        .finish(&key("1"), &done(&owned, b"42"), TTL)
+        .finish(&key("1"), &done(&owned, b"42"))
         .await
         .expect("finish");
     assert_eq!(finished, Settled::Applied);
@@ -140,10 +140,7 @@ async fn a_claim_that_comes_after_its_own_release_gets_nothing() {
     let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
     let released = in_state(&owned, State::Failed);
     assert_eq!(
-        store
-            .finish(&key("1"), &released, TTL)
-            .await
-            .expect("finish"),
+        store.finish(&key("1"), &released).await.expect("finish"),
         Settled::Applied
     );
     let (record, _) = held(store.claim(&key("1"), &request(1)).await.expect("claim"));
@@ -158,7 +155,7 @@ async fn a_released_record_goes_to_the_next_with_a_larger_token() {
     let store = store(&server);
     let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
     store
-        .finish(&key("1"), &in_state(&owned, State::Failed), TTL)
+        .finish(&key("1"), &in_state(&owned, State::Failed))
         .await
         .expect("finish");
     let reply = store.claim(&key("1"), &request(2)).await.expect("claim");
@@ -208,7 +205,7 @@ async fn a_late_takeover_applies_to_nothing_but_the_record_it_saw() {
     assert_eq!(late_takeover(&server, 9, b'R', first.nonce), b"C");
     // The same attempt's, in another state.
     store
-        .finish(&key("1"), &in_state(&second, State::Failed), TTL)
+        .finish(&key("1"), &in_state(&second, State::Failed))
         .await
         .expect("finish");
     let before = value(&server, &key("1"));
@@ -279,7 +276,7 @@ async fn a_fingerprint_conflict_takes_nothing() {
     assert_eq!((record, left), (owned.clone(), Duration::ZERO));
     // A released record pins nothing.
     store
-        .finish(&key("1"), &in_state(&owned, State::Failed), TTL)
+        .finish(&key("1"), &in_state(&owned, State::Failed))
         .await
         .expect("finish");
     assert_eq!(

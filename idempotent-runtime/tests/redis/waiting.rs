@@ -61,10 +61,7 @@ async fn a_finish_elsewhere_wakes_the_waiter() {
         } else {
             in_state(&owned, state)
         };
-        owner
-            .finish(&key(part), &target, TTL)
-            .await
-            .expect("finish");
+        owner.finish(&key(part), &target).await.expect("finish");
         told(&mut subscription).await;
         assert!(!is_told(&mut subscription).await, "once is enough");
     }
@@ -78,7 +75,7 @@ async fn a_decision_wakes_the_waiter_and_other_keys_do_not() {
     let mut subscription = subscribed(&store, "1").await;
     let replacement = in_state(&request(1).record(), State::Failed);
     store
-        .overrule(&key("1"), None, &replacement, TTL)
+        .overrule(&key("1"), None, &replacement)
         .await
         .expect("overrule");
     told(&mut subscription).await;
@@ -126,7 +123,7 @@ async fn one_who_comes_as_the_last_one_leaves_is_told() {
         let mut subscription = subscribed(&waiter, part).await;
         let owned = granted(owner.claim(&key(part), &request(1)).await.expect("claim"));
         owner
-            .finish(&key(part), &done(&owned, b"42"), TTL)
+            .finish(&key(part), &done(&owned, b"42"))
             .await
             .expect("finish");
         let told = tokio::time::timeout(Duration::from_secs(10), subscription.changed()).await;

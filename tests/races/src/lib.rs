@@ -33,7 +33,7 @@ mod shim;
 mod topics;
 
 // What the runtime's sources ask of their crate.
-use idempotent_runtime::{Key, OnCrash, StoreError, StoreErrorKind, fingerprint, record};
+use idempotent_runtime::{Key, StoreError, StoreErrorKind, fingerprint, record};
 mod key {
     pub(crate) use crate::Key;
 }

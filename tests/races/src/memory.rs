@@ -15,7 +15,8 @@ macro_rules! variant {
             mod source {
                 pub(crate) use super::Store;
                 pub(crate) use idempotent_runtime::store::{
-                    ClaimReply, ClaimRequest, LocalStore, Settled, protocol,
+                    ClaimReply, ClaimRequest, Cursor, Filter, Found, LocalStore, Page, Settled,
+                    protocol,
                 };
                 pub(crate) use topics::{Subscription, Topics};
 

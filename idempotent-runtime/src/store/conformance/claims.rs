@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::{
     Subject,
     trial::{
-        DAY, HOUR, LEASE, Trial, done, drop_after, failing, fingerprint, lost, new_key, paying,
-        refused, released, request,
+        LEASE, Trial, done, drop_after, failing, fingerprint, lost, new_key, paying, refused,
+        released, request,
     },
 };
 use crate::{
     OnCrash,
-    record::{HOLD, MAX_TOKEN, Record},
+    record::{MAX_TOKEN, Record},
     store::{ClaimRequest, Store},
 };
 
@@ -78,7 +78,7 @@ pub async fn a_held_record_is_shown_as_it_stands(subject: &impl Subject) {
     for end in [|owned: &Record| done(owned, b"result"), lost] {
         let key = new_key();
         let owned = trial.start(&key).await;
-        let record = trial.finished(&key, &end(&owned), HOLD).await;
+        let record = trial.finished(&key, &end(&owned)).await;
         let (seen, left) = other
             .held(&key, &request(), "protocol::claim: done and lost are held")
             .await;
@@ -144,7 +144,7 @@ pub async fn the_same_nonce_gets_the_same_grant(subject: &impl Subject) {
         .await;
     assert_eq!(seen, taken, "the overtaken nonce sees its successor");
 
-    let record = trial.finished(&key, &released(&taken), HOLD).await;
+    let record = trial.finished(&key, &released(&taken)).await;
     let rule = "a claim's repeat that arrives after its own release is late: nobody waits for it, so it must not run";
     assert_eq!(trial.held(&key, &second, rule).await.0, record, "{rule}");
 }
@@ -159,7 +159,7 @@ pub async fn a_claim_that_was_dropped_can_be_repeated(subject: &impl Subject) {
             "contract 9: a dropped claim may or may not have been made; the same nonce asks again";
         let (record, _) = trial.grant(&key, &request, rule).await;
         assert_eq!(record.attempts, 1, "{rule}; it is still the first grant");
-        trial.finished(&key, &done(&record, b""), HOUR).await;
+        trial.finished(&key, &done(&record, b"")).await;
     }
 }
 
@@ -170,7 +170,7 @@ pub async fn a_failed_record_may_be_claimed(subject: &impl Subject) {
     let (first, _) = trial
         .grant(&key, &paying(fingerprint(1)), "a free key")
         .await;
-    trial.finished(&key, &released(&first), HOLD).await;
+    trial.finished(&key, &released(&first)).await;
     let rule = "protocol::claim: failed → granted at once; a failed record pins no fingerprint";
     let second = ClaimRequest {
         lease: 3 * LEASE,
@@ -198,7 +198,7 @@ pub async fn a_failed_record_may_be_claimed(subject: &impl Subject) {
         "{rule}"
     );
     refused(
-        &trial.finish(&key, &done(&first, b"late"), DAY).await,
+        &trial.finish(&key, &done(&first, b"late")).await,
         &record,
         "the released owner is refused",
     );
@@ -230,7 +230,7 @@ pub async fn a_fingerprint_is_pinned(subject: &impl Subject) {
         );
         trial.stands(&key, &owned, rule).await;
         for target in [lost(&owned), done(&owned, b"result")] {
-            let record = trial.finished(&key, &target, HOLD).await;
+            let record = trial.finished(&key, &target).await;
             assert_eq!(
                 record.fingerprint, pinned.fingerprint,
                 "protocol::finish: the record keeps its fingerprint"

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt::Display, time::Duration};
 
 use super::{
     Subject,
-    trial::{DAY, HOUR, Trial, done, new_key, request, unique},
+    trial::{DAY, HOUR, Trial, done, kept, new_key, request, unique},
 };
 use crate::{
     key::Key,
@@ -40,7 +40,7 @@ pub async fn the_shortest_and_longest_leases_work(subject: &impl Subject) {
         2 * MIN_LEASE,
         "a takeover grants twice the lapsed lease"
     );
-    trial.finished(&key, &done(&taken, b""), DAY).await;
+    trial.finished(&key, &done(&taken, b"")).await;
 
     let (key, whole_day) = (
         new_key(),
@@ -72,11 +72,11 @@ pub async fn the_shortest_and_longest_retentions_work(subject: &impl Subject) {
         Duration::from_nanos(1),
         Duration::from_millis(1),
     ] {
-        let rule = "contract 4: a `retain` below a millisecond counts as one";
+        let rule = "contract 4: a `ttl` below a millisecond counts as one";
         let key = new_key();
-        let target = done(&trial.start(&key).await, b"brief");
+        let target = kept(done(&trial.start(&key).await, b"brief"), retain);
         assert_eq!(
-            trial.finish(&key, &target, retain).await,
+            trial.finish(&key, &target).await,
             Settled::Applied,
             "{rule} ({retain:?})"
         );
@@ -88,16 +88,15 @@ pub async fn the_shortest_and_longest_retentions_work(subject: &impl Subject) {
         );
         trial.start(&key).await;
     }
-    for (retain, kept) in [
+    for (retain, elapsed) in [
         (MAX_TTL, MAX_TTL / 100 * 99),
-        (Duration::MAX, 40 * 365 * DAY),
+        (Duration::from_millis(u64::MAX), 40 * 365 * DAY),
     ] {
-        let rule = "contract 4: a `retain` above MAX_TTL (a century) counts as MAX_TTL";
+        let rule = "contract 4: a `ttl` above MAX_TTL (a century) counts as MAX_TTL";
         let key = new_key();
-        let record = trial
-            .finished(&key, &done(&trial.start(&key).await, b"lasting"), retain)
-            .await;
-        trial.elapse(&key, kept).await;
+        let target = kept(done(&trial.start(&key).await, b"lasting"), retain);
+        let record = trial.finished(&key, &target).await;
+        trial.elapse(&key, elapsed).await;
         trial.stands(&key, &record, rule).await;
     }
 }
@@ -114,7 +113,7 @@ pub async fn results_come_back_byte_for_byte(subject: &impl Subject) {
             outcome,
             ..done(&trial.start(&key).await, b"")
         };
-        let record = trial.finished(&key, &target, DAY).await;
+        let record = trial.finished(&key, &target).await;
         let (held, _) = trial.held(&key, &request(), "done is held").await;
         for seen in [record, held] {
             let seen = seen.outcome.expect("a done record has an outcome");

@@ -3,12 +3,13 @@
 use super::{
     Subject,
     trial::{
-        DAY, LEASE, Trial, done, failing, fingerprint, lost, new_key, new_nonce, paying, refused,
-        released, request,
+        DAY, LEASE, Trial, done, failing, fingerprint, kept, lost, new_key, new_nonce, paying,
+        refused, released, request,
     },
 };
 use crate::{
-    record::{HOLD, Record, State},
+    key::Key,
+    record::{Record, State},
     store::{ClaimRequest, Settled},
 };
 
@@ -32,6 +33,21 @@ fn resolved(seen: &Record) -> Record {
     }
 }
 
+/// The record is the replacement, whole, but for what the store sets: token and `expires`. Its check fits the new token.
+fn replaced(key: &Key, record: &Record, replacement: &Record, rule: &str) {
+    let expected = Record {
+        token: record.token,
+        expires: record.expires,
+        check: record.check,
+        ..replacement.clone()
+    };
+    assert_eq!(*record, expected, "{rule}");
+    assert!(
+        record.is_sound(key),
+        "protocol::overrule: the check of a done record goes with its token (the old check xor both tokens)"
+    );
+}
+
 /// Only the very record the operator saw is replaced: its nonce and its state; or no record, where none was seen.
 pub async fn an_overruling_replaces_only_what_was_seen(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
@@ -44,15 +60,15 @@ pub async fn an_overruling_replaces_only_what_was_seen(subject: &impl Subject) {
     };
     for seen in [Some(&strange), Some(&lost(&running)), None] {
         refused(
-            &trial.overrule(&key, seen, &forgotten(&running), HOLD).await,
+            &trial.overrule(&key, seen, &forgotten(&running)).await,
             &running,
             rule,
         );
     }
-    let record = trial.finished(&key, &done(&running, b"result"), DAY).await;
+    let record = trial.finished(&key, &done(&running, b"result")).await;
     refused(
         &trial
-            .overrule(&key, Some(&running), &resolved(&running), DAY)
+            .overrule(&key, Some(&running), &resolved(&running))
             .await,
         &record,
         rule,
@@ -63,21 +79,22 @@ pub async fn an_overruling_replaces_only_what_was_seen(subject: &impl Subject) {
     let rule = "protocol::overrule: what was seen is gone: Absent, and nothing is written";
     assert_eq!(
         trial
-            .overrule(&key, Some(&running), &resolved(&running), DAY)
+            .overrule(&key, Some(&running), &resolved(&running))
             .await,
         Settled::Absent,
         "{rule}"
     );
     assert_eq!(trial.record(&key).await, None, "{rule}");
 
-    let replacement = Record {
+    let mut replacement = Record {
         token: 0,
         ..resolved(&running)
     };
+    replacement.seal(&key);
     let rule =
         "protocol::overrule: no record was seen and there is none: the replacement is written";
     assert_eq!(
-        trial.overrule(&key, None, &replacement, DAY).await,
+        trial.overrule(&key, None, &replacement).await,
         Settled::Applied,
         "{rule}"
     );
@@ -86,15 +103,7 @@ pub async fn an_overruling_replaces_only_what_was_seen(subject: &impl Subject) {
         record.token > 0,
         "contract 6: the store gives the token, also where there was no record"
     );
-    assert_eq!(
-        record,
-        Record {
-            token: record.token,
-            expires: record.expires,
-            ..replacement
-        },
-        "{rule}"
-    );
+    replaced(&key, &record, &replacement, rule);
 }
 
 /// The replacement has a new nonce and a larger token; nobody's late message, and no repeat, changes it.
@@ -112,9 +121,10 @@ pub async fn nothing_late_undoes_an_overruling(subject: &impl Subject) {
                     .await
                     .0;
             }
-            let replacement = decide(&seen);
+            let mut replacement = decide(&seen);
+            replacement.seal(&key);
             let rule = "protocol::overrule: the record that was seen becomes the replacement, with a larger token";
-            let settled = other.overrule(&key, Some(&seen), &replacement, HOLD).await;
+            let settled = other.overrule(&key, Some(&seen), &replacement).await;
             assert_eq!(settled, Settled::Applied, "{rule}");
             let record = trial.record(&key).await.expect(rule);
             assert!(
@@ -123,19 +133,11 @@ pub async fn nothing_late_undoes_an_overruling(subject: &impl Subject) {
                 owned.token,
                 record.token
             );
-            assert_eq!(
-                record,
-                Record {
-                    token: record.token,
-                    expires: record.expires,
-                    ..replacement.clone()
-                },
-                "{rule}"
-            );
+            replaced(&key, &record, &replacement, rule);
 
             let rule = "contract 5 (safe to send twice): the same overruling again is Applied and changes nothing";
             assert_eq!(
-                other.overrule(&key, Some(&seen), &replacement, HOLD).await,
+                other.overrule(&key, Some(&seen), &replacement).await,
                 Settled::Applied,
                 "{rule}"
             );
@@ -145,12 +147,10 @@ pub async fn nothing_late_undoes_an_overruling(subject: &impl Subject) {
                 "nothing late undoes a resolve or forget: the overruled owner's nonce is gone";
             refused(&trial.renew(&key, &owned).await, &record, rule);
             for target in [done(&owned, b"late"), released(&owned), lost(&owned)] {
-                refused(&trial.finish(&key, &target, HOLD).await, &record, rule);
+                refused(&trial.finish(&key, &target).await, &record, rule);
             }
             refused(
-                &trial
-                    .overrule(&key, Some(&seen), &forgotten(&seen), HOLD)
-                    .await,
+                &trial.overrule(&key, Some(&seen), &forgotten(&seen)).await,
                 &record,
                 rule,
             );
@@ -166,9 +166,9 @@ pub async fn a_forgotten_key_runs_again(subject: &impl Subject) {
     let (owned, _) = trial
         .grant(&key, &paying(fingerprint(1)), "a free key")
         .await;
-    let record = trial.finished(&key, &done(&owned, b"wrong"), DAY).await;
+    let record = trial.finished(&key, &done(&owned, b"wrong")).await;
     let settled = trial
-        .overrule(&key, Some(&record), &forgotten(&record), HOLD)
+        .overrule(&key, Some(&record), &forgotten(&record))
         .await;
     assert_eq!(
         settled,
@@ -194,7 +194,7 @@ pub async fn a_forgotten_key_runs_again(subject: &impl Subject) {
         again.token
     );
     refused(
-        &trial.finish(&key, &done(&owned, b"wrong"), DAY).await,
+        &trial.finish(&key, &done(&owned, b"wrong")).await,
         &again,
         "the forgotten owner is refused",
     );
@@ -213,17 +213,15 @@ pub async fn a_resolved_key_replays(subject: &impl Subject) {
     let (seen, _) = trial
         .held(&key, &request(), "running, lapsed, fail → lost")
         .await;
-    let replacement = resolved(&seen);
-    let settled = trial
-        .overrule(&key, Some(&seen), &replacement, 30 * DAY)
-        .await;
+    let replacement = kept(resolved(&seen), 30 * DAY);
+    let settled = trial.overrule(&key, Some(&seen), &replacement).await;
     assert_eq!(
         settled,
         Settled::Applied,
         "protocol::overrule: a lost record can be resolved"
     );
     let rule =
-        "a resolved record is done: held, replayed, kept for `retain`, its fingerprint pinned";
+        "a resolved record is done: held, replayed, kept for its `ttl`, its fingerprint pinned";
     trial.elapse(&key, 20 * DAY).await;
     for claim in [request(), paying(fingerprint(1)), paying(fingerprint(2))] {
         let (record, _) = trial.held(&key, &claim, rule).await;

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::{
     Subject,
-    trial::{DAY, HANGS, LEASE, Trial, done, failing, new_key, refused, request},
+    trial::{HANGS, LEASE, Trial, done, failing, new_key, refused, request},
 };
 use crate::{
     key::Key,
@@ -137,7 +137,7 @@ pub async fn a_finish_and_a_takeover_never_both_succeed<S: Subject>(subject: &S)
         trial.elapse(&key, 2 * LEASE).await;
         let finish = {
             let (store, key, target) = (Arc::clone(&late), key.clone(), done(&owned, b"late"));
-            async move { store.finish(&key, &target, DAY).await }
+            async move { store.finish(&key, &target).await }
         };
         let take = {
             let (store, key) = (Arc::clone(&taker), key.clone());

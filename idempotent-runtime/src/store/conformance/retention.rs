@@ -3,8 +3,8 @@
 use super::{
     Subject,
     trial::{
-        DAY, HOUR, LEASE, Trial, done, failing, fingerprint, lost, new_key, new_nonce, paying,
-        refused, released, request,
+        DAY, HOUR, LEASE, TTL, Trial, done, failing, fingerprint, kept, lost, new_key, new_nonce,
+        paying, refused, released, request,
     },
 };
 use crate::{
@@ -15,14 +15,12 @@ use crate::{
 /// A result is kept for its own retention, counted from the complete: neither less for a slow body nor more.
 pub async fn retention_restarts_on_complete(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
-    let rule =
-        "contract 4: a done record is kept for the finish's `retain`, counted from that write";
+    let rule = "contract 4: a done record is kept for its `ttl`, counted from the finish";
     let key = new_key();
     let owned = trial.start(&key).await;
     trial.elapse(&key, 6 * DAY).await;
-    let record = trial
-        .finished(&key, &done(&owned, b"result"), 3 * DAY)
-        .await;
+    let target = kept(done(&owned, b"result"), 3 * DAY);
+    let record = trial.finished(&key, &target).await;
     trial.elapse(&key, 2 * DAY).await;
     trial.stands(&key, &record, rule).await;
     assert_eq!(trial.held(&key, &request(), rule).await.0, record, "{rule}");
@@ -35,9 +33,8 @@ pub async fn retention_restarts_on_complete(subject: &impl Subject) {
 
     let rule = "a done record's retention may be longer than HOLD";
     let key = new_key();
-    let record = trial
-        .finished(&key, &done(&trial.start(&key).await, b"result"), 30 * DAY)
-        .await;
+    let target = kept(done(&trial.start(&key).await, b"result"), 30 * DAY);
+    let record = trial.finished(&key, &target).await;
     trial.elapse(&key, 29 * DAY).await;
     trial.stands(&key, &record, rule).await;
 }
@@ -51,7 +48,7 @@ pub async fn unfinished_records_are_held_for_seven_days(subject: &impl Subject) 
         let key = new_key();
         let (owned, _) = trial.grant(&key, &failing(), "a free key").await;
         trial.elapse(&key, 5 * DAY).await;
-        let record = trial.finished(&key, &end(&owned), HOLD).await;
+        let record = trial.finished(&key, &end(&owned)).await;
         trial.elapse(&key, 6 * DAY).await;
         trial.stands(&key, &record, rule).await;
         trial.elapse(&key, 2 * DAY).await;
@@ -121,12 +118,13 @@ pub async fn an_expired_keys_old_owner_is_refused(subject: &impl Subject) {
         new.token
     );
     for target in [done(&old, b"old"), released(&old), lost(&old)] {
-        refused(&trial.finish(&key, &target, HOLD).await, &new, refusal);
+        refused(&trial.finish(&key, &target).await, &new, refusal);
     }
     refused(&trial.renew(&key, &old).await, &new, refusal);
     trial.stands(&key, &new, refusal).await;
 
-    trial.finished(&key, &done(&new, b"result"), HOUR).await;
+    let target = kept(done(&new, b"result"), HOUR);
+    trial.finished(&key, &target).await;
     trial.elapse(&key, 2 * HOUR).await;
     let (third, _) = trial
         .grant(
@@ -136,25 +134,24 @@ pub async fn an_expired_keys_old_owner_is_refused(subject: &impl Subject) {
         )
         .await;
     refused(
-        &trial.finish(&key, &done(&new, b"result"), HOUR).await,
+        &trial.finish(&key, &done(&new, b"result")).await,
         &third,
         refusal,
     );
     trial.stands(&key, &third, refusal).await;
 }
 
-/// `expires` is the end of retention of done records, put back or not, and zero in all others.
+/// `expires` is the end of retention of done and failed records, put back or not, and zero in all others.
 pub async fn expires_follows_the_retention(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let mut last = 0;
     for retain in [HOUR, 2 * DAY, HOLD, 365 * DAY, MAX_TTL] {
         let key = new_key();
-        let record = trial
-            .finished(&key, &done(&trial.start(&key).await, b""), retain)
-            .await;
+        let target = kept(done(&trial.start(&key).await, b""), retain);
+        let record = trial.finished(&key, &target).await;
         assert!(
             record.expires > last,
-            "`expires` is the store's time plus `retain`: {} after {last}",
+            "`expires` is the store's time plus the `ttl`: {} after {last}",
             record.expires
         );
         last = record.expires;
@@ -177,15 +174,19 @@ pub async fn expires_follows_the_retention(subject: &impl Subject) {
         ..done(&owned, b"")
     };
     assert!(
-        trial.finished(&key, &stray, DAY).await.expires > 1,
+        trial.finished(&key, &stray).await.expires > 1,
         "the store sets `expires`, not the caller"
     );
-    for end in [released, lost] {
-        let key = new_key();
-        let owned = trial.start(&key).await;
-        let record = trial.finished(&key, &end(&owned), HOLD).await;
-        assert_eq!(record.expires, 0, "`expires` is of done records only");
-    }
+    let (key, other) = (new_key(), new_key());
+    let target = released(&trial.start(&key).await);
+    let record = trial.finished(&key, &target).await;
+    assert!(record.expires > 0, "`expires` is of failed records too");
+    let target = lost(&trial.start(&other).await);
+    let record = trial.finished(&other, &target).await;
+    assert_eq!(
+        record.expires, 0,
+        "`expires` is of done and failed records only"
+    );
 }
 
 /// Through release, takeover, expiry, a decision by an operator and HOLD, every grant's token is larger.
@@ -202,13 +203,14 @@ pub async fn tokens_grow_across_everything(subject: &impl Subject) {
         "HOLD",
     ] {
         let floor = match step {
-            "release" => trial.finished(&key, &released(&owned), HOLD).await.token,
+            "release" => trial.finished(&key, &released(&owned)).await.token,
             "takeover" => {
                 trial.elapse(&key, owned.lease + HOUR).await;
                 owned.token
             }
             "expiry of a result" => {
-                trial.finished(&key, &done(&owned, b""), HOUR).await;
+                let target = kept(done(&owned, b""), HOUR);
+                trial.finished(&key, &target).await;
                 trial.elapse(&key, 2 * HOUR).await;
                 owned.token
             }
@@ -223,7 +225,7 @@ pub async fn tokens_grow_across_everything(subject: &impl Subject) {
                         done(&owned, b"")
                     }
                 };
-                let settled = trial.overrule(&key, Some(&owned), &replacement, HOLD).await;
+                let settled = trial.overrule(&key, Some(&owned), &replacement).await;
                 assert_eq!(
                     settled,
                     Settled::Applied,
@@ -236,7 +238,7 @@ pub async fn tokens_grow_across_everything(subject: &impl Subject) {
                     owned.token
                 );
                 if step == "resolve" {
-                    trial.elapse(&key, HOLD + HOUR).await;
+                    trial.elapse(&key, TTL + HOUR).await;
                 }
                 token
             }

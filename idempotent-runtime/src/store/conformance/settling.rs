@@ -3,12 +3,12 @@
 use super::{
     Subject,
     trial::{
-        DAY, LEASE, Trial, done, drop_after, failing, fingerprint, lost, new_key, new_nonce,
-        paying, refused, released, request,
+        LEASE, Trial, done, drop_after, failing, fingerprint, lost, new_key, new_nonce, paying,
+        refused, released, request,
     },
 };
 use crate::{
-    record::{HOLD, Outcome, Record, State},
+    record::{Outcome, Record, State},
     store::{ClaimRequest, Settled, Store, protocol},
 };
 
@@ -34,7 +34,7 @@ pub async fn a_finish_records_all_of_it(subject: &impl Subject) {
             outcome: Some(outcome),
             ..done(&owned, b"")
         };
-        let record = trial.finished(&key, &target, DAY).await;
+        let record = trial.finished(&key, &target).await;
         assert!(
             record.expires > 0,
             "the store sets `expires` of a done record, in milliseconds since 1970"
@@ -62,8 +62,8 @@ pub async fn a_finish_that_was_dropped_can_be_repeated(subject: &impl Subject) {
     for polls in 0..4 {
         let key = new_key();
         let target = done(&trial.start(&key).await, b"result");
-        drop_after(polls, trial.store.finish(&key, &target, DAY)).await;
-        trial.finished(&key, &target, DAY).await;
+        drop_after(polls, trial.store.finish(&key, &target)).await;
+        trial.finished(&key, &target).await;
     }
 }
 
@@ -73,26 +73,24 @@ pub async fn done_stays_done(subject: &impl Subject) {
     for claim in [request(), failing()] {
         let key = new_key();
         let (owned, _) = trial.grant(&key, &claim, "a free key").await;
-        let record = trial
-            .finished(&key, &done(&owned, b"first"), 10 * DAY)
-            .await;
+        let record = trial.finished(&key, &done(&owned, b"first")).await;
         let rule =
             "contract 5 (safe to send twice): the same finish again is Applied and changes nothing";
         assert_eq!(
-            trial.finish(&key, &done(&owned, b"first"), 10 * DAY).await,
+            trial.finish(&key, &done(&owned, b"first")).await,
             Settled::Applied,
             "{rule}"
         );
         trial.stands(&key, &record, rule).await;
         let rule = "protocol::finish: done stays done, whatever its own owner asks for later";
         assert_eq!(
-            trial.finish(&key, &done(&owned, b"second"), 10 * DAY).await,
+            trial.finish(&key, &done(&owned, b"second")).await,
             Settled::Applied,
             "{rule}"
         );
         trial.stands(&key, &record, rule).await;
         for target in [released(&owned), lost(&owned)] {
-            refused(&trial.finish(&key, &target, HOLD).await, &record, rule);
+            refused(&trial.finish(&key, &target).await, &record, rule);
         }
         refused(
             &trial.renew(&key, &owned).await,
@@ -123,7 +121,7 @@ pub async fn another_nonce_changes_nothing(subject: &impl Subject) {
         let target = end(&owned);
         let record = match target.state {
             State::Running => owned.clone(),
-            _ => trial.finished(&key, &target, HOLD).await,
+            _ => trial.finished(&key, &target).await,
         };
         let stranger = Record {
             nonce: new_nonce(),
@@ -137,7 +135,7 @@ pub async fn another_nonce_changes_nothing(subject: &impl Subject) {
                 released(&stranger),
                 lost(&stranger),
             ] {
-                refused(&trial.finish(&key, &target, HOLD).await, &record, rule);
+                refused(&trial.finish(&key, &target).await, &record, rule);
             }
         }
         trial.stands(&key, &record, rule).await;
@@ -149,33 +147,29 @@ pub async fn after_its_release_an_owner_has_nothing(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let key = new_key();
     let owned = trial.start(&key).await;
-    let record = trial.finished(&key, &released(&owned), HOLD).await;
+    let record = trial.finished(&key, &released(&owned)).await;
     let rule =
         "contract 5 (safe to send twice): the same release again is Applied and changes nothing";
     assert_eq!(
-        trial.finish(&key, &released(&owned), HOLD).await,
+        trial.finish(&key, &released(&owned)).await,
         Settled::Applied,
         "{rule}"
     );
     let rule = "protocol: only running or lost is open to its owner; after a release nothing is";
     refused(&trial.renew(&key, &owned).await, &record, rule);
     refused(
-        &trial.finish(&key, &done(&owned, b"late"), DAY).await,
+        &trial.finish(&key, &done(&owned, b"late")).await,
         &record,
         rule,
     );
-    refused(
-        &trial.finish(&key, &lost(&owned), HOLD).await,
-        &record,
-        rule,
-    );
+    refused(&trial.finish(&key, &lost(&owned)).await, &record, rule);
     trial.stands(&key, &record, rule).await;
 
     let successor = trial.start(&key).await;
     let rule =
         "a rejected owner never touches its successor's record, not even by repeating its release";
     for target in [released(&owned), lost(&owned), done(&owned, b"late")] {
-        refused(&trial.finish(&key, &target, HOLD).await, &successor, rule);
+        refused(&trial.finish(&key, &target).await, &successor, rule);
     }
     refused(&trial.renew(&key, &owned).await, &successor, rule);
     trial.stands(&key, &successor, rule).await;
@@ -200,13 +194,13 @@ pub async fn an_overtaken_owner_is_refused(subject: &impl Subject) {
     for _twice in 0..2 {
         refused(&trial.renew(&key, &old).await, &new, rule);
         for target in [done(&old, b"old"), released(&old), lost(&old)] {
-            refused(&trial.finish(&key, &target, HOLD).await, &new, rule);
+            refused(&trial.finish(&key, &target).await, &new, rule);
         }
     }
     other.stands(&key, &new, rule).await;
-    let record = other.finished(&key, &done(&new, b"new"), DAY).await;
+    let record = other.finished(&key, &done(&new, b"new")).await;
     for target in [done(&old, b"old"), released(&old), lost(&old)] {
-        refused(&trial.finish(&key, &target, HOLD).await, &record, rule);
+        refused(&trial.finish(&key, &target).await, &record, rule);
     }
     refused(&trial.renew(&key, &old).await, &record, rule);
     trial
@@ -224,7 +218,7 @@ pub async fn a_lost_owner_may_still_settle(subject: &impl Subject) {
         other
             .held(&key, &request(), "running, lapsed, fail → lost")
             .await;
-        let record = trial.finished(&key, &end(&owned), HOLD).await;
+        let record = trial.finished(&key, &end(&owned)).await;
         let expected = Record {
             expires: record.expires,
             ..end(&owned)
@@ -239,7 +233,7 @@ pub async fn a_lost_owner_may_still_settle(subject: &impl Subject) {
     let rule = "protocol::finish: an abandon under fail is lost, and repeats as itself";
     for _twice in 0..2 {
         assert_eq!(
-            trial.finish(&key, &lost(&owned), HOLD).await,
+            trial.finish(&key, &lost(&owned)).await,
             Settled::Applied,
             "{rule}"
         );
@@ -254,7 +248,7 @@ pub async fn a_lost_owner_may_still_settle(subject: &impl Subject) {
     let rule = "protocol::renew: an owner under rerun that said its effects are unknown stays so, also when a heartbeat \
                 that it sent before arrives late";
     let unknown = protocol::lost(&owned);
-    trial.finished(&key, &unknown, HOLD).await;
+    trial.finished(&key, &unknown).await;
     assert_eq!(trial.renew(&key, &owned).await, Settled::Applied, "{rule}");
     trial.elapse(&key, 2 * LEASE).await;
     assert_eq!(
@@ -295,15 +289,15 @@ pub async fn a_missing_record_is_put_back(subject: &impl Subject) {
     for end in ends {
         let (key, target) = (new_key(), end(&missing()));
         assert_eq!(
-            trial.finish(&key, &target, HOLD).await,
+            trial.finish(&key, &target).await,
             Settled::PutBack,
             "{rule}"
         );
         let record = trial.record(&key).await.expect(rule);
         assert_eq!(
             record.expires > 0,
-            record.state == State::Done,
-            "`expires` is of done records only"
+            record.state != State::Lost,
+            "`expires` is of done and failed records only"
         );
         assert_eq!(
             record,
@@ -314,7 +308,7 @@ pub async fn a_missing_record_is_put_back(subject: &impl Subject) {
             "a finish puts its target back"
         );
         assert_eq!(
-            trial.finish(&key, &target, HOLD).await,
+            trial.finish(&key, &target).await,
             Settled::Applied,
             "contract 5: its repeat finds it"
         );

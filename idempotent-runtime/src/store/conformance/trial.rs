@@ -22,6 +22,9 @@ pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The lease of a [`request`]. A rule's own slowness is nothing beside it.
 pub(super) const LEASE: Duration = HOUR;
 
+/// The `ttl` of a [`request`].
+pub(super) const TTL: Duration = Duration::from_secs(10 * 24 * 60 * 60);
+
 /// After this long without an answer, a store hangs. No rule asserts that anything is fast.
 pub(super) const HANGS: Duration = Duration::from_secs(60);
 
@@ -103,13 +106,13 @@ impl<'a, S: Subject> Trial<'a, S> {
         answered("renew", self.store.renew(key, owned).await)
     }
 
-    pub(super) async fn finish(&self, key: &Key, target: &Record, retain: Duration) -> Settled {
-        answered("finish", self.store.finish(key, target, retain).await)
+    pub(super) async fn finish(&self, key: &Key, target: &Record) -> Settled {
+        answered("finish", self.store.finish(key, target).await)
     }
 
     /// A finish that must be applied: the record as the store then has it.
-    pub(super) async fn finished(&self, key: &Key, target: &Record, retain: Duration) -> Record {
-        let settled = self.finish(key, target, retain).await;
+    pub(super) async fn finished(&self, key: &Key, target: &Record) -> Record {
+        let settled = self.finish(key, target).await;
         assert_eq!(
             settled,
             Settled::Applied,
@@ -125,11 +128,10 @@ impl<'a, S: Subject> Trial<'a, S> {
         key: &Key,
         seen: Option<&Record>,
         replacement: &Record,
-        retain: Duration,
     ) -> Settled {
         answered(
             "overrule",
-            self.store.overrule(key, seen, replacement, retain).await,
+            self.store.overrule(key, seen, replacement).await,
         )
     }
 
@@ -204,14 +206,22 @@ pub(super) fn new_nonce() -> Nonce {
     Nonce::random().expect("randomness from the operating system")
 }
 
-/// A new attempt: [`LEASE`], `rerun`, no fingerprint.
+/// A new attempt: [`LEASE`], [`TTL`], `rerun`, no fingerprint, owner or trace.
 pub(super) fn request() -> ClaimRequest {
     ClaimRequest {
         nonce: new_nonce(),
         lease: LEASE,
         on_crash: OnCrash::Rerun,
         fingerprint: None,
+        ttl: TTL,
+        owner: None,
+        trace: None,
     }
+}
+
+/// The same record, for whose result another retention was asked.
+pub(super) fn kept(record: Record, ttl: Duration) -> Record {
+    Record { ttl, ..record }
 }
 
 /// A new attempt under `fail`.

@@ -6,11 +6,11 @@ use tokio::time::timeout;
 
 use super::{
     Subject,
-    trial::{DAY, HANGS, Trial, done, drop_after, lost, new_key, new_nonce, released},
+    trial::{HANGS, Trial, done, drop_after, lost, new_key, new_nonce, released},
 };
 use crate::{
     key::Key,
-    record::{HOLD, Record},
+    record::Record,
     store::{Settled, Store, Subscription},
 };
 
@@ -47,7 +47,7 @@ pub async fn a_change_wakes_the_subscribers(subject: &impl Subject) {
         let mut there = subscribe(&other, &key).await;
         let mut second = subscribe(&other, &key).await;
         let _another_key = subscribe(&other, &new_key()).await;
-        let record = trial.finished(&key, &end(&owned), HOLD).await;
+        let record = trial.finished(&key, &end(&owned)).await;
         for subscription in [&mut here, &mut there, &mut second] {
             told(subscription, change).await;
         }
@@ -57,9 +57,7 @@ pub async fn a_change_wakes_the_subscribers(subject: &impl Subject) {
             expires: 0,
             ..released(&record)
         };
-        let settled = other
-            .overrule(&key, Some(&record), &replacement, HOLD)
-            .await;
+        let settled = other.overrule(&key, Some(&record), &replacement).await;
         assert_eq!(
             settled,
             Settled::Applied,
@@ -87,14 +85,14 @@ pub async fn another_subscribers_leaving_wakes_nobody_less(subject: &impl Subjec
         let owned = trial.start(&key).await;
         drop(subscribe(&other, &key).await);
         again.push(subscribe(&other, &key).await);
-        trial.finished(&key, &done(&owned, b""), DAY).await;
+        trial.finished(&key, &done(&owned, b"")).await;
         told(
             &mut again[0],
             "a complete after another waiter of that key left and one came back",
         )
         .await;
     }
-    trial.finished(&key, &done(&owned, b""), DAY).await;
+    trial.finished(&key, &done(&owned, b"")).await;
     told(
         &mut staying,
         "a complete after other waiters of that key had left",

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroU32,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,6 +14,10 @@ use arrayvec::ArrayVec;
 use super::records::Mark;
 
 /// The marks of keys by the time at which their records may be removed, rounded up, so that many go together.
+///
+/// A record knows when its mark is due, and has no second one: what is written again under the same key goes by the mark
+/// that is there. Should that be due too early, the sweep notes the record anew; only a record that is now to go earlier
+/// gets another mark, and the one before finds nothing.
 pub(super) struct Expiry {
     /// A key's list is its mark's: calls side by side rarely meet in one.
     lists: [Mutex<Ends>; LISTS],
@@ -23,13 +28,33 @@ pub(super) struct Expiry {
 /// In batches of [`BATCH`] at most: a list that grew without end would be copied all at once.
 type Ends = BTreeMap<u64, Vec<Vec<Mark>>>;
 
+/// When a mark is due, in units of 2^[`FINEST`] µs since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Due(pub(super) NonZeroU32);
+
 const LISTS: usize = 8;
 const BATCH: usize = 256;
-/// How many keys one step is given at most. Each adds at most one, so there are ever fewer. It is no more than that takes:
-/// an allocator may put off what it has to do for what is freed, and then do it all in one call.
-const DUE: usize = 2;
-/// Ends are rounded to 2^20 µs, about a second, or more.
-const FINEST: u32 = 20;
+/// Keys swept per call. A call adds at most one, so two drain the backlog. It is no more than that takes: an allocator may
+/// put off what it has to do for what is freed, and then do it all in one call.
+const SWEPT: usize = 2;
+/// Ends are rounded to 2^21 µs, about two seconds, or more: so they fit into 32 bits.
+const FINEST: u32 = 21;
+
+impl Due {
+    /// The end of the span of time that `gone` lies in. Spans are at most a 64th of what is left until then: the fewer
+    /// there are, the fuller is each one's last batch.
+    pub(super) fn of(gone: u64, now: u64) -> Self {
+        let left = gone.saturating_sub(now).max(1);
+        let bits = left.ilog2().saturating_sub(6).max(FINEST);
+        let end = (gone | ((1 << bits) - 1)) >> FINEST;
+        let due = u32::try_from(end + 1).unwrap_or(u32::MAX);
+        Self(NonZeroU32::new(due).unwrap_or(NonZeroU32::MAX))
+    }
+
+    fn micros(self) -> u64 {
+        u64::from(self.0.get()) << FINEST
+    }
+}
 
 impl Expiry {
     pub(super) fn new() -> Self {
@@ -39,9 +64,9 @@ impl Expiry {
         }
     }
 
-    /// Notes that the record that goes by `mark` is past its end at `gone`. One that changes before is noted again.
-    pub(super) fn add(&self, mark: Mark, gone: u64, now: u64) {
-        let end = rounded(gone, now);
+    /// Notes that the record that goes by `mark` is to be looked at when it is `due`.
+    pub(super) fn add(&self, mark: Mark, due: Due) {
+        let end = due.micros();
         let list = mark.list(LISTS);
         let mut ends = self.lock(list);
         let batches = ends.entry(end).or_default();
@@ -54,7 +79,7 @@ impl Expiry {
         }
     }
 
-    /// Whether [`due`](Self::due) has any.
+    /// Whether [`take`](Self::take) has any.
     #[inline]
     pub(super) fn is_due(&self, now: u64) -> bool {
         (0..LISTS).any(|list| self.is_list_due(list, now))
@@ -64,21 +89,23 @@ impl Expiry {
         self.first[list].load(Ordering::Relaxed) <= now
     }
 
-    /// A few marks whose records may be past their end, of this mark's list, or else of the next one that has some.
-    pub(super) fn due(&self, mark: Mark, now: u64) -> ArrayVec<Mark, DUE> {
-        let mut due = ArrayVec::new();
+    /// Takes a few marks that are due, of this mark's list, or else of the next one that has some.
+    pub(super) fn take(&self, mark: Mark, now: u64) -> ArrayVec<(Mark, Due), SWEPT> {
+        let mut taken = ArrayVec::new();
         let mut lists = (0..LISTS).map(|step| (mark.list(LISTS) + step) % LISTS);
         let Some(list) = lists.find(|list| self.is_list_due(*list, now)) else {
-            return due;
+            return taken;
         };
         let mut ends = self.lock(list);
         if let Some(mut entry) = ends.first_entry()
             && *entry.key() <= now
         {
+            let due = u32::try_from(*entry.key() >> FINEST).unwrap_or(u32::MAX);
+            let due = Due(NonZeroU32::new(due).unwrap_or(NonZeroU32::MAX));
             let batches = entry.get_mut();
             if let Some(batch) = batches.last_mut() {
-                let rest = batch.len().saturating_sub(DUE);
-                due.extend(batch.drain(rest..));
+                let rest = batch.len().saturating_sub(SWEPT);
+                taken.extend(batch.drain(rest..).map(|mark| (mark, due)));
             }
             batches.pop_if(|batch| batch.is_empty());
             if batches.is_empty() {
@@ -87,7 +114,20 @@ impl Expiry {
         }
         let first = ends.keys().next().copied().unwrap_or(u64::MAX);
         self.first[list].store(first, Ordering::Relaxed);
-        due
+        taken
+    }
+
+    /// How many marks there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let of = |list| {
+            self.lock(list)
+                .values()
+                .flatten()
+                .map(Vec::len)
+                .sum::<usize>()
+        };
+        (0..LISTS).map(of).sum()
     }
 
     fn lock(&self, list: usize) -> MutexGuard<'_, Ends> {
@@ -95,12 +135,4 @@ impl Expiry {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The end of the span of time that `gone` lies in. Spans are at most a 64th of what is left until then: the fewer there
-/// are, the fuller is each one's last batch.
-fn rounded(gone: u64, now: u64) -> u64 {
-    let left = gone.saturating_sub(now).max(1);
-    let bits = left.ilog2().saturating_sub(6).max(FINEST);
-    (gone | ((1 << bits) - 1)).saturating_add(1)
 }

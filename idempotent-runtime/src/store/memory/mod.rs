@@ -1,6 +1,7 @@
 //! Records in this process' memory.
 
 mod expiry;
+mod list;
 mod packed;
 #[cfg(test)]
 mod packed_tests;
@@ -9,7 +10,7 @@ mod records;
 mod tests;
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,25 +18,32 @@ use std::{
     time::Duration,
 };
 
+use arrayvec::ArrayVec;
+
 use super::{
-    ClaimReply, ClaimRequest, LocalStore, Settled, Store, Subscription, Topics,
+    ClaimReply, ClaimRequest, Cursor, Filter, Found, LocalStore, Page, Settled, Store,
+    Subscription, Topics,
     protocol::{self, Current, Step},
 };
 use crate::{
     StoreError, StoreErrorKind,
     clock::{Clock, ManualClock},
     key::Key,
-    record::{HOLD, MAX_TTL, OutcomeRef, Record, RecordRef, State},
+    record::{HOLD, OutcomeRef, Parts, Record, RecordRef, State, View},
 };
-use expiry::Expiry;
-use packed::{End, Packed};
+use expiry::{Due, Expiry};
+use packed::Packed;
 use records::{Mark, Records};
+
+/// Records up to this many bytes are copied when they are read; longer ones are shared.
+const COPIED: usize = 1024;
 
 /// Keeps records in a [`DashMap`](dashmap::DashMap) of this process: for one process, or for tests. They end with the process.
 ///
-/// Clones are the same store. Each key has its own entry; no key waits for another's body. Records past their end are
-/// removed in small steps by later calls, never all at once. A result may be replayed for some milliseconds past its end:
-/// replays go by a coarse clock.
+/// Clones are the same store. Each key has its own entry; no key waits for another's body, nor for another's result to be
+/// decoded. Records that nothing is left of are removed in small steps by later calls, never all at once; a finished one is
+/// kept for 30 seconds past its end, or twice its lease ([`protocol::grace`](super::protocol::grace)). A result may be
+/// replayed for some milliseconds past its end: replays go by a coarse clock.
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
@@ -64,6 +72,37 @@ impl MemoryStore {
         let topics = store.shared.topics.clone();
         clock.on_advance(move || topics.publish_all());
         store
+    }
+
+    /// An empty store that goes by tokio's clock, for tests that pause and advance it: leases, waits and `ttl` then go by one
+    /// clock.
+    ///
+    /// Make it and use it within the runtime. Two lines are all it takes:
+    ///
+    /// ```
+    /// # use std::{sync::atomic::{AtomicU32, Ordering}, time::Duration};
+    /// # use idempotent_runtime::{operation, with_store, Error, store::MemoryStore};
+    /// # static RUNS: AtomicU32 = AtomicU32::new(0);
+    /// # async fn charge() -> Result<u32, Error> {
+    /// #     let call = operation::<Result<u32, Error>, _>("payments.charge", &[&"order-42"]);
+    /// #     let call = call.ttl(Duration::from_secs(3600));
+    /// #     call.run(async { Ok(1 + RUNS.fetch_add(1, Ordering::Relaxed)) }).await
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// // #[tokio::test(start_paused = true)]
+    /// let store = MemoryStore::on_tokio_time();
+    /// with_store(store.into(), async {
+    ///     assert_eq!(charge().await.unwrap(), 1);
+    ///     tokio::time::advance(Duration::from_secs(2 * 3600)).await; // its `ttl` is an hour
+    ///     assert_eq!(charge().await.unwrap(), 2);
+    /// })
+    /// .await;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_tokio_time() -> Self {
+        Self::build(Clock::tokio(), usize::MAX)
     }
 
     /// An empty store that keeps at most `max_records` records. A full store refuses new keys
@@ -99,24 +138,32 @@ impl MemoryStore {
         self.len() == 0
     }
 
-    /// One atomic step on one key: `decide` sees the record and the time, and says what to write.
-    fn step<R>(
+    /// One atomic step on one key: `decide` sees the record and the time, and says what to write. It sees no result: that is
+    /// put into its reply afterwards, since it may be long, and this is under a lock.
+    fn step<R: Reply>(
         &self,
         key: &Key,
         decide: impl FnOnce(Option<Current<'_>>, u64) -> Step<R>,
     ) -> Result<R, StoreError> {
-        let mut answer = None;
+        let (mut answer, mut seen) = (None, None);
         self.change(key, |kept, now| {
-            let kept = kept.map(|packed| (packed.record(), packed.gone()));
-            let current = kept.as_ref().map(|(record, gone)| Current {
+            let record = kept.map(Packed::without_result);
+            let current = kept.zip(record.as_ref()).map(|(packed, record)| Current {
                 record,
-                age: age(record, *gone, now),
+                age: age(record.state, packed.gone(), now),
             });
             let Step { write, reply } = decide(current, now);
             answer = Some(reply);
-            write.map(|(record, retain)| pack(key, &record, retain, now))
+            seen = kept.cloned();
+            write.map(|(record, keep)| pack(key, &record, keep, now))
         })?;
-        Ok(answer.expect("it was let decide"))
+        let mut reply = answer.expect("it was let decide");
+        if let (Some(record), Some(seen)) = (reply.record(), &seen)
+            && record.state == State::Done
+        {
+            record.outcome = seen.record().outcome;
+        }
+        Ok(reply)
     }
 
     /// The same with records as they lie here: what most calls do is decided without unpacking one. What it answers, `decide`
@@ -129,18 +176,22 @@ impl MemoryStore {
         let shared = &*self.shared;
         let key = key.as_str().as_bytes();
         let mark = shared.records.mark(key);
-        let (mut now, mut ends, mut is_full) = (0, None, false);
+        let (mut now, mut added, mut is_full, mut replaced) = (0, None, false, None);
         shared.records.change(key, mark, |place| {
             // Asked only once the key is held: a thread that waited for it would come with an older time than the
             // record's, and where that record has gone in between, grant a smaller token than it had.
             now = shared.clock.now();
             let kept = place.as_deref().filter(|packed| now < packed.gone());
-            let packed = decide(kept, now)?;
+            let mut packed = decide(kept, now)?;
+            let before = place.as_deref().and_then(Packed::due);
             // A running record is settled by its owner, or taken over.
-            let end = (packed.state() != State::Running).then(|| packed.gone());
+            let due = (packed.view().state() != State::Running)
+                .then(|| Due::of(packed.gone(), now))
+                .filter(|due| before.is_none_or(|before| *due < before));
+            packed.set_due(due.or(before));
             let new = match place {
                 Some(place) => {
-                    *place = packed;
+                    replaced = Some(mem::replace(place, packed));
                     None
                 }
                 None if shared.take_room() => Some(packed),
@@ -149,36 +200,85 @@ impl MemoryStore {
                     return None;
                 }
             };
-            ends = end;
+            added = due;
             new
         });
-        if let Some(gone) = ends {
-            shared.expiry.add(mark, gone, now);
+        drop(replaced); // Not under the lock: a long one takes its time.
+        if let Some(due) = added {
+            shared.expiry.add(mark, due);
         }
         if shared.expiry.is_due(now) {
             shared.sweep(mark, now);
         }
         if is_full { Err(full()) } else { Ok(()) }
     }
+
+    /// Finishes the attempt of `owned`, if the record is still its own. A long result is packed before the lock is taken.
+    fn complete_own(&self, key: &Key, parts: &mut Parts<'_>, check: Option<u64>) -> bool {
+        let ttl = parts.record.ttl;
+        let pack = |parts: &mut Parts<'_>, now| {
+            parts.expires = protocol::expires(State::Done, ttl, now);
+            let check = check.unwrap_or_else(|| parts.check(key.as_str()));
+            Packed::new(key.as_str().as_bytes(), parts, check, 0)
+        };
+        let is_long = parts.len() > COPIED;
+        let mut packed = is_long.then(|| pack(parts, self.shared.clock.now()));
+        let owner = parts.record.nonce;
+        let mut is_own = false;
+        let completed = self.change(key, |kept, now| {
+            is_own = kept.is_some_and(|kept| {
+                let view = kept.view();
+                protocol::is_open_to(view.state(), view.nonce(), owner)
+            });
+            is_own.then(|| packed.take().unwrap_or_else(|| pack(parts, now)))
+        });
+        if is_own && completed.is_ok() {
+            self.shared.topics.publish(key.as_str());
+            return true;
+        }
+        false
+    }
 }
 
-fn pack(key: &Key, record: &Record, retain: Duration, now: u64) -> Packed {
-    let gone = gone(record.state, retain, now);
-    Packed::new(key.as_str().as_bytes(), record, gone)
+/// What a step answers: it may show the record that was seen.
+trait Reply {
+    fn record(&mut self) -> Option<&mut Record>;
 }
 
-/// When a record that is written now is past its end.
-fn gone(state: State, retain: Duration, now: u64) -> u64 {
-    let kept = match state {
-        State::Running => HOLD,
-        _ => retain.clamp(Duration::from_millis(1), MAX_TTL),
-    };
-    now.saturating_add(micros(kept))
+impl Reply for ClaimReply {
+    fn record(&mut self) -> Option<&mut Record> {
+        match self {
+            Self::Held { record, .. } => Some(record),
+            _ => None,
+        }
+    }
+}
+
+impl Reply for Settled {
+    fn record(&mut self) -> Option<&mut Record> {
+        match self {
+            Self::Stale { record, .. } => Some(record),
+            _ => None,
+        }
+    }
+}
+
+impl Reply for Option<(Record, Duration)> {
+    fn record(&mut self) -> Option<&mut Record> {
+        self.as_mut().map(|(record, _)| record)
+    }
+}
+
+/// A record whose bytes are to be kept for `keep`.
+fn pack(key: &Key, record: &Record, keep: Duration, now: u64) -> Packed {
+    let gone = now.saturating_add(micros(keep));
+    let key = key.as_str().as_bytes();
+    Packed::new(key, &Parts::of(record), record.check, gone)
 }
 
 /// How long ago the record was granted or renewed, if it runs: it is kept for [`HOLD`] from then on.
-fn age(record: &Record, gone: u64, now: u64) -> Duration {
-    match record.state {
+fn age(state: State, gone: u64, now: u64) -> Duration {
+    match state {
         State::Running => {
             let latest = now.saturating_add(micros(HOLD));
             Duration::from_micros(latest.saturating_sub(gone))
@@ -207,12 +307,27 @@ impl Shared {
             .is_ok()
     }
 
-    /// Removes a few records whose end has passed, as a call with this mark does.
+    /// Removes a few records that nothing is left of, as a call with this mark does. One that was written again since it was
+    /// marked is marked anew, unless it runs.
     fn sweep(&self, mark: Mark, now: u64) {
-        for mark in self.expiry.due(mark, now) {
-            let removed = self.records.remove(mark, |packed| packed.gone() <= now);
+        for (mark, due) in self.expiry.take(mark, now) {
+            let is_gone = |packed: &Packed| packed.gone() <= now;
+            let goes_by_it = |packed: &Packed| packed.due() == Some(due);
+            let removed = self
+                .records
+                .remove(mark, |packed| is_gone(packed) && goes_by_it(packed));
             if removed.is_some() {
                 self.len.fetch_sub(1, Ordering::Relaxed);
+                continue;
+            }
+            let mut again = None;
+            self.records.update(mark, goes_by_it, |packed| {
+                let is_running = packed.view().state() == State::Running;
+                again = (!is_running).then(|| Due::of(packed.gone(), now));
+                packed.set_due(again);
+            });
+            if let Some(again) = again {
+                self.expiry.add(mark, again);
             }
         }
     }
@@ -235,54 +350,49 @@ impl fmt::Debug for MemoryStore {
 impl LocalStore for MemoryStore {
     fn peek(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>)) {
         let shared = &*self.shared;
+        let mut copied = ArrayVec::<u8, COPIED>::new();
+        let mut long = None;
         shared.records.look(key.as_str().as_bytes(), |packed| {
-            if shared.clock.recent() < packed.gone() {
-                look(&packed.peek());
+            if copied.try_extend_from_slice(packed.bytes()).is_err() {
+                long = Some(packed.clone());
             }
         });
+        let bytes = long.as_ref().map_or(&copied[..], Packed::bytes);
+        if bytes.is_empty() {
+            return;
+        }
+        let view = View::of(bytes);
+        if !view.has_ended(shared.clock.recent()) {
+            look(&view.peek());
+        }
     }
 
     fn grant(&self, key: &Key, request: &ClaimRequest) -> Option<u64> {
         let mut token = None;
         let granted = self.change(key, |kept, now| {
-            if kept.is_some() {
-                return None;
+            let mut last_token = 0;
+            if let Some(view) = kept.map(Packed::view) {
+                if !view.has_ended(now) || view.nonce() == request.nonce {
+                    return None;
+                }
+                last_token = view.token();
             }
-            let record = protocol::first_grant(request, now);
+            let record = protocol::first_grant(request, last_token, now);
             token = Some(record.token);
             Some(pack(key, &record, HOLD, now))
         });
         granted.ok().and(token)
     }
 
-    fn complete(
-        &self,
-        key: &Key,
-        owned: &Record,
-        codec: u32,
-        outcome: OutcomeRef<'_>,
-        retain: Duration,
-    ) -> bool {
-        let mut is_own = false;
-        let completed = self.change(key, |kept, now| {
-            is_own = kept.is_some_and(|packed| {
-                protocol::is_open_to(packed.state(), packed.nonce(), owned.nonce)
-            });
-            is_own.then(|| {
-                let end = End {
-                    state: State::Done,
-                    codec,
-                    outcome: Some(outcome),
-                };
-                let gone = gone(State::Done, retain, now);
-                Packed::ending(key.as_str().as_bytes(), owned, &end, gone)
-            })
-        });
-        if !is_own || completed.is_err() {
-            return false;
-        }
-        self.shared.topics.publish(key.as_str());
-        true
+    fn complete(&self, key: &Key, owned: &Record, codec: u32, outcome: OutcomeRef<'_>) -> bool {
+        let mut parts = Parts {
+            record: owned,
+            state: State::Done,
+            codec,
+            expires: 0,
+            outcome: Some(outcome),
+        };
+        self.complete_own(key, &mut parts, None)
     }
 }
 
@@ -292,24 +402,25 @@ impl Store for MemoryStore {
     }
 
     async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
-        self.step(key, |current, _| protocol::renew(current, owned))
+        self.step(key, |current, now| protocol::renew(current, owned, now))
     }
 
-    async fn finish(
-        &self,
-        key: &Key,
-        target: &Record,
-        retain: Duration,
-    ) -> Result<Settled, StoreError> {
-        let settled = self.step(key, |current, _| protocol::finish(current, target, retain))?;
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
+        if target.state == State::Done
+            && self.complete_own(key, &mut Parts::of(target), Some(target.check))
+        {
+            return Ok(Settled::Applied);
+        }
+        let settled = self.step(key, |current, now| protocol::finish(current, target, now))?;
         self.shared.topics.publish(key.as_str());
         Ok(settled)
     }
 
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
-        self.step(key, |current, _| Step {
+        self.step(key, |current, now| Step {
             write: None,
-            reply: current.map(|current| (current.record.clone(), current.lease_left())),
+            reply: protocol::visible(current, now)
+                .map(|current| (current.record.clone(), current.lease_left())),
         })
     }
 
@@ -318,10 +429,9 @@ impl Store for MemoryStore {
         key: &Key,
         seen: Option<&Record>,
         replacement: &Record,
-        retain: Duration,
     ) -> Result<Settled, StoreError> {
         let settled = self.step(key, |current, now| {
-            protocol::overrule(current, seen, replacement, retain, now)
+            protocol::overrule(current, seen, replacement, now)
         })?;
         self.shared.topics.publish(key.as_str());
         Ok(settled)
@@ -329,6 +439,15 @@ impl Store for MemoryStore {
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
         Ok(self.shared.topics.subscribe(key).0)
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Found>, StoreError> {
+        let shared = &*self.shared;
+        list::list(&shared.records, shared.clock.now(), filter, cursor)
     }
 
     fn local(&self) -> Option<&dyn LocalStore> {

@@ -1,43 +1,30 @@
 //! A record and its key in one run of bytes: one block of the allocator, read where it lies.
 //!
 //! ```text
-//! 0 gone u64 · 8 nonce (16) · 24 flags, then
-//! small: 25 length of the key u8  · 26 lease u8 (s)   · 27 gone − token (5)                                 · 32
-//! large: 25 length of the key u64 · 33 lease u32 (ms) · 37 token u64 · 45 attempts u32 · 49 codec u32 · 53
-//! then the key, the fingerprint (16, if there is one), and the result to the end
+//! the record's bytes, as `record` has them · gone u64 (running and lost) · the key · due u32 · length of the key u32
 //! ```
 //!
-//! Nearly all records are small: of a first attempt, with the usual codec, and no number that does not fit. Never leaves
-//! the process, so its integers are little-endian only to be cut short.
+//! The last numbers never leave the process, so they are little-endian. The block is counted: who reads a long result
+//! shares it, and reads after the table's lock is gone.
 
 use std::{
     hash::{Hash, Hasher},
-    time::Duration,
+    num::NonZeroU32,
+    sync::Arc,
 };
 
-use crate::{
-    OnCrash,
-    fingerprint::Fingerprint,
-    record::{Nonce, Outcome, OutcomeRef, Record, RecordRef, State},
-};
+use arrayvec::ArrayVec;
 
-const NONCE: usize = 8;
-const FLAGS: usize = 24;
-const KEY_LEN: usize = 25;
-const SMALL: usize = 32;
-const LARGE: usize = 53;
+use super::{expiry::Due, protocol::grace};
+use crate::record::{Parts, Record, State, View};
 
-const STATE: u8 = 0b11;
-const FAIL_ON_CRASH: u8 = 1 << 2;
-const FINGERPRINT: u8 = 1 << 3;
-const OUTCOME: u8 = 0b11 << 4;
-const OK: u8 = 1 << 4;
-const ERR: u8 = 2 << 4;
-const NOT_RECORDED: u8 = 3 << 4;
-const IS_LARGE: u8 = 1 << 6;
+/// What is written in one piece on the stack first: most records.
+const USUAL: usize = 512;
+const TAIL: usize = 4 + 4;
 
 /// A record with its key. To the table it is its key.
-pub(super) struct Packed(Box<[u8]>);
+#[derive(Clone)]
+pub(super) struct Packed(Arc<[u8]>);
 
 impl PartialEq for Packed {
     fn eq(&self, other: &Self) -> bool {
@@ -53,60 +40,40 @@ impl Hash for Packed {
     }
 }
 
-/// What the end of an attempt changes in its record.
-pub(super) struct End<'a> {
-    pub(super) state: State,
-    pub(super) codec: u32,
-    pub(super) outcome: Option<OutcomeRef<'a>>,
-}
-
-impl<'a> End<'a> {
-    fn of(record: &'a Record) -> Self {
-        Self {
-            state: record.state,
-            codec: record.codec,
-            outcome: record.outcome.as_ref().map(Outcome::as_ref),
-        }
-    }
-}
-
 impl Packed {
-    /// `gone` is when the record is past its end.
-    pub(super) fn new(key: &[u8], record: &Record, gone: u64) -> Self {
-        Self::ending(key, record, &End::of(record), gone)
-    }
-
-    /// The same with another end than the record's own.
-    pub(super) fn ending(key: &[u8], record: &Record, end: &End<'_>, gone: u64) -> Self {
-        let result = end.outcome.map_or(&[][..], OutcomeRef::bytes);
-        let fingerprint = record.fingerprint.as_ref();
-        let fingerprint = fingerprint.map_or(&[][..], |fingerprint| fingerprint.as_bytes());
-        let small = small(key, record, end, gone);
-        let header = if small.is_some() { SMALL } else { LARGE };
-        let size = header + key.len() + fingerprint.len() + result.len();
-        // Of exactly this size, so that nothing is left over.
-        let mut bytes = Vec::with_capacity(size);
-        bytes.extend_from_slice(&gone.to_le_bytes());
-        bytes.extend_from_slice(record.nonce.as_bytes());
-        if let Some(small) = small {
-            bytes.extend_from_slice(&small);
-        } else {
-            bytes.push(flags(record, end) | IS_LARGE);
-            bytes.extend_from_slice(&(key.len() as u64).to_le_bytes());
-            bytes.extend_from_slice(&millis(record.lease).to_le_bytes());
-            bytes.extend_from_slice(&record.token.to_le_bytes());
-            bytes.extend_from_slice(&record.attempts.to_le_bytes());
-            bytes.extend_from_slice(&end.codec.to_le_bytes());
+    /// `gone` is when an unfinished record is past its end; a finished one knows it by itself.
+    pub(super) fn new(key: &[u8], parts: &Parts<'_>, check: u64, gone: u64) -> Self {
+        let is_finished = matches!(parts.state, State::Done | State::Failed);
+        let gone = gone.to_le_bytes();
+        let gone = if is_finished { &[][..] } else { &gone };
+        let length = u32::try_from(key.len()).expect("a key is not that long");
+        let size = parts.len() + gone.len() + key.len() + TAIL;
+        let write = |put: &mut dyn FnMut(&[u8])| {
+            parts.write(check, &mut *put);
+            put(gone);
+            put(key);
+            put(&[0; 4]);
+            put(&length.to_le_bytes());
+        };
+        if size <= USUAL {
+            let mut bytes = ArrayVec::<u8, USUAL>::new();
+            write(&mut |piece| {
+                // There is room.
+                let _ = bytes.try_extend_from_slice(piece);
+            });
+            return Self(Arc::from(&bytes[..]));
         }
-        bytes.extend_from_slice(key);
-        bytes.extend_from_slice(fingerprint);
-        bytes.extend_from_slice(result);
-        Self(bytes.into_boxed_slice())
+        let mut bytes = Vec::with_capacity(size);
+        write(&mut |piece| bytes.extend_from_slice(piece));
+        Self(bytes.into())
     }
 
     #[inline]
     pub(super) fn key(&self) -> &[u8] {
-        self.split().0
+        let (rest, length) = self.0.split_last_chunk().expect("a key's length");
+        let length = usize::try_from(u32::from_le_bytes(*length)).expect("it was a length");
+        let end = rest.len() - 4;
+        &rest[end - length..end]
     }
 
     #[cfg(test)]
@@ -114,156 +81,66 @@ impl Packed {
         self.0.len()
     }
 
+    /// When its mark is due; `None` where it has none. See [`Expiry`](super::expiry::Expiry).
+    pub(super) fn due(&self) -> Option<Due> {
+        let tail: &[u8; TAIL] = self.0.last_chunk().expect("the tail");
+        let due = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
+        NonZeroU32::new(due).map(Due)
+    }
+
+    /// Notes when its mark is due. A block that somebody reads just now is copied for that.
+    pub(super) fn set_due(&mut self, due: Option<Due>) {
+        if Arc::get_mut(&mut self.0).is_none() {
+            self.0 = Arc::from(&self.0[..]);
+        }
+        let at = self.0.len() - TAIL;
+        let due = due.map_or(0, |Due(due)| due.get());
+        if let Some(bytes) = Arc::get_mut(&mut self.0) {
+            bytes[at..at + 4].copy_from_slice(&due.to_le_bytes());
+        }
+    }
+
+    /// The record's bytes, and what stands behind them: `gone`, if it is there.
     #[inline]
+    fn split(&self) -> (&[u8], &[u8]) {
+        let end = self.0.len() - TAIL - self.key().len();
+        let tail = if self.view().is_finished() { 0 } else { 8 };
+        self.0[..end].split_at(end - tail)
+    }
+
+    /// The record, as far as its header.
+    #[inline]
+    pub(super) fn view(&self) -> View<'_> {
+        View::of(&self.0)
+    }
+
+    /// When nothing is left of it, in µs since 1970: a finished record is kept some time past its end.
     pub(super) fn gone(&self) -> u64 {
-        u64::from_le_bytes(part(self.header(), 0))
-    }
-
-    #[inline]
-    pub(super) fn state(&self) -> State {
-        match self.header()[FLAGS] & STATE {
-            0 => State::Running,
-            1 => State::Done,
-            2 => State::Failed,
-            _ => State::Lost,
+        let view = self.view();
+        if view.is_finished() {
+            let grace = u64::try_from(grace(view.lease()).as_micros()).unwrap_or(u64::MAX);
+            return view.expires().saturating_mul(1000).saturating_add(grace);
         }
+        let gone = self.split().1.first_chunk().expect("when it is gone");
+        u64::from_le_bytes(*gone)
     }
 
+    /// The record's bytes.
     #[inline]
-    pub(super) fn nonce(&self) -> Nonce {
-        Nonce::from_bytes(part(self.header(), NONCE))
-    }
-
-    /// The record as a look at it needs it.
-    #[inline]
-    pub(super) fn peek(&self) -> RecordRef<'_> {
-        let header = self.header();
-        let flags = header[FLAGS];
-        let (_, rest) = self.split();
-        let (fingerprint, result) = if flags & FINGERPRINT == 0 {
-            (None, rest)
-        } else {
-            let (fingerprint, result) = rest.split_first_chunk().expect("a fingerprint");
-            (Some(Fingerprint::from_bytes(*fingerprint)), result)
-        };
-        let outcome = match flags & OUTCOME {
-            OK => Some(OutcomeRef::Ok(result)),
-            ERR => Some(OutcomeRef::Err(result)),
-            NOT_RECORDED => Some(OutcomeRef::NotRecorded(result)),
-            _ => None,
-        };
-        RecordRef {
-            state: self.state(),
-            nonce: self.nonce(),
-            fingerprint,
-            codec: match flags & IS_LARGE {
-                0 => usual_codec(outcome.is_some()),
-                _ => u32::from_le_bytes(part(&self.0, 49)),
-            },
-            outcome,
-        }
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.split().0
     }
 
     /// The whole record.
     pub(super) fn record(&self) -> Record {
-        let header = self.header();
-        let (lease, token, attempts) = if header[FLAGS] & IS_LARGE == 0 {
-            let mut left = [0; 8];
-            left[..5].copy_from_slice(&header[27..SMALL]);
-            let left = u64::from_le_bytes(left);
-            let lease = Duration::from_secs(header[26].into());
-            (lease, self.gone().wrapping_sub(left), 1)
-        } else {
-            let lease = u32::from_le_bytes(part(&self.0, 33));
-            let token = u64::from_le_bytes(part(&self.0, 37));
-            let attempts = u32::from_le_bytes(part(&self.0, 45));
-            (Duration::from_millis(lease.into()), token, attempts)
-        };
-        let seen = self.peek();
-        let outcome = seen.outcome.map(OutcomeRef::to_owned);
-        let fail = header[FLAGS] & FAIL_ON_CRASH != 0;
-        Record {
-            state: seen.state,
-            nonce: seen.nonce,
-            token,
-            lease,
-            on_crash: if fail { OnCrash::Fail } else { OnCrash::Rerun },
-            attempts,
-            fingerprint: seen.fingerprint,
-            codec: seen.codec,
-            expires: outcome.as_ref().map_or(0, |_| self.gone() / 1000),
-            outcome,
-        }
+        Record::decode(self.bytes()).expect("a record that was written here")
     }
 
-    #[inline]
-    fn header(&self) -> &[u8; SMALL] {
-        self.0.first_chunk().expect("a header")
+    /// The record, with nothing for its result: that may be long, and this is read under a lock.
+    pub(super) fn without_result(&self) -> Record {
+        let bytes = self.bytes();
+        let result = View::of(bytes).peek().outcome;
+        let length = result.map_or(0, |result| result.bytes().len());
+        Record::decode(&bytes[..bytes.len() - length]).expect("a record that was written here")
     }
-
-    /// The key, and what stands behind it.
-    #[inline]
-    fn split(&self) -> (&[u8], &[u8]) {
-        let header = self.header();
-        if header[FLAGS] & IS_LARGE == 0 {
-            self.0[SMALL..].split_at(header[KEY_LEN].into())
-        } else {
-            let length = u64::from_le_bytes(part(&self.0, KEY_LEN));
-            self.0[LARGE..].split_at(usize::try_from(length).expect("it was a length"))
-        }
-    }
-}
-
-/// The bytes from `at` on.
-#[inline]
-fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut part = [0; N];
-    part.copy_from_slice(&bytes[at..at + N]);
-    part
-}
-
-/// The rest of the header of a record that is small.
-fn small(key: &[u8], record: &Record, end: &End<'_>, gone: u64) -> Option<[u8; SMALL - FLAGS]> {
-    let length = u8::try_from(key.len()).ok()?;
-    let lease = u8::try_from(record.lease.as_secs()).ok()?;
-    let left = gone.wrapping_sub(record.token);
-    let is_usual = record.lease.subsec_nanos() == 0
-        && record.attempts == 1
-        && end.codec == usual_codec(end.outcome.is_some());
-    let fits = is_usual && left < 1 << 40;
-    // In one number: as bytes that are written one by one, it would be waited for where it is copied.
-    let head = [flags(record, end), length, lease, 0, 0, 0, 0, 0];
-    fits.then(|| (u64::from_le_bytes(head) | left << 24).to_le_bytes())
-}
-
-/// `MessagePack`'s, where there is a result.
-fn usual_codec(has_outcome: bool) -> u32 {
-    u32::from(has_outcome)
-}
-
-fn millis(lease: Duration) -> u32 {
-    u32::try_from(lease.as_millis()).unwrap_or(u32::MAX)
-}
-
-fn flags(record: &Record, end: &End<'_>) -> u8 {
-    let state = match end.state {
-        State::Running => 0,
-        State::Done => 1,
-        State::Failed => 2,
-        State::Lost => 3,
-    };
-    let outcome = match end.outcome {
-        None => 0,
-        Some(OutcomeRef::Ok(_)) => OK,
-        Some(OutcomeRef::Err(_)) => ERR,
-        Some(OutcomeRef::NotRecorded(_)) => NOT_RECORDED,
-    };
-    let mut flags = state | outcome;
-    if record.on_crash == OnCrash::Fail {
-        flags |= FAIL_ON_CRASH;
-    }
-    if record.fingerprint.is_some() {
-        flags |= FINGERPRINT;
-    }
-    flags
 }

@@ -6,11 +6,11 @@ use super::packed::Packed;
 use crate::{
     OnCrash,
     fingerprint::Fingerprint,
-    record::{MAX_LEASE, MAX_TOKEN, Nonce, Outcome, Record, State},
+    record::{MAX_LEASE, MAX_TOKEN, Nonce, Outcome, Owner, Parts, Record, State, View},
+    store::protocol::grace,
 };
 
 const GONE: u64 = 1_790_000_000_000_000;
-/// What is written where there is nothing to choose: all its numbers fit.
 const USUAL: Record = Record {
     state: State::Done,
     nonce: Nonce::from_bytes([0xa5; 16]),
@@ -19,63 +19,59 @@ const USUAL: Record = Record {
     on_crash: OnCrash::Rerun,
     attempts: 1,
     fingerprint: None,
-    codec: 0,
-    expires: 0,
+    codec: 1,
+    expires: GONE / 1000,
+    ttl: Duration::from_secs(24 * 60 * 60),
+    check: 0x0102_0304_0506_0708,
+    owner: None,
+    trace: None,
     outcome: None,
 };
 
-fn outcomes() -> [Option<Outcome>; 5] {
+fn outcomes() -> [Outcome; 4] {
     [
-        None,
-        Some(Outcome::Ok([][..].into())),
-        Some(Outcome::Ok([7; 40][..].into())),
-        Some(Outcome::Err([8; 3][..].into())),
-        Some(Outcome::NotRecorded([9; 300][..].into())),
+        Outcome::Ok([][..].into()),
+        Outcome::Ok([7; 40][..].into()),
+        Outcome::Err([8; 3][..].into()),
+        Outcome::NotRecorded([9; 300][..].into()),
     ]
 }
 
-fn comes_back(key: &[u8], record: &Record, gone: u64) {
-    let packed = Packed::new(key, record, gone);
-    let expires = record.outcome.as_ref().map_or(0, |_| gone / 1000);
-    let record = &Record {
-        expires,
-        ..record.clone()
-    };
-    assert!(packed.key() == key, "another key for {record:?}");
-    assert_eq!(packed.gone(), gone);
-    assert_eq!(&packed.record(), record);
-    assert_eq!(packed.peek(), record.as_ref());
+fn pack(key: &[u8], record: &Record, gone: u64) -> Packed {
+    Packed::new(key, &Parts::of(record), record.check, gone)
 }
 
-/// All numbers with each other: each has its small form and values that have none.
+fn comes_back(key: &[u8], record: &Record, gone: u64) {
+    let packed = pack(key, record, gone);
+    assert!(packed.key() == key, "another key for {record:?}");
+    let grace = u64::try_from(grace(record.lease).as_micros()).unwrap();
+    match record.state {
+        State::Done | State::Failed => assert_eq!(packed.gone(), record.expires * 1000 + grace),
+        State::Running | State::Lost => assert_eq!(packed.gone(), gone),
+    }
+    assert_eq!(&packed.record(), record);
+    let view = View::of(packed.bytes());
+    assert_eq!((view.token(), view.lease()), (record.token, record.lease));
+    assert_eq!(view.peek(), record.as_ref());
+    for now in [0, record.expires * 1000, u64::MAX] {
+        assert_eq!(view.has_ended(now), record.has_ended(now));
+    }
+}
+
 #[test]
 fn every_number_comes_back() {
-    let month = 1 << 40;
-    for gone in [GONE, 0, 1 << 40, u64::MAX] {
-        let left = |left: u64| gone.wrapping_sub(left);
-        let tokens = [
-            left(0),
-            left(1),
-            left(month - 1),
-            left(month),
-            gone.wrapping_add(1),
-            0,
-            MAX_TOKEN,
-            u64::MAX,
-        ];
-        for token in tokens {
-            for attempts in [0, 1, 2, 1 << 16, u32::MAX] {
-                for codec in [0, 1, 2, 255, 1 << 16, u32::MAX] {
-                    for outcome in outcomes() {
-                        let record = Record {
-                            token,
-                            attempts,
-                            codec,
-                            outcome,
-                            ..USUAL
-                        };
-                        comes_back(b"key", &record, gone);
-                    }
+    for gone in [GONE, 0, u64::MAX] {
+        for token in [0, 1, GONE, MAX_TOKEN] {
+            for lease in [Duration::from_millis(1), Duration::from_secs(30), MAX_LEASE] {
+                for outcome in outcomes() {
+                    let record = Record {
+                        token,
+                        lease,
+                        attempts: u32::MAX,
+                        outcome: Some(outcome),
+                        ..USUAL
+                    };
+                    comes_back(b"key", &record, gone);
                 }
             }
         }
@@ -83,34 +79,28 @@ fn every_number_comes_back() {
 }
 
 #[test]
-fn every_lease_comes_back_in_whole_milliseconds() {
-    let seconds = [0, 1, 30, 255, 256, 65_536].map(Duration::from_secs);
-    let millis = [1, 999, 1001, 255_999, 256_001, u64::from(u32::MAX)].map(Duration::from_millis);
-    for lease in seconds.into_iter().chain(millis).chain([MAX_LEASE]) {
-        comes_back(b"key", &Record { lease, ..USUAL }, GONE);
-    }
-    let lease = Duration::MAX;
-    let packed = Packed::new(b"key", &Record { lease, ..USUAL }, GONE);
-    let longest = Duration::from_millis(u32::MAX.into());
-    assert_eq!(packed.record().lease, longest);
-}
-
-#[test]
 fn every_state_key_fingerprint_and_result_comes_back() {
-    let fingerprints = [None, Some(Fingerprint::from_bytes([0x5a; 16]))];
-    let huge = Some(Outcome::Ok(vec![3; 1 << 20].into()));
+    let sixteen = [None, Some([0x5a; 16])];
+    let huge = Outcome::Ok(vec![3; 1 << 20].into());
     for state in [State::Running, State::Done, State::Failed, State::Lost] {
         for on_crash in [OnCrash::Rerun, OnCrash::Fail] {
-            for fingerprint in fingerprints {
+            for (fingerprint, trace) in sixteen.into_iter().zip([sixteen[1], None]) {
                 for outcome in outcomes().into_iter().chain([huge.clone()]) {
-                    for (key, attempts) in [1, 255, 256, 700].into_iter().zip([1, 1, 2, 1]) {
+                    for key in [1, 255, 256, 700] {
+                        let (is_done, is_finished) = match state {
+                            State::Done => (true, true),
+                            State::Failed => (false, true),
+                            _ => (false, false),
+                        };
                         let record = Record {
                             state,
                             on_crash,
-                            fingerprint,
-                            attempts,
-                            codec: u32::from(outcome.is_some()),
-                            outcome: outcome.clone(),
+                            fingerprint: fingerprint.map(Fingerprint::from_bytes),
+                            trace,
+                            owner: Owner::new("host:1").filter(|_| !is_finished),
+                            check: if is_done { USUAL.check } else { 0 },
+                            expires: if is_finished { USUAL.expires } else { 0 },
+                            outcome: Some(outcome.clone()).filter(|_| is_done),
                             ..USUAL
                         };
                         comes_back(&vec![b'k'; key], &record, GONE);
@@ -121,15 +111,12 @@ fn every_state_key_fingerprint_and_result_comes_back() {
     }
 }
 
-/// What the bytes of a record are reckoned by: a usual one has the small header, and one with a long `ttl` the large.
+/// What the bytes of a record are reckoned by.
 #[test]
-fn a_usual_record_has_a_header_of_32_bytes() {
+fn a_usual_record_takes_72_bytes_beside_key_and_result() {
     let usual = Record {
-        codec: 1,
         outcome: Some(Outcome::Ok([7; 40][..].into())),
         ..USUAL
     };
-    assert_eq!(Packed::new(&[b'k'; 26], &usual, GONE).size(), 32 + 26 + 40);
-    let month = GONE + 30 * 86_400_000_000;
-    assert_eq!(Packed::new(&[b'k'; 26], &usual, month).size(), 53 + 26 + 40);
+    assert_eq!(pack(&[b'k'; 26], &usual, 0).size(), 72 + 26 + 40);
 }

@@ -15,11 +15,12 @@ pub(super) struct Records {
     map: DashMap<Packed, (), RandomState>,
 }
 
-/// So many that none is large: one that grows holds up its keys for the time it takes. 128 bytes each while empty.
+/// So many that none is large: one that grows, or is copied to be listed, holds up its keys for the time it takes. 128 bytes
+/// each while empty.
 const SHARDS: usize = 256;
 
 /// What a key goes by: 32 bits of its seeded hash. Keys that share them are told apart by their text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mark(pub(super) u32);
 
 impl Records {
@@ -37,7 +38,7 @@ impl Records {
         Mark(hasher.finish() as u32)
     }
 
-    /// Shows the record of `key`, under its shard's lock.
+    /// Shows the record of `key`, under its shard's lock: `look` is to be of this store, and short.
     #[inline]
     pub(super) fn look(&self, key: &[u8], look: impl FnOnce(&Packed)) {
         let hash = self.mark(key).hash();
@@ -71,6 +72,36 @@ impl Records {
         let is_it = |record: &Packed| condition(record) && self.mark(record.key()) == mark;
         let removed = shard.remove_entry(hash, |(record, _)| is_it(record));
         removed.map(|(record, _)| record)
+    }
+
+    /// Lets `change` have one record that goes by `mark`, if `condition` holds for it.
+    pub(super) fn update(
+        &self,
+        mark: Mark,
+        condition: impl Fn(&Packed) -> bool,
+        change: impl FnOnce(&mut Packed),
+    ) {
+        let hash = mark.hash();
+        let mut shard = self.map.shards()[self.shard(hash)].write();
+        let is_it = |record: &Packed| condition(record) && self.mark(record.key()) == mark;
+        if let Some((record, _)) = shard.get_mut(hash, |(record, _)| is_it(record)) {
+            change(record);
+        }
+    }
+
+    /// How many shards there are.
+    pub(super) fn shards(&self) -> usize {
+        self.map.shards().len()
+    }
+
+    /// The records of one shard, with their marks. Its lock is held for a copy of the table, which has no more than a
+    /// pointer for each of them.
+    pub(super) fn of_shard(&self, shard: usize) -> Vec<(Mark, Packed)> {
+        let table = self.map.shards()[shard].read().clone();
+        let records = table.into_iter().map(|(record, _)| record);
+        records
+            .map(|record| (self.mark(record.key()), record))
+            .collect()
     }
 
     #[expect(

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Clock, Mark, MemoryStore, gone, protocol::Step};
+use super::{
+    Clock, Mark, MemoryStore,
+    protocol::{self, Step},
+};
 use crate::{
     OnCrash, StoreErrorKind,
     key::Key,
@@ -18,6 +21,8 @@ use crate::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+/// How much longer than until their end these records are kept.
+const GRACE: Duration = Duration::from_secs(60);
 
 fn key(number: u32) -> Key {
     Key::new("memory", &[&number]).unwrap()
@@ -33,6 +38,9 @@ fn claim(store: &MemoryStore, key: &Key, nonce: u128) -> Result<ClaimReply, Stor
         lease: Duration::from_secs(30),
         on_crash: OnCrash::Rerun,
         fingerprint: None,
+        ttl: SECOND,
+        owner: None,
+        trace: None,
     };
     if let Some(token) = store.grant(key, &request) {
         return Ok(ClaimReply::Granted {
@@ -60,16 +68,17 @@ fn granted(store: &MemoryStore, key: &Key, nonce: u128) -> Record {
 
 /// Ends an attempt: with a result, or released.
 fn finish(store: &MemoryStore, key: &Key, granted: &Record, state: State, retain: Duration) {
-    if state == State::Done {
-        let result = OutcomeRef::Ok(&[1]);
-        assert!(store.complete(key, granted, 1, result, retain));
-        return;
-    }
     let target = Record {
         state,
+        ttl: retain,
         ..granted.clone()
     };
-    let settled = at_once(Store::finish(store, key, &target, retain)).unwrap();
+    if state == State::Done {
+        let result = OutcomeRef::Ok(&[1]);
+        assert!(store.complete(key, &target, 1, result));
+        return;
+    }
+    let settled = at_once(Store::finish(store, key, &target)).unwrap();
     assert!(matches!(settled, Settled::Applied), "{settled:?}");
 }
 
@@ -80,11 +89,7 @@ fn done(store: &MemoryStore, key: &Key, nonce: u128, ttl: Duration) {
 
 /// A call that writes nothing, and sweeps as every call does.
 fn pass(store: &MemoryStore) {
-    let keep = store.step(&key(u32::MAX), |_, _| Step {
-        write: None,
-        reply: (),
-    });
-    keep.unwrap();
+    assert_eq!(at_once(store.read(&key(u32::MAX))).unwrap(), None);
 }
 
 /// Whether there is a record in the table, past its end or not.
@@ -103,6 +108,10 @@ fn owner(store: &MemoryStore, key: &Key) -> Option<Nonce> {
 
 fn mark(store: &MemoryStore, key: &Key) -> Mark {
     store.shared.records.mark(key.as_str().as_bytes())
+}
+
+fn marks(store: &MemoryStore) -> usize {
+    store.shared.expiry.len()
 }
 
 /// Keys that share their mark with another one: of so many, some always do.
@@ -149,7 +158,7 @@ fn of_two_that_share_a_mark_only_the_one_past_its_end_goes() {
         // Written in either order, the table finds one of them first.
         done(&store, a, 1, SECOND * if order { 10 } else { 1000 });
         done(&store, b, 2, SECOND * if order { 1000 } else { 10 });
-        clock.advance(SECOND * 60);
+        clock.advance(SECOND * 60 + GRACE);
         pass(&store);
         assert!(!is_kept(&store, short) && is_kept(&store, long));
         assert_eq!(store.len(), 1);
@@ -167,7 +176,7 @@ fn two_that_share_a_mark_and_an_end_both_go() {
     let (a, b) = &twins(&store, 1)[0];
     done(&store, a, 1, SECOND);
     done(&store, b, 2, SECOND);
-    clock.advance(SECOND * 60);
+    clock.advance(SECOND * 60 + GRACE);
     pass(&store);
     assert!(!is_kept(&store, a) && !is_kept(&store, b));
     assert_eq!(store.len(), 0);
@@ -180,10 +189,10 @@ fn a_record_that_is_written_again_stays_until_its_new_end() {
     done(&store, &key(1), 1, SECOND);
     clock.advance(SECOND);
     done(&store, &key(1), 2, SECOND * 1000);
-    clock.advance(SECOND * 60);
+    clock.advance(SECOND * 60 + GRACE);
     (0..3).for_each(|_| pass(&store));
     assert!(owner(&store, &key(1)).is_some());
-    clock.advance(SECOND * 1000);
+    clock.advance(SECOND * 1000 + GRACE);
     pass(&store);
     assert_eq!(store.len(), 0);
 }
@@ -197,7 +206,7 @@ fn one_call_removes_two_at_most_and_none_is_left() {
     for number in 0..MANY {
         done(&store, &key(number), 1, SECOND);
     }
-    clock.advance(SECOND * 60);
+    clock.advance(SECOND * 60 + GRACE);
     let mut before = store.len();
     assert_eq!(before, MANY as usize);
     let mut calls = 0;
@@ -242,7 +251,7 @@ fn a_full_store_refuses_counts_nothing_and_has_room_again() {
     let again = granted(&store, &key(0), 3);
     assert!(store.len() <= 3);
     finish(&store, &key(0), &again, State::Done, SECOND * 1000);
-    clock.advance(SECOND * 60);
+    clock.advance(SECOND * 60 + GRACE);
     (0..3).for_each(|_| pass(&store));
     assert_eq!(store.len(), 1);
     done(&store, &key(4), 4, SECOND);
@@ -250,7 +259,7 @@ fn a_full_store_refuses_counts_nothing_and_has_room_again() {
     assert_eq!(claim(&store, &key(6), 6), Err(StoreErrorKind::Refused));
 }
 
-/// A decode under the shard's lock may be anybody's.
+/// Nobody else's code runs under a lock; should ours panic there, the others go on.
 #[test]
 fn a_panic_under_a_lock_leaves_the_store_as_it_was() {
     let store = MemoryStore::with_clock(&ManualClock::new());
@@ -259,7 +268,7 @@ fn a_panic_under_a_lock_leaves_the_store_as_it_was() {
     let looked = catch_unwind(AssertUnwindSafe(|| store.peek(&key(1), &mut look)));
     assert!(looked.is_err());
     let stepped = catch_unwind(AssertUnwindSafe(|| {
-        store.step(&key(1), |_, _| -> Step<()> { panic!("nobody's") })
+        store.step(&key(1), |_, _| -> Step<Settled> { panic!("nobody's") })
     }));
     assert!(stepped.is_err());
     assert!(owner(&store, &key(1)).is_some());
@@ -296,7 +305,7 @@ fn nothing_goes_early_and_everything_goes() {
                 _ => (State::Done, SECOND * u32::try_from(below(4000)).unwrap()),
             };
             let is_done = state == State::Done;
-            let end = gone(state, retain, now());
+            let end = protocol::expires(state, retain, now()) * 1000;
             finish(&store, &keys[at], &record, state, retain);
             // A released key may be claimed at any time.
             ends[at] = if is_done { end } else { 0 };
@@ -310,7 +319,145 @@ fn nothing_goes_early_and_everything_goes() {
             .find(|(end, key)| **end > now() && !is_kept(&store, key));
         assert!(early.is_none(), "{early:?} has gone early");
     }
-    clock.advance(HOLD);
-    (0..keys.len()).for_each(|_| pass(&store));
+    assert!(marks(&store) <= 3 * keys.len(), "{}", marks(&store));
+    clock.advance(HOLD + GRACE);
+    (0..4 * keys.len()).for_each(|_| pass(&store));
     assert_eq!(store.len(), 0);
+}
+
+/// A key that fails over and over is one record with one mark, in a bounded store too.
+#[test]
+fn a_key_that_fails_a_hundred_thousand_times_grows_nothing() {
+    let clock = ManualClock::new();
+    for store in [MemoryStore::with_clock(&clock), bounded(&clock, 10)] {
+        for nonce in 0..100_000 {
+            let record = granted(&store, &key(1), nonce);
+            finish(&store, &key(1), &record, State::Failed, SECOND * 3600);
+            if nonce % 10_000 == 0 {
+                clock.advance(SECOND * 60);
+            }
+        }
+        assert_eq!((store.len(), marks(&store)), (1, 1));
+    }
+}
+
+/// Its mark is due while it is there for longer: it is looked at, and marked anew.
+#[test]
+fn a_record_that_was_written_again_is_removed_in_the_end() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(&clock);
+    let record = granted(&store, &key(1), 1);
+    finish(&store, &key(1), &record, State::Failed, SECOND);
+    let record = granted(&store, &key(1), 2);
+    clock.advance(SECOND * 60 + GRACE);
+    pass(&store);
+    assert_eq!((store.len(), marks(&store)), (1, 0), "it runs");
+    finish(&store, &key(1), &record, State::Done, SECOND);
+    assert_eq!(marks(&store), 1);
+    let shorter = granted_after(&store, &clock, 3);
+    finish(&store, &key(1), &shorter, State::Done, SECOND * 1000);
+    clock.advance(SECOND * 60 + GRACE);
+    pass(&store);
+    assert_eq!(
+        (store.len(), marks(&store)),
+        (1, 1),
+        "it is kept for longer"
+    );
+    clock.advance(SECOND * 2000 + GRACE);
+    pass(&store);
+    assert_eq!((store.len(), marks(&store)), (0, 0));
+}
+
+/// A claim that takes the record once it is past its end, before it is gone.
+fn granted_after(store: &MemoryStore, clock: &ManualClock, nonce: u128) -> Record {
+    clock.advance(SECOND * 2);
+    granted(store, &key(1), nonce)
+}
+
+/// One whose end comes earlier than that of the record before does not wait for that one's mark.
+#[test]
+fn a_record_with_an_earlier_end_goes_earlier() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(&clock);
+    let record = granted(&store, &key(1), 1);
+    finish(&store, &key(1), &record, State::Failed, HOLD);
+    let record = granted(&store, &key(1), 2);
+    finish(&store, &key(1), &record, State::Done, SECOND);
+    clock.advance(SECOND * 60 + GRACE);
+    pass(&store);
+    assert_eq!(store.len(), 0);
+    clock.advance(2 * HOLD);
+    pass(&store);
+    assert_eq!(marks(&store), 0);
+}
+
+/// Past its end a record is there for late messages and the next claim only.
+#[test]
+fn past_its_end_a_record_is_not_shown_but_its_token_counts() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(&clock);
+    let first = granted(&store, &key(1), 1);
+    finish(&store, &key(1), &first, State::Done, SECOND);
+    clock.advance(SECOND);
+    assert!(is_kept(&store, &key(1)));
+    assert_eq!(owner(&store, &key(1)), None);
+    let late = Record {
+        outcome: None,
+        ..first.clone()
+    };
+    let renewed = at_once(Store::renew(&store, &key(1), &late)).unwrap();
+    assert!(matches!(renewed, Settled::Stale { .. }));
+    // By the clock alone, a token would shrink.
+    let behind = ManualClock::new();
+    let clock_of_another = Clock::Manual(behind);
+    assert!(clock_of_another.now() < clock_now(&clock));
+    let second = granted(&store, &key(1), 2);
+    assert!(second.token > first.token);
+    assert_eq!(second.attempts, 1);
+}
+
+fn clock_now(clock: &ManualClock) -> u64 {
+    Clock::Manual(clock.clone()).now()
+}
+
+/// Whoever is woken may do anything: also move the clock, or make another store go by it.
+#[test]
+fn the_clock_calls_nobody_under_its_lock() {
+    let clock = ManualClock::new();
+    let (again, calls) = (
+        clock.clone(),
+        std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0)),
+    );
+    let counted = calls.clone();
+    clock.on_advance(move || {
+        let _ = MemoryStore::with_clock(&again);
+        if counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
+            again.advance(SECOND);
+        }
+    });
+    clock.advance(SECOND);
+    assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_clock_that_went_as_far_as_it_can_turns_nothing_off() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(&clock);
+    done(&store, &key(1), 1, SECOND);
+    for _ in 0..2 {
+        clock.advance(Duration::MAX);
+    }
+    assert_eq!(owner(&store, &key(1)), None);
+    let mut last = 0;
+    for nonce in 2..100 {
+        let record = granted(&store, &key(1), nonce);
+        assert!(record.token > last, "tokens still grow");
+        last = record.token;
+        finish(&store, &key(1), &record, State::Failed, SECOND);
+    }
+    done(&store, &key(2), 1, SECOND);
+    assert!(
+        owner(&store, &key(2)).is_some(),
+        "results are still replayed"
+    );
 }

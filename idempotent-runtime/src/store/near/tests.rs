@@ -22,6 +22,10 @@ fn done(token: u64, bytes: usize) -> Record {
         fingerprint: None,
         codec: 7,
         expires: 0,
+        ttl: TTL,
+        check: 0,
+        owner: None,
+        trace: None,
         outcome: Some(Outcome::Ok(Arc::from(vec![0; bytes]))),
     }
 }

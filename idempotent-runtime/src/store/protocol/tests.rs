@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     fingerprint::Fingerprint,
-    record::{Nonce, Outcome},
+    record::{Nonce, Outcome, Owner},
 };
 
 /// Every record × every event. A record is its state and its owner (A, or O for an operator); events come from A, whose
@@ -27,6 +27,7 @@ resolve    | DO applied | DO applied | DO applied | DO applied | DO applied | DO
 ";
 
 const LEASE: Duration = Duration::from_secs(30);
+const TTL: Duration = Duration::from_secs(60 * 60);
 const NOW: u64 = 1_800_000_000_000_000;
 
 fn nonce(owner: u8) -> Nonce {
@@ -39,17 +40,21 @@ fn request(owner: u8) -> ClaimRequest {
         lease: LEASE,
         on_crash: OnCrash::Rerun,
         fingerprint: Some(Fingerprint::from_bytes([1; 16])),
+        ttl: TTL,
+        owner: Owner::new("host:1"),
+        trace: Some([9; 16]),
     }
 }
 
 fn record(state: State, owner: u8) -> Record {
     let outcome = (state == State::Done).then(|| Outcome::Ok(b"result".as_slice().into()));
-    Record {
+    let record = Record {
         state,
         token: 9,
         outcome,
         ..request(owner).record()
-    }
+    };
+    written(record, NOW)
 }
 
 /// The record in a column's head, and its age.
@@ -98,12 +103,12 @@ fn send(
             };
             return (step.write.map(|(record, _)| record), reply);
         }
-        "renew" => renew(current, &target(State::Running)),
-        "complete" => finish(current, &target(State::Done), HOLD),
-        "release" => finish(current, &target(State::Failed), HOLD),
-        "abandon" => finish(current, &target(State::Lost), HOLD),
-        "forget" => overrule(current, seen, &target(State::Failed), HOLD, NOW),
-        "resolve" => overrule(current, seen, &target(State::Done), HOLD, NOW),
+        "renew" => renew(current, &target(State::Running), NOW),
+        "complete" => finish(current, &target(State::Done), NOW),
+        "release" => finish(current, &target(State::Failed), NOW),
+        "abandon" => finish(current, &target(State::Lost), NOW),
+        "forget" => overrule(current, seen, &target(State::Failed), NOW),
+        "resolve" => overrule(current, seen, &target(State::Done), NOW),
         other => panic!("{other}"),
     };
     let reply = match step.reply {

@@ -196,20 +196,14 @@ impl Store for RedisStore {
         .settled()
     }
 
-    async fn finish(
-        &self,
-        key: &Key,
-        target: &Record,
-        retain: Duration,
-    ) -> Result<Settled, StoreError> {
-        let retain = scripts::kept(target.state, retain);
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
         // Its end by the server's time, where that is known; else the script sets it, and tells the time.
         let now = self.inner.clock.fresh();
-        let bytes = scripts::ending(target, retain, now).encode();
+        let bytes = scripts::ending(target, now).encode();
         let granted = scripts::granted(target).encode();
         let arguments = [
             Argument::Bytes(&bytes),
-            Argument::Millis(retain),
+            Argument::Millis(scripts::kept(target)),
             Argument::Bytes(self.inner.connector.target.publish()),
             Argument::Bytes(&granted),
             Argument::Number(1),
@@ -229,14 +223,13 @@ impl Store for RedisStore {
         key: &Key,
         seen: Option<&Record>,
         replacement: &Record,
-        retain: Duration,
     ) -> Result<Settled, StoreError> {
         let seen = seen.map(scripts::seen);
         let bytes = replacement.encode();
         let arguments = [
             Argument::Bytes(seen.as_ref().map_or(&[][..], |seen| seen)),
             Argument::Bytes(&bytes),
-            Argument::Millis(scripts::kept(replacement.state, retain)),
+            Argument::Millis(scripts::kept(replacement)),
             Argument::Bytes(self.inner.connector.target.publish()),
         ];
         self.run(

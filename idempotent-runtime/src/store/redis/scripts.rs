@@ -8,7 +8,10 @@ use crate::{
     StoreError, StoreErrorKind,
     key::Key,
     record::{Record, State},
-    store::Settled,
+    store::{
+        Settled,
+        protocol::{self, expires},
+    },
 };
 
 /// What every record's Redis key begins with, before [`Key::as_str`].
@@ -191,27 +194,23 @@ pub(super) fn granted(target: &Record) -> Record {
         state: State::Running,
         codec: 0,
         expires: 0,
+        check: 0,
         outcome: None,
         ..target.clone()
     }
 }
 
 /// The record with the end of its retention, where the server's time is known (`now`, µs since 1970).
-pub(super) fn ending(record: &Record, retain: Duration, now: Option<u64>) -> Record {
-    let expires = match now {
-        Some(now) if record.state == State::Done => (now / 1000).saturating_add(millis(retain)),
-        _ => 0,
-    };
+pub(super) fn ending(record: &Record, now: Option<u64>) -> Record {
     Record {
-        expires,
+        expires: now.map_or(0, |now| expires(record.state, record.ttl, now)),
         ..record.clone()
     }
 }
 
-/// How long Redis keeps a record in `state` that is to be retained for `retain`.
-pub(super) fn kept(state: State, retain: Duration) -> Duration {
-    use crate::record::MAX_TTL;
-    crate::store::retention(state, retain.clamp(Duration::from_millis(1), MAX_TTL))
+/// How long Redis keeps a record.
+pub(super) fn kept(record: &Record) -> Duration {
+    protocol::kept(record.state, record.ttl, record.lease)
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {
@@ -234,7 +233,7 @@ mod tests {
     use crate::{
         OnCrash,
         fingerprint::Fingerprint,
-        record::{HOLD, MAX_TOKEN, Nonce, Outcome},
+        record::{HOLD, MAX_TOKEN, Nonce, Outcome, Owner},
         store::{ClaimRequest, protocol},
     };
 
@@ -253,6 +252,9 @@ mod tests {
                 lease: Duration::from_secs(30),
                 on_crash: OnCrash::Fail,
                 fingerprint,
+                ttl: Duration::from_secs(60),
+                owner: Owner::new("host:1"),
+                trace: None,
             };
             let owned = request.record();
             let done = outcomes.clone().map(|outcome| Record {

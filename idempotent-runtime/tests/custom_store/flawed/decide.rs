@@ -14,14 +14,23 @@ use super::Flawed;
 use crate::caught::Flaw;
 
 impl Flawed {
-    pub(super) fn retain(&self, state: State, retain: Duration, age: Duration) -> Duration {
-        match self.flaw {
-            Flaw::KeepsUnfinishedForAnHour if state != State::Done => Duration::from_secs(3600),
-            Flaw::KeepsDoneForHold if state == State::Done => HOLD,
-            Flaw::CountsRetentionFromTheClaim => retain.saturating_sub(age),
-            Flaw::TakesZeroForNoEnd if retain.is_zero() => MAX_TTL,
+    pub(super) fn spoil_retention(&self, write: &mut (Record, Duration), age: Duration, now: u64) {
+        let (record, keep) = write;
+        let done = record.state == State::Done;
+        let right = protocol::retention(record.state, record.ttl);
+        let retention = match self.flaw {
+            Flaw::KeepsUnfinishedForAnHour if !done => Duration::from_secs(3600),
+            Flaw::KeepsDoneForHold if done => HOLD,
+            Flaw::CountsRetentionFromTheClaim => right.saturating_sub(age),
+            Flaw::TakesZeroForNoEnd if record.ttl.is_zero() => MAX_TTL,
             Flaw::NeverForgets => MAX_TTL,
-            _ => retain,
+            _ => return,
+        };
+        let grace = keep.saturating_sub(right);
+        *keep = retention + grace;
+        if record.expires != 0 {
+            let retention = u64::try_from(retention.as_millis()).expect("a time of the suite");
+            record.expires = now / 1000 + retention;
         }
     }
 
@@ -91,7 +100,7 @@ impl Flawed {
         &self,
         current: Option<Current<'_>>,
         target: &Record,
-        retain: Duration,
+        now: u64,
     ) -> Step<Settled> {
         let Some(Current { record, age }) = current else {
             return match self.flaw {
@@ -99,7 +108,7 @@ impl Flawed {
                     write: None,
                     reply: Settled::Absent,
                 },
-                _ => settle(None, target, retain),
+                _ => settle(None, target, now),
             };
         };
         let (mut seen, renew) = (record.clone(), target.state == State::Running);
@@ -121,7 +130,7 @@ impl Flawed {
             }
             _ => {}
         }
-        let mut step = settle(Some(Current { record: &seen, age }), target, retain);
+        let mut step = settle(Some(Current { record: &seen, age }), target, now);
         match (self.flaw, &mut step.write) {
             (Flaw::RenewLeavesTheAge, write) if renew => *write = None,
             (Flaw::ForgetsThePayloadOnFinish, Some((written, _))) => written.fingerprint = None,
@@ -150,7 +159,6 @@ impl Flawed {
         current: Option<Current<'_>>,
         seen: Option<&Record>,
         replacement: &Record,
-        retain: Duration,
         now: u64,
     ) -> Step<Settled> {
         let mut seen = seen.cloned();
@@ -169,7 +177,7 @@ impl Flawed {
             }
             _ => {}
         }
-        let mut step = protocol::overrule(current, seen.as_ref(), replacement, retain, now);
+        let mut step = protocol::overrule(current, seen.as_ref(), replacement, now);
         if let (Some((written, _)), Some(Current { record, .. })) = (&mut step.write, current) {
             match self.flaw {
                 Flaw::OverrulesWithTheOldToken => written.token = record.token,
@@ -188,10 +196,10 @@ impl Flawed {
 }
 
 /// [`protocol::renew`] and [`protocol::finish`] in one.
-fn settle(current: Option<Current<'_>>, target: &Record, retain: Duration) -> Step<Settled> {
+fn settle(current: Option<Current<'_>>, target: &Record, now: u64) -> Step<Settled> {
     match target.state {
-        State::Running => protocol::renew(current, target),
-        _ => protocol::finish(current, target, retain),
+        State::Running => protocol::renew(current, target, now),
+        _ => protocol::finish(current, target, now),
     }
 }
 

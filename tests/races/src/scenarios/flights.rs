@@ -57,6 +57,9 @@ impl World {
                 lease: LEASE,
                 on_crash: OnCrash::Rerun,
                 fingerprint: None,
+                ttl: BELIEVED,
+                owner: None,
+                trace: None,
             },
             store: Arc::clone(&self.store),
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use idempotent_runtime::{
     Key, OnCrash, StoreError, StoreErrorKind,
     record::{Nonce, OutcomeRef, Record, State},
-    store::{ClaimReply, ClaimRequest, LocalStore, Settled},
+    store::{ClaimReply, ClaimRequest, Cursor, Filter, Found, LocalStore, Page, Settled},
 };
 use shuttle::{future::block_on, thread};
 
@@ -22,10 +22,11 @@ const TTL: Duration = Duration::from_secs(1);
 pub(crate) trait Store {
     async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError>;
     async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError>;
-    async fn finish(&self, key: &Key, target: &Record, retain: Duration) -> Result<Settled, StoreError>;
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError>;
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError>;
-    async fn overrule(&self, key: &Key, seen: Option<&Record>, replacement: &Record, retain: Duration) -> Result<Settled, StoreError>;
+    async fn overrule(&self, key: &Key, seen: Option<&Record>, replacement: &Record) -> Result<Settled, StoreError>;
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError>;
+    async fn list(&self, filter: &Filter, cursor: Option<&Cursor>) -> Result<Page<Found>, StoreError>;
     fn local(&self) -> Option<&dyn LocalStore>;
     fn describe(&self) -> String;
 }
@@ -40,6 +41,9 @@ fn request(number: u8) -> ClaimRequest {
         lease: Duration::from_secs(30),
         on_crash: OnCrash::Rerun,
         fingerprint: None,
+        ttl: TTL,
+        owner: None,
+        trace: None,
     }
 }
 
@@ -56,7 +60,7 @@ fn claim(store: &MemoryStore, part: u8, number: u8) -> Result<ClaimReply, StoreE
 }
 
 fn finish(store: &MemoryStore, part: u8, granted: &Record) {
-    let completed = store.complete(&key(part), granted, 1, OutcomeRef::Ok(&[1]), TTL);
+    let completed = store.complete(&key(part), granted, 1, OutcomeRef::Ok(&[1]));
     assert!(completed, "the owner completes its own");
 }
 
@@ -126,7 +130,8 @@ pub(super) fn swept() {
         panic!("it is the first one");
     };
     finish(&store, 1, &record);
-    clock.advance(10_000_000);
+    // Past its end, and past what it is kept for after that.
+    clock.advance(100_000_000);
     let threads: Vec<_> = [(1, 2), (2, 3), (3, 4)]
         .map(|(part, number)| {
             let store = store.clone();

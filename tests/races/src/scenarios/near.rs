@@ -31,6 +31,10 @@ fn done(token: u64) -> Record {
         fingerprint: None,
         codec: 1,
         expires: 0,
+        ttl: Duration::from_secs(3600),
+        check: 0,
+        owner: None,
+        trace: None,
         outcome: Some(Outcome::Ok([1][..].into())),
     }
 }

@@ -29,6 +29,10 @@ impl Clock {
         Self::Manual(ManualClock::new())
     }
 
+    pub(crate) fn tokio() -> Self {
+        Self::system()
+    }
+
     pub(crate) fn now(&self) -> u64 {
         let Self::Manual(clock) = self;
         clock.0.load(Ordering::SeqCst)

@@ -99,6 +99,7 @@ impl<K: Eq + Hash + Clone, V, S: Default> Default for DashMap<K, V, S> {
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct SharedValue<V>(#[allow(dead_code, reason = "nobody looks")] V);
 
 impl<V> SharedValue<V> {
@@ -126,7 +127,18 @@ impl<T> Table<T> {
 }
 
 /// Values by their hashes.
+#[derive(Clone)]
 pub(crate) struct Places<T>(Vec<(u64, T)>);
+
+impl<T> IntoIterator for Places<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let values: Vec<T> = self.0.into_iter().map(|(_, value)| value).collect();
+        values.into_iter()
+    }
+}
 
 impl<T> Places<T> {
     pub(crate) fn get(&self, hash: u64, eq: impl Fn(&T) -> bool) -> Option<&T> {

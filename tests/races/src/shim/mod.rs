@@ -7,7 +7,7 @@ pub(crate) mod time;
 pub(crate) mod watch;
 
 pub(crate) mod std {
-    pub(crate) use ::std::{collections, fmt, hash, time};
+    pub(crate) use ::std::{collections, fmt, hash, mem, num, time};
 
     pub(crate) mod sync {
         pub(crate) use ::std::sync::{Arc, PoisonError};

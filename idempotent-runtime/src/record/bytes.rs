@@ -1,0 +1,314 @@
+//! A record's bytes, and their check.
+
+#![allow(
+    missing_docs,
+    clippy::len_without_is_empty,
+    clippy::must_use_candidate,
+    reason = "public for the checker of the memory store's races only"
+)]
+
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use super::{HEADER, MAX_TOKEN, Nonce, Outcome, OutcomeRef, Owner, Record, State, VERSION};
+use crate::{OnCrash, fingerprint::Fingerprint, key::Key};
+
+const FAIL_ON_CRASH: u8 = 1;
+pub(super) const HAS_FINGERPRINT: u8 = 2;
+pub(super) const IS_ERR: u8 = 4;
+pub(super) const NOT_RECORDED: u8 = 8;
+pub(super) const HAS_TRACE: u8 = 16;
+const KNOWN_FLAGS: u8 = FAIL_ON_CRASH | HAS_FINGERPRINT | IS_ERR | NOT_RECORDED | HAS_TRACE;
+
+const TOKEN: usize = 18;
+const EXPIRES: usize = 39;
+const CHECK: usize = 55;
+/// A header with fingerprint and trace.
+const LONGEST_HEAD: usize = HEADER + 16 + 16;
+
+/// `expires` is below this.
+const LAST_END: u64 = (1 << 48) - 1;
+/// The largest prime below 2^16: every single bit of a number counts modulo this.
+const GUARD: u64 = 65_521;
+
+/// Bytes that are not a record this version can read. They are never overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unreadable {
+    /// Shorter than a record's header.
+    #[error("{0} bytes are too few for a record")]
+    Truncated(usize),
+    /// Another version's record.
+    #[error(
+        "record version {0} is not known here (this is version {VERSION}): another release wrote it"
+    )]
+    Version(u8),
+    /// A state, flag or combination that no release writes.
+    #[error("these bytes are not a record of idempotent-fn, or they are damaged")]
+    Foreign,
+}
+
+/// A record seen as what it is written from: its fields, and the end that it is to have.
+pub struct Parts<'a> {
+    /// All else.
+    pub record: &'a Record,
+    /// As in [`Record`], and likewise the rest.
+    pub state: State,
+    pub codec: u32,
+    pub expires: u64,
+    pub outcome: Option<OutcomeRef<'a>>,
+}
+
+impl<'a> Parts<'a> {
+    pub fn of(record: &'a Record) -> Self {
+        Self {
+            record,
+            state: record.state,
+            codec: record.codec,
+            expires: record.expires,
+            outcome: record.outcome.as_ref().map(Outcome::as_ref),
+        }
+    }
+
+    /// The header, with the fingerprint and the trace that follow it. The check is zero.
+    fn head(&self) -> ArrayVec<u8, LONGEST_HEAD> {
+        let record = self.record;
+        let mut header = [0; HEADER];
+        header[0] = VERSION;
+        header[1] = self.state.letter();
+        header[2..18].copy_from_slice(record.nonce.as_bytes());
+        header[TOKEN..26].copy_from_slice(&record.token.to_be_bytes());
+        header[26..30].copy_from_slice(&whole_millis(record.lease).to_be_bytes());
+        header[30] = self.flags();
+        header[31..35].copy_from_slice(&record.attempts.to_be_bytes());
+        header[35..EXPIRES].copy_from_slice(&self.codec.to_be_bytes());
+        header[EXPIRES..47].copy_from_slice(&guarded(self.expires).to_be_bytes());
+        header[47..CHECK].copy_from_slice(&millis(record.ttl).to_be_bytes());
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "an owner has 64 bytes at most"
+        )]
+        let owner = self.owner().len() as u8;
+        header[63] = owner;
+        let mut head = ArrayVec::new();
+        // There is room: these three are all.
+        let _ = head.try_extend_from_slice(&header);
+        if let Some(fingerprint) = &record.fingerprint {
+            let _ = head.try_extend_from_slice(fingerprint.as_bytes());
+        }
+        if let Some(trace) = &record.trace {
+            let _ = head.try_extend_from_slice(trace);
+        }
+        head
+    }
+
+    fn flags(&self) -> u8 {
+        let mut flags = 0;
+        if self.record.on_crash == OnCrash::Fail {
+            flags |= FAIL_ON_CRASH;
+        }
+        if self.record.fingerprint.is_some() {
+            flags |= HAS_FINGERPRINT;
+        }
+        if self.record.trace.is_some() {
+            flags |= HAS_TRACE;
+        }
+        match self.outcome {
+            Some(OutcomeRef::Err(_)) => flags | IS_ERR,
+            Some(OutcomeRef::NotRecorded(_)) => flags | NOT_RECORDED,
+            Some(OutcomeRef::Ok(_)) | None => flags,
+        }
+    }
+
+    fn owner(&self) -> &'a [u8] {
+        match (self.state, &self.record.owner) {
+            (State::Running | State::Lost, Some(owner)) => owner.as_str().as_bytes(),
+            _ => &[],
+        }
+    }
+
+    fn result(&self) -> &'a [u8] {
+        self.outcome.map_or(&[], OutcomeRef::bytes)
+    }
+
+    /// The check of this record under `key`; 0 unless it is done.
+    pub fn check(&self, key: &str) -> u64 {
+        self.check_of(&self.head(), key)
+    }
+
+    fn check_of(&self, head: &[u8], key: &str) -> u64 {
+        if self.state != State::Done {
+            return 0;
+        }
+        let mut hashed = ArrayVec::<u8, LONGEST_HEAD>::new();
+        let _ = hashed.try_extend_from_slice(head);
+        hashed[TOKEN..TOKEN + 8].fill(0);
+        hashed[EXPIRES..EXPIRES + 8].fill(0);
+        let head = xxh3_64(&hashed);
+        let key = xxh3_64_with_seed(key.as_bytes(), head);
+        xxh3_64_with_seed(self.result(), key) ^ self.record.token
+    }
+
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        let record = self.record;
+        let optional = |there: bool| if there { 16 } else { 0 };
+        HEADER
+            + optional(record.fingerprint.is_some())
+            + optional(record.trace.is_some())
+            + self.owner().len()
+            + self.result().len()
+    }
+
+    /// Has `put` append its bytes, piece by piece.
+    #[inline]
+    pub fn write(&self, check: u64, mut put: impl FnMut(&[u8])) {
+        debug_assert_eq!(
+            self.state == State::Done,
+            self.outcome.is_some(),
+            "exactly a done record has an outcome"
+        );
+        let mut head = self.head();
+        if self.state == State::Done {
+            head[CHECK..CHECK + 8].copy_from_slice(&check.to_be_bytes());
+        }
+        put(&head);
+        put(self.owner());
+        put(self.result());
+    }
+}
+
+impl Record {
+    /// The record's bytes. Exactly the done records have an outcome; others have no bytes that can be read again.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let parts = Parts::of(self);
+        let mut bytes = Vec::with_capacity(parts.len());
+        parts.write(self.check, |piece| bytes.extend_from_slice(piece));
+        bytes
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`Unreadable`] for anything that this version does not write.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        match bytes.first() {
+            None => return Err(Unreadable::Truncated(0)),
+            Some(&VERSION) => {}
+            // Releases count up from 1: a printable or huge first byte is somebody else's value.
+            Some(&version @ 1..=31) => return Err(Unreadable::Version(version)),
+            Some(_) => return Err(Unreadable::Foreign),
+        }
+        let Some((header, mut rest)) = bytes.split_first_chunk::<HEADER>() else {
+            return Err(Unreadable::Truncated(bytes.len()));
+        };
+        let state = State::from_letter(header[1]).ok_or(Unreadable::Foreign)?;
+        let token = u64::from_be_bytes(array(header, TOKEN));
+        let flags = header[30];
+        let kind = flags & (IS_ERR | NOT_RECORDED);
+        if token > MAX_TOKEN || flags & !KNOWN_FLAGS != 0 || kind == IS_ERR | NOT_RECORDED {
+            return Err(Unreadable::Foreign);
+        }
+        let expires = unguarded(u64::from_be_bytes(array(header, EXPIRES)))?;
+        let check = u64::from_be_bytes(array(header, CHECK));
+        let mut optional = |flag: u8| match flags & flag {
+            0 => Ok(None),
+            _ => take(&mut rest).map(Some),
+        };
+        let fingerprint = optional(HAS_FINGERPRINT)?;
+        let trace = optional(HAS_TRACE)?;
+        let (owner, result) = owner(state, header[63], rest)?;
+        let outcome = (state == State::Done).then(|| match kind {
+            IS_ERR => Outcome::Err(result.into()),
+            NOT_RECORDED => Outcome::NotRecorded(result.into()),
+            _ => Outcome::Ok(result.into()),
+        });
+        if outcome.is_none() && (kind != 0 || !result.is_empty() || check != 0) {
+            return Err(Unreadable::Foreign);
+        }
+        Ok(Self {
+            state,
+            nonce: Nonce::from_bytes(array(header, 2)),
+            token,
+            lease: Duration::from_millis(u32::from_be_bytes(array(header, 26)).into()),
+            on_crash: if flags & FAIL_ON_CRASH == 0 {
+                OnCrash::Rerun
+            } else {
+                OnCrash::Fail
+            },
+            attempts: u32::from_be_bytes(array(header, 31)),
+            fingerprint: fingerprint.map(Fingerprint::from_bytes),
+            codec: u32::from_be_bytes(array(header, 35)),
+            expires,
+            ttl: Duration::from_millis(u64::from_be_bytes(array(header, 47))),
+            check,
+            owner,
+            trace,
+            outcome,
+        })
+    }
+
+    /// Puts the check into a done record that is to be kept under `key`, as the store has it. Whoever completes a record
+    /// does this last; [`SharedStore`](crate::SharedStore) does it for all that it sends.
+    pub fn seal(&mut self, key: &Key) {
+        self.check = Parts::of(self).check(key.as_str());
+    }
+
+    /// Whether this record is as it was sealed, for this `key`. Records that are not done have no check.
+    #[must_use]
+    pub fn is_sound(&self, key: &Key) -> bool {
+        self.state != State::Done || self.check == Parts::of(self).check(key.as_str())
+    }
+}
+
+/// An owner's name of this length, and the result behind it.
+fn owner(state: State, length: u8, rest: &[u8]) -> Result<(Option<Owner>, &[u8]), Unreadable> {
+    let length = usize::from(length);
+    let may_have = matches!(state, State::Running | State::Lost) && length <= Owner::MAX;
+    let (name, result) = rest
+        .split_at_checked(length)
+        .filter(|_| length == 0 || may_have)
+        .ok_or(Unreadable::Foreign)?;
+    let name = str::from_utf8(name).map_err(|_| Unreadable::Foreign)?;
+    Ok((Owner::new(name), result))
+}
+
+fn take(bytes: &mut &[u8]) -> Result<[u8; 16], Unreadable> {
+    let (taken, rest) = bytes.split_first_chunk().ok_or(Unreadable::Foreign)?;
+    *bytes = rest;
+    Ok(*taken)
+}
+
+/// The bytes of `header` from `at` on.
+fn array<const N: usize>(header: &[u8; HEADER], at: usize) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&header[at..at + N]);
+    bytes
+}
+
+/// A number below 2^48 with its own check: one bit of either that changes shows.
+fn guarded(expires: u64) -> u64 {
+    let expires = expires.min(LAST_END);
+    (expires % GUARD) << 48 | expires
+}
+
+fn unguarded(guarded: u64) -> Result<u64, Unreadable> {
+    let expires = guarded & LAST_END;
+    if guarded >> 48 == expires % GUARD {
+        Ok(expires)
+    } else {
+        Err(Unreadable::Foreign)
+    }
+}
+
+/// A lease in the format's unit. Leases are at most a day, which fits many times over.
+fn whole_millis(lease: Duration) -> u32 {
+    u32::try_from(lease.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

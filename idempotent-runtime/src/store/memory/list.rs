@@ -1,0 +1,103 @@
+//! Looking at all records, shard by shard.
+
+use std::time::Duration;
+
+use super::{
+    Cursor, Filter, Found, Page, age,
+    packed::Packed,
+    records::{Mark, Records},
+};
+use crate::{StoreError, StoreErrorKind, key::Key, record::State};
+
+/// Where a listing stands: in this shard, behind this mark.
+struct Place {
+    shard: usize,
+    after: Option<Mark>,
+}
+
+impl Place {
+    fn of(cursor: Option<&Cursor>) -> Result<Self, StoreError> {
+        let Some(cursor) = cursor else {
+            return Ok(Self {
+                shard: 0,
+                after: None,
+            });
+        };
+        let parts = cursor.as_str().split_once('.');
+        let place = parts.and_then(|(shard, mark)| {
+            let after = match mark {
+                "" => None,
+                mark => Some(Mark(mark.parse().ok()?)),
+            };
+            Some(Self {
+                shard: shard.parse().ok()?,
+                after,
+            })
+        });
+        place.ok_or_else(|| {
+            StoreError::new(
+                StoreErrorKind::Config,
+                "this cursor is not of a memory store",
+            )
+        })
+    }
+
+    fn cursor(&self) -> Cursor {
+        let mark = self
+            .after
+            .map_or(String::new(), |Mark(mark)| mark.to_string());
+        Cursor::new(format!("{}.{mark}", self.shard))
+    }
+}
+
+/// A page: of one shard, in the order of the marks. Records that share one are not taken apart.
+pub(super) fn list(
+    records: &Records,
+    now: u64,
+    filter: &Filter,
+    cursor: Option<&Cursor>,
+) -> Result<Page<Found>, StoreError> {
+    let Place { shard, after } = Place::of(cursor)?;
+    if shard >= records.shards() {
+        return Ok(Page::new(Vec::new(), None));
+    }
+    let mut kept = records.of_shard(shard);
+    kept.retain(|(mark, _)| after.is_none_or(|after| *mark > after));
+    kept.sort_unstable_by_key(|(mark, _)| *mark);
+    let mut page = Vec::new();
+    let mut last = None;
+    for (mark, packed) in &kept {
+        if page.len() >= filter.page && last != Some(*mark) {
+            let next = Place { shard, after: last };
+            return Ok(Page::new(page, Some(next.cursor())));
+        }
+        page.extend(found(packed, now, filter));
+        last = Some(*mark);
+    }
+    let next = Place {
+        shard: shard + 1,
+        after: None,
+    };
+    let next = (next.shard < records.shards()).then(|| next.cursor());
+    Ok(Page::new(page, next))
+}
+
+/// The record, where it is to be shown.
+fn found(packed: &Packed, now: u64, filter: &Filter) -> Option<Found> {
+    let key = str::from_utf8(packed.key()).ok()?;
+    let view = packed.view();
+    if !key.starts_with(&filter.prefix) || view.has_ended(now) || now >= packed.gone() {
+        return None;
+    }
+    let left = match view.state() {
+        State::Running => view
+            .lease()
+            .saturating_sub(age(view.state(), packed.gone(), now)),
+        _ => Duration::ZERO,
+    };
+    if !filter.shows(view.state(), left) {
+        return None;
+    }
+    let key = Key::stored(key)?;
+    Some(Found::new(key, Ok((packed.record(), left))))
+}
