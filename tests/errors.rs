@@ -118,7 +118,7 @@ async fn incompatible_and_not_recorded() {
     let small = memory().max_result(0);
     charge(&small).run(effects.body(0)).await.unwrap();
     let error = charge(&small).run(effects.body(0)).await.unwrap_err();
-    says(&error, &["not recorded", "64 bytes", "not run again"]);
+    says(&error, &["not recorded", "97 bytes", "not run again"]);
     means(&error, false, Some(true));
 }
 

@@ -131,7 +131,7 @@ async fn a_body_does_not_begin_on_a_lease_that_is_nearly_over() {
         Ok(body.finish())
     }));
     until(|| faulty.happened(Op::Claim, Fault::LostReply) == 3).await;
-    clock.advance(lease - Duration::from_millis(1));
+    clock.advance(Duration::from_millis(149));
     until(|| effects.started() == 1).await;
     clock.advance(Duration::from_millis(2));
     let second = charge(&other)
@@ -334,7 +334,7 @@ async fn an_overtaken_call_whose_successor_died_asks_now_and_then() {
             lease: LEASE,
             on_crash: OnCrash::Rerun,
             fingerprint: None,
-            ttl: LEASE * 100,
+            ttl: wait,
             owner: None,
             trace: None,
         };
