@@ -57,7 +57,7 @@ impl World {
                 lease: LEASE,
                 on_crash: OnCrash::Rerun,
                 fingerprint: None,
-                ttl: BELIEVED,
+                ttl: LEASE,
                 owner: None,
                 trace: None,
             },
