@@ -123,6 +123,9 @@ async fn an_error_that_carries_one_of_ours_is_no_final_result_wherever_it_comes_
     }
 }
 
+/// A call of a store that is down, one that is in doubt, or one that is in use.
+type Refused = fn(&SharedStore, &SharedStore, &SharedStore) -> Operation<u32, Error>;
+
 /// Every kind of refusal: an outage, a mistake, one that is in doubt.
 #[tokio::test]
 async fn no_refusal_of_any_kind_is_a_final_result() {
@@ -140,7 +143,7 @@ async fn no_refusal_of_any_kind_is_a_final_result() {
         .run(async { Ok(1) })
         .await
         .unwrap();
-    let refusals: [fn(&SharedStore, &SharedStore, &SharedStore) -> Operation<u32, Error>; 5] = [
+    let refusals: [Refused; 5] = [
         |down, _, _| inner(down),
         |_, doubtful, _| inner(doubtful).on_crash(OnCrash::Fail),
         |_, _, used| inner(used).fingerprint(&2),

@@ -189,7 +189,7 @@ async fn calls_of_the_body_are_not_seen_from_outside() {
         assert_eq!((answer.unwrap(), seen.outcome), (2, Observed::Ran));
         let ((), seen) = observe(async { drop(tokio::spawn(async {}).await) }).await;
         assert_eq!(seen.outcome, Observed::Nothing);
-        let (_, seen) = observe(async {
+        let ((), seen) = observe(async {
             outer(2).await.unwrap();
             outer(3).await.unwrap();
         })
