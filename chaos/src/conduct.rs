@@ -14,7 +14,7 @@ use fastrand::Rng;
 pub use crate::site::Topology;
 use crate::{
     driver::{Driver, Shared},
-    history::{Entry, Event, Kind, now},
+    history::{Entry, Event, Kind, Micros, now},
     ledger::{self, Log},
     load::Load,
     pulse, server_faults,
@@ -67,7 +67,7 @@ pub fn conduct(topology: Topology, seed: u64, duration: Duration) -> Vec<Entry> 
             server_faults::run(&shared.site, rng, &shared.log, &shared.signals);
         })
     };
-    storms_and_calms(&signals, &log, duration);
+    storms_and_calms(&site, &signals, &log, duration);
     signals.stop.store(true, SeqCst);
     signals.calm.open();
     // The servers first: drivers wait for answers.
@@ -91,7 +91,7 @@ pub fn conduct(topology: Topology, seed: u64, duration: Duration) -> Vec<Entry> 
 }
 
 /// Ends with a calm, so that no owner's lease is left over.
-fn storms_and_calms(signals: &Signals, log: &Log, duration: Duration) {
+fn storms_and_calms(site: &Site, signals: &Signals, log: &Log, duration: Duration) {
     let cycles = (duration.as_secs_f64() / CYCLE.as_secs_f64())
         .round()
         .max(1.0);
@@ -102,7 +102,7 @@ fn storms_and_calms(signals: &Signals, log: &Log, duration: Duration) {
         thread::sleep(cycle.saturating_sub(calm));
         let all_calm = signals.calm.close(PATIENCE);
         let at = now();
-        thread::sleep(calm);
+        watch_the_servers(site, log, calm);
         if all_calm {
             let event = Event::Calm { until: now() };
             let process = 0;
@@ -139,18 +139,35 @@ fn together<T: Send + 'static>(
 /// Notes when the machine had no time for this process: the servers, its neighbours, had none either.
 fn watch_the_machine(log: &Arc<Log>) {
     let log = Arc::clone(log);
-    pulse::start(move |since| {
-        let event = Event::Fault {
-            kind: Kind::Starved,
-            process: None,
-            call: None,
-            until: now(),
-            observed: true,
-        };
-        log.push(Entry {
-            at: since,
-            process: 0,
-            event,
-        });
-    });
+    pulse::start(move |since| log.push(starved(since)));
+}
+
+/// Notes for so long when a server was slow to answer: its disk, or its machine, had other things to do.
+fn watch_the_servers(site: &Site, log: &Log, duration: Duration) {
+    let end = Instant::now() + duration;
+    while Instant::now() < end {
+        for server in site.servers() {
+            let (asked, since) = (Instant::now(), now());
+            let _role_changes_hang_up = server.try_cli(&["PING"]);
+            if asked.elapsed() > pulse::LATE {
+                log.push(starved(since));
+            }
+        }
+        thread::sleep(pulse::BEAT);
+    }
+}
+
+fn starved(since: Micros) -> Entry {
+    let event = Event::Fault {
+        kind: Kind::Starved,
+        process: None,
+        call: None,
+        until: now(),
+        observed: true,
+    };
+    Entry {
+        at: since,
+        process: 0,
+        event,
+    }
 }

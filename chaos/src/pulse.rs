@@ -8,9 +8,9 @@ use std::{
 use crate::history::{Micros, micros, now};
 
 /// How often it wants to.
-const BEAT: Duration = Duration::from_millis(20);
+pub(crate) const BEAT: Duration = Duration::from_millis(20);
 /// So much later than it wanted, and what others did late meanwhile was not their fault.
-const LATE: Duration = Duration::from_millis(100);
+pub(crate) const LATE: Duration = Duration::from_millis(100);
 
 /// Tells from when on the process was starved, each time it was, until now.
 pub(crate) fn start(told: impl Fn(Micros) + Send + 'static) {

@@ -1,5 +1,7 @@
 //! The servers of a run.
 
+use std::slice;
+
 use idempotent_test_support::{Proxy, RedisCluster, RedisServer, Sentinel};
 
 use crate::{load::LARGEST, worker::Place};
@@ -49,6 +51,16 @@ impl Site {
             Topology::One => Self::One(one()),
             Topology::Sentinel => Self::Sentinel(sentinel()),
             Topology::Cluster => Self::Cluster(cluster()),
+        }
+    }
+
+    /// The servers that keep records.
+    pub(crate) fn servers(&self) -> &[RedisServer] {
+        match self {
+            Self::Memory => &[],
+            Self::One(server) => slice::from_ref(server),
+            Self::Sentinel(group) => group.servers(),
+            Self::Cluster(group) => group.nodes(),
         }
     }
 

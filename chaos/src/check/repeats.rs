@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Case, Rule, Verdict, World,
-    case::{Grant, ROUNDING, Start},
+    case::{Grant, ROUNDING, Sight, Start},
     world::Window,
 };
 use crate::history::{Answer, End, Function, Kind, Micros, Settled};
@@ -42,6 +42,12 @@ pub(super) fn doubted(case: &Case, world: &World, verdict: &mut Verdict) {
         };
         let ended = case.ends.get(&run.call).map(|(_, end)| *end);
         if !matches!(ended, None | Some(End::Ok)) {
+            continue;
+        }
+        // The doubt is about a later claim, whose owner may have had no time for a word about it.
+        let later = |sight: &Sight| sight.token > run.token && sight.at <= answered.at;
+        let is_done = case.done_at(run.token).is_some_and(|at| at < call.at);
+        if is_done || case.sights.iter().any(later) {
             continue;
         }
         let granted = case.grant(run.token);

@@ -2,7 +2,7 @@
 
 use idempotent_chaos::{
     check::Rule,
-    history::{Answer, Event, Function, Kind, Settled},
+    history::{Answer, Event, Function, Kind, Met, Settled},
 };
 
 use crate::story::*;
@@ -100,6 +100,25 @@ fn a_doubt_that_its_owner_resolves_later_had_its_reason() {
         .answered(SECOND, in_doubt)
         .completes(FIRST)
         .passes();
+}
+
+#[test]
+fn a_doubt_about_a_claim_that_nobody_noted_is_not_the_earlier_owners() {
+    let done = || {
+        let once = Story::of(Function::BriefFail).starts(FIRST);
+        once.completes(FIRST).pass(END)
+    };
+    done()
+        .called(SECOND)
+        .meets(SECOND, 300, Met::Lost)
+        .answered(SECOND, Answer::Refused("Indeterminate".to_owned()))
+        .passes();
+    // The record that is in doubt is the first one's.
+    done()
+        .called(SECOND)
+        .meets(SECOND, FIRST.token, Met::Lost)
+        .answered(SECOND, Answer::Refused("Indeterminate".to_owned()))
+        .breaks(Rule::Ended);
 }
 
 #[test]
