@@ -4,7 +4,12 @@ mod common;
 
 use std::{pin::Pin, time::Duration};
 
-use common::{Answer, Effects, GENEROUS, bytes::Bytes, poll_until, settled};
+use common::{
+    Answer, Effects, GENEROUS,
+    bytes::Bytes,
+    faulty::{Fault, Faulty, Op},
+    poll_until, settled,
+};
 use idempotent_fn::{
     Error, Key, OnCrash, Operation, SharedStore, operation, record::State, store::MemoryStore,
 };
@@ -82,6 +87,36 @@ async fn a_record_that_vanishes_under_its_waiters_is_no_permission_under_fail() 
             assert_eq!(answer.unwrap(), 1);
         }
         drop(owner);
+        settled(&there).await;
+    }
+}
+
+/// A waiter under `fail` looks at the record before each claim. One look without an answer, or one that the store puts off,
+/// ends no waiting.
+#[tokio::test]
+async fn a_lost_look_at_the_record_ends_no_waiting() {
+    for fault in [
+        Fault::LostReply,
+        Fault::LostCommand,
+        Fault::NotSent,
+        Fault::Busy,
+    ] {
+        let link = Faulty::new();
+        let (here, there) = (
+            SharedStore::new(link.clone()),
+            SharedStore::new(link.clone()),
+        );
+        let (effects, waiters) = (Effects::new(), Effects::new());
+        let owner = charge(&there).on_crash(OnCrash::Fail);
+        let mut owner: Call = Box::pin(owner.run(effects.body(400)));
+        poll_until(&mut owner, || effects.started() == 1).await;
+        link.next(Op::Read, [fault, fault]);
+        let waiter = charge(&here).on_crash(OnCrash::Fail);
+        let waiter = waiter.run(waiters.body(0));
+        let (owned, waited) = tokio::join!(owner, waiter);
+        assert_eq!((owned.unwrap(), waited.unwrap()), (1, 1), "{fault:?}");
+        assert_eq!(link.happened(Op::Read, fault), 2, "{fault:?}");
+        assert_eq!(waiters.started(), 0);
         settled(&there).await;
     }
 }

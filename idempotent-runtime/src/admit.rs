@@ -13,7 +13,7 @@ use tokio::time::{self, Instant};
 
 use crate::{
     Error, OnCrash, StoreError, StoreErrorKind,
-    ask::{ASKING, Asked, ask},
+    ask::{ASKING, Asked, Tries, ask},
     backoff::Backoff,
     claim::Claim,
     events,
@@ -252,7 +252,7 @@ impl<'a> Waiter<'a> {
                 State::Running if self.wait(lease_left).await.is_ok() => {}
                 _ => return Err(superseded),
             }
-            match self.read().await {
+            match self.read(PATIENCE).await {
                 Ok(Some(read)) => (record, lease_left) = read,
                 Ok(None) => return Err(superseded),
                 // The record stands as it was last seen, as far as anybody knows.
@@ -283,15 +283,23 @@ impl<'a> Waiter<'a> {
         }
     }
 
+    /// Whether there is no record any more. Asked as patiently as a claim is: a lost answer ends no waiting.
     async fn is_gone(&self) -> Result<bool, Error> {
-        let read = self.read().await;
-        read.map(|read| read.is_none())
-            .map_err(|error| Error::store(self.attempt.label(), error))
+        let mut tries = Tries::new(self.deadline);
+        loop {
+            let error = match self.read(tries.patience()).await {
+                Ok(read) => return Ok(read.is_none()),
+                Err(error) => error,
+            };
+            if !tries.again_after(&error).await {
+                return Err(Error::store(self.attempt.label(), error));
+            }
+        }
     }
 
-    async fn read(&self) -> Result<Option<(Record, Duration)>, StoreError> {
+    async fn read(&self, patience: Duration) -> Result<Option<(Record, Duration)>, StoreError> {
         let reply = self.attempt.store.read(&self.attempt.key);
-        answer(self.attempt, PATIENCE, reply).await
+        answer(self.attempt, patience, reply).await
     }
 
     fn in_flight(&self, lease_left: Duration) -> Error {

@@ -6,6 +6,7 @@ use tokio::time::{self, Instant};
 
 use crate::{
     Error, StoreError, StoreErrorKind,
+    backoff::Backoff,
     claim::Claim,
     execution::Attempt,
     flight::{Landing, Lead},
@@ -60,6 +61,51 @@ impl Drop for Asking<'_> {
     }
 }
 
+/// How often, and for how long, a question is asked again that had no answer, or none that lasts.
+pub(crate) struct Tries {
+    asked: u32,
+    pauses: Backoff,
+    deadline: Instant,
+    give_up: Instant,
+}
+
+impl Tries {
+    /// For a caller who waits until `deadline`, or long enough for a second asking.
+    pub(crate) fn new(deadline: Instant) -> Self {
+        Self {
+            asked: 1,
+            pauses: PAUSES,
+            deadline,
+            give_up: cmp::max(deadline, Instant::now() + ASKING),
+        }
+    }
+
+    /// How long to wait for the next answer.
+    pub(crate) fn patience(&self) -> Duration {
+        cmp::min(
+            PATIENCE,
+            self.give_up.saturating_duration_since(Instant::now()),
+        )
+    }
+
+    /// Pauses, if the question is worth asking again after this error; `false`: the error is the answer.
+    pub(crate) async fn again_after(&mut self, error: &StoreError) -> bool {
+        let next = Instant::now() + self.pauses.pause();
+        let again = if error.is_transient() {
+            // It will serve soon, it says: worth the caller's whole `wait`.
+            next < self.deadline
+        } else {
+            let refused = error.kind() == StoreErrorKind::Refused || !is_passing(error);
+            !refused && self.asked < ASKS && next < self.give_up
+        };
+        if again {
+            self.asked += 1;
+            time::sleep_until(next).await;
+        }
+        again
+    }
+}
+
 /// Asks for the right to run. An answer that is lost is asked for again with the same nonce, for a short while; then the
 /// runtime sees the claim through.
 pub(crate) async fn ask(
@@ -69,14 +115,10 @@ pub(crate) async fn ask(
 ) -> Result<Asked, Error> {
     let mut asking = Asking::new(attempt, lead);
     let mut in_doubt = false;
-    let mut asks = 0;
     let begun = Instant::now();
-    let mut now = begun;
-    let give_up = cmp::max(deadline, begun + ASKING);
-    let mut pauses = PAUSES;
+    let mut tries = Tries::new(deadline);
     let error = loop {
-        asks += 1;
-        let patience = cmp::min(PATIENCE, give_up.saturating_duration_since(now));
+        let patience = tries.patience();
         let reply = attempt.store.claim(&attempt.key, &attempt.request);
         let mut reply = answer(attempt, patience, reply).await;
         if is_late(attempt, &reply, begun) {
@@ -96,21 +138,11 @@ pub(crate) async fn ask(
             }
             Err(error) => {
                 in_doubt |= error.is_ambiguous();
-                let pause = pauses.pause();
-                now = Instant::now() + pause;
-                let again = if error.is_transient() {
-                    // It will serve soon, it says: worth the caller's whole `wait`.
-                    now < deadline
-                } else {
-                    let refused = error.kind() == StoreErrorKind::Refused || !is_passing(&error);
-                    !refused && asks < ASKS && now < give_up
-                };
-                if !again {
+                if !tries.again_after(&error).await {
                     break error;
                 }
             }
         }
-        time::sleep_until(now).await;
     };
     let lead = if in_doubt {
         asking.lead.take()
