@@ -74,6 +74,10 @@ flaws! {
     TakesZeroForNoEnd => the_shortest_and_longest_retentions_work;
     NeverForgets => an_expired_keys_old_owner_is_refused unfinished_records_are_held_for_seven_days;
     SetsNoExpires => expires_follows_the_retention a_finish_records_all_of_it;
+    ForgetsAtTheEnd => nothing_late_revives_a_finished_key past_its_end_a_record_is_as_none;
+    ShowsWhatHasEnded => past_its_end_a_record_is_as_none nothing_late_revives_a_finished_key;
+    RevivesWhatHasEnded => nothing_late_revives_a_finished_key;
+    KeepsReleasedForHold => released_records_are_kept_for_their_ttl;
     CountsTokensPerRecord => tokens_grow_across_everything an_expired_keys_old_owner_is_refused;
 
     // Keys and bytes
@@ -81,11 +85,23 @@ flaws! {
     CutsKeys => keys_of_every_kind_stay_apart;
     TrimsKeys => keys_of_every_kind_stay_apart;
     CutsResults => results_come_back_byte_for_byte;
+    ForgetsTheOwner => ttl_owner_and_trace_are_kept;
+    ForgetsTheTrace => ttl_owner_and_trace_are_kept a_result_keeps_its_check;
+    LosesTheCheck => a_result_keeps_its_check;
+    MendsTheCheck => a_damaged_or_moved_result_is_incompatible;
+    OverrulesWithTheOldCheck => nothing_late_undoes_an_overruling;
     OverwritesWhatItCannotRead => unreadable_bytes_are_left_alone;
     LocalFaceOfAnotherStore => the_local_face_is_the_same_store of_many_claimers_one_is_granted;
     LocalFaceGrantsWhatIsHeld => the_local_face_is_the_same_store of_many_claimers_one_is_granted;
     LocalFaceCompletesForAnybody => the_local_face_is_the_same_store;
+    LocalFaceLooksUnderItsLock => a_look_holds_nobody_up;
     LocalFaceCompletesWhatIsDone => the_local_face_is_the_same_store;
+
+    // Listings
+    ListsOnePageOnly => a_listing_shows_every_record;
+    ListsWhateverIsThere => a_listing_shows_what_was_asked_for;
+    TakesThePrefixForAPattern => a_listing_shows_what_was_asked_for;
+    ListsOtherNamespaces => a_namespace_lists_its_own_keys;
 
     // Operators' decisions
     OverrulesUnseen => an_overruling_replaces_only_what_was_seen;

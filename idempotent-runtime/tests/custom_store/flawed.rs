@@ -12,7 +12,8 @@ use idempotent_runtime::{
     Key, Store, StoreError,
     record::{HOLD, OutcomeRef, Record, State},
     store::{
-        ClaimReply, ClaimRequest, LocalStore, Settled, Subscription, Topics,
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, LocalStore, Page, Settled, Subscription,
+        Topics,
         conformance::Subject,
         protocol::{self, Current, Step},
     },
@@ -158,8 +159,15 @@ impl Store for Flawed {
 
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
         self.step(key, |current, now| {
-            let shown = protocol::visible(current, now).map(|current| {
+            let seen = match self.flaw {
+                Flaw::ShowsWhatHasEnded => current,
+                _ => protocol::visible(current, now),
+            };
+            let shown = seen.map(|current| {
                 let mut record = current.record.clone();
+                if self.flaw == Flaw::MendsTheCheck {
+                    record.seal(key);
+                }
                 if self.flaw == Flaw::SetsNoExpires {
                     record.expires = 0;
                 }
@@ -187,6 +195,30 @@ impl Store for Flawed {
         Ok(settled)
     }
 
+    async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Found>, StoreError> {
+        let mut filter = filter.clone();
+        match self.flaw {
+            Flaw::ListsWhateverIsThere => (filter.state, filter.lapsed) = (None, None),
+            Flaw::ListsOtherNamespaces => {
+                filter.prefix = filter.prefix.replace("a@", "").replace("b@", "");
+            }
+            Flaw::TakesThePrefixForAPattern => {
+                let text = filter.prefix.split(['*', '?', '%', '_']).next();
+                filter.prefix = text.unwrap_or_default().to_owned();
+            }
+            _ => {}
+        }
+        let mut page = self.table.list(&filter, cursor).await?;
+        if self.flaw == Flaw::ListsOnePageOnly {
+            page.next = None;
+        }
+        Ok(page)
+    }
+
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
         let topics = &self.table.shared.topics;
         let (subscription, first) = topics.subscribe(key);
@@ -210,6 +242,7 @@ impl Store for Flawed {
                 | Flaw::LocalFaceGrantsWhatIsHeld
                 | Flaw::LocalFaceCompletesForAnybody
                 | Flaw::LocalFaceCompletesWhatIsDone
+                | Flaw::LocalFaceLooksUnderItsLock
         )
         .then_some(&self.face as _)
     }
@@ -224,15 +257,20 @@ struct Face {
 
 impl LocalStore for Face {
     fn peek(&self, key: &Key, look: &mut dyn FnMut(&idempotent_runtime::record::RecordRef<'_>)) {
-        self.table.step(key, |current, now| {
-            if let Some(current) = protocol::visible(current, now) {
-                look(&current.record.as_ref());
+        let under_lock = self.flaw == Flaw::LocalFaceLooksUnderItsLock;
+        let seen = self.table.step(key, |current, now| {
+            let seen = protocol::visible(current, now).map(|current| current.record.clone());
+            if let Some(record) = seen.as_ref().filter(|_| under_lock) {
+                look(&record.as_ref());
             }
             Step {
                 write: None,
-                reply: (),
+                reply: seen,
             }
         });
+        if let Some(record) = seen.filter(|_| !under_lock) {
+            look(&record.as_ref());
+        }
     }
 
     fn grant(&self, key: &Key, request: &ClaimRequest) -> Option<u64> {

@@ -16,7 +16,7 @@ use idempotent_runtime::{
     Key, Store, StoreError,
     record::Record,
     store::{
-        ClaimReply, ClaimRequest, Settled, Subscription, Topics,
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Subscription, Topics,
         protocol::{self, Current, Step},
     },
 };
@@ -107,6 +107,37 @@ impl Store for TableStore {
         });
         self.shared.topics.publish(key.as_str());
         Ok(settled)
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Found>, StoreError> {
+        let now = self.shared.clock.load(Ordering::SeqCst);
+        let rows = self.shared.rows.lock().expect("no step panics");
+        let mut found = Vec::new();
+        for (key, row) in rows.iter() {
+            let current = Current {
+                record: &row.record,
+                age: Duration::from_micros(now.saturating_sub(row.written)),
+            };
+            let is_after = cursor.is_none_or(|cursor| key.as_str() > cursor.as_str());
+            let left = current.lease_left();
+            if is_after
+                && key.as_str().starts_with(&filter.prefix)
+                && protocol::visible(Some(current), now).is_some()
+                && filter.shows(row.record.state, left)
+            {
+                found.push(Found::new(key.clone(), Ok((row.record.clone(), left))));
+            }
+        }
+        found.sort_by(|one, other| one.key.as_str().cmp(other.key.as_str()));
+        let is_last = found.len() <= filter.page;
+        found.truncate(filter.page);
+        let last = found.last().filter(|_| !is_last);
+        let next = last.map(|found| Cursor::new(found.key.as_str()));
+        Ok(Page::new(found, next))
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {

@@ -165,6 +165,24 @@ async fn tokens_grow_where_answers_are_later_than_the_retention() {
     }
 }
 
+/// It lasts for its whole retention from the write on, also where that is shorter than its message was under way.
+#[tokio::test]
+async fn a_short_retention_counts_from_the_write() {
+    let server = RedisServer::start();
+    let proxy = Proxy::start(&format!("127.0.0.1:{}", server.port()));
+    let store = RedisOptions::new()
+        .response_timeout(Duration::from_secs(20))
+        .open(&proxy.url())
+        .expect("a valid URL");
+    let owned = granted(store.claim(&key("1"), &brief(1)).await.expect("claim"));
+    proxy.delay(Direction::Requests, Duration::from_millis(950));
+    let settled = store.finish(&key("1"), &done(&owned, b"42")).await;
+    assert_eq!(settled.expect("finish"), Settled::Applied);
+    let stood = record(&server, &key("1")).expect("kept");
+    let kept = i64::try_from(stood.expires).expect("small") - written(&server, &key("1"));
+    assert!(kept > 100, "{kept}");
+}
+
 /// When the record was written, by the server's time and what it still keeps it: ms since 1970.
 fn written(server: &RedisServer, key: &Key) -> i64 {
     let time = server.cli(&["TIME"]);

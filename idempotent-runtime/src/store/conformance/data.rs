@@ -5,10 +5,10 @@ use super::{
     trial::{TTL, Trial, done, fingerprint, new_key, new_nonce, paying, released, request},
 };
 use crate::{
-    StoreError, StoreErrorKind,
+    SharedStore, StoreError, StoreErrorKind,
     key::Key,
     record::{Nonce, OutcomeRef, Record, State, VERSION},
-    store::{ClaimRequest, Settled, Store},
+    store::{ClaimRequest, LocalStore, Settled, Store},
 };
 
 /// Another version's record, and what is no record at all, answer Incompatible to everything and stay as they are.
@@ -49,6 +49,9 @@ pub async fn unreadable_bytes_are_left_alone(subject: &impl Subject) {
     trial.stands(&key, &planted, rule).await;
 }
 
+/// After so long, somebody waits for a look to end.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 async fn all_incompatible<S: Subject>(trial: &Trial<'_, S>, key: &Key, claim: &ClaimRequest) {
     // The same nonce: not even the owner may touch what it cannot read.
     let owned = Record {
@@ -77,6 +80,96 @@ fn incompatible<T: std::fmt::Debug>(method: &str, answer: &Result<T, StoreError>
     assert!(
         matches!(kind, Err(StoreErrorKind::Incompatible)),
         "contract 7: `{method}` on bytes that are no record this version knows is Incompatible, not {kind:?}"
+    );
+}
+
+/// A result with any one bit flipped, or put at another key, is refused where it is replayed, looked at or listed.
+pub async fn a_damaged_or_moved_result_is_incompatible(subject: &impl Subject) {
+    let store = SharedStore::new(subject.store().await);
+    if store.local().is_some() {
+        return; // Nobody else can write there.
+    }
+    let key = new_key();
+    let mut whole = Record {
+        token: 5,
+        expires: 1 << 47,
+        ..done(&paying(fingerprint(1)).record(), b"result")
+    };
+    whole.seal(&key);
+    let bytes = whole.encode();
+    if !subject.plant(&key, &bytes).await {
+        return;
+    }
+    let read = |key: Key| {
+        let store = &store;
+        async move {
+            store
+                .read(&key)
+                .await
+                .map(|read| read.map(|(record, _)| record))
+        }
+    };
+    assert_eq!(
+        read(key.clone()).await.ok().flatten(),
+        Some(whole),
+        "a sound record is read"
+    );
+    for bit in 0..bytes.len() * 8 {
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        subject.plant(&key, &damaged).await;
+        incompatible("read", &read(key.clone()).await);
+        incompatible("claim", &store.claim(&key, &paying(fingerprint(1))).await);
+    }
+    for other in [new_key(), key.in_namespace("n")] {
+        subject.plant(&other, &bytes).await;
+        incompatible("read", &read(other.clone()).await);
+        incompatible("claim", &store.claim(&other, &request()).await);
+    }
+}
+
+/// A [`LocalStore`](crate::store::LocalStore) shows a record outside of its locks: what looks may take its time, and may be
+/// anybody's code.
+pub async fn a_look_holds_nobody_up(subject: &impl Subject) {
+    let trial = Trial::of(subject).await;
+    let Some(local) = trial.store.local() else {
+        return;
+    };
+    let key = new_key();
+    let owned = trial.start(&key).await;
+    for result in [vec![1], vec![2; 1 << 20]] {
+        let key = new_key();
+        let owned = trial.start(&key).await;
+        trial.finished(&key, &done(&owned, &result)).await;
+        looks_freely(local, &key, &owned);
+    }
+    looks_freely(local, &key, &owned);
+}
+
+fn looks_freely(local: &dyn LocalStore, key: &Key, owned: &Record) {
+    let mut waited = None;
+    // Around the look: should there be a lock, it is gone when this waits for the thread.
+    std::thread::scope(|scope| {
+        local.peek(key, &mut |_| {
+            let (done, is_done) = std::sync::mpsc::channel();
+            scope.spawn(move || {
+                local.peek(key, &mut |_| {});
+                // Both of them want to write: there is no such grant, and no such finish.
+                let _ = local.grant(key, &request());
+                let stranger = Record {
+                    nonce: new_nonce(),
+                    ..owned.clone()
+                };
+                let _ = local.complete(key, &stranger, 7, OutcomeRef::Ok(b"other"));
+                let _ = done.send(());
+            });
+            waited = Some(is_done.recv_timeout(PATIENCE).is_ok());
+        });
+    });
+    let rule = "LocalStore::peek: a record that is there is shown";
+    assert!(
+        waited.expect(rule),
+        "LocalStore::peek: the look is under a lock that others want"
     );
 }
 

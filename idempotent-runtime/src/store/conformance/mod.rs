@@ -18,8 +18,10 @@
 
 mod claims;
 mod data;
+mod grace;
 mod lapses;
 mod limits;
+mod lists;
 mod overrules;
 mod races;
 mod retention;
@@ -144,6 +146,16 @@ suite! {
         an_expired_keys_old_owner_is_refused
         expires_follows_the_retention
         tokens_grow_across_everything;
+    grace:
+        released_records_are_kept_for_their_ttl
+        past_its_end_a_record_is_as_none
+        nothing_late_revives_a_finished_key
+        ttl_owner_and_trace_are_kept
+        a_result_keeps_its_check;
+    lists:
+        a_listing_shows_every_record
+        a_listing_shows_what_was_asked_for
+        a_namespace_lists_its_own_keys;
     limits:
         the_shortest_and_longest_leases_work
         the_shortest_and_longest_retentions_work
@@ -161,7 +173,9 @@ suite! {
         another_subscribers_leaving_wakes_nobody_less;
     data:
         unreadable_bytes_are_left_alone
-        the_local_face_is_the_same_store;
+        a_damaged_or_moved_result_is_incompatible
+        the_local_face_is_the_same_store
+        a_look_holds_nobody_up;
 }
 
 /// Runs every rule, each in a task of its own, and panics at the end if any was broken, listing them.

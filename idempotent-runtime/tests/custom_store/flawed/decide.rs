@@ -24,6 +24,11 @@ impl Flawed {
             Flaw::CountsRetentionFromTheClaim => right.saturating_sub(age),
             Flaw::TakesZeroForNoEnd if record.ttl.is_zero() => MAX_TTL,
             Flaw::NeverForgets => MAX_TTL,
+            Flaw::KeepsReleasedForHold if record.state == State::Failed => HOLD,
+            Flaw::ForgetsAtTheEnd => {
+                *keep = right;
+                return;
+            }
             _ => return,
         };
         let grace = keep.saturating_sub(right);
@@ -84,6 +89,7 @@ impl Flawed {
             (Flaw::LengthensALeaseForEver, Some(seen)) => written.lease = seen.lease * 2,
             (Flaw::ForgetsTheAttempts, _) => written.attempts = 1,
             (Flaw::GrantsWithoutAToken, _) => written.token = 0,
+            (Flaw::ForgetsTheOwner, _) => written.owner = None,
             (Flaw::LostHasNoOwner, _) if written.state == State::Lost => written.nonce = nobody(),
             _ => {}
         }
@@ -125,6 +131,7 @@ impl Flawed {
                 seen.state = State::Running;
             }
             Flaw::LostIsFinal if seen.state == State::Lost => return stale(&seen),
+            Flaw::RevivesWhatHasEnded if seen.has_ended(now) => seen.state = State::Running,
             Flaw::RefusesARepeatedFinish if own && seen.state == target.state && !renew => {
                 return stale(&seen);
             }
@@ -134,6 +141,8 @@ impl Flawed {
         match (self.flaw, &mut step.write) {
             (Flaw::RenewLeavesTheAge, write) if renew => *write = None,
             (Flaw::ForgetsThePayloadOnFinish, Some((written, _))) => written.fingerprint = None,
+            (Flaw::ForgetsTheTrace, Some((written, _))) => written.trace = None,
+            (Flaw::LosesTheCheck, Some((written, _))) => written.check = 0,
             (Flaw::ReleaseForgets, Some((written, _))) if written.state == State::Failed => {
                 (written.attempts, written.token) = (0, 0);
             }
@@ -181,6 +190,7 @@ impl Flawed {
         if let (Some((written, _)), Some(Current { record, .. })) = (&mut step.write, current) {
             match self.flaw {
                 Flaw::OverrulesWithTheOldToken => written.token = record.token,
+                Flaw::OverrulesWithTheOldCheck => written.check = replacement.check,
                 Flaw::OverrulesWithTheOldNonce => written.nonce = record.nonce,
                 Flaw::ForgetsNothingDone if record.state == State::Done => {
                     (written.state, written.outcome) = (State::Done, record.outcome.clone());
