@@ -6,7 +6,7 @@ pub use idempotent_runtime::Axum;
 pub use idempotent_runtime::{
     AlreadyInstalled, ByFn, ByFrom, Codec, CodecError, DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT,
     ENV, Error, Execution, Fallible, Inspection, IntoErr, InvalidKey, Key, KeyDigest, Label,
-    OnCrash, OnErr, Operation, Outcome, Recorded, Resolution, Run, SharedStore, Store, StoreError,
-    StoreErrorKind, codec, current, drain, fingerprint, install, operation, operation_with_codec,
-    record, store, try_current, with_store,
+    Observation, Observed, OnCrash, OnErr, Operation, Outcome, Recorded, Resolution, Run,
+    SharedStore, Store, StoreError, StoreErrorKind, codec, current, drain, fingerprint, install,
+    observe, operation, operation_with_codec, record, store, try_current, with_store,
 };

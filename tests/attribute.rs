@@ -214,8 +214,8 @@ async fn a_duplicate_waits_or_is_told_at_once() {
     let told = tokio::spawn(does_not_wait(gate.clone()));
     yield_now().await;
     let refused = does_not_wait(gate.clone()).await.unwrap_err();
-    let retry_after = refused.retry_after().expect("in flight");
-    assert!(retry_after <= Duration::from_secs(20) && retry_after > Duration::from_secs(10));
+    let lease_left = refused.lease_left().expect("in flight");
+    assert!(lease_left <= Duration::from_secs(20) && lease_left > Duration::from_secs(10));
     gate.add_permits(2);
     let answer = owner.await.unwrap().unwrap();
     assert_eq!(duplicate.await.unwrap().unwrap(), answer);

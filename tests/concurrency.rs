@@ -160,18 +160,51 @@ async fn after_an_err_the_others_run_one_after_another() {
 }
 
 #[tokio::test]
-async fn a_duplicate_that_does_not_wait_is_told_when_to_retry() {
+async fn a_duplicate_that_does_not_wait_is_told_to_come_back_soon_whatever_the_lease() {
     for store in stores() {
         let effects = Effects::new();
-        let lease = Duration::from_millis(700);
+        let lease = Duration::from_secs(60 * 60);
         let mut owner: Call = Box::pin(charge(&store).lease(lease).run(effects.hang()));
         common::poll_until(&mut owner, || effects.started() == 1).await;
         let duplicate = charge(&store).wait(Duration::ZERO).run(effects.body(0));
         let error = duplicate.await.unwrap_err();
         assert!(matches!(error, Error::InFlight { .. }), "{error:?}");
-        assert!(error.retry_after().unwrap() <= lease, "{error:?}");
+        assert_eq!(
+            error.retry_after(),
+            Some(Duration::from_secs(1)),
+            "{error:?}"
+        );
+        let left = error.lease_left().unwrap();
+        assert!(left <= lease && left > lease / 2, "{error:?}");
+        assert!(
+            error.to_string().ends_with("is in flight; retry after 1 s"),
+            "{error}"
+        );
         assert!(error.is_retryable());
         assert_eq!(effects.started(), 1);
+    }
+}
+
+/// Who has waited for long already is told to stay away for longer.
+#[tokio::test(start_paused = true)]
+async fn the_hint_to_come_back_grows_with_the_waiting() {
+    for store in stores() {
+        let effects = Effects::new();
+        let call = |wait| charge(&store).wait(Duration::from_secs(wait));
+        let mut owner: Call = Box::pin(charge(&store).run(effects.hang()));
+        common::poll_until(&mut owner, || effects.started() == 1).await;
+        let owner = tokio::spawn(owner);
+        let mut last = Duration::ZERO;
+        for wait in [1, 20, 100, 1_000] {
+            let error = call(wait).run(effects.body(0)).await.unwrap_err();
+            let hint = error.retry_after().unwrap();
+            assert!(
+                hint > last && hint <= Duration::from_secs(30),
+                "{wait} s: {error:?}"
+            );
+            last = hint;
+        }
+        owner.abort();
     }
 }
 
@@ -265,5 +298,43 @@ async fn duplicates_side_by_side_in_one_task_are_no_reentry() {
         let outer = charge_for(&store, 1).run_attached(both);
         assert_eq!(outer.await.unwrap(), 1, "inside of another body, too");
         assert_eq!(effects.started(), 1);
+    }
+}
+
+/// Whoever tries again at once, on the one thread that the owner needs too, gives way to it.
+#[tokio::test]
+async fn a_loop_that_tries_again_at_once_lets_the_owner_end() {
+    const TRIES: u32 = 100_000;
+    for store in stores() {
+        for attached in [false, true] {
+            charge(&store).forget().await.unwrap();
+            let effects = Effects::new();
+            let looks = Arc::new(AtomicU32::new(0));
+            let (body, seen) = (effects.clone(), looks.clone());
+            let owner = tokio::spawn(charge(&store).run(async move {
+                body.start();
+                while seen.load(Ordering::SeqCst) == 0 {
+                    tokio::task::yield_now().await;
+                }
+                Ok(body.finish())
+            }));
+            common::until(|| effects.started() == 1).await;
+            let answer = loop {
+                let tries = looks.fetch_add(1, Ordering::SeqCst);
+                assert!(tries < TRIES, "the owner is not let end: {store:?}");
+                let call = charge(&store).wait(Duration::ZERO);
+                let answer = if attached {
+                    call.run_attached(effects.body(0)).await
+                } else {
+                    call.run(effects.body(0)).await
+                };
+                match answer {
+                    Err(error) if error.is_retryable() => {}
+                    answer => break answer,
+                }
+            };
+            assert_eq!(answer.unwrap(), owner.await.unwrap().unwrap());
+            assert_eq!(effects.started(), 1);
+        }
     }
 }

@@ -92,7 +92,7 @@ async fn a_silent_owner_is_overtaken_under_rerun() {
     clock.advance(Duration::from_millis(29_999));
     let early = charge(&store).wait(Duration::ZERO).run(effects.body(0));
     let early = early.await.unwrap_err();
-    assert_eq!(early.retry_after(), Some(Duration::from_millis(1)));
+    assert_eq!(early.lease_left(), Some(Duration::from_millis(1)));
     assert_eq!(effects.started(), 0, "the lease has not lapsed yet");
 
     clock.advance(Duration::from_millis(1));

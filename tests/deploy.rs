@@ -52,7 +52,7 @@ async fn a_deploy_takes_nothing_over() {
             clock.advance(Duration::from_secs(24 * 60 * 60 - 1));
             for ms in [1, 1000] {
                 let answer = new(ms).await.unwrap_err();
-                assert_eq!(answer.retry_after(), Some(Duration::from_secs(1)));
+                assert_eq!(answer.lease_left(), Some(Duration::from_secs(1)));
             }
             assert_eq!(owner.await.unwrap(), 1);
             assert_eq!(new(1).await.unwrap(), 1);

@@ -9,7 +9,10 @@ use common::{
     faulty::{Fault, Faulty, Op},
     poll_once, poll_until,
 };
-use idempotent_fn::{Error, OnCrash, Operation, SharedStore, operation, store::MemoryStore};
+use idempotent_fn::{
+    Error, OnCrash, Operation, SharedStore, StoreError, StoreErrorKind, operation,
+    store::MemoryStore,
+};
 
 const SECRET: &str = "customer-4711@example.com";
 
@@ -115,7 +118,7 @@ async fn incompatible_and_not_recorded() {
     let small = memory().max_result(0);
     charge(&small).run(effects.body(0)).await.unwrap();
     let error = charge(&small).run(effects.body(0)).await.unwrap_err();
-    says(&error, &["not recorded", "1 bytes", "not run again"]);
+    says(&error, &["not recorded", "97 bytes", "not run again"]);
     means(&error, false, Some(true));
 }
 
@@ -172,6 +175,63 @@ async fn unavailable() {
     }
 }
 
+/// Where, for how long, and why: in the text that most programs log, and with no more digits than matter.
+#[tokio::test(start_paused = true)]
+async fn an_outage_says_where_how_long_and_why() {
+    for (wait, said) in [
+        (0, "for 1 s"),
+        (300, "for 1 s"),
+        (2_500, "for 2.5 s"),
+        (600_000, "for 10 s"),
+    ] {
+        let (faulty, effects) = (Faulty::new(), Effects::new());
+        faulty.always(Op::Claim, Fault::Hang);
+        let call = charge(&SharedStore::new(faulty)).wait(Duration::from_millis(wait));
+        let error = call.run(effects.body(0)).await.unwrap_err();
+        says(&error, &["faulty:", "gave no answer", said]);
+    }
+    let cause = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    let lost = StoreError::new(StoreErrorKind::Ambiguous, "Redis at cache:6379 was lost");
+    assert_eq!(
+        lost.with_source(cause).to_string(),
+        "Redis at cache:6379 was lost (connection reset)"
+    );
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn an_unreachable_server_is_named_with_the_cause_and_without_its_password() {
+    let url = "redis://someone:hunter2@127.0.0.1:1/";
+    let store = idempotent_fn::store::redis::RedisStore::new(url).unwrap();
+    let call = charge(&SharedStore::new(store)).wait(Duration::ZERO);
+    let error = call.run(Effects::new().body(0)).await.unwrap_err();
+    says(
+        &error,
+        &["127.0.0.1:1", "accept connections", "was not run"],
+    );
+    assert!(!printed(&error).contains("hunter2"));
+}
+
+/// What a record holds is as personal as a key.
+#[tokio::test]
+async fn a_record_that_does_not_decode_shows_nothing_of_what_it_holds() {
+    #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    enum Old {
+        SecretPatientName,
+    }
+    #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    enum New {
+        Other,
+    }
+    let store = memory();
+    let old = operation::<Result<Old, Error>, _>("errors.charge", &[&"k"]).store(&store);
+    old.run(async { Ok(Old::SecretPatientName) }).await.unwrap();
+    let new = operation::<Result<New, Error>, _>("errors.charge", &[&"k"]).store(&store);
+    let error = new.run(async { Ok(New::Other) }).await.unwrap_err();
+    says(&error, &["unknown variant", "expected `Other`"]);
+    assert!(!printed(&error).contains("Patient"), "{error:?}");
+}
+
 #[tokio::test]
 async fn a_bad_lease_or_ttl() {
     let (day, ms) = (Duration::from_secs(24 * 60 * 60), Duration::from_millis(1));
@@ -202,14 +262,14 @@ async fn a_fingerprint_that_cannot_be_computed() {
     struct Unwilling;
     impl serde::Serialize for Unwilling {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            Err(serde::ser::Error::custom("it does not want to"))
+            Err(serde::ser::Error::custom("the reason may show a value"))
         }
     }
     let effects = Effects::new();
     let call = charge(&memory()).fingerprint(&Unwilling);
     let error = call.run(effects.body(0)).await.unwrap_err();
     assert!(matches!(error, Error::Config { .. }));
-    says(&error, &["fingerprint", "it does not want to"]);
+    says(&error, &["fingerprint", "the reason may show a value"]);
     assert_eq!(effects.started(), 0);
 }
 

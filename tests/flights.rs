@@ -68,6 +68,96 @@ async fn replays_at_once_ask_once() {
     assert_eq!(faulty.sent_in_all(), sent + 1);
 }
 
+/// What is recorded is answered at once, whoever holds a duplicate without polling it, and at whichever of its await
+/// points. (The others wait for less than a lease, and less than an owner's.)
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_that_nobody_polls_keeps_no_recorded_result_from_its_process() {
+    for polls in 1..8 {
+        for others_wait in [Duration::ZERO, LEASE / 10] {
+            let (faulty, effects) = (Faulty::new(), Effects::new());
+            let elsewhere = SharedStore::new(faulty.clone());
+            let store = SharedStore::new(faulty);
+            assert_eq!(charge(&elsewhere).run(effects.body(0)).await.unwrap(), 1);
+            let mut kept: Call = Box::pin(charge(&store).run(effects.body(0)));
+            for _ in 0..polls {
+                if poll_once(&mut kept).is_ready() {
+                    kept = Box::pin(effects.hang());
+                }
+            }
+            for _ in 0..3 {
+                let other = charge(&store).wait(others_wait).run(effects.body(0)).await;
+                assert_eq!(other.expect("it is recorded"), 1, "{polls} polls");
+            }
+            std::mem::forget(kept);
+        }
+    }
+}
+
+/// The same where it was waiting for another process' owner, which has finished since.
+#[tokio::test(start_paused = true)]
+async fn a_waiter_that_nobody_polls_keeps_no_recorded_result_from_its_process() {
+    for polls in 1..20 {
+        let (faulty, effects) = (Faulty::new(), Effects::new());
+        let elsewhere = SharedStore::new(faulty.clone());
+        let store = SharedStore::new(faulty);
+        let mut owner: Call = Box::pin(charge(&elsewhere).run(effects.body(100)));
+        poll_until(&mut owner, || effects.started() == 1).await;
+        let mut kept: Call = Box::pin(charge(&store).run(effects.body(0)));
+        for _ in 0..polls {
+            assert!(poll_once(&mut kept).is_pending());
+        }
+        assert_eq!(owner.await.unwrap(), 1);
+        for _ in 0..3 {
+            let other = charge(&store).wait(LEASE / 10).run(effects.body(0)).await;
+            assert_eq!(other.expect("it is recorded"), 1, "{polls} polls");
+        }
+        assert_eq!(kept.await.unwrap(), 1);
+        assert_eq!(effects.started(), 1);
+    }
+}
+
+/// A leader that is polled is believed for as long as it waits: its followers cost the store nothing.
+#[tokio::test(start_paused = true)]
+async fn duplicates_of_a_waiter_cost_the_store_nothing_however_long_it_waits() {
+    let (faulty, effects) = (Faulty::new(), Effects::new());
+    let elsewhere = SharedStore::new(faulty.clone());
+    let store = SharedStore::new(faulty.clone());
+    let body = effects.clone();
+    let owner = charge(&elsewhere).lease(LEASE * 100).run(async move {
+        body.start();
+        tokio::time::sleep(LEASE).await;
+        Ok(body.finish())
+    });
+    let mut owner: Call = Box::pin(owner);
+    poll_until(&mut owner, || effects.started() == 1).await;
+    let owner = tokio::spawn(owner);
+    let duplicate = || tokio::spawn(charge(&store).run(effects.body(0)));
+    let duplicates: Vec<_> = (0..256).map(|_| duplicate()).collect();
+    for duplicate in duplicates {
+        assert_eq!(duplicate.await.unwrap().unwrap(), 1);
+    }
+    assert_eq!(owner.await.unwrap().unwrap(), 1);
+    // The owner's two; and its own for the one that asks for all: again every five seconds, should a message be lost.
+    let sent = faulty.sent_in_all();
+    assert!((6..=12).contains(&sent), "{sent} commands");
+    settled(&store).await;
+}
+
+/// Nothing is known of an owner before the store has answered: nobody is told that one is in flight.
+#[tokio::test(start_paused = true)]
+async fn a_follower_of_a_leader_without_an_answer_is_told_that_there_is_none() {
+    let (faulty, effects) = (Faulty::new(), Effects::new());
+    let store = SharedStore::new(faulty.clone());
+    faulty.always(Op::Claim, Fault::Hang);
+    let leader = tokio::spawn(charge(&store).run(effects.body(0)));
+    common::yields(3).await;
+    let follower = charge(&store).wait(Duration::ZERO).run(effects.body(0));
+    let error = follower.await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert_eq!((faulty.sent_in_all(), effects.started()), (1, 0));
+    leader.abort();
+}
+
 /// A leader that was polled once and is then held, for ever, holds up nobody for longer than its lease.
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_nobody_polls_does_not_hang_the_followers() {
@@ -167,11 +257,12 @@ async fn a_store_that_is_down_is_asked_by_one() {
     settled(&store).await;
 }
 
-/// `retry_after` is what is left of the running owner's lease, however long the leader of the flight means to wait.
-#[tokio::test]
+/// `lease_left` is what is left of the running owner's lease, however long the leader of the flight means to wait.
+#[tokio::test(start_paused = true)]
 async fn a_follower_is_told_the_owners_lease() {
     let lease = Duration::from_millis(500);
-    let (faulty, effects) = (Faulty::new(), Effects::new());
+    let faulty = Faulty::around(MemoryStore::with_clock(&ManualClock::new()));
+    let effects = Effects::new();
     let elsewhere = SharedStore::new(faulty.clone());
     let store = SharedStore::new(faulty);
     let asks = || {
@@ -184,7 +275,7 @@ async fn a_follower_is_told_the_owners_lease() {
     for _ in 0..12 {
         assert!(poll_once(&mut leader).is_pending());
         let error = asks().await.unwrap_err();
-        assert!(error.retry_after().unwrap() <= lease, "{error:?}");
+        assert!(error.lease_left().unwrap() <= lease, "{error:?}");
     }
     assert_eq!(effects.started(), 1);
 }

@@ -10,9 +10,9 @@ use common::{
     poll_until, settled, until,
 };
 use idempotent_fn::{
-    Error, OnCrash, OnErr, Operation, SharedStore, operation,
-    record::State,
-    store::{ManualClock, MemoryStore},
+    Error, Key, OnCrash, OnErr, Operation, SharedStore, Store, operation,
+    record::{Nonce, State},
+    store::{ClaimReply, ClaimRequest, ManualClock, MemoryStore},
 };
 
 const LEASE: Duration = Duration::from_millis(300);
@@ -122,15 +122,16 @@ async fn a_body_does_not_begin_on_a_lease_that_is_nearly_over() {
     let effects = Effects::new();
     // Granted at once, and the caller learns of it at the fourth asking: more than a third of the lease later.
     faulty.next(Op::Claim, [Fault::LostReply; 3]);
+    let lease = Duration::from_millis(150); // three pauses are longer than a third of this
     let go = std::sync::Arc::new(tokio::sync::Notify::new());
     let (body, wait) = (effects.clone(), go.clone());
-    let call = tokio::spawn(charge(&store).run(async move {
+    let call = tokio::spawn(charge(&store).lease(lease).run(async move {
         body.start();
         wait.notified().await;
         Ok(body.finish())
     }));
     until(|| faulty.happened(Op::Claim, Fault::LostReply) == 3).await;
-    clock.advance(Duration::from_millis(299));
+    clock.advance(Duration::from_millis(149));
     until(|| effects.started() == 1).await;
     clock.advance(Duration::from_millis(2));
     let second = charge(&other)
@@ -150,7 +151,8 @@ async fn a_body_does_not_begin_on_a_lease_that_cannot_be_renewed() {
     let effects = Effects::new();
     faulty.next(Op::Claim, [Fault::LostReply; 3]);
     faulty.always(Op::Renew, Fault::LostCommand);
-    let answer = charge(&store).run(effects.body(0)).await;
+    let lease = Duration::from_millis(150);
+    let answer = charge(&store).lease(lease).run(effects.body(0)).await;
     let error = answer.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     assert_eq!(error.body_ran(), Some(false));
@@ -312,4 +314,39 @@ async fn a_refused_heartbeat_stops_the_body() {
     assert_eq!(owner.await.unwrap(), 9);
     assert_eq!(store.counters().stale(), 1);
     assert_eq!((late.started(), late.finished()), (1, 0));
+}
+
+/// An overtaken call whose successor has died asks less and less often whether there is a result after all.
+#[tokio::test(start_paused = true)]
+async fn an_overtaken_call_whose_successor_died_asks_now_and_then() {
+    for push in [true, false] {
+        let clock = ManualClock::new();
+        let faulty = Faulty::around(MemoryStore::with_clock(&clock));
+        let faulty = if push { faulty } else { faulty.without_push() };
+        let store = SharedStore::new(faulty.clone());
+        let effects = Effects::new();
+        let wait = Duration::from_secs(60);
+        let mut owner = Box::pin(charge(&store).wait(wait).run(effects.hang()));
+        poll_until(&mut owner, || effects.started() == 1).await;
+        clock.advance(LEASE);
+        let request = ClaimRequest {
+            nonce: Nonce::from_bytes([9; 16]),
+            lease: LEASE,
+            on_crash: OnCrash::Rerun,
+            fingerprint: None,
+            ttl: wait,
+            owner: None,
+            trace: None,
+        };
+        let key = Key::new("late", &[&"k"]).unwrap();
+        let granted = faulty.claim(&key, &request).await.unwrap();
+        assert!(matches!(granted, ClaimReply::Granted { .. }));
+        clock.advance(LEASE * 8);
+        let sent = faulty.sent_in_all();
+        let error = owner.await.unwrap_err();
+        assert!(matches!(error, Error::Superseded { .. }), "{error:?}");
+        let asked = faulty.sent_in_all() - sent;
+        // At most twice a second, and some more at first.
+        assert!((5..=260).contains(&asked), "{asked} commands in a minute");
+    }
 }

@@ -192,7 +192,7 @@ async fn a_running_owner_is_not_resolved() {
         let owner = running(fail(&store), &effects, 3).await;
         clock.advance(Duration::from_millis(29_995));
         let refused = fail(&store).resolve(Resolution::Rerun).await.unwrap_err();
-        assert_eq!(refused.retry_after(), Some(Duration::from_millis(5)));
+        assert_eq!(refused.lease_left(), Some(Duration::from_millis(5)));
         assert_eq!(owner.await.unwrap(), 1);
     }
 }

@@ -167,7 +167,7 @@ async fn an_err_that_cannot_be_recorded_is_final_all_the_same() {
     assert!(matches!(first, Err(Refusal::Broken)));
     let next = call().run(declines(&effects)).await;
     assert!(
-        matches!(&next, Err(Refusal::Library(Error::NotRecorded { reason, .. })) if reason.contains("not for recording")),
+        matches!(&next, Err(Refusal::Library(Error::NotRecorded { reason, .. })) if reason.contains("it cannot be encoded")),
         "{next:?}"
     );
     assert_eq!(effects.started(), 0);

@@ -1,33 +1,48 @@
 //! From a call to the right to run, or to the recorded result.
 
-use std::{cmp, sync::Arc, time::Duration};
+use std::{
+    cmp,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::time::{self, Instant};
 
 use crate::{
-    Error, OnCrash, StoreError,
-    ask::{Asked, ask},
+    Error, OnCrash, StoreError, StoreErrorKind,
+    ask::{ASKING, Asked, ask},
+    backoff::Backoff,
     claim::Claim,
     events,
     execution::Attempt,
-    flight::{self, Followed, Landing, Lead, Place},
+    flight::{self, Followed, Landing, Lead, Place, Pulse},
+    observe::Observed,
     record::{Record, State},
     settle::{PATIENCE, answer},
-    store::{Subscription, protocol::lost},
+    store::{Subscription, count::Turn, protocol::lost},
 };
 
 /// How long a waiter sleeps at most when changes are pushed to it, should a message be lost.
 const PUSH_POLL: Duration = Duration::from_secs(5);
-/// How often a waiter looks when the store pushes nothing: at first, and at most.
-const FIRST_POLL: Duration = Duration::from_millis(10);
-const LONGEST_POLL: Duration = Duration::from_millis(500);
-/// How much longer than its own waiting a leader is believed at work: the time to ask.
-const ASKING: Duration = Duration::from_secs(2);
+/// How often a waiter looks when the store pushes nothing, or a lease has lapsed that nobody takes over.
+const POLL: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
+/// How often a leader shows itself while it asks or waits.
+const BEAT: Duration = Duration::from_millis(250);
 
 /// What a call is to do.
 pub(crate) enum Admission {
     Run(Box<Claim>),
-    Replay(Arc<Record>),
+    Replay(Replay),
+}
+
+/// A recorded result, and how this call came by it.
+pub(crate) struct Replay {
+    pub(crate) record: Arc<Record>,
+    pub(crate) outcome: Observed,
+    pub(crate) turn: Turn,
 }
 
 /// What came of a flight.
@@ -52,9 +67,29 @@ pub(crate) async fn admit(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
             }
         };
     }
-    let admission = waiter.lead(lead).await;
+    let pulse = lead.as_ref().and_then(Lead::pulse);
+    let admission = showing(pulse, waiter.lead(lead)).await;
     waiter.tell();
     admission
+}
+
+/// Does `work`, and shows all the while that it is polled.
+async fn showing<T>(pulse: Option<Pulse>, work: impl Future<Output = T>) -> T {
+    let Some(pulse) = pulse else {
+        return work.await;
+    };
+    let (mut work, mut next) = (pin!(work), pin!(time::sleep(BEAT)));
+    poll_fn(|cx| {
+        pulse.beat();
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        while next.as_mut().poll(cx).is_ready() {
+            next.as_mut().reset(Instant::now() + BEAT);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 struct Waiter<'a> {
@@ -63,7 +98,7 @@ struct Waiter<'a> {
     /// Since when it has been waiting, if it ever did.
     waits: Option<Instant>,
     subscription: Option<Subscription>,
-    poll: Duration,
+    poll: Backoff,
     /// A running owner was seen whose effects must not be repeated.
     saw_fail: bool,
 }
@@ -76,13 +111,14 @@ impl<'a> Waiter<'a> {
             deadline,
             waits: None,
             subscription: None,
-            poll: FIRST_POLL,
+            poll: POLL,
             saw_fail: false,
         }
     }
 
     fn tell(&self) {
         if let Some(since) = self.waits {
+            self.attempt.count(Turn::Waited);
             events::waited(self.attempt, since.elapsed());
         }
     }
@@ -91,23 +127,30 @@ impl<'a> Waiter<'a> {
     async fn fly(&mut self) -> Flown {
         let attempt = self.attempt;
         loop {
-            let believed = cmp::max(attempt.request.lease, ASKING);
-            let follow = match flight::join(attempt, believed) {
+            let follow = match flight::join(attempt) {
                 Place::Leader(lead) => return Flown::Leads(Some(lead)),
                 Place::Aside => return Flown::Leads(None),
                 Place::Follower(follow) => follow,
             };
             self.waits.get_or_insert_with(Instant::now);
-            return Flown::Landed(match follow.landed(self.deadline).await {
-                Followed::Landed(Landing::Record(record)) => self.judge(record),
+            // As long as it would wait for an answer itself.
+            let answered = cmp::max(self.deadline, Instant::now() + ASKING);
+            return Flown::Landed(match follow.landed(self.deadline, answered).await {
+                Followed::Landed(Landing::Record(record)) => {
+                    self.judge(record, Turn::ReplayedByFlight)
+                }
                 Followed::Landed(Landing::Failed(error)) => {
                     Err(Error::store(attempt.label(), error))
                 }
                 Followed::Landed(Landing::Free) | Followed::Stalled => continue,
-                Followed::TimedOut(retry_after) => Err(Error::InFlight {
-                    operation: attempt.label(),
-                    retry_after,
-                }),
+                Followed::TimedOut(lease_left) => Err(self.in_flight(lease_left)),
+                Followed::Unanswered => {
+                    let place = attempt.store.describe();
+                    let silence =
+                        format!("{place} has given no answer to another call with this key");
+                    let error = StoreError::new(StoreErrorKind::NotSent, silence);
+                    Err(Error::store(attempt.label(), error))
+                }
             });
         }
     }
@@ -122,10 +165,7 @@ impl<'a> Waiter<'a> {
             if self.attempt.is_orphaned() {
                 // The claim has been seen through, and nobody is left to run or wait for. If it was granted, dropping
                 // it releases the key.
-                return Err(Error::InFlight {
-                    operation: self.attempt.label(),
-                    retry_after: Duration::ZERO,
-                });
+                return Err(self.in_flight(Duration::ZERO));
             }
             let (record, lease_left) = match asked {
                 Asked::Granted(mut claim) if self.saw_fail && claim.record().attempts == 1 => {
@@ -143,16 +183,15 @@ impl<'a> Waiter<'a> {
             if record.state != State::Running
                 || record.conflicts_with(self.attempt.request.fingerprint)
             {
-                let admission = self.judge(Arc::new(record));
-                if let (Some(lead), Ok(Admission::Replay(record))) = (lead, &admission) {
-                    lead.land(Landing::Record(Arc::clone(record)));
+                let admission = self.judge(Arc::new(record), Turn::ReplayedByStore);
+                if let (Some(lead), Ok(Admission::Replay(replay))) = (lead, &admission) {
+                    lead.land(Landing::Record(Arc::clone(&replay.record)));
                 }
                 return admission;
             }
             self.saw_fail |= record.on_crash == OnCrash::Fail;
             if let Some(lead) = &lead {
-                let believed = self.deadline.saturating_duration_since(Instant::now()) + ASKING;
-                lead.waits(believed, lease_left);
+                lead.waits(lease_left);
             }
             self.wait(lease_left).await?;
         }
@@ -164,10 +203,7 @@ impl<'a> Waiter<'a> {
         let attempt = self.attempt;
         let now = Instant::now();
         if now >= self.deadline {
-            return Err(Error::InFlight {
-                operation: attempt.label(),
-                retry_after: lease_left,
-            });
+            return Err(self.in_flight(lease_left));
         }
         let Some(subscription) = &mut self.subscription else {
             self.waits.get_or_insert(now);
@@ -180,15 +216,18 @@ impl<'a> Waiter<'a> {
             }));
             return Ok(());
         };
-        let poll = if subscription.is_push() {
-            PUSH_POLL
+        // A lease that is over and stays over is asked about less and less often: whoever held it is gone, and this call may
+        // be one that only reads.
+        let pause = if lease_left.is_zero() {
+            self.poll.pause()
+        } else if subscription.is_push() {
+            cmp::min(lease_left, PUSH_POLL)
         } else {
-            self.poll
+            cmp::min(lease_left, self.poll.pause())
         };
-        self.poll = cmp::min(self.poll * 2, LONGEST_POLL);
-        // A lease that seems over by now is asked about a moment later: clocks differ by that much.
-        let lapse = cmp::max(lease_left, Duration::from_millis(1));
-        let until = cmp::min(self.deadline, now + cmp::min(lapse, poll));
+        // Clocks differ by a moment.
+        let pause = cmp::max(pause, Duration::from_millis(1));
+        let until = cmp::min(self.deadline, now + pause);
         let _ = time::timeout_at(until, subscription.changed()).await;
         Ok(())
     }
@@ -223,20 +262,24 @@ impl<'a> Waiter<'a> {
     }
 
     /// What a record that is not running means for this call. The fingerprint comes first, always.
-    fn judge(&self, record: Arc<Record>) -> Result<Admission, Error> {
+    fn judge(&self, record: Arc<Record>, turn: Turn) -> Result<Admission, Error> {
         let attempt = self.attempt;
         if record.conflicts_with(attempt.request.fingerprint) {
             let operation = attempt.label();
             return Err(Error::KeyReused { operation });
         }
         match record.state {
-            State::Done => Ok(Admission::Replay(record)),
+            State::Done => Ok(Admission::Replay(Replay {
+                record,
+                outcome: match self.waits {
+                    Some(_) => Observed::Shared,
+                    None => Observed::Replayed,
+                },
+                turn,
+            })),
             State::Lost => Err(self.indeterminate()),
             // Neither is held against a claim; a store that says so is asked again by the caller's retry.
-            State::Running | State::Failed => Err(Error::InFlight {
-                operation: attempt.label(),
-                retry_after: Duration::ZERO,
-            }),
+            State::Running | State::Failed => Err(self.in_flight(Duration::ZERO)),
         }
     }
 
@@ -251,6 +294,11 @@ impl<'a> Waiter<'a> {
         answer(self.attempt, PATIENCE, reply).await
     }
 
+    fn in_flight(&self, lease_left: Duration) -> Error {
+        let waited = self.waits.map_or(Duration::ZERO, |since| since.elapsed());
+        Error::in_flight(self.attempt.label(), waited, lease_left)
+    }
+
     fn indeterminate(&self) -> Error {
         Error::Indeterminate {
             operation: self.attempt.label(),
@@ -263,9 +311,13 @@ pub(crate) async fn adopt(
     attempt: &Arc<Attempt>,
     record: Record,
     lease_left: Duration,
-) -> Result<Arc<Record>, Error> {
+) -> Result<Replay, Error> {
     let mut waiter = Waiter::new(attempt);
     let adopted = waiter.adopt(record, lease_left).await;
     waiter.tell();
-    adopted
+    Ok(Replay {
+        record: adopted?,
+        outcome: Observed::Adopted,
+        turn: Turn::Adopted,
+    })
 }

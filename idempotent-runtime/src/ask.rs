@@ -9,16 +9,15 @@ use crate::{
     claim::Claim,
     execution::Attempt,
     flight::{Landing, Lead},
-    handover::hand_over,
     record::Record,
-    settle::{FIRST_PAUSE, PATIENCE, answer, is_passing, longer, note, see_through},
+    settle::{PATIENCE, PAUSES, answer, is_passing, note, owe_claim},
     store::{ClaimReply, Settled},
 };
 
 /// How often a claim is asked for at most while its caller waits, when there is no answer.
 const ASKS: u32 = 4;
 /// How long at most, where `wait` is shorter: time for the second asking.
-const ASKING: Duration = Duration::from_secs(1);
+pub(crate) const ASKING: Duration = Duration::from_secs(1);
 
 /// What the store said to a claim.
 pub(crate) enum Asked {
@@ -55,8 +54,7 @@ impl<'a> Asking<'a> {
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
         if mem::take(&mut self.is_open) {
-            let attempt = Arc::clone(self.attempt);
-            hand_over(&self.attempt.runtime, see_through(attempt));
+            owe_claim(Arc::clone(self.attempt));
             self.attempt.arm(false);
         }
     }
@@ -75,7 +73,7 @@ pub(crate) async fn ask(
     let begun = Instant::now();
     let mut now = begun;
     let give_up = cmp::max(deadline, begun + ASKING);
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = PAUSES;
     let error = loop {
         asks += 1;
         let patience = cmp::min(PATIENCE, give_up.saturating_duration_since(now));
@@ -98,15 +96,21 @@ pub(crate) async fn ask(
             }
             Err(error) => {
                 in_doubt |= error.is_ambiguous();
-                let in_time = asks < ASKS && Instant::now() < give_up;
-                if !in_time || error.kind() == StoreErrorKind::Refused || !is_passing(&error) {
+                let pause = pauses.pause();
+                now = Instant::now() + pause;
+                let again = if error.is_transient() {
+                    // It will serve soon, it says: worth the caller's whole `wait`.
+                    now < deadline
+                } else {
+                    let refused = error.kind() == StoreErrorKind::Refused || !is_passing(&error);
+                    !refused && asks < ASKS && now < give_up
+                };
+                if !again {
                     break error;
                 }
             }
         }
-        time::sleep(pause).await;
-        pause = longer(pause);
-        now = Instant::now();
+        time::sleep_until(now).await;
     };
     let lead = if in_doubt {
         asking.lead.take()

@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    events,
+    StoreError, events,
     execution::Attempt,
     flight::{Landing, Lead},
-    handover::hand_over,
     record::{Outcome, OutcomeRef, Record, State},
-    settle::{PATIENCE, answer, note, settle},
+    settle::{PATIENCE, answer, note, owe_outcome, without_result},
     store::{
-        Settled, count,
+        Settled,
+        count::Turn,
         protocol::{abandoned, released},
     },
 };
@@ -49,7 +49,7 @@ impl Claim {
         takeover: bool,
     ) -> Self {
         if takeover {
-            count::taken_over(&attempt.store);
+            attempt.count(Turn::TakenOver);
             events::taken_over(&attempt, &record);
         }
         if let Some(lead) = &lead {
@@ -159,12 +159,10 @@ impl Claim {
         if self.is_settled() {
             return None;
         }
-        let attempt = &self.attempt;
-        let reply = attempt.store.finish(&attempt.key, &self.record);
-        let settled = match Box::pin(answer(attempt, PATIENCE, reply)).await {
+        let settled = match Box::pin(self.sent()).await {
             Ok(settled) => settled,
             Err(error) => {
-                count::unrecorded(&self.attempt.store);
+                self.attempt.count(Turn::Unrecorded);
                 events::unrecorded(&self.attempt, &error);
                 return None; // and the drop hands the finish over
             }
@@ -182,9 +180,27 @@ impl Claim {
         }
     }
 
+    /// The answer to the finish; or, where the store does not take what it carries, to one without that.
+    async fn sent(&mut self) -> Result<Settled, StoreError> {
+        loop {
+            let attempt = &self.attempt;
+            let reply = attempt.store.finish(&attempt.key, &self.record);
+            let answer = answer(attempt, PATIENCE, reply).await;
+            match answer
+                .as_ref()
+                .err()
+                .and_then(|error| without_result(attempt, &self.record, error))
+            {
+                Some(smaller) => self.record = smaller,
+                None => return answer,
+            }
+        }
+    }
+
     /// Whether the store knows of a result.
     pub(crate) fn is_recorded(&self) -> bool {
-        self.is_settled() && self.record.state == State::Done
+        let without = matches!(self.record.outcome, Some(Outcome::NotRecorded(_)));
+        self.is_settled() && self.record.state == State::Done && !without
     }
 
     fn settled(&mut self) {
@@ -204,7 +220,7 @@ impl Drop for Claim {
             Stage::Finishing => record.clone(),
         };
         let attempt = Arc::clone(&self.attempt);
-        hand_over(&self.attempt.runtime, settle(attempt, target));
+        owe_outcome(attempt, target);
         self.settled();
     }
 }

@@ -64,6 +64,11 @@ pub(crate) fn standing() -> Result<&'static SharedStore, String> {
     Ok(store)
 }
 
+/// The default store of this process, if it is in use already.
+pub(crate) fn in_use() -> Option<&'static SharedStore> {
+    DEFAULT.get()
+}
+
 /// A store that was chosen for one call. The process' default store is not cloned: that would be a count that all threads
 /// share.
 pub(crate) enum Chosen {

@@ -1,8 +1,11 @@
 //! What can go wrong, and what to do then.
 
-use std::{error, fmt, sync::Arc, time::Duration};
+use std::{error, fmt, io, sync::Arc, time::Duration};
 
-use crate::key::{InvalidKey, Key, KeyDigest};
+use crate::{
+    OnCrash,
+    key::{InvalidKey, Key, KeyDigest},
+};
 
 /// Names an operation and one of its keys without showing the key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,27 @@ impl fmt::Debug for Label {
     }
 }
 
+/// When a caller is told to come back: at first, and at most.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+/// A duration as people write it: at most three digits that matter, and one unit.
+pub(crate) struct Shown(pub(crate) Duration);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(duration) = *self;
+        match duration.as_secs() {
+            0 if duration.as_millis() == 0 && !duration.is_zero() => f.write_str("less than 1 ms"),
+            0 => write!(f, "{} ms", duration.as_millis()),
+            seconds @ 1..=9 if duration.subsec_millis() >= 100 => {
+                write!(f, "{seconds}.{} s", duration.subsec_millis() / 100)
+            }
+            seconds => write!(f, "{seconds} s"),
+        }
+    }
+}
+
 /// Why an annotated function could not answer with its body's result.
 ///
 /// Every variant names the operation and a digest of the key; the key itself is never shown. [`Error::is_retryable`]
@@ -52,15 +76,19 @@ impl fmt::Debug for Label {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Another call with this key is running, and `wait` is over. Retry after `retry_after` at the latest: then the
-    /// owner has finished, renewed its lease, or is believed dead.
-    #[error("{operation} is in flight elsewhere; retry after {retry_after:?}")]
+    /// Another call with this key is running, and `wait` is over. It may finish at any time: come back after
+    /// `retry_after`.
+    #[error("{operation} is in flight; retry after {}", Shown(*.retry_after))]
     #[non_exhaustive]
     InFlight {
         /// Which operation.
         operation: Label,
-        /// What is left of the running owner's lease.
+        /// When to come back: about a second, and longer the longer this call has waited already.
         retry_after: Duration,
+        /// What is left of the running owner's lease: unless it is renewed by then, the owner is believed dead and the next
+        /// call takes over (or is told [`Indeterminate`](Self::Indeterminate) under `on_crash = fail`). Zero where nothing
+        /// is known of an owner.
+        lease_left: Duration,
     },
     /// The key was used before with another payload (its fingerprint differs). Use a new key for a new request.
     #[error(
@@ -125,6 +153,18 @@ pub enum Error {
         /// Which operation.
         operation: Label,
     },
+    /// The body ran for longer than its [`timeout`](crate::Operation::timeout) and was stopped midway. What that means,
+    /// `on_crash` says: under `rerun` the key is free and a retry runs the body again; under `fail` it is in doubt.
+    #[error("{operation}: the body was stopped after {}, its `timeout`", Shown(*.after))]
+    #[non_exhaustive]
+    TimedOut {
+        /// Which operation.
+        operation: Label,
+        /// How long the body may run.
+        after: Duration,
+        /// What that means for the key.
+        on_crash: OnCrash,
+    },
     /// The key expression gave something that cannot be a key.
     #[error("{operation}: {reason}")]
     #[non_exhaustive]
@@ -136,7 +176,7 @@ pub enum Error {
     },
     /// The store could not be asked, so the body was not run. A claim that may have reached the store is seen through
     /// in the background and released.
-    #[error("{operation}: the store gave no answer, so the body was not run")]
+    #[error("{operation}: the store gave no answer, so the body was not run: {source}")]
     #[non_exhaustive]
     Unavailable {
         /// Which operation.
@@ -162,11 +202,21 @@ impl Error {
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::InFlight { .. } | Self::Superseded { .. } => true,
+            Self::TimedOut { on_crash, .. } => matches!(on_crash, OnCrash::Rerun),
             Self::Unavailable { source, .. } => !matches!(
                 source.kind,
                 StoreErrorKind::Config | StoreErrorKind::TooLarge
             ),
             _ => false,
+        }
+    }
+
+    /// What is left of the running owner's lease, where one runs: only [`Error::InFlight`] knows.
+    #[must_use]
+    pub const fn lease_left(&self) -> Option<Duration> {
+        match self {
+            Self::InFlight { lease_left, .. } => Some(*lease_left),
+            _ => None,
         }
     }
 
@@ -179,12 +229,14 @@ impl Error {
         }
     }
 
-    /// What is known of the effect: `Some(true)`: a body for this key ran to its end or was running when it was
-    /// superseded; `Some(false)`: this call did not run it; `None`: an earlier attempt may or may not have.
+    /// What is known of the effect: `Some(true)`: a body for this key ran to its end, or was running when it was
+    /// superseded or its `timeout` was over; `Some(false)`: this call did not run it; `None`: an earlier attempt may or may not have.
     #[must_use]
     pub const fn body_ran(&self) -> Option<bool> {
         match self {
-            Self::Superseded { .. } | Self::NotRecorded { .. } => Some(true),
+            Self::Superseded { .. } | Self::NotRecorded { .. } | Self::TimedOut { .. } => {
+                Some(true)
+            }
             Self::Indeterminate { .. } | Self::Incompatible { .. } => None,
             _ => Some(false),
         }
@@ -201,9 +253,20 @@ impl Error {
             | Self::Incompatible { operation, .. }
             | Self::NotRecorded { operation, .. }
             | Self::Superseded { operation }
+            | Self::TimedOut { operation, .. }
             | Self::InvalidKey { operation, .. }
             | Self::Unavailable { operation, .. }
             | Self::Config { operation, .. } => *operation,
+        }
+    }
+
+    /// Another call runs, which this one has `waited` for. The owner holds its lease for `lease_left`, and that is no
+    /// measure of how long it will run.
+    pub(crate) fn in_flight(operation: Label, waited: Duration, lease_left: Duration) -> Self {
+        Self::InFlight {
+            operation,
+            retry_after: (waited / 4).clamp(FIRST_RETRY, LONGEST_RETRY),
+            lease_left,
         }
     }
 
@@ -296,6 +359,21 @@ impl StoreError {
         self.transient
     }
 
+    /// What the operating system said, where that is the cause. The texts between it and this may hold anything.
+    fn cause(&self) -> Option<io::ErrorKind> {
+        let mut cause = self
+            .source
+            .as_ref()
+            .map(|source| &**source as &(dyn error::Error + 'static));
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return Some(error.kind());
+            }
+            cause = error.source();
+        }
+        None
+    }
+
     /// What the failure means for the record.
     #[must_use]
     pub const fn kind(&self) -> StoreErrorKind {
@@ -311,7 +389,11 @@ impl StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        match self.cause() {
+            Some(cause) => write!(f, " ({cause})"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -62,6 +62,29 @@ pub(crate) fn gave_up(attempt: &Attempt, error: &StoreError) {
     event!(ERROR, attempt, "gave up", error = error.to_string());
 }
 
+/// What is owed to the store is not asked for in the background: too much is owed already, and the lease settles it.
+pub(crate) fn not_owed(attempt: &Attempt) {
+    event!(
+        ERROR,
+        attempt,
+        "too much is owed to the store; left to its lease"
+    );
+}
+
+/// A body's `Err` is not recorded, since it comes of a call that this library refused.
+pub(crate) fn not_final(attempt: &Attempt, refused: &'static str) {
+    event!(
+        WARN,
+        attempt,
+        "an error that comes of a refused call is not recorded",
+        refused = refused
+    );
+}
+
+pub(crate) fn timed_out(attempt: &Attempt, after: Duration) {
+    event!(WARN, attempt, "timed out", after_ms = millis(after));
+}
+
 pub(crate) fn record_lost(attempt: &Attempt) {
     event!(ERROR, attempt, "record lost");
 }
@@ -154,11 +177,28 @@ impl Span {
         }
     }
 
+    /// Reports a refusal: an outage and a mistake in the set-up as an error, what an operator may have to look at as a warning.
     pub(crate) fn refused(&self, error: &Error) {
         #[cfg(feature = "tracing")]
         self.in_scope(|| {
             outcome("refused");
-            tracing::info!(target: "idempotent_fn", error = %error, "refused");
+            match error {
+                Error::Unavailable { .. } | Error::Config { .. } | Error::Incompatible { .. } => {
+                    tracing::error!(target: "idempotent_fn", error = %error, "refused");
+                }
+                Error::Indeterminate { .. }
+                | Error::NotRecorded { .. }
+                | Error::Superseded { .. }
+                | Error::TimedOut { .. } => {
+                    tracing::warn!(target: "idempotent_fn", error = %error, "refused");
+                }
+                Error::InFlight { .. }
+                | Error::KeyReused { .. }
+                | Error::Reentrant { .. }
+                | Error::InvalidKey { .. } => {
+                    tracing::info!(target: "idempotent_fn", error = %error, "refused");
+                }
+            }
         });
         #[cfg(not(feature = "tracing"))]
         let (Self {}, _) = (self, error);

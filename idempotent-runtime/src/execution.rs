@@ -17,8 +17,9 @@ use crate::{
     Error, Label, SharedStore,
     default_store::Chosen,
     key::{Key, KeyDigest},
+    observe::{Observation, Observed, Observer, Refusals},
     record::Record,
-    store::ClaimRequest,
+    store::{ClaimRequest, count::Turn},
 };
 
 /// One call on its way through the store.
@@ -28,6 +29,8 @@ pub(crate) struct Attempt {
     pub(crate) store: Chosen,
     pub(crate) request: ClaimRequest,
     pub(crate) wait: Duration,
+    /// How long the body may run, where that is limited.
+    pub(crate) timeout: Option<Duration>,
     /// The runtime that finishes what the caller leaves behind. Kept, because a drop may happen outside of it.
     pub(crate) runtime: Handle,
     /// The body this call was made from.
@@ -45,6 +48,8 @@ pub(crate) struct Progress {
     orphaned: AtomicBool,
     /// Whether something would be left in the store if the call just ended here.
     armed: AtomicBool,
+    /// What the body was refused by other operations.
+    pub(crate) refusals: Refusals,
 }
 
 impl Attempt {
@@ -74,6 +79,24 @@ impl Attempt {
 
     pub(crate) fn is_armed(&self) -> bool {
         self.progress.armed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count(&self, turn: Turn) {
+        self.store.counters().count(self.scope, turn);
+    }
+
+    /// The call was answered with a result of its function.
+    pub(crate) fn answered(&self, outcome: Observed, recorded: bool, record: &Record) {
+        let observation = Observation::of(outcome, recorded, record);
+        self.caller.answered(self.scope, &self.key, observation);
+    }
+
+    /// The call was refused. Nobody is refused whose caller has gone.
+    pub(crate) fn refused(&self, error: &Error) {
+        if !self.is_orphaned() {
+            self.count(Turn::of(error));
+            self.caller.refused(self.scope, Some(&self.key));
+        }
     }
 
     pub(crate) fn is_for(&self, store: &SharedStore, key: &Key) -> bool {
@@ -176,6 +199,15 @@ pub async fn with_store<F: Future>(store: SharedStore, future: F) -> F::Output {
     CONTEXT.scope(context, future).await
 }
 
+/// Runs `future` with an observer of the calls that it makes.
+pub(crate) async fn observed<F: Future>(observer: Arc<Observer>, future: F) -> F::Output {
+    let context = Context {
+        observer: Some(observer),
+        ..Context::current()
+    };
+    CONTEXT.scope(context, future).await
+}
+
 tokio::task_local! {
     static CONTEXT: Context;
 }
@@ -185,6 +217,8 @@ tokio::task_local! {
 pub(crate) struct Context {
     execution: Option<Arc<Attempt>>,
     store: Option<SharedStore>,
+    /// Of the calls made here, and not of those that their bodies make.
+    observer: Option<Arc<Observer>>,
 }
 
 impl Context {
@@ -192,13 +226,23 @@ impl Context {
         Self::with(Self::clone).unwrap_or_default()
     }
 
-    fn with<T>(look: impl FnOnce(&Self) -> T) -> Option<T> {
+    pub(crate) fn with<T>(look: impl FnOnce(&Self) -> T) -> Option<T> {
         CONTEXT.try_with(look).ok()
     }
 
     /// The store that `with_store` set, if any.
     pub(crate) fn store() -> Option<SharedStore> {
         Self::with(|context| context.store.clone()).flatten()
+    }
+
+    pub(crate) fn observer(&self) -> Option<&Arc<Observer>> {
+        self.observer.as_ref()
+    }
+
+    /// Where the refusals of calls made here are noted: with the body that makes them.
+    pub(crate) fn refusals(&self) -> Option<&Refusals> {
+        let body = self.execution.as_ref()?;
+        Some(&body.progress.refusals)
     }
 
     /// Refuses a call whose key is held by a body it is made from.
@@ -236,6 +280,7 @@ impl Context {
         Self {
             execution: Some(Arc::clone(attempt)),
             store: attempt.caller.store.clone(),
+            observer: None,
         }
     }
 }

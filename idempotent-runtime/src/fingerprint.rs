@@ -93,6 +93,13 @@ pub struct FingerprintError {
     reason: Box<str>,
 }
 
+impl FingerprintError {
+    /// The reason as far as it may be shown: a `Serialize` implementation may quote the value.
+    pub(crate) fn shape(&self) -> String {
+        crate::shape::shape_of(&self.reason)
+    }
+}
+
 impl serde::ser::Error for FingerprintError {
     fn custom<T: fmt::Display>(reason: T) -> Self {
         Self {

@@ -1,7 +1,8 @@
 //! Duplicates in one process: one of them asks the store, the others wait for what it learns.
 //!
-//! They wait on shared state, never on the leader's future: a leader that nobody polls stops holding them up as soon as
-//! its lease must have lapsed.
+//! They wait on shared state, never on the leader's future, and a leader is believed only as long as it is seen at work:
+//! one that runs for its lease, one that asks or waits for [`SEEN`]. Whoever comes after a leader that nobody polls asks
+//! for itself: a flight saves commands, the store decides.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,6 +16,9 @@ use tokio::{
 };
 
 use crate::{StoreError, execution::Attempt, fingerprint::Fingerprint, key::Key, record::Record};
+
+/// How long a leader that asks or waits is believed after it was last polled.
+pub(crate) const SEEN: Duration = Duration::from_secs(1);
 
 /// The flights of one store.
 #[derive(Default)]
@@ -51,18 +55,9 @@ enum Phase {
 struct Belief {
     /// The leader is at work until then.
     leader: Instant,
-    /// Whoever runs, the leader or another process' owner, holds its lease until then.
-    owner: Instant,
-}
-
-impl Belief {
-    fn new(leader: Duration, owner: Duration) -> Self {
-        let now = Instant::now();
-        Self {
-            leader: now + leader,
-            owner: now + owner,
-        }
-    }
+    /// Whoever runs, the leader or another process' owner, holds its lease until then, as the store has said. `None`: it
+    /// has not said anything yet.
+    owner: Option<Instant>,
 }
 
 /// What a flight ended with.
@@ -97,8 +92,8 @@ impl Flights {
     }
 }
 
-/// Joins the flight of the attempt's key, or starts it. `believed` is how long a leader that asks may be silent.
-pub(crate) fn join(attempt: &Arc<Attempt>, believed: Duration) -> Place {
+/// Joins the flight of the attempt's key, or starts it.
+pub(crate) fn join(attempt: &Arc<Attempt>) -> Place {
     let fingerprint = attempt.request.fingerprint;
     match attempt.store.flights().by_key.entry(attempt.key.clone()) {
         Entry::Occupied(entry) => {
@@ -113,7 +108,10 @@ pub(crate) fn join(attempt: &Arc<Attempt>, believed: Duration) -> Place {
         }
         Entry::Vacant(entry) => {
             // From now on, and not from when the call began: that may be long ago.
-            let belief = Belief::new(believed, attempt.request.lease);
+            let belief = Belief {
+                leader: Instant::now() + SEEN,
+                owner: None,
+            };
             let flight = Arc::new(Flight {
                 fingerprint,
                 phase: Mutex::new(Phase::Flying(belief)),
@@ -137,18 +135,27 @@ pub(crate) struct Lead {
 impl Lead {
     /// The leader runs, was just seen at work, and may be silent for `lease` from now on.
     pub(crate) fn extend(&self, lease: Duration) {
-        self.believe(Belief::new(lease, lease));
+        self.believe(lease, lease);
     }
 
-    /// The leader waits for another process' owner: it may be silent for `believed`, its owner for `lease_left`.
-    pub(crate) fn waits(&self, believed: Duration, lease_left: Duration) {
-        self.believe(Belief::new(believed, lease_left));
+    /// The leader waits for another process' owner, which may be silent for `lease_left`.
+    pub(crate) fn waits(&self, lease_left: Duration) {
+        self.believe(SEEN, lease_left);
     }
 
-    fn believe(&self, belief: Belief) {
+    fn believe(&self, leader: Duration, owner: Duration) {
         if let Some(flight) = &self.flight {
-            flight.enter(Phase::Flying(belief));
+            let now = Instant::now();
+            flight.enter(Phase::Flying(Belief {
+                leader: now + leader,
+                owner: Some(now + owner),
+            }));
         }
+    }
+
+    /// What the leader shows itself with while it asks or waits.
+    pub(crate) fn pulse(&self) -> Option<Pulse> {
+        self.flight.clone().map(Pulse)
     }
 
     pub(crate) fn land(mut self, landing: Landing) {
@@ -163,6 +170,18 @@ impl Lead {
                 .flights()
                 .remove(&self.attempt.key, &flight);
             flight.enter(Phase::Landed(landing));
+        }
+    }
+}
+
+/// Says of a leader that it is polled.
+pub(crate) struct Pulse(Arc<Flight>);
+
+impl Pulse {
+    /// The leader is being polled. Nobody is woken for this: who waits looks again before it doubts.
+    pub(crate) fn beat(&self) {
+        if let Phase::Flying(belief) = &mut *self.0.phase() {
+            belief.leader = belief.leader.max(Instant::now() + SEEN);
         }
     }
 }
@@ -184,13 +203,16 @@ pub(crate) enum Followed {
     Landed(Landing),
     /// The leader has been silent for too long; the flight is over and the next one asks the store.
     Stalled,
-    /// The follower's own time is over; whoever runs has this much left of its lease.
+    /// The follower's own time is over; whoever runs has this much left of its lease, as the store has said.
     TimedOut(Duration),
+    /// The follower's own time is over, and the store has not answered the leader.
+    Unanswered,
 }
 
 impl Follow {
-    /// Waits for the landing, until `deadline`. Cancel-safe.
-    pub(crate) async fn landed(self, deadline: Instant) -> Followed {
+    /// Waits for the landing, until `deadline`; or for as long as an answer may be waited for, until `answered`, where the
+    /// store has said nothing yet. Cancel-safe.
+    pub(crate) async fn landed(self, deadline: Instant, answered: Instant) -> Followed {
         loop {
             // Before it looks: a change that comes in between is told of too.
             let changed = self.flight.changed.notified();
@@ -206,11 +228,16 @@ impl Follow {
                     .remove(&self.attempt.key, &self.flight);
                 return Followed::Stalled;
             }
-            if now >= deadline {
-                return Followed::TimedOut(belief.owner.saturating_duration_since(now));
-            }
+            let until = match belief.owner {
+                Some(owner) if now >= deadline => {
+                    return Followed::TimedOut(owner.saturating_duration_since(now));
+                }
+                None if now >= answered => return Followed::Unanswered,
+                Some(_) => deadline,
+                None => answered,
+            };
             // A time-out is looked at above.
-            let _ = time::timeout_at(belief.leader.min(deadline), changed).await;
+            let _ = time::timeout_at(belief.leader.min(until), changed).await;
         }
     }
 }

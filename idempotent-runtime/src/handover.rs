@@ -10,7 +10,9 @@ use std::{
 };
 
 use once_cell::sync::Lazy;
-use tokio::{runtime::Handle, sync::watch, time};
+use tokio::{runtime::Handle, sync::watch, task::coop::unconstrained, time};
+
+use crate::driver;
 
 static PENDING: AtomicUsize = AtomicUsize::new(0);
 static CHANGED: Lazy<watch::Sender<()>> = Lazy::new(|| watch::Sender::new(()));
@@ -21,8 +23,14 @@ static CHANGED: Lazy<watch::Sender<()>> = Lazy::new(|| watch::Sender::new(()));
 /// For command-line tools and orderly shutdown, before the runtime ends: what a runtime drops on its way out is settled
 /// by its lease, as a crash is.
 ///
+/// In a runtime without timers it does not wait.
+///
 /// Cancel-safe: it only looks.
 pub async fn drain(timeout: Duration) -> usize {
+    let runtime = Handle::try_current();
+    if runtime.is_ok_and(|runtime| driver::check(&runtime, false).is_err()) {
+        return PENDING.load(Ordering::SeqCst);
+    }
     let mut changed = CHANGED.subscribe();
     let empty = async {
         while PENDING.load(Ordering::SeqCst) > 0 {
@@ -30,7 +38,7 @@ pub async fn drain(timeout: Duration) -> usize {
             let _ = changed.changed().await;
         }
     };
-    let _ = time::timeout(timeout, empty).await;
+    let _ = unconstrained(time::timeout(timeout, empty)).await;
     PENDING.load(Ordering::SeqCst)
 }
 

@@ -2,6 +2,10 @@
 //!
 //! Heartbeats ride in the call's own future: no task per call, and a future that nobody polls loses its lease, as it
 //! should.
+//!
+//! They are polled after the body, in the same poll, and the body may have used up all of tokio's cooperative budget by
+//! then (so may whatever else the caller polls in its task). Whatever is ours therefore needs no budget: without that, a
+//! body that yields properly would lose its lease.
 
 use std::{
     future::{Future, poll_fn},
@@ -13,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{self, Instant, Sleep};
+use tokio::{
+    task::coop::unconstrained,
+    time::{self, Instant, Sleep},
+};
 
 use crate::{
     StoreError,
@@ -32,6 +39,8 @@ pub(crate) enum Driven {
     Returned,
     /// Another attempt owns the record, which is this one; the body was stopped.
     Overtaken(Record, Duration),
+    /// It has run for as long as it may, this long; it was stopped.
+    TimedOut(Duration),
 }
 
 impl Claim {
@@ -47,21 +56,33 @@ impl Claim {
         })
     }
 
-    /// Polls the work's body to its end, and renews the lease every third of it. The body is dropped before this returns.
+    /// Polls the work's body to its end, or to that of its time, and renews the lease every third of it. The body is dropped
+    /// before this returns.
     pub(crate) async fn drive<W: Work + ?Sized>(&mut self, work: &mut W) -> Driven {
         let attempt = Arc::clone(&self.attempt);
         let mut body = pin!(execution::Context::inside(&attempt, Body(work)));
+        let _running = attempt.store.local().map(|_| attempt.store.running());
         let mut heartbeat = None;
+        let mut end = attempt
+            .timeout
+            .map(|timeout| Box::pin(time::sleep(timeout)));
         // One that has started was polled just now, and will wake this task.
         let mut is_pending = !self.start();
         poll_fn(|cx| {
             if !mem::take(&mut is_pending) && body.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Driven::Returned);
             }
-            heartbeat
-                .get_or_insert_with(|| Heartbeat::new(&attempt, self.record().clone()))
-                .poll(cx, self)
-                .map(|(record, lease_left)| Driven::Overtaken(record, lease_left))
+            let heartbeat =
+                heartbeat.get_or_insert_with(|| Heartbeat::new(&attempt, self.record().clone()));
+            let beat = poll_fn(|cx| heartbeat.poll(cx, self));
+            if let Poll::Ready((record, lease_left)) = pin!(unconstrained(beat)).poll(cx) {
+                return Poll::Ready(Driven::Overtaken(record, lease_left));
+            }
+            let Some(end) = &mut end else {
+                return Poll::Pending;
+            };
+            let ended = pin!(unconstrained(end.as_mut())).poll(cx);
+            ended.map(|()| Driven::TimedOut(attempt.timeout.unwrap_or_default()))
         })
         .await
     }

@@ -2,12 +2,14 @@
 
 mod admit;
 mod ask;
+mod backoff;
 mod call;
 mod claim;
 #[cfg(feature = "memory")]
 mod clock;
 pub mod codec;
 mod default_store;
+mod driver;
 mod error;
 mod events;
 mod execution;
@@ -17,7 +19,9 @@ mod handover;
 mod heartbeat;
 mod key;
 mod nonce;
+mod observe;
 mod operation;
+mod own;
 mod plan;
 pub mod record;
 mod recorded;
@@ -25,6 +29,7 @@ mod resolve;
 mod run;
 mod scope;
 mod settle;
+mod shape;
 pub mod store;
 mod terms;
 mod work;
@@ -36,6 +41,7 @@ pub use error::{Error, Label, StoreError, StoreErrorKind};
 pub use execution::{Execution, current, try_current, with_store};
 pub use handover::drain;
 pub use key::{InvalidKey, Key, KeyDigest};
+pub use observe::{Observation, Observed, observe};
 pub use operation::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Operation, operation, operation_with_codec,
 };

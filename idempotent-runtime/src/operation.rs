@@ -128,6 +128,29 @@ impl<T, E, F> Operation<T, E, F> {
         self
     }
 
+    /// How long the body may run, from 1 ms on; by default for as long as it takes. Then it is stopped (dropped, at the
+    /// await point where it is), also where its caller has gone, and the caller gets [`Error::TimedOut`]. `on_crash` says
+    /// what that means for the key: under [`OnCrash::Rerun`] it is free, under [`OnCrash::Fail`] it is in doubt.
+    ///
+    /// A body that blocks its thread is stopped at its next await point.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use idempotent_runtime::{operation, Error, SharedStore, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let store = SharedStore::new(MemoryStore::new());
+    /// let charge = operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]).store(&store);
+    /// let charge = charge.timeout(Duration::from_millis(20));
+    /// let answer = charge.run(std::future::pending()).await;
+    /// assert!(matches!(answer, Err(Error::TimedOut { .. })));
+    /// # }
+    /// ```
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.plan.timeout = Some(timeout);
+        self
+    }
+
     /// What an `Err` of the body means. By default [`OnErr::Rerun`], and [`OnErr::Fail`] under [`OnCrash::Fail`].
     /// [`OnErr::Record`] needs [`record_err`](Self::record_err) too.
     pub fn on_err(mut self, on_err: OnErr) -> Self {

@@ -1,22 +1,24 @@
 //! Which record a call is about, and what it asks of the store: all of an operation but its types.
 
-use std::{cell::Cell, cmp, fmt::Display, panic::Location, sync::Arc, time::Duration};
+use std::{cmp, fmt::Display, panic::Location, sync::Arc, time::Duration};
 
-use tokio::{
-    runtime::{Handle, Id},
-    time,
-};
+use tokio::runtime::Handle;
 
 use crate::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKey, Key, Label, OnCrash, SharedStore,
     default_store::{self, Chosen},
+    driver,
     events::{self, Span},
     execution::{Attempt, Context, Progress},
     fingerprint::{Fingerprint, FingerprintError},
+    observe::{self, Observation},
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Nonce, RecordRef},
     scope,
-    store::ClaimRequest,
+    store::{ClaimRequest, count::Turn},
 };
+
+/// A body that may not run at all is a mistake.
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// An operation without the types of its result: compiled here, and not once for each of them.
 pub(crate) struct Plan {
@@ -30,6 +32,7 @@ pub(crate) struct Plan {
     pub(crate) ttl: Option<Duration>,
     pub(crate) lease: Duration,
     pub(crate) wait: Duration,
+    pub(crate) timeout: Option<Duration>,
     pub(crate) fingerprint: Option<Result<Fingerprint, FingerprintError>>,
 }
 
@@ -46,6 +49,7 @@ impl Plan {
             ttl: None,
             lease: DEFAULT_LEASE,
             wait: DEFAULT_WAIT,
+            timeout: None,
             fingerprint: None,
         }
     }
@@ -78,6 +82,9 @@ impl Plan {
     pub(crate) fn place(&self) -> Result<(Chosen, Key), Error> {
         self.check()?;
         let store = self.choose()?;
+        if store.needs_io() {
+            self.runtime(&store)?;
+        }
         let key = store.qualified(&self.key, Key::clone);
         Ok((store, key))
     }
@@ -127,8 +134,17 @@ impl Plan {
                 "`ttl` is {ttl:?}; a result must be kept for at least 1 ms"
             ));
         }
+        if self.timeout.is_some_and(|timeout| timeout < MIN_TIMEOUT) {
+            return config(format!(
+                "`timeout` is {:?}; a body must be let run for at least {MIN_TIMEOUT:?}",
+                self.timeout.unwrap_or_default()
+            ));
+        }
         if let Some(Err(error)) = &self.fingerprint {
-            return config(format!("the fingerprint cannot be computed: {error}"));
+            return config(format!(
+                "the fingerprint cannot be computed: {}",
+                error.shape()
+            ));
         }
         Ok(())
     }
@@ -139,6 +155,7 @@ impl Plan {
         if !self.may_replay() {
             return;
         }
+        let is_watched = observe::is_watched();
         let inherited;
         let store = if let Some(store) = &self.store {
             store
@@ -152,12 +169,32 @@ impl Plan {
                 None => return,
             }
         };
+        let is_local = store.local().is_some();
+        if is_watched
+            && is_local
+            && Context::with(|context| context.observer().is_some()) == Some(true)
+        {
+            // Whoever observes wants to know more of the record than is seen here, and the store is near enough to be asked.
+            return;
+        }
         store.qualified(&self.key, |key| {
             let mut is_read = false;
             store.peek(key, &mut |record| is_read = read(record));
-            if is_read {
-                Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
+            if !is_read {
+                return;
             }
+            store.counters().count(
+                self.scope,
+                if is_local {
+                    Turn::ReplayedByStore
+                } else {
+                    Turn::ReplayedByNearCache
+                },
+            );
+            if is_watched {
+                Context::with(|context| context.answered(self.scope, key, Observation::near()));
+            }
+            Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
         });
     }
 
@@ -170,18 +207,45 @@ impl Plan {
             Ok(store) => store,
             Err(error) => {
                 Span::new(self.scope, None).refused(&error);
+                let store = self.store.clone().or_else(Context::store);
+                let store = store.as_ref().or_else(|| default_store::in_use());
+                self.refused(store, None, &error);
                 return Err(error);
             }
         };
         let key = store.qualified(&self.key, Key::clone);
         let span = Span::new(self.scope, Some(&key));
-        match self.attempt(store, key) {
-            Ok(attempt) => Ok((attempt, span)),
+        let (runtime, request, caller) = match self.surroundings(&store, &key) {
+            Ok(surroundings) => surroundings,
             Err(error) => {
                 span.refused(&error);
-                Err(error)
+                self.refused(Some(&store), Some(&key), &error);
+                return Err(error);
             }
+        };
+        // `Duration::MAX` says "for ever"; a clock does not reach that far.
+        let within = |duration| cmp::min(duration, MAX_TTL);
+        let attempt = Attempt {
+            scope: self.scope,
+            key,
+            store,
+            request,
+            wait: within(self.wait),
+            timeout: self.timeout.map(within),
+            runtime,
+            caller,
+            progress: Progress::default(),
+        };
+        Ok((Arc::new(attempt), span))
+    }
+
+    /// Lets those who count and observe know of a call that was refused before it began.
+    #[cold]
+    fn refused(&self, store: Option<&SharedStore>, key: Option<&Key>, error: &Error) {
+        if let Some(store) = store {
+            store.counters().count(self.scope, Turn::of(error));
         }
+        Context::with(|context| context.refused(self.scope, key));
     }
 
     /// The store, where nothing is wrong with what was asked for.
@@ -207,50 +271,33 @@ impl Plan {
         }
     }
 
-    fn attempt(&self, store: Chosen, key: Key) -> Result<Arc<Attempt>, Error> {
-        let scope = self.scope;
-        let config = |reason| Error::config(Label::of(scope, &key), reason);
-        let tokio = |what| config(format!("it must be called in a Tokio runtime{what}"));
+    /// The current runtime, if it has what a call to this store needs.
+    fn runtime(&self, store: &SharedStore) -> Result<Handle, Error> {
+        let tokio = |what| self.config(format!("it must be called in a Tokio runtime{what}"));
         let runtime = Handle::try_current().map_err(|_| tokio(""))?;
-        check_timers(&runtime)
-            .map_err(|()| tokio(" with timers: build it with `enable_time` or `enable_all`"))?;
+        driver::check(&runtime, store.needs_io()).map_err(tokio)?;
+        Ok(runtime)
+    }
+
+    /// The runtime that will finish what the caller leaves behind, what is asked of the store, and who asks.
+    fn surroundings(
+        &self,
+        store: &SharedStore,
+        key: &Key,
+    ) -> Result<(Handle, ClaimRequest, Context), Error> {
+        let runtime = self.runtime(store)?;
         let nonce = match store.local() {
             Some(_) => Nonce::within_process(),
             None => Nonce::random(),
         };
         let nonce = nonce.map_err(|error| {
-            config(format!(
+            self.config(format!(
                 "the operating system gives no random bytes: {error}"
             ))
         })?;
-        // `Duration::MAX` says "for ever"; a clock does not reach that far.
-        let wait = cmp::min(self.wait, MAX_TTL);
-        let request = self.request(&store, nonce);
+        let request = self.request(store, nonce);
         let caller = Context::current();
-        caller.check_reentry(scope, &store, &key)?;
-        Ok(Arc::new(Attempt {
-            scope,
-            key,
-            store,
-            request,
-            wait,
-            runtime,
-            caller,
-            progress: Progress::default(),
-        }))
+        caller.check_reentry(self.scope, store, key)?;
+        Ok((runtime, request, caller))
     }
-}
-
-thread_local! {
-    /// The runtime in which this thread last found timers.
-    static WITH_TIMERS: Cell<Option<Id>> = const { Cell::new(None) };
-}
-
-/// Whether the runtime has timers. Tokio tells only by a panic, so it is not asked again for the same runtime.
-fn check_timers(runtime: &Handle) -> Result<(), ()> {
-    if WITH_TIMERS.get() != Some(runtime.id()) {
-        std::panic::catch_unwind(|| drop(time::sleep(std::time::Duration::ZERO))).map_err(drop)?;
-        WITH_TIMERS.set(Some(runtime.id()));
-    }
-    Ok(())
 }

@@ -2,9 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::task::coop::unconstrained;
+
 use crate::{
     Error, Key, OnCrash, Operation, SharedStore,
     record::{Nonce, Outcome, Owner, Record, State},
+    run::{HEAD, too_large},
+    shape::shape_of,
     store::{Settled, protocol::replacement},
 };
 
@@ -83,8 +87,7 @@ impl<T, E, F> Operation<T, E, F> {
     /// [`Error::InvalidKey`], [`Error::Config`], [`Error::Unavailable`], [`Error::Incompatible`].
     pub async fn inspect(self) -> Result<Option<Inspection>, Error> {
         let (store, key) = self.plan.place()?;
-        let read = store
-            .read(&key)
+        let read = unconstrained(store.read(&key))
             .await
             .map_err(|error| Error::store(self.plan.label(), error))?;
         Ok(read.map(|(record, lease_left)| store.inspection(record, lease_left)))
@@ -120,10 +123,7 @@ impl<T, E, F> Operation<T, E, F> {
             }
             match seen.map(|seen| seen.state) {
                 Some(State::Running) if !lease_left.is_zero() => {
-                    return Err(Error::InFlight {
-                        operation,
-                        retry_after: lease_left,
-                    });
+                    return Err(Error::in_flight(operation, Duration::ZERO, lease_left));
                 }
                 Some(State::Done) => {
                     return Err(Error::config(
@@ -169,7 +169,7 @@ impl<T, E, F> Operation<T, E, F> {
         // One nonce for all tries: should an answer be lost, the store knows its own.
         let nonce = Nonce::random().map_err(random)?;
         let request = self.plan.request(store, nonce);
-        let mut seen = store.read(key).await.map_err(failed)?;
+        let mut seen = unconstrained(store.read(key)).await.map_err(failed)?;
         for _ in 0..TRIES {
             let outcome = decide(
                 seen.as_ref().map(|(record, _)| record),
@@ -181,18 +181,15 @@ impl<T, E, F> Operation<T, E, F> {
             if self.plan.ttl.is_some() {
                 replacement.ttl = request.ttl;
             }
-            let settled = store.overrule(key, seen_record, &replacement).await;
-            seen = match settled.map_err(failed)? {
+            let overruled = store.overrule(key, seen_record, &replacement);
+            seen = match unconstrained(overruled).await.map_err(failed)? {
                 Settled::Applied | Settled::PutBack => return Ok(()),
                 Settled::Stale { record, lease_left } => Some((record, lease_left)),
                 Settled::Absent => None,
             };
         }
-        let retry_after = seen.map_or(Duration::ZERO, |(_, lease_left)| lease_left);
-        Err(Error::InFlight {
-            operation,
-            retry_after,
-        })
+        let lease_left = seen.map_or(Duration::ZERO, |(_, lease_left)| lease_left);
+        Err(Error::in_flight(operation, Duration::ZERO, lease_left))
     }
 
     fn outcome(&self, store: &SharedStore, value: &T) -> Result<Outcome, Error> {
@@ -203,13 +200,10 @@ impl<T, E, F> Operation<T, E, F> {
                 format!("the given result cannot be recorded: {reason}"),
             )
         };
-        (self.terms.ok.encode)(value, &mut bytes).map_err(|error| refused(error.to_string()))?;
+        (self.terms.ok.encode)(value, &mut bytes).map_err(|error| refused(shape_of(&error)))?;
         let limit = store.result_limit();
-        if bytes.len() > limit {
-            return Err(refused(format!(
-                "it has {} bytes, the store takes {limit}",
-                bytes.len()
-            )));
+        if HEAD + bytes.len() > limit {
+            return Err(refused(too_large(bytes.len(), limit)));
         }
         Ok(Outcome::Ok(bytes.into()))
     }

@@ -10,20 +10,25 @@ use std::{
     time::Duration,
 };
 
+use tokio::task::coop::{self, unconstrained};
+
 use crate::{
     Error, OnErr,
-    admit::{self, Admission, admit},
+    admit::{self, Admission, Replay, admit},
     call::{Call, InSpan, Phase, Run},
     claim::{Claim, not_recorded},
     events::{self, Span},
     execution::Attempt,
     heartbeat::Driven,
+    observe::Observed,
     operation::Operation,
-    record::Record,
+    own::noting_own,
+    record::{HEADER, Record},
     recorded::IntoErr,
+    shape::shape_of,
     store::{
-        count,
-        protocol::{lost, released},
+        count::Turn,
+        protocol::{abandoned, lost, released},
     },
     work::{Lasting, Typed, Work, with_buffer},
 };
@@ -146,11 +151,13 @@ pub(crate) fn detached(attempt: Arc<Attempt>, mut work: Box<dyn Lasting>, rest: 
     match rest {
         // A future of its own, with no box for the asking: so nearly all calls of a network store are done.
         Rest::All => Box::pin(async move {
-            claim_or_replay(&attempt, &mut *work).await?;
+            let done = claim_or_replay(&attempt, &mut *work).await;
+            told(&attempt, done).await?;
             Ok(work)
         }),
         Rest::Begun(claim) => Box::pin(async move {
-            go_on(&attempt, &mut *work, claim).await?;
+            let done = go_on(&attempt, &mut *work, claim).await;
+            told(&attempt, done).await?;
             Ok(work)
         }),
     }
@@ -167,12 +174,41 @@ where
     let mut attempt = Some(attempt);
     let mut begun = |cx: &mut Context<'_>| begin(attempt.take()?, &mut work, cx);
     if let Some((attempt, rest)) = poll_fn(|cx| Poll::Ready(begun(cx))).await {
-        match rest {
-            Rest::All => Box::pin(claim_or_replay(&attempt, &mut work)).await?,
-            Rest::Begun(claim) => go_on(&attempt, &mut work, claim).await?,
-        }
+        let done = match rest {
+            Rest::All => Box::pin(claim_or_replay(&attempt, &mut work)).await,
+            Rest::Begun(claim) => go_on(&attempt, &mut work, claim).await,
+        };
+        told(&attempt, done).await?;
     }
     Ok(work.into_result())
+}
+
+/// Lets the code around the call know that it was refused, if it was. A refusal takes of the task's cooperative budget:
+/// whoever tries again in a loop may never be pending otherwise, and what is waited for may have to run on this very thread.
+async fn told(attempt: &Attempt, done: Result<(), Error>) -> Result<(), Error> {
+    if let Err(error) = &done {
+        attempt.refused(error);
+        give_way().await;
+    }
+    done
+}
+
+/// Gives way to the task's other work, and to other tasks, where the task has used up its budget; once at most, for others
+/// in the same task may take all the budget that there is.
+async fn give_way() {
+    let mut given = false;
+    poll_fn(|cx| match coop::poll_proceed(cx) {
+        Poll::Pending if !given => {
+            given = true;
+            Poll::Pending
+        }
+        Poll::Pending => Poll::Ready(()),
+        Poll::Ready(progress) => {
+            progress.made_progress();
+            Poll::Ready(())
+        }
+    })
+    .await;
 }
 
 /// Claims, and runs the body or replays. The result is then found in `work`.
@@ -180,8 +216,9 @@ async fn claim_or_replay<W: Work + ?Sized>(
     attempt: &Arc<Attempt>,
     work: &mut W,
 ) -> Result<(), Error> {
-    match admit(attempt).await? {
-        Admission::Replay(record) => replay(attempt, work, &record),
+    // What the caller polls beside this call may have used up the task's cooperative budget: what is ours needs none.
+    match unconstrained(admit(attempt)).await? {
+        Admission::Replay(found) => replay(attempt, work, &found),
         Admission::Run(claim) => Box::pin(go_on(attempt, work, claim)).await,
     }
 }
@@ -192,15 +229,30 @@ async fn go_on<W: Work + ?Sized>(
     work: &mut W,
     mut claim: Box<Claim>,
 ) -> Result<(), Error> {
+    let mut timed_out = None;
     if !claim.is_ending() {
-        if let Driven::Overtaken(record, lease_left) = claim.drive(work).await {
-            claim.lose();
-            return Box::pin(adopt(attempt, work, record, lease_left)).await;
+        match claim.drive(work).await {
+            Driven::Returned => conclude(work, &mut claim),
+            Driven::Overtaken(record, lease_left) => {
+                claim.lose();
+                return Box::pin(adopt(attempt, work, record, lease_left)).await;
+            }
+            Driven::TimedOut(after) => {
+                events::timed_out(attempt, after);
+                claim.end(abandoned(claim.record()));
+                timed_out = Some(after);
+            }
         }
-        conclude(work, &mut claim);
     }
-    if let Some((record, lease_left)) = claim.finish().await {
+    if let Some((record, lease_left)) = unconstrained(claim.finish()).await {
         return Box::pin(adopt(attempt, work, record, lease_left)).await;
+    }
+    if let Some(after) = timed_out {
+        return Err(Error::TimedOut {
+            operation: attempt.label(),
+            after,
+            on_crash: attempt.request.on_crash,
+        });
     }
     ran(&claim);
     Ok(())
@@ -213,18 +265,22 @@ async fn adopt<W: Work + ?Sized>(
     record: Record,
     lease_left: Duration,
 ) -> Result<(), Error> {
-    let record = admit::adopt(attempt, record, lease_left).await?;
-    replay(attempt, work, &record)
+    let adopted = unconstrained(admit::adopt(attempt, record, lease_left)).await?;
+    replay(attempt, work, &adopted)
 }
 
 /// Reports that a body has run and been answered for.
 fn ran(claim: &Claim) {
-    count::ran(&claim.attempt.store);
-    events::ran(&claim.attempt, claim.is_recorded());
+    let (attempt, recorded) = (&claim.attempt, claim.is_recorded());
+    attempt.count(Turn::Ran);
+    attempt.answered(Observed::Ran, recorded, claim.record());
+    events::ran(attempt, recorded);
 }
 
-fn replay<W: Work + ?Sized>(attempt: &Attempt, work: &mut W, record: &Record) -> Result<(), Error> {
-    work.replay(record, &|| attempt.label())?;
+fn replay<W: Work + ?Sized>(attempt: &Attempt, work: &mut W, found: &Replay) -> Result<(), Error> {
+    work.replay(&found.record, &|| attempt.label())?;
+    attempt.count(found.turn);
+    attempt.answered(found.outcome, true, &found.record);
     events::replayed(attempt.scope, &attempt.key);
     Ok(())
 }
@@ -236,18 +292,60 @@ fn conclude<W: Work + ?Sized>(work: &W, claim: &mut Claim) {
         OnErr::Fail => return claim.end(lost(claim.record())),
         OnErr::Record => {}
     }
+    if work.is_err()
+        && let Some(refused) = claim.attempt.progress.refusals.first()
+    {
+        return passing(claim, refused);
+    }
     claim.encode();
     let limit = claim.attempt.store.result_limit();
-    let ended: Result<(), Box<str>> = with_buffer(|bytes| match work.encode(bytes) {
-        Ok(encoded) if bytes.len() <= limit => {
-            claim.complete(encoded.codec, encoded.outcome(bytes));
-            Ok(())
+    let ended = with_buffer(|bytes| {
+        let (encoded, carries_ours) = noting_own(|| work.encode(bytes));
+        match encoded {
+            _ if carries_ours && work.is_err() => Ended::Passing,
+            // The limit is the whole value's: what the server counts.
+            Ok(encoded) if HEAD + bytes.len() <= limit => {
+                claim.complete(encoded.codec, encoded.outcome(bytes));
+                Ended::Recorded
+            }
+            Ok(_) => Ended::NotRecordable(too_large(bytes.len(), limit)),
+            Err(error) => {
+                Ended::NotRecordable(format!("it cannot be encoded: {}", shape_of(&error)))
+            }
         }
-        Ok(_) => Err(format!("it has {} bytes, the store takes {limit}", bytes.len()).into()),
-        Err(error) => Err(format!("it cannot be encoded: {error}").into()),
     });
-    if let Err(reason) = ended {
-        events::not_recordable(&claim.attempt, &reason);
-        claim.end(not_recorded(claim.record(), &reason));
+    match ended {
+        Ended::Recorded => {}
+        Ended::Passing => passing(claim, "another operation"),
+        Ended::NotRecordable(reason) => {
+            claim.attempt.count(Turn::NotRecordable);
+            events::not_recordable(&claim.attempt, &reason);
+            claim.end(not_recorded(claim.record(), &reason));
+        }
     }
+}
+
+/// What the limit for a result reckons for its record's head, with all that may stand there.
+pub(crate) const HEAD: usize = HEADER + 16 + 16;
+
+/// What became of a result that is final.
+enum Ended {
+    Recorded,
+    NotRecordable(String),
+    /// It carries an error of this library: it is not final.
+    Passing,
+}
+
+pub(crate) fn too_large(bytes: usize, limit: usize) -> String {
+    let whole = HEAD + bytes;
+    format!("it has {whole} bytes with its record's head, the store takes {limit}")
+}
+
+/// The body's `Err` would be final, but it comes of a call that this library refused: that one was in flight, its store
+/// could not be asked, it was in doubt. Nothing of that is final. What else the body did before, its author has said
+/// nothing of, so it is as after a crash: under `rerun` a retry runs it again, under `fail` it is in doubt (there only
+/// `on_err = rerun` is the author's word that nothing happened, and then we are not asked).
+fn passing(claim: &mut Claim, refused: &'static str) {
+    events::not_final(&claim.attempt, refused);
+    claim.end(abandoned(claim.record()));
 }

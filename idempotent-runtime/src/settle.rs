@@ -1,58 +1,195 @@
 //! What is owed to the store in the background, and how an answer of the store is taken.
 
-use std::{cmp, sync::Arc, time::Duration};
+use std::{cmp, future::Future, sync::Arc, time::Duration};
 
 use tokio::time::{self, Instant};
 
 use crate::{
-    StoreError, StoreErrorKind, events,
+    OnCrash, StoreError, StoreErrorKind,
+    backoff::Backoff,
+    claim::not_recorded,
+    error::Shown,
+    events,
     execution::Attempt,
-    record::{HOLD, Record},
+    handover::hand_over,
+    record::{HOLD, Outcome, Record, State},
     store::{
-        ClaimReply, Settled, count,
+        ClaimReply, Settled,
+        count::Turn,
         protocol::{released, retention},
     },
 };
 
 /// How long one command's answer is waited for, where the store itself is more patient.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The pauses of a caller that waits.
+pub(crate) const PAUSES: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_secs(1));
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// How long the background pauses at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How much one store may be owed of what its lease settles just as well, only later: claims in doubt, and releases.
+const CLAIMS_OWED: usize = 1024;
+/// How much it may be owed of what bodies have done, which would be done again for want of a record.
+const OUTCOMES_OWED: usize = 16 * 1024;
+
+/// Sees the attempt's claim through, in the background.
+pub(crate) fn owe_claim(attempt: Arc<Attempt>) {
+    owe(attempt, CLAIMS_OWED, see_through);
+}
+
+/// Tells the store how the attempt ended, in the background.
+pub(crate) fn owe_outcome(attempt: Arc<Attempt>, target: Record) {
+    let limit = match target.state {
+        State::Done | State::Lost => OUTCOMES_OWED,
+        State::Running | State::Failed => CLAIMS_OWED,
+    };
+    owe(attempt, limit, |attempt| settle(attempt, target));
+}
+
+/// Hands over the `work` that the store is owed, unless `limit` are owed already: a store that does not answer must not cost
+/// this process its memory, nor itself be drowned when it comes back.
+fn owe<W>(attempt: Arc<Attempt>, limit: usize, work: impl FnOnce(Arc<Attempt>) -> W)
+where
+    W: Future<Output = ()> + Send + 'static,
+{
+    let Some(owed) = Owed::new(&attempt, limit) else {
+        attempt.count(Turn::OwedDropped);
+        return events::not_owed(&attempt);
+    };
+    let runtime = attempt.runtime.clone();
+    let work = work(attempt);
+    hand_over(&runtime, async move {
+        let _owed = owed;
+        work.await;
+    });
+}
+
+/// As long as this is there, the store is owed something.
+struct Owed(Arc<Attempt>);
+
+impl Owed {
+    fn new(attempt: &Arc<Attempt>, limit: usize) -> Option<Self> {
+        let owed = attempt.store.counters().owe(limit);
+        owed.then(|| Self(Arc::clone(attempt)))
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.0.store.counters().settle();
+    }
+}
+
+/// How long it makes sense to tell the store that nothing ran. Under `rerun` the lease says the same once it has lapsed;
+/// under `fail` the key is in doubt without this.
+fn until_lapsed(attempt: &Attempt) -> Duration {
+    match attempt.request.on_crash {
+        OnCrash::Rerun => cmp::max(attempt.request.lease * 2, LONGEST_PAUSE),
+        OnCrash::Fail => HOLD,
+    }
+}
 
 /// Asks until answered, and then releases.
-pub(crate) async fn see_through(attempt: Arc<Attempt>) {
-    let mut pause = FIRST_PAUSE;
-    let give_up = Instant::now() + HOLD;
-    while Instant::now() < give_up {
+async fn see_through(attempt: Arc<Attempt>) {
+    let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    let give_up = Instant::now() + until_lapsed(&attempt);
+    loop {
         let reply = attempt.store.claim(&attempt.key, &attempt.request);
-        match answer(&attempt, PATIENCE, reply).await {
+        let error = match answer(&attempt, PATIENCE, reply).await {
             Ok(ClaimReply::Granted { record, .. }) => {
                 return settle(attempt, released(&record)).await;
             }
-            Err(error) if is_passing(&error) => {}
-            // Held: it never came through. Any other error says that this asking changed nothing; should an earlier
-            // one have, its lease settles that.
-            Ok(ClaimReply::Held { .. }) | Err(_) => return,
+            // It never came through.
+            Ok(ClaimReply::Held { .. }) => return,
+            Err(error) => error,
+        };
+        // A refusal says that this asking changed nothing, and an earlier one may have; whatever else is not passing
+        // will not be answered otherwise, and the lease settles it.
+        if !is_passing(&error) {
+            return;
         }
-        time::sleep(pause).await;
-        pause = longer(pause);
+        if Instant::now() >= give_up {
+            attempt.count(Turn::OwedDropped);
+            return events::gave_up(&attempt, &error);
+        }
+        time::sleep(pauses.pause()).await;
     }
 }
 
 /// Tells the store how the attempt ended, until answered or the record would be past its end.
-pub(crate) async fn settle(attempt: Arc<Attempt>, target: Record) {
-    let give_up = Instant::now() + retention(target.state, target.ttl);
-    let mut pause = FIRST_PAUSE;
+async fn settle(attempt: Arc<Attempt>, mut target: Record) {
+    let is_release = target.state == State::Failed;
+    let give_up = match target.state {
+        State::Failed => until_lapsed(&attempt),
+        state => retention(state, target.ttl),
+    };
+    let give_up = Instant::now() + give_up;
+    // Often enough that the lease, if it stands still, does not lapse in between.
+    let longest = (target.lease / 3).clamp(Duration::from_secs(1), LONGEST_PAUSE);
+    let mut pauses = Backoff::new(FIRST_PAUSE, longest);
     loop {
         let reply = attempt.store.finish_again(&attempt.key, &target);
-        match answer(&attempt, PATIENCE, reply).await {
-            Ok(settled) => return note(&attempt, &settled),
-            Err(error) if !is_passing(&error) => return events::gave_up(&attempt, &error),
-            Err(error) if Instant::now() >= give_up => return events::gave_up(&attempt, &error),
-            Err(_) => {}
+        let error = match answer(&attempt, PATIENCE, reply).await {
+            Ok(settled) => {
+                if !is_release && !matches!(settled, Settled::Stale { .. }) {
+                    attempt.count(Turn::RecordedLater);
+                }
+                return note(&attempt, &settled);
+            }
+            Err(error) => error,
+        };
+        if let Some(smaller) = without_result(&attempt, &target, &error) {
+            target = smaller;
+            continue;
         }
-        time::sleep(pause).await;
-        pause = longer(pause);
+        if error.kind() == StoreErrorKind::Incompatible || Instant::now() >= give_up {
+            attempt.count(Turn::OwedDropped);
+            return events::gave_up(&attempt, &error);
+        }
+        if is_release && !is_passing(&error) {
+            return events::gave_up(&attempt, &error);
+        }
+        let pause = Instant::now() + pauses.pause();
+        if !is_release {
+            keep_alive(&attempt, &target, &error, pause).await;
+        }
+        time::sleep_until(pause).await;
+    }
+}
+
+/// What is to be recorded where the store refuses the `target` because of what it carries: that it has run, without its
+/// result. A retry must not run it again because of its size.
+pub(crate) fn without_result(
+    attempt: &Attempt,
+    target: &Record,
+    error: &StoreError,
+) -> Option<Record> {
+    let carries = matches!(target.outcome, Some(Outcome::Ok(_) | Outcome::Err(_)));
+    if error.kind() != StoreErrorKind::TooLarge || !carries {
+        return None;
+    }
+    let reason = "the store refused it as too large";
+    attempt.count(Turn::NotRecordable);
+    events::not_recordable(attempt, reason);
+    Some(not_recorded(target, reason))
+}
+
+/// While the store answers, and refuses to take what has been done, nobody may do it again: its lease is renewed. Where
+/// there is no answer at all, there is none to this either, and the finish itself is asked for as often.
+async fn keep_alive(attempt: &Attempt, target: &Record, refused: &StoreError, until: Instant) {
+    if matches!(
+        refused.kind(),
+        StoreErrorKind::Ambiguous | StoreErrorKind::NotSent
+    ) {
+        return;
+    }
+    let renewed = attempt.store.renew(&attempt.key, target);
+    let patience = cmp::min(PATIENCE, until.saturating_duration_since(Instant::now()));
+    match answer(attempt, cmp::max(patience, FIRST_PAUSE), renewed).await {
+        // Also where another attempt owns the record: the finish will be told the same, and settles it.
+        Ok(_) => {}
+        Err(error) => events::heartbeat_failed(attempt, &error),
     }
 }
 
@@ -66,7 +203,8 @@ pub(crate) async fn answer<R>(
         return reply.await;
     }
     time::timeout(patience, reply).await.unwrap_or_else(|_| {
-        let silence = format!("the store gave no answer for {patience:?}");
+        let place = attempt.store.describe();
+        let silence = format!("{place} gave no answer for {}", Shown(patience));
         Err(StoreError::new(StoreErrorKind::Ambiguous, silence))
     })
 }
@@ -76,11 +214,11 @@ pub(crate) fn note(attempt: &Attempt, settled: &Settled) {
     match settled {
         Settled::Applied => {}
         Settled::PutBack | Settled::Absent => {
-            count::record_lost(&attempt.store);
+            attempt.count(Turn::RecordLost);
             events::record_lost(attempt);
         }
         Settled::Stale { record, .. } => {
-            count::stale(&attempt.store);
+            attempt.count(Turn::Stale);
             events::stale(attempt, record);
         }
     }
@@ -92,8 +230,4 @@ pub(crate) fn is_passing(error: &StoreError) -> bool {
         error.kind(),
         StoreErrorKind::Ambiguous | StoreErrorKind::NotSent | StoreErrorKind::Refused
     )
-}
-
-pub(crate) fn longer(pause: Duration) -> Duration {
-    cmp::min(pause * 2, LONGEST_PAUSE)
 }

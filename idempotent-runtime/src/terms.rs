@@ -7,6 +7,7 @@ use crate::{
     codec::Format,
     fingerprint::Fingerprint,
     record::{Outcome, OutcomeRef, Record, RecordRef},
+    shape::shape_of,
 };
 
 /// How an operation's results are recorded and read.
@@ -150,7 +151,7 @@ fn readable<'a>(
 }
 
 fn undecodable(error: &CodecError, label: &dyn Fn() -> Label) -> Error {
-    let error = without_value(&error.to_string());
+    let error = shape_of(error);
     incompatible(format!("its result does not decode: {error}"), label)
 }
 
@@ -158,18 +159,5 @@ fn incompatible(reason: impl Into<Arc<str>>, label: &dyn Fn() -> Label) -> Error
     Error::Incompatible {
         operation: label(),
         reason: reason.into(),
-    }
-}
-
-/// serde's text of what it met instead of what it wanted, without the value that it met: results are as personal as keys.
-fn without_value(text: &str) -> String {
-    let met = text.find("invalid type: ").or(text.find("invalid value: "));
-    let value = met.and_then(|met| Some(met + text[met..].find(['"', '`'])?));
-    let wanted = text.rfind(", expected");
-    match (value, wanted) {
-        (Some(value), Some(wanted)) if value < wanted => {
-            format!("{}…{}", &text[..value], &text[wanted..])
-        }
-        _ => text.to_owned(),
     }
 }

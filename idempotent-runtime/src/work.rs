@@ -25,6 +25,9 @@ pub(crate) trait Work {
     /// What the result means for the record.
     fn verdict(&self, on_crash: OnCrash) -> OnErr;
 
+    /// Whether the body has returned an `Err`.
+    fn is_err(&self) -> bool;
+
     /// Appends the result's bytes.
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<Encoded, CodecError>;
 
@@ -139,6 +142,10 @@ where
             // Nothing was returned, and nobody knows what happened.
             Poll::Pending => OnErr::Fail,
         }
+    }
+
+    fn is_err(&self) -> bool {
+        matches!(self.result, Poll::Ready(Err(_)))
     }
 
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<Encoded, CodecError> {

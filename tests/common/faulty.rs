@@ -39,6 +39,10 @@ pub enum Fault {
     NotSent,
     /// The store refuses it.
     Refused,
+    /// The store refuses it because of its size.
+    TooLarge,
+    /// The store refuses it, and says that it will serve soon.
+    Busy,
     /// The sender gets no answer; the command is carried out when the test says [`Faulty::deliver_late`].
     Late,
     /// Nobody ever answers.
@@ -169,6 +173,8 @@ impl Faulty {
             Fault::LostCommand => Err(failure(StoreErrorKind::Ambiguous)),
             Fault::NotSent => Err(failure(StoreErrorKind::NotSent)),
             Fault::Refused => Err(failure(StoreErrorKind::Refused)),
+            Fault::TooLarge => Err(failure(StoreErrorKind::TooLarge)),
+            Fault::Busy => Err(failure(StoreErrorKind::Refused).transient()),
             Fault::Late => {
                 self.plan().late.push(Box::new(move |memory| {
                     let command = command(memory.clone());

@@ -77,6 +77,12 @@ impl Log {
         std::mem::take(&mut self.told().spans).len()
     }
 
+    /// The events since the last look.
+    pub(crate) fn take_events(&self) -> Vec<BTreeMap<&'static str, String>> {
+        let events = std::mem::take(&mut self.told().events);
+        events.into_iter().map(|(_, fields)| fields).collect()
+    }
+
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap()
     }
@@ -156,6 +162,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Keeper {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::new();
         event.record(&mut Reader(&mut fields));
+        fields.insert("level", event.metadata().level().to_string());
         let span = context.event_span(event).map(|span| span.id().into_u64());
         let mut told = self.told();
         told.texts.push(format!("{fields:?}"));

@@ -154,6 +154,51 @@ async fn refusals() {
     log.shows_no(SECRET);
 }
 
+/// An outage is an error, and says where and why; a duplicate is nothing to look at.
+#[tokio::test]
+async fn a_refusal_is_as_loud_as_it_is_grave() {
+    let faulty = Faulty::new();
+    let (store, effects) = (SharedStore::new(faulty.clone()), Effects::new());
+    let (log, _guard) = Log::start();
+    faulty.next(Op::Claim, [Fault::Refused]);
+    charge(&store).run(effects.body(0)).await.unwrap_err();
+    let turns = log.call(&["refused"], "refused");
+    assert_eq!(turns.field("refused", "level"), "ERROR");
+    assert!(
+        turns
+            .field("refused", "error")
+            .contains("the link has a fault")
+    );
+
+    charge(&store)
+        .lease(Duration::ZERO)
+        .run(effects.body(0))
+        .await
+        .unwrap_err();
+    assert_eq!(log.events(), ["refused"]);
+    assert_eq!(log.take_events()[0]["level"], "ERROR");
+    log.take_spans();
+
+    let mut owner: Call = Box::pin(
+        charge(&store)
+            .on_crash(OnCrash::Fail)
+            .run_attached(effects.hang()),
+    );
+    poll_until(&mut owner, || effects.started() == 1).await;
+    log.take_spans();
+    let duplicate = charge(&store).wait(Duration::ZERO);
+    duplicate.run(effects.body(0)).await.unwrap_err();
+    let turns = log.call(&["waited", "refused"], "refused");
+    assert_eq!(turns.field("refused", "level"), "INFO");
+
+    drop(owner);
+    settled(&store).await;
+    log.take_events();
+    charge(&store).run(effects.body(0)).await.unwrap_err();
+    let turns = log.call(&["refused"], "refused");
+    assert_eq!(turns.field("refused", "level"), "WARN");
+}
+
 /// The body's own events are inside of the call's span, and those after a drop still are.
 #[tokio::test]
 async fn a_body_is_inside_of_its_span_also_after_the_drop() {

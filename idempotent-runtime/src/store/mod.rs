@@ -17,7 +17,7 @@ use std::{future::Future, time::Duration};
 
 #[cfg(feature = "memory")]
 pub use crate::clock::ManualClock;
-pub use count::Counters;
+pub use count::{Counters, Counts};
 pub use list::{Cursor, Filter, Found, Listed, Page};
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;
@@ -139,6 +139,12 @@ pub trait Store: Send + Sync + 'static {
     /// this machine's clock.
     fn clock(&self) -> Option<u64> {
         None
+    }
+
+    /// Whether it needs a runtime with I/O: a call in another one is then refused with
+    /// [`Error::Config`](crate::Error::Config) before anything is sent. By default it does not.
+    fn needs_io(&self) -> bool {
+        false
     }
 
     /// What to call this store in events: its kind and place, never a password.

@@ -5,7 +5,10 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -46,6 +49,8 @@ struct Inner {
     store: Box<dyn Erased>,
     flights: Flights,
     counters: Counters,
+    /// Bodies that are pending, where the store is in this process.
+    running: AtomicUsize,
     /// Made by the first handle that asks for one.
     near: OnceLock<Near>,
 }
@@ -57,6 +62,7 @@ impl SharedStore {
             store: Box::new(store),
             flights: Flights::default(),
             counters: Counters::default(),
+            running: AtomicUsize::new(0),
             near: OnceLock::new(),
         };
         Self(Arc::new(Handle {
@@ -88,8 +94,8 @@ impl SharedStore {
         })
     }
 
-    /// The same store with another limit for a result's bytes (1 MiB by default). A larger result is not recorded: the
-    /// call that ran the body gets it, replays get [`Error::NotRecorded`](crate::Error::NotRecorded).
+    /// The same store with another limit for what is kept of a result (1 MiB by default): its bytes, and those of its record's
+    /// head. It must not be above what the server takes for one value. A larger result is not recorded: the call that ran the body gets it, replays get [`Error::NotRecorded`](crate::Error::NotRecorded).
     #[must_use]
     pub fn max_result(&self, bytes: usize) -> Self {
         self.seen(|handle| handle.max_result = bytes)
@@ -149,16 +155,30 @@ impl SharedStore {
         self.0.inner.store.clock()
     }
 
+    pub(crate) fn needs_io(&self) -> bool {
+        self.0.inner.store.needs_io()
+    }
+
     /// The store's kind and place, without passwords.
     #[must_use]
     pub fn describe(&self) -> String {
         self.0.inner.store.describe()
     }
 
-    /// Calls with one key that are being run or waited for in this process right now. Zero when all is quiet.
+    /// How many keys are being asked for, run or waited for in this process right now. Zero when all is quiet.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.0.inner.flights.len()
+        match self.local() {
+            // Here nobody asks for others; but whoever waits, waits for a body that runs.
+            Some(_) => self.0.inner.running.load(Ordering::Relaxed),
+            None => self.0.inner.flights.len(),
+        }
+    }
+
+    /// Counts a body that has begun and is pending, as long as the answer is kept.
+    pub(crate) fn running(&self) -> Running {
+        self.0.inner.running.fetch_add(1, Ordering::Relaxed);
+        Running(Arc::clone(&self.0.inner))
     }
 
     pub(crate) fn result_limit(&self) -> usize {
@@ -266,6 +286,15 @@ impl SharedStore {
     }
 }
 
+/// A body that is pending.
+pub(crate) struct Running(Arc<Inner>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl fmt::Debug for SharedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedStore")
@@ -342,6 +371,7 @@ trait Erased: Send + Sync {
     ) -> Pending<'a, Page<Found>>;
     fn local(&self) -> Option<&dyn LocalStore>;
     fn clock(&self) -> Option<u64>;
+    fn needs_io(&self) -> bool;
     fn describe(&self) -> String;
 }
 
@@ -411,6 +441,10 @@ impl<S: Store> Erased for S {
 
     fn clock(&self) -> Option<u64> {
         Store::clock(self)
+    }
+
+    fn needs_io(&self) -> bool {
+        Store::needs_io(self)
     }
 
     fn describe(&self) -> String {

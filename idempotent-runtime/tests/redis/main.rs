@@ -9,6 +9,7 @@ mod common;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod connection;
+mod coop;
 mod credentials;
 mod definite;
 mod ended;

@@ -330,6 +330,10 @@ impl Store for RedisStore {
         self.inner.clock.now()
     }
 
+    fn needs_io(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> String {
         self.place().to_owned()
     }

@@ -12,10 +12,10 @@ use shuttle::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use self::flight::{Flights, Followed, Landing, Place, join};
+use self::flight::{Flights, Followed, Landing, Place, SEEN, join};
 use crate::shim::tokio::time::{self, Instant};
 
-const BELIEVED: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(10);
 
 /// What a flight asks of a call.
 pub(super) mod execution {
@@ -54,7 +54,7 @@ impl World {
             key: Key::new("races", &[&"k"]).expect("a valid key"),
             request: ClaimRequest {
                 nonce: Nonce::from_bytes([1; 16]),
-                lease: BELIEVED,
+                lease: LEASE,
                 on_crash: OnCrash::Rerun,
                 fingerprint: None,
                 ttl: BELIEVED,
@@ -74,7 +74,7 @@ impl World {
 async fn call(world: Arc<World>, gives_up: bool) {
     loop {
         let attempt = world.attempt();
-        let follow = match join(&attempt, BELIEVED) {
+        let follow = match join(&attempt) {
             Place::Leader(lead) => {
                 assert_eq!(world.leaders.fetch_add(1, Ordering::SeqCst), 0, "two lead");
                 yield_now().await;
@@ -93,14 +93,15 @@ async fn call(world: Arc<World>, gives_up: bool) {
             Place::Follower(follow) => follow,
             Place::Aside => panic!("there is one payload"),
         };
-        match follow.landed(Instant::now() + BELIEVED * 100).await {
+        let patience = Instant::now() + LEASE * 100;
+        match follow.landed(patience, patience).await {
             Followed::Landed(Landing::Record(_)) => {
                 assert!(world.recorded.load(Ordering::SeqCst), "answered with nothing recorded");
                 return;
             }
             Followed::Landed(Landing::Free) | Followed::Stalled => {}
             Followed::Landed(Landing::Failed(_)) => panic!("nothing failed"),
-            Followed::TimedOut(_) => panic!("nobody waited for so long"),
+            Followed::TimedOut(_) | Followed::Unanswered => panic!("nobody waited for so long"),
         }
     }
 }
@@ -124,12 +125,12 @@ pub(super) fn stalled() {
     time::restart();
     let world = Arc::new(World::default());
     let attempt = world.attempt();
-    let Place::Leader(lead) = join(&attempt, BELIEVED) else {
+    let Place::Leader(lead) = join(&attempt) else {
         panic!("it is the first one");
     };
     let mut calls: Vec<_> = (0..3).map(|_| spawn(call(Arc::clone(&world), false))).collect();
     calls.push(spawn(async move {
-        time::advance(BELIEVED);
+        time::advance(SEEN);
         yield_now().await;
         drop(lead);
     }));
