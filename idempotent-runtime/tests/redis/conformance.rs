@@ -11,7 +11,7 @@ use idempotent_runtime::{
     Key, Store, StoreError, conformance_tests,
     record::{Nonce, Record, State},
     store::{
-        ClaimReply, ClaimRequest, Settled, Subscription,
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Subscription,
         conformance::{Subject, all},
         redis::RedisStore,
     },
@@ -93,6 +93,21 @@ impl Store for Aged {
     ) -> Result<Settled, StoreError> {
         let settled = self.store.overrule(key, seen, replacement).await?;
         Ok(self.settled(settled))
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Found>, StoreError> {
+        let page = self.store.list(filter, cursor).await?;
+        let shown = page.records.into_iter().map(|found| {
+            let record = found
+                .record
+                .map(|(record, left)| (self.shown(record), left));
+            Found::new(found.key, record)
+        });
+        Ok(Page::new(shown.collect(), page.next))
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {

@@ -1,9 +1,15 @@
 //! Values that the server does not take: told apart from what passes, and nobody else's failure.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use idempotent_runtime::{
-    Store, StoreErrorKind,
+    Error, SharedStore, Store, StoreErrorKind, operation,
     record::{Outcome, Record, State},
     store::{Settled, redis::RedisStore},
 };
@@ -66,6 +72,50 @@ async fn is_refused_for_its_size(store: &RedisStore, server: &RedisServer, size:
     let settled = store.finish(&key("large"), &without_result(&owned)).await;
     assert_eq!(settled.expect("finish"), Settled::Applied);
     tries
+}
+
+/// The body runs once, its caller has the result, later ones are told that it was not recorded, and other keys go on.
+async fn is_run_once(store: RedisStore, size: usize) {
+    let store = SharedStore::new(store).max_result(8 * MIB);
+    let bodies = Arc::new(AtomicU32::new(0));
+    let call = || {
+        let bodies = Arc::clone(&bodies);
+        operation::<Result<String, Error>, _>("sizes", &[&size])
+            .store(&store)
+            .lease(Duration::from_secs(1))
+            .run(async move {
+                bodies.fetch_add(1, Ordering::SeqCst);
+                Ok("x".repeat(size))
+            })
+    };
+    assert_eq!(call().await.expect("its own result").len(), size);
+    let other = |number: usize| {
+        operation::<Result<usize, Error>, _>("others", &[&number])
+            .store(&store)
+            .run(async move { Ok(number) })
+    };
+    for number in 0..20 {
+        assert_eq!(other(number).await.expect("others go on"), number);
+    }
+    for _ in 0..3 {
+        let error = call().await.expect_err("not recorded");
+        assert!(matches!(error, Error::NotRecorded { .. }), "{error:?}");
+    }
+    assert_eq!(bodies.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_body_whose_result_the_server_does_not_take_runs_once() {
+    for tells in [true, false] {
+        for (setting, value, size) in [
+            ("proto-max-bulk-len", "1048576", 1_048_556),
+            ("proto-max-bulk-len", "1048576", 2 * MIB),
+            ("maxmemory-clients", "1048576", 3 * MIB),
+        ] {
+            let (_server, store) = limited(setting, value, tells).await;
+            is_run_once(store, size).await;
+        }
+    }
 }
 
 /// A server with this setting, and a store of a user who may ask for it, or may not.

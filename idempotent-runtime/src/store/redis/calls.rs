@@ -8,7 +8,7 @@ use std::{
 use redis::{Cmd, Value};
 
 #[cfg(feature = "redis-cluster")]
-use super::connect::Target;
+use super::target::Target;
 use super::{
     Inner, RedisStore,
     clock::Clock,
@@ -43,7 +43,7 @@ impl RedisStore {
     ) -> Result<Noted, Failure> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
-            let sending = super::cluster::send(hub, &self.inner.connector, command);
+            let sending = super::route::send(hub, &self.inner.connector, command);
             // In a box: who has no cluster keeps no room for it.
             let (value, clock) = Box::pin(sending).await?;
             return Ok((value, Some(clock)));

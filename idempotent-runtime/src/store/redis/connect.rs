@@ -17,139 +17,10 @@ use super::{
     options::RedisOptions,
     scripts,
     socket::{Address, Socket},
+    target::{Server, Target},
     trial::Trial,
-    url::config,
 };
 use crate::{StoreError, StoreErrorKind};
-
-/// One server, and who comes.
-#[derive(Clone)]
-pub(super) struct Server {
-    pub(super) address: Address,
-    #[cfg_attr(
-        not(feature = "redis-tls"),
-        allow(dead_code, reason = "without the feature it is never set")
-    )]
-    pub(super) tls: bool,
-    pub(super) database: i64,
-    pub(super) login: Option<Credentials>,
-}
-
-/// Where the records are.
-pub(super) enum Target {
-    One(Server),
-    #[cfg(feature = "redis-sentinel")]
-    Sentinel {
-        sentinels: Vec<Server>,
-        master: String,
-    },
-    #[cfg(feature = "redis-cluster")]
-    Cluster(Vec<Server>),
-}
-
-impl Target {
-    /// A cluster, of which `seeds` are some nodes.
-    #[cfg(feature = "redis-cluster")]
-    pub(super) fn cluster(seeds: Vec<Server>) -> Result<Self, StoreError> {
-        let Some(first) = seeds.first() else {
-            return Err(none_named());
-        };
-        let contradicts = |server: &Server| {
-            server.tls != first.tls || server.login.is_some() && server.login != first.login
-        };
-        if seeds.iter().any(contradicts) {
-            return Err(config(
-                "the URLs of a Redis Cluster contradict one another: user, password and TLS are one for all its nodes",
-            ));
-        }
-        if seeds.iter().any(|server| server.database != 0) {
-            return Err(config(
-                "a Redis Cluster has database 0 only; leave it out of the URLs",
-            ));
-        }
-        if seeds
-            .iter()
-            .any(|server| matches!(server.address, Address::Unix(_)))
-        {
-            return Err(config("a Redis Cluster's nodes are named by host and port"));
-        }
-        Ok(Self::Cluster(seeds))
-    }
-
-    #[cfg(not(feature = "redis-cluster"))]
-    pub(super) fn cluster(_: Vec<Server>) -> Result<Self, StoreError> {
-        Err(config(
-            "a Redis Cluster needs the feature `redis-cluster` of idempotent-fn",
-        ))
-    }
-
-    /// The primary called `master`, which `sentinels` know.
-    #[cfg(feature = "redis-sentinel")]
-    pub(super) fn sentinel(sentinels: Vec<Server>, master: &str) -> Result<Self, StoreError> {
-        if sentinels.is_empty() {
-            return Err(none_named());
-        }
-        Ok(Self::Sentinel {
-            sentinels,
-            master: master.to_owned(),
-        })
-    }
-
-    #[cfg(not(feature = "redis-sentinel"))]
-    pub(super) fn sentinel(_: Vec<Server>, _: &str) -> Result<Self, StoreError> {
-        Err(config(
-            "Redis Sentinel needs the feature `redis-sentinel` of idempotent-fn",
-        ))
-    }
-
-    pub(super) fn describe(&self) -> String {
-        match self {
-            Self::One(server) => {
-                format!("Redis at {} (database {})", server.address, server.database)
-            }
-            #[cfg(feature = "redis-sentinel")]
-            Self::Sentinel { sentinels, master } => {
-                format!(
-                    "Redis primary `{master}` by Sentinel at {}",
-                    places(sentinels)
-                )
-            }
-            #[cfg(feature = "redis-cluster")]
-            Self::Cluster(nodes) => format!("Redis Cluster at {}", places(nodes)),
-        }
-    }
-
-    #[cfg(feature = "redis-tls")]
-    pub(super) fn has_tls(&self) -> bool {
-        match self {
-            Self::One(server) => server.tls,
-            #[cfg(feature = "redis-sentinel")]
-            Self::Sentinel { sentinels, .. } => sentinels.iter().any(|server| server.tls),
-            #[cfg(feature = "redis-cluster")]
-            Self::Cluster(nodes) => nodes.iter().any(|server| server.tls),
-        }
-    }
-
-    /// How a change is told: within one shard, where there are shards.
-    pub(super) const fn publish(&self) -> &'static [u8] {
-        match self {
-            #[cfg(feature = "redis-cluster")]
-            Self::Cluster(_) => b"SPUBLISH",
-            _ => b"PUBLISH",
-        }
-    }
-}
-
-#[cfg(any(feature = "redis-sentinel", feature = "redis-cluster"))]
-fn none_named() -> StoreError {
-    config("at least one Redis URL is needed")
-}
-
-#[cfg(any(feature = "redis-sentinel", feature = "redis-cluster"))]
-fn places(all: &[Server]) -> String {
-    let all = all.iter().map(|server| server.address.to_string());
-    all.collect::<Vec<_>>().join(", ")
-}
 
 /// What it takes to connect.
 pub(super) struct Connector {
@@ -229,7 +100,7 @@ impl Connector {
             }
             #[cfg(feature = "redis-cluster")]
             Target::Cluster(seeds) => {
-                let seed = seeds.first().ok_or_else(none_named)?.clone();
+                let seed = seeds.first().ok_or_else(super::target::none_named)?.clone();
                 let address = node.cloned().unwrap_or_else(|| seed.address.clone());
                 self.dial_one(&Server { address, ..seed }, listener).await
             }

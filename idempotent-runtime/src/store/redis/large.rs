@@ -5,7 +5,7 @@ use std::sync::Arc;
 use redis::Cmd;
 
 #[cfg(feature = "redis-cluster")]
-use super::connect::Target;
+use super::target::Target;
 use super::{
     RedisStore,
     calls::{Noted, is_unknown},
@@ -71,7 +71,7 @@ impl RedisStore {
         let connector = &self.inner.connector;
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = connector.target {
-            let (value, clock) = super::cluster::send_apart(hub, connector, command).await?;
+            let (value, clock) = super::route::send_apart(hub, connector, command).await?;
             return Ok((value, Some(clock)));
         }
         let own = connector.apart().await.map_err(Failure::NotSent)?;

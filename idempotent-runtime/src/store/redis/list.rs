@@ -6,7 +6,7 @@ use std::sync::Arc;
 use redis::Value;
 
 #[cfg(feature = "redis-cluster")]
-use super::connect::Target;
+use super::target::Target;
 use super::{
     RedisStore,
     hub::Hub,

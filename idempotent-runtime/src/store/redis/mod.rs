@@ -20,6 +20,8 @@ mod list;
 mod making;
 mod options;
 mod refusal;
+#[cfg(feature = "redis-cluster")]
+mod route;
 mod scripts;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
@@ -29,6 +31,7 @@ mod shards;
 mod slots;
 mod socket;
 mod subscriber;
+mod target;
 #[cfg(feature = "redis-tls")]
 mod tls;
 mod trial;
@@ -38,11 +41,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use self::{
     clock::Clock,
-    connect::{Connector, Target},
+    connect::Connector,
     hub::{Hub, Hubs},
     limits::Limits,
     scripts::Argument,
     subscriber::Subscriber,
+    target::Target,
     url::Named,
 };
 use crate::{

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, future::Future, time::Duration};
 
 #[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
-use super::connect::Target;
+use super::target::Target;
 #[cfg(feature = "redis-tls")]
 use super::tls::Certificates;
 use super::{

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use redis::Value;
 use tokio::task::JoinSet;
 
-use super::{
-    connect::{Connector, Server},
-    socket::Address,
-};
+use super::{connect::Connector, socket::Address, target::Server};
 use crate::{StoreError, StoreErrorKind};
 
 /// Asks all sentinels at once for the primary called `master`. Whoever one names is asked whether it is one: a sentinel

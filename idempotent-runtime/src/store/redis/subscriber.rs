@@ -19,8 +19,8 @@ use super::{
 };
 #[cfg(feature = "redis-cluster")]
 use super::{
-    connect::Target,
     shards::{self, Shards},
+    target::Target,
 };
 use crate::{
     StoreError,

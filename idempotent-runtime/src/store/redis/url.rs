@@ -5,9 +5,9 @@
 use redis::{ConnectionAddr, IntoConnectionInfo};
 
 use super::{
-    connect::{Server, Target},
     credentials::Credentials,
     socket::Address,
+    target::{Server, Target},
 };
 use crate::{StoreError, StoreErrorKind};
 
