@@ -8,7 +8,7 @@ use common::{Answer, Effects, GENEROUS, faulty::Faulty, poll_until, settled, unt
 use idempotent_fn::{
     Error, Inspection, OnCrash, Operation, Resolution, SharedStore, operation,
     record::State,
-    store::{ManualClock, MemoryStore},
+    store::{Filter, ManualClock, MemoryStore},
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -97,6 +97,46 @@ async fn every_state_can_be_looked_at() {
     }
 }
 
+/// Who runs it and in which trace is in the record, for whoever looks or lists.
+#[tokio::test]
+async fn a_record_tells_who_runs_it_and_in_which_trace() {
+    for (store, _) in stores() {
+        let effects = Effects::new();
+        let named = store.owner("worker-7@eu").trace(|| Some([0xab; 16]));
+        let owner = running(fail(&named), &effects, 1000).await;
+        let seen = look(&store).await;
+        let name = seen.owner.as_ref().map(ToString::to_string);
+        assert_eq!(
+            (name.as_deref(), seen.trace),
+            (Some("worker-7@eu"), Some([0xab; 16]))
+        );
+        let filter = Filter::new().prefix("operator").state(State::Running);
+        if let Ok(page) = store.list(&filter, None).await {
+            for listed in page.records {
+                assert_eq!(listed.record.unwrap(), seen);
+                assert_eq!(listed.key.scope(), "operator");
+            }
+        }
+        drop(owner);
+        settled(&store).await;
+        let lost = look(&store).await;
+        assert_eq!(
+            (lost.state, lost.owner, lost.trace),
+            (State::Lost, seen.owner, seen.trace)
+        );
+        fail(&named).resolve(Resolution::Done(1)).await.unwrap();
+        assert_eq!(look(&store).await.owner, None, "nobody runs it any more");
+
+        let long = store.owner(&"x".repeat(100));
+        fail(&long).forget().await.unwrap();
+        let owner = running(fail(&long), &effects, 1000).await;
+        let name = look(&store).await.owner.expect("a name").to_string();
+        assert_eq!(name, "x".repeat(64), "it is cut");
+        drop(owner);
+        settled(&store).await;
+    }
+}
+
 #[tokio::test]
 async fn what_is_in_doubt_is_run_again() {
     for (store, _) in stores() {
@@ -139,7 +179,7 @@ async fn a_given_result_is_kept_for_the_ttl_of_the_attempt_in_doubt() {
         fail(&store).resolve(Resolution::Done(42)).await.unwrap();
         let done = look(&store).await;
         assert_eq!((done.state, done.ttl), (State::Done, WEEK));
-        clock.advance(WEEK - Duration::from_millis(1));
+        clock.advance(Duration::from_millis(7 * 24 * 60 * 60 * 1000 - 1));
         assert_eq!(fail(&store).run(effects.body(0)).await.unwrap(), 42);
         clock.advance(Duration::from_millis(1));
         assert_eq!(fail(&store).run(effects.body(0)).await.unwrap(), 1);

@@ -230,7 +230,7 @@ pub struct Record {
     /// without knowing its function, takes it from here.
     pub ttl: Duration,
     /// Guards a done record against damage, and against being taken for another key's: see [`seal`](Self::seal). 0 in
-    /// all others.
+    /// all others, and where only one process reaches the store.
     pub check: u64,
     /// Who runs it. Running and lost records show it; the bytes of others do not have it.
     pub owner: Option<Owner>,

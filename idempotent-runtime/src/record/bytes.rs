@@ -92,8 +92,8 @@ impl<'a> Parts<'a> {
         )]
         let owner = self.owner().len() as u8;
         header[63] = owner;
-        let mut head = ArrayVec::new();
         // There is room: these three are all.
+        let mut head = ArrayVec::new();
         let _ = head.try_extend_from_slice(&header);
         if let Some(fingerprint) = &record.fingerprint {
             let _ = head.try_extend_from_slice(fingerprint.as_bytes());

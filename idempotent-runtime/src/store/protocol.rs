@@ -11,6 +11,8 @@
 //! So no late message makes a finished key live again or a token shrink, however short its `ttl`.
 
 #[cfg(test)]
+mod late;
+#[cfg(test)]
 mod tests;
 
 use std::{cmp, time::Duration};

@@ -48,23 +48,23 @@ impl Packed {
         let gone = if is_finished { &[][..] } else { &gone };
         let length = u32::try_from(key.len()).expect("a key is not that long");
         let size = parts.len() + gone.len() + key.len() + TAIL;
-        let write = |put: &mut dyn FnMut(&[u8])| {
-            parts.write(check, &mut *put);
-            put(gone);
-            put(key);
-            put(&[0; 4]);
-            put(&length.to_le_bytes());
-        };
+        let mut tail = [0; TAIL];
+        tail[4..].copy_from_slice(&length.to_le_bytes());
         if size <= USUAL {
             let mut bytes = ArrayVec::<u8, USUAL>::new();
-            write(&mut |piece| {
-                // There is room.
+            // There is room.
+            let mut put = |piece: &[u8]| {
                 let _ = bytes.try_extend_from_slice(piece);
-            });
+            };
+            parts.write(check, &mut put);
+            [gone, key, &tail].into_iter().for_each(put);
             return Self(Arc::from(&bytes[..]));
         }
         let mut bytes = Vec::with_capacity(size);
-        write(&mut |piece| bytes.extend_from_slice(piece));
+        parts.write(check, |piece| bytes.extend_from_slice(piece));
+        for piece in [gone, key, &tail] {
+            bytes.extend_from_slice(piece);
+        }
         Self(bytes.into())
     }
 

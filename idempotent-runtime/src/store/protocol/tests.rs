@@ -7,23 +7,23 @@ use crate::{
 /// Every record × every event. A record is its state and its owner (A, or O for an operator); events come from A, whose
 /// record it is, and from B, who is somebody else. A cell says what is written (`-`: nothing) and what is answered.
 ///
-/// live: within its lease · mute: silent for longer, under `rerun` · mute!: the same under `fail` ·
+/// over: past its end, seen by an operator before · live: within its lease · mute: silent for longer, under `rerun` · mute!: the same under `fail` ·
 /// B': B with another payload
 const TABLE: &str = "
-event      | none       | RA live    | RA mute    | RA mute!   | DA         | FA         | LA
-claim A    | RA granted | -  granted | -  granted | -  granted | -  held    | -  held    | RA granted
-claim B    | RB granted | -  held    | RB taken   | LA held    | -  held    | RB granted | -  held
-claim B'   | RB granted | -  held    | -  held    | -  held    | -  held    | RB granted | -  held
-renew A    | RA put     | RA applied | RA applied | RA applied | -  stale   | -  stale   | RA applied
-renew B    | RB put     | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale
-complete A | DA put     | DA applied | DA applied | DA applied | -  applied | -  stale   | DA applied
-complete B | DB put     | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale
-release A  | FA put     | FA applied | FA applied | FA applied | -  stale   | -  applied | FA applied
-release B  | FB put     | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale
-abandon A  | LA put     | LA applied | LA applied | LA applied | -  stale   | -  stale   | LA applied
-abandon B  | LB put     | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale
-forget     | FO applied | FO applied | FO applied | FO applied | FO applied | FO applied | FO applied
-resolve    | DO applied | DO applied | DO applied | DO applied | DO applied | DO applied | DO applied
+event      | none       | RA live    | RA mute    | RA mute!   | DA         | FA         | LA         | DA over    | FA over
+claim A    | RA granted | -  granted | -  granted | -  granted | -  held    | -  held    | RA granted | -  held    | -  held
+claim B    | RB granted | -  held    | RB taken   | LA held    | -  held    | RB granted | -  held    | RB granted | RB granted
+claim B'   | RB granted | -  held    | -  held    | -  held    | -  held    | RB granted | -  held    | RB granted | RB granted
+renew A    | RA put     | RA applied | RA applied | RA applied | -  stale   | -  stale   | RA applied | -  stale   | -  stale
+renew B    | RB put     | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale
+complete A | DA put     | DA applied | DA applied | DA applied | -  applied | -  stale   | DA applied | -  applied | -  stale
+complete B | DB put     | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale
+release A  | FA put     | FA applied | FA applied | FA applied | -  stale   | -  applied | FA applied | -  stale   | -  applied
+release B  | FB put     | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale
+abandon A  | LA put     | LA applied | LA applied | LA applied | -  stale   | -  stale   | LA applied | -  stale   | -  stale
+abandon B  | LB put     | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale   | -  stale
+forget     | FO applied | FO applied | FO applied | FO applied | FO applied | FO applied | FO applied | -  absent  | -  absent
+resolve    | DO applied | DO applied | DO applied | DO applied | DO applied | DO applied | DO applied | -  absent  | -  absent
 ";
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -73,6 +73,21 @@ fn from(head: &str) -> Option<(Record, Duration)> {
         ),
         "DA" => (record(State::Done, b'A'), silent),
         "FA" => (record(State::Failed, b'A'), silent),
+        "DA over" | "FA over" => {
+            let state = if head == "DA over" {
+                State::Done
+            } else {
+                State::Failed
+            };
+            let expires = NOW / 1000;
+            (
+                Record {
+                    expires,
+                    ..record(state, b'A')
+                },
+                silent,
+            )
+        }
         "LA" => (record(State::Lost, b'A'), silent),
         other => panic!("{other}"),
     })
@@ -141,7 +156,7 @@ fn cells() -> Vec<(&'static str, &'static str, &'static str)> {
                 .collect::<Vec<_>>()
         })
         .collect();
-    assert_eq!(cells.len(), 13 * 7, "every cell is looked at");
+    assert_eq!(cells.len(), 13 * 9, "every cell is looked at");
     cells
 }
 
@@ -213,7 +228,7 @@ fn tokens_grow_and_stay_exact_in_a_double() {
         MAX_TOKEN,
         "never over the limit, whatever was stored"
     );
-    for (head, last) in [("none", 0), ("FA", 9), ("RA mute", 9)] {
+    for (head, last) in [("none", 0), ("FA", 9), ("RA mute", 9), ("DA over", 9)] {
         let (written, _) = send("claim B", current(from(head).as_ref()), None);
         assert!(written.expect("a grant").token > last, "{head}");
     }
@@ -254,4 +269,31 @@ fn a_taken_lease_doubles_between_the_option_and_a_day() {
             "{lapsed:?}, {option:?}"
         );
     }
+}
+
+/// What is kept, and for how long: the table that every store goes by.
+#[test]
+fn each_state_is_kept_for_its_time() {
+    let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
+    //    state, ttl → shown, and kept
+    for (state, ttl, shown, grace) in [
+        (State::Done, second, second, 60 * second),
+        (State::Done, 30 * day, 30 * day, 60 * second),
+        (
+            State::Done,
+            Duration::ZERO,
+            Duration::from_millis(1),
+            60 * second,
+        ),
+        (State::Done, Duration::MAX, MAX_TTL, 60 * second),
+        (State::Failed, second, second, 60 * second),
+        (State::Failed, 30 * day, HOLD, 60 * second),
+        (State::Running, second, HOLD, Duration::ZERO),
+        (State::Lost, second, HOLD, Duration::ZERO),
+    ] {
+        assert_eq!(retention(state, ttl), shown, "{state:?} {ttl:?}");
+        assert_eq!(kept(state, ttl, LEASE), shown + grace, "{state:?} {ttl:?}");
+    }
+    assert_eq!(grace(second), 30 * second, "30 s at least");
+    assert_eq!(grace(day), 2 * day, "or twice the lease");
 }
