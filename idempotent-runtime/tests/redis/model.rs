@@ -340,7 +340,6 @@ impl Pair<'_> {
                     lease: Duration::from_secs(lease),
                     on_crash: if fail { OnCrash::Fail } else { OnCrash::Rerun },
                     fingerprint: payload.map(|byte| Fingerprint::from_bytes([byte; 16])),
-                    ..request(0)
                 };
                 let real = runtime.block_on(store.claim(key, &request)).expect("claim");
                 let model = model.step(|current, now| protocol::claim(current, &request, now));

@@ -1,6 +1,6 @@
 //! A claim: one native command, and a script where a record is in the way.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use redis::{Cmd, Value};
 
@@ -68,8 +68,8 @@ pub(super) async fn claim(
             },
         };
         let record = match attempt.answer(record) {
-            Ok(reply) => return Ok(reply),
-            Err(record) => record,
+            ControlFlow::Break(reply) => return Ok(reply),
+            ControlFlow::Continue(record) => record,
         };
         // In a box, as all that is rare: the more room a call takes, the longer it takes.
         match Box::pin(attempt.meet(record)).await? {
@@ -146,17 +146,19 @@ impl Attempt<'_> {
 
     /// What a record that stands answers, if that can be told without asking again. With [`meet`](Self::meet) it decides
     /// as [`protocol::claim`](crate::store::protocol::claim) does.
-    fn answer(&self, record: Record) -> Result<ClaimReply, Record> {
+    fn answer(&self, record: Record) -> ControlFlow<ClaimReply, Record> {
         let own = record.nonce == self.request.nonce;
         match record.state {
-            State::Running if own => Ok(granted_before(record)),
+            State::Running if own => ControlFlow::Break(granted_before(record)),
             // By the server's time as it is known here, which may be a little behind; the script goes by the server's own.
             State::Done if own || !record.has_ended(self.fresh.token) => {
-                Ok(held(record, Duration::ZERO))
+                ControlFlow::Break(held(record, Duration::ZERO))
             }
-            State::Failed if own => Ok(held(record, Duration::ZERO)),
-            State::Lost if !own => Ok(held(record, Duration::ZERO)),
-            State::Running | State::Done | State::Failed | State::Lost => Err(record),
+            State::Failed if own => ControlFlow::Break(held(record, Duration::ZERO)),
+            State::Lost if !own => ControlFlow::Break(held(record, Duration::ZERO)),
+            State::Running | State::Done | State::Failed | State::Lost => {
+                ControlFlow::Continue(record)
+            }
         }
     }
 

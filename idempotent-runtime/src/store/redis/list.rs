@@ -260,13 +260,11 @@ mod cluster {
         let live = node.live(hub, connector, None).await?;
         let (records, next) = page(store, hub, &live, filter, &place.at).await?;
         let owners = place.owners;
-        let next = match place.after(next, &slots) {
-            Some(place) => Some(place),
-            None => {
-                let slots = hub.cluster.slots_now(hub, connector).await?;
-                Place::first(&slots).filter(|_| slots.owners_digest() != owners)
-            }
-        };
+        let mut next = place.after(next, &slots);
+        if next.is_none() {
+            let slots = hub.cluster.slots_now(hub, connector).await?;
+            next = Place::first(&slots).filter(|_| slots.owners_digest() != owners);
+        }
         Ok(Page::new(records, next.map(|place| place.cursor())))
     }
 }
