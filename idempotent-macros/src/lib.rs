@@ -98,8 +98,8 @@ use annotate::annotate;
 ///
 /// ## `detach = false`
 /// The body stops when its caller goes away, and `on_crash` decides what that means. It may then borrow its arguments
-/// and need not be `Send`, and its arguments may be taken apart by `..` and `ref`. By default the body is finished: it is polled in the call's own future, and handed to the
-/// runtime when that is dropped.
+/// and need not be `Send`, and take them apart by `..` and `ref`. By default the body is finished: it is polled in the
+/// call's own future, and handed to the runtime when that is dropped.
 ///
 /// ## `store = expr`
 /// This `SharedStore` instead of the default one, read by reference.
