@@ -343,14 +343,14 @@ async fn a_closure_that_never_records_asks_nothing_of_the_error() {
 
 #[tokio::test]
 async fn what_a_closure_answers_decides_and_not_the_words_in_it() {
-    fn classify(error: &Declined) -> OnErr {
+    fn classify(error: &Declined, otherwise: OnErr) -> OnErr {
         match error {
             Declined::Card(_) => OnErr::Record,
-            _ => OnErr::Rerun,
+            _ => otherwise,
         }
     }
 
-    #[idempotent(key = card, on_err = |error| classify(error))]
+    #[idempotent(key = card, on_err = |error| classify(error, OnErr::Rerun))]
     async fn elsewhere(card: bool) -> Result<u64, Declined> {
         Err(if card {
             Declined::Card(fresh())
@@ -389,7 +389,7 @@ async fn a_call_whose_optional_key_is_none_runs_its_body_each_time() {
     }
 
     #[idempotent(key = key, optional_key = true, detach = false)]
-    async fn attached(key: &Option<String>) -> Result<u64, Error> {
+    async fn attached(key: Option<&str>) -> Result<u64, Error> {
         Ok(fresh())
     }
 
@@ -418,8 +418,7 @@ async fn a_call_whose_optional_key_is_none_runs_its_body_each_time() {
         parts(1, None, Some(1)),
         parts(1, Some("k"), None)
     );
-    let (some, none) = (Some("k".to_owned()), None);
-    assert_protects!(attached(&some), attached(&none));
+    assert_protects!(attached(Some("k")), attached(None));
     assert_protects!(awaits(Some(1)), awaits(None));
 }
 

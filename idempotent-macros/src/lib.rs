@@ -51,6 +51,10 @@ use annotate::annotate;
 /// move what the key was made of; `?` and `.await` work in it. An empty key or part is `Error::InvalidKey`. A literal,
 /// such as `"order"`, is refused: it would be one key for all calls; if that is meant, name a `const`. Required.
 ///
+/// ## `optional_key = true`
+/// The key, or a part of it, may be an `Option`; a call for which it is `None` runs its body each time, without protection,
+/// in the caller's own future: for clients that need not send a key. Without this option such a key is a compile error.
+///
 /// ## `scope = expr`
 /// The operation's durable name, any `&'static str`: `"payments.charge"`, `Self::SCOPE`. Records are found by scope and
 /// key, in other processes and after a deploy, so renaming it forgets them. Two annotated functions must not share one.
@@ -65,7 +69,8 @@ use annotate::annotate;
 ///
 /// ## `ttl = duration`
 /// How long a completed result is replayed, counted from completion; at least 1 ms, by default 24 hours. It must outlast
-/// the caller's retries.
+/// the caller's retries. Or a closure that looks at the result, `|result| …`, with `result: &Result<T, E>`: a decline is
+/// kept for a minute, say, and a payment for a week. It captures nothing.
 ///
 /// ## `lease = duration`
 /// How long a silent owner is believed alive, from 1 ms to 1 day, by default 30 seconds. The owner renews it while the
@@ -75,11 +80,16 @@ use annotate::annotate;
 /// How long a duplicate waits for the running owner's result, by default 10 seconds; then, and at once for `"0s"`, it is
 /// `Error::InFlight`.
 ///
+/// ## `timeout = duration`
+/// How long the body may run, from 1 ms on; then it is stopped, also where its caller has gone, the call is
+/// `Error::TimedOut`, and `on_crash` decides. By default for as long as it takes.
+///
 /// ## `on_err = rerun | record | fail`
 /// What it means that the body returned `Err`. `rerun`: nothing happened, a retry runs the body. `record`: it is final
 /// and replayed as an `Ok` is (`E: Serialize + DeserializeOwned`). `fail`: its effects are unknown, as after a crash
-/// under `on_crash = fail`. Or a closure that captures nothing, or a function, `fn(&E) -> OnErr`, that decides; it may
-/// answer `OnErr::Record` only where the error can be recorded. By default `rerun`, and `fail` under `on_crash = fail`.
+/// under `on_crash = fail`. Or a closure that captures nothing, or a function, that decides: `fn(&E) -> OnErr`, where the
+/// error can be recorded, or `fn(&E) -> RerunOrFail` for any error. By default `rerun`, and `fail` under
+/// `on_crash = fail`.
 ///
 /// ## `on_crash = rerun | fail`
 /// What it means that the owner vanished in the body. `rerun`: the next call runs the body again, so effects happen at
@@ -88,8 +98,8 @@ use annotate::annotate;
 ///
 /// ## `detach = false`
 /// The body stops when its caller goes away, and `on_crash` decides what that means. It may then borrow its arguments
-/// and need not be `Send`. By default the body is finished: it is polled in the call's own future, and handed to the
-/// runtime when that is dropped.
+/// and need not be `Send`, and take them apart by `..` and `ref`. By default the body is finished: it is polled in the
+/// call's own future, and handed to the runtime when that is dropped.
 ///
 /// ## `store = expr`
 /// This `SharedStore` instead of the default one, read by reference.
