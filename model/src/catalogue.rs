@@ -164,14 +164,10 @@ fn holding(faults: u8) -> Vec<Row> {
 
 /// With near caches. What does not hold does not hold without them either.
 fn nearby(faults: u8) -> Vec<Row> {
-    use Claim::{Fenced, GrantedToSomebody, StaleRefused, StoppedForSuccessor};
     vec![
-        row(near(rerun("rerun, near cache")).faults(faults, NEAR))
-            .two_break(&[StaleRefused, GrantedToSomebody])
-            .three_break(&[StoppedForSuccessor, Fenced]),
-        row(near(fail("fail, near cache")).faults(faults, NEAR))
-            .two_break(&[StaleRefused, GrantedToSomebody])
-            .three_break(&[StoppedForSuccessor, Fenced]),
+        row(near(rerun("rerun, near cache")).faults(faults, NEAR)).three_break(STRAY),
+        // An operator who finds nothing, past the end, starts a new count of attempts.
+        row(near(fail("fail, near cache")).faults(faults, NEAR)).two_break(&[Claim::LostStarted]),
         row(near(second_payload(rerun("rerun, near cache, two payloads"))).faults(faults, FEW))
             .three_break(STRAY),
     ]
@@ -181,28 +177,35 @@ fn nearby(faults: u8) -> Vec<Row> {
 fn forgetting(faults: u8) -> Vec<Row> {
     use Claim::{
         Agree, AtMostOnce, Fenced, GrantedToSomebody, LostStarted, OneOwner, StaleRefused,
-        StoppedForSuccessor, TokensGrow,
+        StaysFinished, StoppedForSuccessor, TokensGrow,
     };
     let few = |variant: Variant, more| row(variant.faults(faults, &few(more)));
     vec![
-        row(rerun("rerun, end of ttl").faults(faults, ENDS)),
+        row(rerun("rerun, end of ttl").faults(faults, ENDS)).three_break(STRAY),
         row(fail("fail, end of ttl").faults(faults, ENDS)),
         few(rerun("rerun, end of grace"), Expire)
-            .two_break(&[StaleRefused, GrantedToSomebody])
+            .two_break(&[StaleRefused, GrantedToSomebody, StaysFinished])
             .three_break(&[StoppedForSuccessor, Fenced]),
         few(fail("fail, end of grace"), Expire)
-            .two_break(&[GrantedToSomebody])
+            .two_break(&[GrantedToSomebody, StaysFinished])
             .three_break(&[StaleRefused]),
         few(rerun("rerun, eviction"), Evict)
-            .two_break(&[StaleRefused, Agree])
+            .two_break(&[StaleRefused, Agree, StaysFinished])
             .two_break(STRAY)
             .three_break(&[Fenced]),
         few(fail("fail, eviction"), Evict)
-            .two_break(&[StaleRefused, Agree, AtMostOnce])
+            .two_break(&[StaleRefused, Agree, AtMostOnce, StaysFinished])
             .two_break(STRAY)
             .three_break(&[Fenced]),
         few(rerun("rerun, failover"), Failover)
-            .two_break(&[OneOwner, TokensGrow, StaleRefused, Fenced, Agree])
+            .two_break(&[
+                OneOwner,
+                TokensGrow,
+                StaleRefused,
+                Fenced,
+                Agree,
+                StaysFinished,
+            ])
             .two_break(STRAY),
         few(fail("fail, failover"), Failover)
             .two_break(&[
@@ -212,6 +215,7 @@ fn forgetting(faults: u8) -> Vec<Row> {
                 Fenced,
                 Agree,
                 AtMostOnce,
+                StaysFinished,
             ])
             .two_break(STRAY),
         row(fail("fail, claims name nothing")

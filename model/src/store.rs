@@ -248,6 +248,7 @@ impl World {
             && self.visible().is_none()
         {
             record.state = State::Running;
+            record.codec = 0;
         }
         let current = self.current(variant, real.as_ref(), None);
         let decision = protocol::renew(current, &owned.real(), self.now(variant));
