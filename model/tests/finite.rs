@@ -9,8 +9,7 @@ use idempotent_model::{
 
 const STEPS: &str =
     "Call Join Answer Stall Start Effect Return Renew Wake Arrive Lapse Decide Overrule Fade";
-const FAULTS: &str =
-    "Late GiveUp Refuse LateRenew LateOverrule Twice Drop Panic Crash End Expire Evict Failover Skew";
+const FAULTS: &str = "Late GiveUp Refuse LateRenew LateOverrule Twice Drop Panic Crash End Expire Evict Failover Skew";
 const PHASES: &str = "Joining Following Looking Asking Granted Started Finishing Subscribing Asleep Adopting \
                       SeeingThrough Settling Ended";
 
