@@ -129,6 +129,10 @@ impl SharedStore {
     /// [`Config`](StoreErrorKind::Config) when the variable is not set, cannot be read, names a store whose feature is off,
     /// or one that is not fit to keep records; [`NotSent`](StoreErrorKind::NotSent) when the store cannot be reached;
     /// [`Refused`](StoreErrorKind::Refused) when it does not let this user in. No error shows a password.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(clippy::unused_async, reason = "a store in memory needs no connection")
+    )]
     pub async fn from_env() -> Result<Self, StoreError> {
         let url = named().map_err(config)?;
         let url = url.ok_or_else(|| config(format!("{ENV} is not set; set it to {SHAPES}")))?;

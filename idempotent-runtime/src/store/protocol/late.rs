@@ -100,7 +100,7 @@ fn attempt(number: u8, ttl: u64) -> ClaimRequest {
     ClaimRequest {
         nonce: Nonce::from_bytes([number; 16]),
         lease: Duration::from_secs(2),
-        on_crash: if number % 2 == 0 {
+        on_crash: if number.is_multiple_of(2) {
             OnCrash::Fail
         } else {
             OnCrash::Rerun
