@@ -157,6 +157,15 @@ async fn attempts_count_and_tokens_grow() {
     short.run(async { Ok(1) }).await.unwrap();
     clock.advance(Duration::from_millis(1));
     let seen = execution(&store, "execution", "k").await;
+    assert!(seen.attempt() > 1, "it is kept for a while past its end");
+    assert!(seen.fencing_token() > last);
+    last = seen.fencing_token();
+    // Gone.
+    charge(&store).forget().await.unwrap();
+    let short = charge(&store).ttl(Duration::from_millis(1));
+    short.run(async { Ok(1) }).await.unwrap();
+    clock.advance(Duration::from_secs(24 * 60 * 60));
+    let seen = execution(&store, "execution", "k").await;
     assert_eq!(seen.attempt(), 1, "the record had gone");
     assert!(seen.fencing_token() > last);
 }

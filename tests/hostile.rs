@@ -10,7 +10,9 @@ use std::{
 
 use common::{Answer, Effects, bytes::Bytes, settled};
 use idempotent_fn::{
-    Error, Key, OnCrash, Operation, Resolution, SharedStore, Store, operation,
+    Codec, Error, Key, OnCrash, Operation, Resolution, SharedStore, Store,
+    codec::MessagePack,
+    operation,
     record::{DONE_HEADER, HEADER, Nonce, Outcome, Record, State},
     store::{ClaimReply, ClaimRequest, MemoryStore, NearCache},
 };
@@ -44,7 +46,11 @@ fn record(state: State, result: &[u8]) -> Record {
     let mut record = Record {
         state,
         token: 5,
-        codec: u32::from(done),
+        codec: if done {
+            <MessagePack as Codec<u8>>::ID
+        } else {
+            0
+        },
         outcome: done.then(|| Outcome::Ok(result.into())),
         ..request.record()
     };

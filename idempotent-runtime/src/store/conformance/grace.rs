@@ -65,7 +65,7 @@ fn finish_done(owned: &Record) -> Record {
 
 const ENDS: [fn(&Record) -> Record; 2] = [finish_done, released];
 
-/// Past its end a record is as none: to readers, to operators, and to the next claim, but for its token.
+/// Past its end a record is as none: to readers, to operators, and to the next claim, but for its token and its attempts.
 pub async fn past_its_end_a_record_is_as_none(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     for end in ENDS {
@@ -85,9 +85,10 @@ pub async fn past_its_end_a_record_is_as_none(subject: &impl Subject) {
         );
         let expected = Record {
             token: record.token,
+            attempts: ended.attempts + 1,
             ..claim.record()
         };
-        assert_eq!(record, expected, "{rule}: a first grant");
+        assert_eq!(record, expected, "{rule}, and its attempts");
 
         let (key, ended) = ending(&trial, end).await;
         let replacement = Record {
