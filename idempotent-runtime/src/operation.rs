@@ -50,8 +50,8 @@ pub struct Operation<T, E, F = ByFrom> {
 /// An [`Operation<T, E>`](Operation) that returns `R`, a `Result<T, E>`, for one key.
 ///
 /// `scope` is the operation's durable name. `key` has one part, `&[&order]`, or more, `&(&user, &order)`, each of them not
-/// empty; different parts never meet in one key. A bad key is reported by [`Operation::run`] as [`Error::InvalidKey`]. `M` is found by inference
-/// ([`Recorded`]).
+/// empty; different parts never meet in one key. A bad key is reported by [`Operation::run`] as [`Error::InvalidKey`]. `M` is
+/// found by inference ([`Recorded`](crate::Recorded)).
 pub fn operation<R, M>(scope: &'static str, key: &(impl KeyParts + ?Sized)) -> R::Operation
 where
     R: Outcome<M>,

@@ -58,7 +58,7 @@ pub const DEFAULT_MAX_RESULT: usize = 1024 * 1024;
 ///    record past its end.
 /// 7. **Readable or left alone.** Bytes that are not a record of a known version are
 ///    [`Incompatible`](crate::StoreErrorKind::Incompatible) and are never overwritten.
-/// 8. **Honest errors.** [`StoreErrorKind`](crate::StoreErrorKind) says whether a failed command may have been carried
+/// 8. **Honest errors.** [`StoreErrorKind`] says whether a failed command may have been carried
 ///    out. When in doubt: `Ambiguous`. A store does not repeat commands on its own and is never quietly empty.
 /// 9. **Cancel-safe to the protocol.** A dropped future may or may not have been carried out; the caller takes it as
 ///    ambiguous. So does it with a command that has no answer after 10 seconds.

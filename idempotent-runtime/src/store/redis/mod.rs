@@ -212,6 +212,10 @@ impl RedisStore {
         Self::assemble_at(target.describe(), target, options)
     }
 
+    #[cfg_attr(
+        not(feature = "redis-tls"),
+        expect(clippy::unnecessary_wraps, reason = "only TLS can be set up wrongly")
+    )]
     fn assemble_at(
         place: String,
         target: Target,
