@@ -5,12 +5,16 @@
 // A proc-macro crate exports nothing else, so its modules are compiled once more in here.
 #[path = "../../idempotent-macros/src/annotate.rs"]
 mod annotate;
+#[path = "../../idempotent-macros/src/arguments.rs"]
+mod arguments;
 #[path = "../../idempotent-macros/src/duration.rs"]
 mod duration;
 #[path = "../../idempotent-macros/src/expand.rs"]
 mod expand;
 #[path = "../../idempotent-macros/src/function.rs"]
 mod function;
+#[path = "../../idempotent-macros/src/literal.rs"]
+mod literal;
 #[path = "../../idempotent-macros/src/options.rs"]
 mod options;
 #[path = "../../idempotent-macros/src/parts.rs"]

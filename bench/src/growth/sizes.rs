@@ -119,7 +119,7 @@ fn in_memory(runtime: &Runtime, kind: Kind, size: usize, window: Duration) -> Re
     let store = SharedStore::from(MemoryStore::new()).max_result(2 * KIB * KIB);
     let call = |order: u64| {
         let operation =
-            idempotent_fn::operation::<Result<String, Error>, _>("bench.size", &[&size, &order]);
+            idempotent_fn::operation::<Result<String, Error>, _>("bench.size", &(&size, &order));
         operation
             .store(&store)
             .run(async move { Ok(TEXT[..size].to_owned()) })
