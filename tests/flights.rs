@@ -2,7 +2,10 @@
 
 mod common;
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use common::{
     Answer, Effects, GENEROUS,
@@ -66,6 +69,37 @@ async fn replays_at_once_ask_once() {
         assert_eq!(call.await.unwrap(), 1);
     }
     assert_eq!(faulty.sent_in_all(), sent + 1);
+}
+
+/// Who comes after a record's end gets nothing of it from a leader that had asked before, and whose answer was late.
+#[tokio::test]
+async fn a_follower_gets_no_result_that_has_ended_meanwhile() {
+    let ttl = Duration::from_secs(1);
+    for is_over in [false, true] {
+        let clock = ManualClock::new();
+        let since_1970 = clock.now().duration_since(UNIX_EPOCH).unwrap();
+        let now = since_1970 + if is_over { ttl } else { Duration::ZERO };
+        let now = u64::try_from(now.as_micros()).unwrap();
+        let faulty = Faulty::around(MemoryStore::with_clock(&clock)).telling(now);
+        let (elsewhere, here) = (faulty.clone().pauses(0), faulty.pauses(2));
+        let (elsewhere, here) = (SharedStore::new(elsewhere), SharedStore::new(here));
+        let effects = Effects::new();
+        let call = |store: &SharedStore| charge(store).ttl(ttl).run(effects.body(0));
+        assert_eq!(call(&elsewhere).await.unwrap(), 1);
+        let mut leader: Call = Box::pin(call(&here));
+        // Carried out, and the answer under way.
+        for _ in 0..4 {
+            assert!(poll_once(&mut leader).is_pending());
+        }
+        if is_over {
+            clock.advance(ttl);
+        }
+        let mut follower: Call = Box::pin(call(&here));
+        assert!(poll_once(&mut follower).is_pending());
+        assert_eq!(leader.await.unwrap(), 1);
+        assert_eq!(follower.await.unwrap(), if is_over { 2 } else { 1 });
+        settled(&here).await;
+    }
 }
 
 /// What is recorded is answered at once, whoever holds a duplicate without polling it, and at whichever of its await

@@ -136,6 +136,8 @@ impl<'a> Waiter<'a> {
             // As long as it would wait for an answer itself.
             let answered = cmp::max(self.deadline, Instant::now() + ASKING);
             return Flown::Landed(match follow.landed(self.deadline, answered).await {
+                // The leader asked while it stood; its end has come since, and this call may have come after that.
+                Followed::Landed(Landing::Record(record)) if self.has_ended(&record) => continue,
                 Followed::Landed(Landing::Record(record)) => {
                     self.judge(record, Turn::ReplayedByFlight)
                 }
@@ -153,6 +155,12 @@ impl<'a> Waiter<'a> {
                 }
             });
         }
+    }
+
+    /// Whether the record is past its end by now, as far as the store's time is known.
+    fn has_ended(&self, record: &Record) -> bool {
+        let now = self.attempt.store.clock();
+        now.is_some_and(|now| record.has_ended(now))
     }
 
     /// Asks the store, and waits for another process' owner.

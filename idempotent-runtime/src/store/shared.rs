@@ -151,7 +151,7 @@ impl SharedStore {
     }
 
     /// The store's time in µs since 1970, where it is known without asking.
-    pub(super) fn clock(&self) -> Option<u64> {
+    pub(crate) fn clock(&self) -> Option<u64> {
         self.0.inner.store.clock()
     }
 
