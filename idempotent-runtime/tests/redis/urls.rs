@@ -194,6 +194,61 @@ fn a_url_that_names_none_says_what_to_write() {
     }
 }
 
+/// What is dropped without a word leads to another database, or to a server without the password.
+#[test]
+fn a_parameter_that_the_url_does_not_take_is_refused_and_not_shown() {
+    let path = "the database is its path";
+    let socket = "`db`, `user`, `pass` and `protocol`";
+    let cluster = "database 0 and no options";
+    let sentinel = "`db`, `sentinel_user` and `sentinel_password`";
+    for (url, advice) in [
+        ("redis://a?db=Zq9", path),
+        ("redis://a/?database=Zq9", path),
+        ("redis://:x@a:1/2?pasword=Zq9", path),
+        ("redis://a?Zq9", path),
+        ("redis://a?protocol=resp3&db=Zq9", path),
+        ("valkey://a/?DB=Zq9", path),
+        ("rediss://a/?db=Zq9", path),
+        ("valkeys://a?password=Zq9", path),
+        ("redis://u:p?Zq9@a/", "`%3F`"),
+        ("redis://a/#Zq9", "`%23`"),
+        ("redis://a?protocol=Zq9", "can only be `resp3`"),
+        ("redis://a?protocol=resp2", "can only be `resp3`"),
+        ("redis+unix:///s?password=Zq9", socket),
+        ("valkey+unix:///s?db=1&username=Zq9", socket),
+        ("unix:///s?database=Zq9", socket),
+        ("unix:///s?pass=p&Zq9", "`%26`"),
+        ("redis+unix:///s?pass=p#Zq9", "`%23`"),
+        ("redis+unix:///s?db=1&db=Zq9", "twice"),
+        ("redis+cluster://a,b?database=Zq9", cluster),
+        ("valkey+cluster://a?protocol=Zq9", cluster),
+        ("redis+sentinel://a/main?database=Zq9", sentinel),
+        ("redis+sentinel://a/main?db=1&db=Zq9", "twice"),
+    ] {
+        let error = RedisStore::new(url).expect_err(url);
+        assert_eq!(error.kind(), StoreErrorKind::Config, "{url}");
+        assert!(error.to_string().contains(advice), "{url}: {error}");
+        assert!(!format!("{error} {error:?}").contains("Zq9"), "{error}");
+    }
+    // Where several are named, each is such a URL.
+    let options = RedisOptions::new;
+    for error in [
+        options().open_cluster(["redis://a", "redis://b?db=1"]),
+        options().open_sentinel(["redis://a", "redis://b?db=1"], "main"),
+    ] {
+        let error = error.expect_err("a parameter");
+        assert!(error.to_string().contains(path), "{error}");
+    }
+    for url in [
+        "redis://a/6?protocol=resp3",
+        "redis://a/6?",
+        "redis+unix:///s?user=u&pass=p%26&db=6",
+    ] {
+        let store = RedisStore::new(url).expect(url);
+        assert!(store.describe().contains("(database 6)"), "{url}");
+    }
+}
+
 #[tokio::test]
 async fn a_cluster_and_a_primary_are_found_by_their_urls() {
     let cluster = RedisCluster::start();

@@ -58,6 +58,7 @@ pub(super) fn server(url: &str) -> Result<Server, StoreError> {
              its authority with `RedisOptions::tls_root`",
         ));
     }
+    check_parameters(scheme, rest)?;
     // The library may be built without its TLS: ours is put around what it reads.
     let plain = tls.then(|| format!("redis://{rest}"));
     let info = plain.as_deref().unwrap_or(url).into_connection_info();
@@ -83,6 +84,54 @@ pub(super) fn server(url: &str) -> Result<Server, StoreError> {
     })
 }
 
+/// Refuses what the library would drop: a store in another database than the one that was meant has none of its records.
+fn check_parameters(scheme: &str, rest: &str) -> Result<(), StoreError> {
+    let is_unix = matches!(scheme, "unix" | "redis+unix" | "valkey+unix");
+    let (known, shape): (&[&str], _) = if is_unix {
+        (
+            &["db", "user", "pass", "protocol"],
+            "a unix socket's URL takes the parameters `db`, `user`, `pass` and `protocol`, as in \
+             redis+unix:///path/to/redis.sock?db=6&user=…&pass=…",
+        )
+    } else {
+        (
+            &["protocol"],
+            "a Redis URL takes the parameter `protocol` only: the database is its path, and user and password stand before \
+             the host, as in redis://user:password@host:6379/6",
+        )
+    };
+    let escapes = "in user, password and parameters write `%23` for `#`, `%26` for `&`, `%3D` for `=` and `%3F` for `?`";
+    if rest.contains('#') {
+        return Err(config(format!("the Redis URL has a `#`; {escapes}")));
+    }
+    let Some((_, query)) = rest.split_once('?') else {
+        return Ok(());
+    };
+    let mut seen = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        // Neither is shown: what is no parameter's name may be a part of a password.
+        let name = decoded(name).filter(|name| known.contains(&name.as_str()));
+        let Some(name) = name else {
+            return Err(config(format!(
+                "the Redis URL has a parameter that it does not take; {shape}; {escapes}"
+            )));
+        };
+        if name == "protocol" && !matches!(value, "3" | "resp3") {
+            return Err(config(
+                "the Redis URL's `protocol` can only be `resp3`, which the store speaks anyway; leave it out",
+            ));
+        }
+        if seen.contains(&name) {
+            return Err(config(format!(
+                "the Redis URL has a parameter twice; {shape}; {escapes}"
+            )));
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
 fn cluster(base: &str, rest: &str) -> Result<Target, StoreError> {
     let parts = Parts::of(rest)?;
     if !matches!(parts.path, "" | "0") || !parts.query.is_empty() {
@@ -103,10 +152,15 @@ fn sentinel(base: &str, rest: &str) -> Result<Named, StoreError> {
         master.ok_or_else(|| config(format!("the name of the primary is missing; {shape}")))?;
     let mut servers = parts.servers(base, Some(SENTINEL_PORT))?;
     let (mut user, mut password) = (None, None);
+    let mut seen = Vec::new();
     for pair in parts.query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value =
             decoded(value).ok_or_else(|| config(format!("an option is not UTF-8; {shape}")))?;
+        if seen.contains(&name) {
+            return Err(config(format!("an option is there twice; {shape}")));
+        }
+        seen.push(name);
         match name {
             "db" => {
                 let number = value.parse().ok().filter(|number| *number >= 0);
