@@ -19,6 +19,7 @@ mod held;
 mod hostile;
 mod limits;
 mod list;
+mod login;
 mod model;
 mod near;
 mod resharding;

@@ -15,7 +15,7 @@ use super::{
     limits::{self, Limits, Told},
     link::{Listen, Live, Watch},
     options::RedisOptions,
-    scripts,
+    refusal, scripts,
     socket::{Address, Socket},
     target::{Server, Target},
     trial::Trial,
@@ -155,7 +155,7 @@ impl Connector {
         };
         let listens = listener.is_some();
         let watch = Arc::new(Watch::new(listener));
-        match self
+        let opened = match self
             .open(server, login.as_ref(), &watch, ProtocolVersion::RESP3)
             .await
         {
@@ -165,8 +165,29 @@ impl Connector {
                     .await
             }
             result => result,
+        };
+        let live = opened.map_err(|error| failure::connecting(error, &self.place))?;
+        self.select(server, &live).await?;
+        Ok(live)
+    }
+
+    /// Goes to the server's database. The library would do so as it connects, but hides the server's answer, which is
+    /// definite, in an error like those that pass.
+    async fn select(&self, server: &Server, live: &Live) -> Result<(), StoreError> {
+        if server.database == 0 {
+            return Ok(());
         }
-        .map_err(|error| failure::connecting(error, &self.place))
+        let mut command = redis::cmd("SELECT");
+        command.arg(server.database);
+        match live.send(&command).await {
+            Ok(_) => Ok(()),
+            Err(Failure::Refused(error)) => {
+                Err(refusal::select(&error, server.database, &self.place))
+            }
+            Err(Failure::NotSent(error)) => Err(error),
+            // Nothing of a call's has been sent.
+            Err(Failure::Unanswered(error)) => Err(failure::connecting(error, &self.place)),
+        }
     }
 
     async fn ask(
@@ -199,9 +220,7 @@ impl Connector {
         )
         .await?;
         let pulse = socket.pulse();
-        let mut settings = RedisConnectionInfo::default()
-            .set_db(server.database)
-            .set_protocol(protocol);
+        let mut settings = RedisConnectionInfo::default().set_protocol(protocol);
         if let Some(login) = login {
             settings = login.apply(settings);
         }

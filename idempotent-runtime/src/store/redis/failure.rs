@@ -2,7 +2,7 @@
 
 use redis::{ErrorKind, RedisError, ServerError};
 
-use super::refusal::{refused, shown_code};
+use super::refusal::{login, refused, shown_code};
 use crate::{StoreError, StoreErrorKind};
 
 /// The longest text of another's that an error shows.
@@ -120,7 +120,7 @@ pub(super) fn connecting(error: RedisError, place: &str) -> StoreError {
         _ => StoreErrorKind::NotSent,
     };
     match ServerError::try_from(error) {
-        Ok(error) => refused(&error, "the connection", place),
+        Ok(error) => login(&error, place),
         Err(_) if kind == StoreErrorKind::Refused => StoreError::new(
             kind,
             format!("{place} refused the connection: user or password are wrong"),

@@ -33,7 +33,7 @@ pub(super) enum Meaning {
 }
 
 /// The commands that the store sends, or has its scripts send, in lower case as servers name them.
-const COMMANDS: [(&str, &str); 19] = [
+const COMMANDS: [(&str, &str); 20] = [
     ("set", "SET"),
     ("get", "GET"),
     ("pttl", "PTTL"),
@@ -50,6 +50,7 @@ const COMMANDS: [(&str, &str); 19] = [
     ("info", "INFO"),
     ("scan", "SCAN"),
     ("select", "SELECT"),
+    ("hello", "HELLO"),
     ("script|load", "SCRIPT LOAD"),
     ("cluster|slots", "CLUSTER SLOTS"),
     ("config|get", "CONFIG GET"),
@@ -196,6 +197,50 @@ pub(super) fn refused(error: &ServerError, doing: &str, place: &str) -> StoreErr
     }
 }
 
+/// The server's refusal to let the store in at all. A right or a command that is missing is no matter of time.
+pub(super) fn login(error: &ServerError, place: &str) -> StoreError {
+    let told = refused(error, "the connection", place);
+    match meaning(error) {
+        Meaning::Forbidden(_) | Meaning::UnknownCommand => {
+            StoreError::new(StoreErrorKind::Config, told.to_string())
+        }
+        _ => told,
+    }
+}
+
+/// The server does not let the store into the database that its URL names. That is no matter of time.
+pub(super) fn select(error: &ServerError, database: i64, place: &str) -> StoreError {
+    let text = error.details().unwrap_or_default();
+    let advice = match meaning(error) {
+        Meaning::Forbidden(right) => {
+            // Where it does not say which right, it can be this one only.
+            let right = match right {
+                Right::Command(None) => Right::Command(Some("SELECT")),
+                right => right,
+            };
+            let grant = grant(right);
+            format!("its ACL user lacks a right; grant {grant}, or use database 0")
+        }
+        Meaning::UnknownCommand => {
+            "it does not know `SELECT`; is it renamed, or is this a proxy? Use database 0".to_owned()
+        }
+        _ if contains(text, &["DB index", "out of range"]) => format!(
+            "it has no database {database}: the number is out of range; name another in the URL, or raise `databases` in \
+             the server's configuration"
+        ),
+        _ if contains(text, &["cluster mode"]) => {
+            "it belongs to a cluster, which has database 0 only; use `RedisStore::cluster` (feature `redis-cluster`)"
+                .to_owned()
+        }
+        _ => return refused(error, "SELECT", place),
+    };
+    let code = code(error);
+    StoreError::new(
+        StoreErrorKind::Config,
+        format!("{place} refused SELECT ({code}): {advice}"),
+    )
+}
+
 /// What is known of the codes that servers answer with.
 fn advice(code: &str) -> Option<(StoreErrorKind, &'static str)> {
     let advice = match code {
@@ -214,6 +259,7 @@ fn advice(code: &str) -> Option<(StoreErrorKind, &'static str)> {
         }
         "NOAUTH" => "it asks for a password; put user and password into the URL",
         "WRONGPASS" => "user or password are wrong",
+        "NOPROTO" => "it does not speak RESP3, which wake-ups need; is this a proxy?",
         "DENIED" => "it is in protected mode; see `protected-mode` in its configuration",
         "LOADING" => "it is still loading its data",
         "BUSY" => "a script of somebody else blocks it",
