@@ -158,6 +158,9 @@ async fn settle(attempt: Arc<Attempt>, mut target: Record) {
     }
 }
 
+/// As many characters of a store's words are recorded.
+const REASON: usize = 500;
+
 /// What is to be recorded where the store refuses the `target` because of what it carries: that it has run, without its
 /// result. A retry must not run it again because of its size.
 pub(crate) fn without_result(
@@ -169,10 +172,13 @@ pub(crate) fn without_result(
     if error.kind() != StoreErrorKind::TooLarge || !carries {
         return None;
     }
-    let reason = "the store refused it as too large";
+    // Whether it was sent at all, and which limit it is, the store knows.
+    let reason = format!("the store does not take it: {error}");
+    // A store of somebody's may say any amount, and this has to fit where the result did not.
+    let reason: String = reason.chars().take(REASON).collect();
     attempt.count(Turn::NotRecordable);
-    events::not_recordable(attempt, reason);
-    Some(not_recorded(target, reason))
+    events::not_recordable(attempt, &reason);
+    Some(not_recorded(target, &reason))
 }
 
 /// While the store answers, and refuses to take what has been done, nobody may do it again: its lease is renewed. Where

@@ -245,3 +245,124 @@ async fn a_clusters_narrowest_node_counts() {
     let tries = is_refused_for_its_size(&store, &cluster.nodes()[narrow], 2 * MIB).await;
     assert_eq!(tries, 1);
 }
+
+/// How often a server was asked for its limits.
+fn questions(server: &RedisServer) -> u64 {
+    let info = server.info("commandstats");
+    let calls = info
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_config|get:calls="));
+    calls.map_or(0, |calls| {
+        let number = calls.split(',').next().expect("a number");
+        number.parse().expect("a number")
+    })
+}
+
+/// What our error advises has to help, without a new connection.
+#[tokio::test]
+async fn a_limit_that_was_raised_counts_at_once() {
+    for (setting, value, raise, by, size) in [
+        (
+            "proto-max-bulk-len",
+            "1048576",
+            ["proto-max-bulk-len", "536870912"],
+            "proto-max-bulk-len",
+            2 * MIB,
+        ),
+        (
+            "client-query-buffer-limit",
+            "1048576",
+            ["client-query-buffer-limit", "1073741824"],
+            "client-query-buffer-limit",
+            2 * MIB,
+        ),
+        (
+            "client-output-buffer-limit",
+            "normal 1048576 0 0",
+            ["client-output-buffer-limit", "normal 0 0 0"],
+            "client-output-buffer-limit",
+            MIB,
+        ),
+        (
+            "maxmemory-clients",
+            "1048576",
+            ["maxmemory-clients", "0"],
+            "maxmemory-clients",
+            MIB,
+        ),
+        (
+            "maxmemory-clients",
+            "1%",
+            ["maxmemory", "10737418240"],
+            "maxmemory-clients",
+            MIB,
+        ),
+    ] {
+        let server = RedisServer::builder()
+            .arg("maxmemory", "104857600")
+            .arg(setting, value)
+            .start();
+        let store = RedisStore::connect(&server.url()).await.expect("fit");
+        let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+        let target = done(&owned, &vec![b'x'; size]);
+        let asked = questions(&server);
+        let error = store.finish(&key("1"), &target).await.expect_err(setting);
+        assert_eq!(error.kind(), StoreErrorKind::TooLarge, "{error}");
+        for part in [by, "not sent", &target.encode().len().to_string()] {
+            assert!(error.to_string().contains(part), "{part}: {error}");
+        }
+        assert_eq!(questions(&server), asked + 1, "{setting}");
+        server.cli(&["CONFIG", "SET", raise[0], raise[1]]);
+        let settled = store.finish(&key("1"), &target).await.expect(setting);
+        assert_eq!(settled, Settled::Applied, "{setting}");
+        // Once more for what it took; what fits is no reason to ask.
+        assert_eq!(questions(&server), asked + 2, "{setting}");
+        first_call(&store, &key("2"), 2, &vec![b'x'; size]).await;
+        assert_eq!(questions(&server), asked + 2, "{setting}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_whose_limit_was_raised_takes_what_it_refused() {
+    let cluster = RedisCluster::start();
+    let node = &cluster.nodes()[cluster.node_of(&redis_key(&key("large")))];
+    node.cli(&["CONFIG", "SET", "proto-max-bulk-len", "1048576"]);
+    let store = RedisStore::cluster(cluster.urls()).expect("valid URLs");
+    store.check().await.expect("fit");
+    let owned = granted(
+        store
+            .claim(&key("large"), &request(1))
+            .await
+            .expect("claim"),
+    );
+    let target = done(&owned, &vec![b'x'; 2 * MIB]);
+    let error = store.finish(&key("large"), &target).await;
+    assert_eq!(
+        error.expect_err("too large").kind(),
+        StoreErrorKind::TooLarge
+    );
+    node.cli(&["CONFIG", "SET", "proto-max-bulk-len", "536870912"]);
+    let settled = store.finish(&key("large"), &target).await;
+    assert_eq!(settled.expect("it is taken"), Settled::Applied);
+}
+
+/// Nobody is told that the store refused what it never got.
+#[tokio::test]
+async fn why_a_result_is_not_recorded_names_the_limit_and_its_size() {
+    let (_server, store) = limited("proto-max-bulk-len", "1048576", true).await;
+    let store = SharedStore::new(store).max_result(8 * MIB);
+    let call = || {
+        operation::<Result<String, Error>, _>("sizes", &[&1])
+            .store(&store)
+            .run(async { Ok("x".repeat(2 * MIB)) })
+    };
+    call().await.expect("its own result");
+    let error = call().await.expect_err("not recorded");
+    let Error::NotRecorded { reason, .. } = &error else {
+        panic!("{error:?}")
+    };
+    for part in ["1048576", "2097", "proto-max-bulk-len", "not sent"] {
+        assert!(reason.contains(part), "{part}: {reason}");
+    }
+    assert!(!reason.contains("refused"), "{reason}");
+}

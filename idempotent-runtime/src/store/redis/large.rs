@@ -11,7 +11,8 @@ use super::{
     calls::{Noted, is_unknown},
     failure::Failure,
     hub::Hub,
-    limits::{self, Told},
+    limits::{self, Limits, Told},
+    link::Live,
     scripts::{Argument, Script},
 };
 use crate::{StoreError, StoreErrorKind, key::Key};
@@ -31,7 +32,13 @@ impl RedisStore {
     ) -> Result<Noted, StoreError> {
         let connector = &self.inner.connector;
         let size = arguments.iter().map(Argument::len).max().unwrap_or(0);
-        let told = self.told(hub, key).await?;
+        let live = self.holder(hub, key).await?;
+        let mut told = live.told();
+        if told.refuses(size) {
+            // What the server told once may not be true any more: a refusal says to raise the limit, and a result that is
+            // not recorded for it is gone.
+            told = self.ask_again(&live).await?;
+        }
         connector.limits.check(told, size, self.place())?;
         let is_apart = told.goes_apart(size);
         let mut result = self
@@ -45,17 +52,34 @@ impl RedisStore {
         result.map_err(|failure| self.explain_large(failure, arguments, doing, size))
     }
 
-    /// What the server that has the key told of its limits when the connection to it was made.
-    async fn told(&self, hub: &Arc<Hub>, key: &Key) -> Result<Told, StoreError> {
+    /// Asks the server for its limits as they are now. Nothing of the value has been sent.
+    async fn ask_again(&self, live: &Live) -> Result<Told, StoreError> {
+        match live.send(&Limits::question()).await {
+            Ok(answer) => {
+                let told = limits::told(&answer);
+                live.tell(told);
+                Ok(told)
+            }
+            // It does not say any more.
+            Err(Failure::Refused(_)) => Ok(Told::default()),
+            Err(failure) => {
+                let error = failure.explain("asking for its limits", self.place());
+                Err(StoreError::new(StoreErrorKind::NotSent, error.to_string()).with_source(error))
+            }
+        }
+    }
+
+    /// The connection to the server that has the key.
+    async fn holder(&self, hub: &Arc<Hub>, key: &Key) -> Result<Arc<Live>, StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
             let connector = &self.inner.connector;
             let slot = super::slots::of_key(&super::scripts::name(key));
             let node = hub.cluster.owner(hub, connector, Some(slot), None).await?;
-            return Ok(node.live(hub, connector, None).await?.told());
+            return node.live(hub, connector, None).await;
         }
         let _ = key;
-        Ok(self.live(hub, None).await?.told())
+        self.live(hub, None).await
     }
 
     /// Sends one command, once; apart: over a connection for it alone, so that nobody shares what may become of it.

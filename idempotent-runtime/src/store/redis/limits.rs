@@ -19,8 +19,14 @@ const HARMLESS: u64 = 512 * 1024;
 /// What a value shares its client's buffer with: the rest of its command, and the beginning of the next.
 const BESIDE: u64 = 64 * 1024;
 
+const BULK: &str = "proto-max-bulk-len";
+const QUERY: &str = "client-query-buffer-limit";
+const OUTPUT: &str = "client-output-buffer-limit";
+const CLIENTS: &str = "maxmemory-clients";
+const MEMORY: &str = "maxmemory";
+
 /// How long a value's refusal is remembered where the server would not tell its limits: they may be raised.
-const REMEMBERED: Duration = Duration::from_secs(300);
+const REMEMBERED: Duration = Duration::from_secs(10);
 
 /// Attempts whose connection was lost while a large value was sent; more are not told apart from an outage.
 const SUSPECTS: usize = 64;
@@ -32,11 +38,18 @@ pub(super) struct Told(Option<Bounds>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bounds {
     largest: u64,
+    /// The setting that says so.
+    by: &'static str,
     /// Larger ones are sent apart.
     apart: u64,
 }
 
 impl Told {
+    /// Whether a value is larger than the server takes.
+    pub(super) fn refuses(self, size: usize) -> bool {
+        self.0.is_some_and(|bounds| size as u64 > bounds.largest)
+    }
+
     /// Whether a value may cost its connection, so that it gets one of its own.
     pub(super) fn goes_apart(self, size: usize) -> bool {
         size as u64 > self.0.map_or(HARMLESS, |bounds| bounds.apart)
@@ -56,26 +69,22 @@ impl Limits {
     /// Asks for the settings that limit a value.
     pub(super) fn question() -> Cmd {
         let mut question = redis::cmd("CONFIG");
-        question.arg("GET").arg(&[
-            "proto-max-bulk-len",
-            "client-query-buffer-limit",
-            "client-output-buffer-limit",
-            "maxmemory-clients",
-            "maxmemory",
-        ]);
+        question
+            .arg("GET")
+            .arg(&[BULK, QUERY, OUTPUT, CLIENTS, MEMORY]);
         question
     }
 
     /// Refuses a value of `size` bytes that the server would not take.
     pub(super) fn check(&self, told: Told, size: usize, place: &str) -> Result<(), StoreError> {
         let size = size as u64;
-        if let Some(Bounds { largest, .. }) = told.0 {
+        if let Some(Bounds { largest, by, .. }) = told.0 {
             return if size <= largest {
                 Ok(())
             } else {
                 Err(too_large(
                     size,
-                    &format!("{place} takes at most {largest}, by its `CONFIG`"),
+                    &format!("{place} takes at most {largest} by its `{by}`, so it was not sent"),
                 ))
             };
         }
@@ -83,7 +92,7 @@ impl Limits {
         match refused {
             Some((least, when)) if size >= least && when.elapsed() < REMEMBERED => Err(too_large(
                 size,
-                &format!("{place} has just refused {least}"),
+                &format!("{place} has just refused one of {least}, so it was not sent"),
             )),
             _ => Ok(()),
         }
@@ -131,27 +140,33 @@ pub(super) fn told(answer: &Value) -> Told {
 fn bounds(answer: &Value) -> Option<Bounds> {
     let setting = |name: &str| find(answer, name);
     let number = |name: &str| setting(name)?.parse::<u64>().ok();
-    let mut largest = number("proto-max-bulk-len")?;
+    let mut largest = (number(BULK)?, BULK);
+    let mut narrow = |limit: u64, by| {
+        if limit < largest.0 {
+            largest = (limit, by);
+        }
+    };
     let mut apart = u64::MAX;
-    if let Some(limit) = number("client-query-buffer-limit").filter(|limit| *limit > 0) {
-        largest = largest.min(limit.saturating_sub(BESIDE));
+    if let Some(limit) = number(QUERY).filter(|limit| *limit > 0) {
+        narrow(limit.saturating_sub(BESIDE), QUERY);
     }
     // What a replay answers counts here; two may wait to be read.
-    let output = setting("client-output-buffer-limit").and_then(|limits| hard_limit(&limits));
+    let output = setting(OUTPUT).and_then(|limits| hard_limit(&limits));
     if let Some(limit) = output.filter(|limit| *limit > 0) {
-        largest = largest.min(limit / 2);
+        narrow(limit / 2, OUTPUT);
         apart = apart.min(limit / 8);
     }
-    let clients = setting("maxmemory-clients").and_then(|limit| match limit.strip_suffix('%') {
-        Some(percent) => Some(number("maxmemory")? / 100 * percent.parse::<u64>().ok()?),
+    let clients = setting(CLIENTS).and_then(|limit| match limit.strip_suffix('%') {
+        Some(percent) => Some(number(MEMORY)? / 100 * percent.parse::<u64>().ok()?),
         None => limit.parse().ok(),
     });
     // A client keeps room for another value of the size of its last. The largest of all clients is the first to go.
     if let Some(limit) = clients.filter(|limit| *limit > 0) {
-        largest = largest.min((limit / 2).saturating_sub(BESIDE).max(1));
+        narrow((limit / 2).saturating_sub(BESIDE).max(1), CLIENTS);
         apart = apart.min(limit / 8);
     }
-    Some(Bounds { largest, apart })
+    let (largest, by) = largest;
+    Some(Bounds { largest, by, apart })
 }
 
 /// The hard limit of `normal HARD SOFT SECONDS slave …`.

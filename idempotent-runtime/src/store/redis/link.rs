@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     sync::{
-        Arc, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -28,8 +28,8 @@ pub(super) struct Live {
     watch: Arc<Watch>,
     pulse: Arc<Pulse>,
     response_timeout: Duration,
-    /// What its server told of the values it takes.
-    told: OnceLock<Told>,
+    /// What its server told last of the values it takes.
+    told: Mutex<Told>,
     /// The task that drives the connection: it ends with it.
     driver: AbortHandle,
 }
@@ -53,7 +53,7 @@ impl Live {
             watch,
             pulse,
             response_timeout,
-            told: OnceLock::new(),
+            told: Mutex::default(),
             driver: driver.abort_handle(),
         }
     }
@@ -69,11 +69,11 @@ impl Live {
 
     /// Takes over what the server told.
     pub(super) fn tell(&self, told: Told) {
-        let _ = self.told.set(told);
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = told;
     }
 
     pub(super) fn told(&self) -> Told {
-        self.told.get().copied().unwrap_or_default()
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends one command, once.
