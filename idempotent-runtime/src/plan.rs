@@ -72,10 +72,14 @@ impl Plan {
 
     /// Claims the scope for the operation whose body has the type of this name, if it wants its scope for itself.
     #[inline]
-    pub(crate) fn claim_scope(&mut self, body: &'static str) {
-        if let Some(place) = self.unique_at
-            && let Err(reason) = scope::claim(self.scope, Owner { place, body })
-        {
+    pub(crate) fn claim_scope<B>(&mut self) {
+        if let Some(place) = self.unique_at {
+            self.claim_scope_as(Owner::of::<B>(place));
+        }
+    }
+
+    fn claim_scope_as(&mut self, owner: Owner) {
+        if let Err(reason) = scope::claim(self.scope, owner) {
             self.scope_conflict = Some(reason.into());
         }
     }

@@ -3,7 +3,6 @@
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
 use std::{
-    any,
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
@@ -52,7 +51,7 @@ impl<T, E, F> Operation<T, E, F> {
         B: Future<Output = Result<T, E>> + 'static,
         B: Send, // it is not: `detach = false`; it calls itself: by a `fn` that returns `Pin<Box<dyn Future + Send>>`
     {
-        self.plan.claim_scope(any::type_name::<B>());
+        self.plan.claim_scope::<B>();
         Run {
             call: Call {
                 phase: Phase::Start(self),
@@ -86,7 +85,7 @@ impl<T, E, F> Operation<T, E, F> {
                 // In a box, as it is below: the future has no room for it.
                 return Box::pin(body).await;
             }
-            self.plan.claim_scope(any::type_name::<B>());
+            self.plan.claim_scope::<B>();
             {
                 let mut replayed = Poll::Pending;
                 self.replay(&mut replayed);

@@ -16,6 +16,8 @@ use std::{fmt, ops::Range};
 use rmp::encode as mark;
 use serde::ser::{self, Error as _, Serialize};
 
+use crate::number::{self, Number};
+
 /// As deeply as values may be nested. Each level takes stack when it is read, and running out of it ends the process.
 pub(super) const MAX_DEPTH: usize = 128;
 
@@ -151,6 +153,7 @@ impl<'a> Writer<'a> {
             levels: 1,
             count: 0,
             first_key: 0..0,
+            is_number: false,
         })
     }
 
@@ -160,6 +163,21 @@ impl<'a> Writer<'a> {
         sure(mark::write_map_len(self.out, 1));
         sure(mark::write_str(self.out, variant));
         Ok(())
+    }
+
+    /// Writes, in place of what stands from `at` on, the number whose text begins at `text`, if a number says as much.
+    fn number(&mut self, at: usize, text: usize) {
+        let text = rmp::decode::read_str_from_slice(&self.out[text..]);
+        let Some(number) = text.ok().and_then(|(text, _)| Number::exactly(text)) else {
+            self.is_doubtful = true;
+            return;
+        };
+        self.out.truncate(at);
+        match number {
+            Number::Unsigned(number) => sure(mark::write_uint(self.out, number)),
+            Number::Negative(number) => sure(mark::write_sint(self.out, number)),
+            Number::Float(number) => sure(mark::write_f64(self.out, number)),
+        }
     }
 
     /// Names such as `$serde_json::private::RawValue` are words between a type and one format; this one does not know them.
@@ -345,6 +363,11 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
     }
 
     fn serialize_struct(self, name: &'static str, len: usize) -> Result<Entries<'w, 'a>, Refused> {
+        if name == number::TOKEN && self.target == Target::MessagePack {
+            let mut entries = self.begin(Shape::Map, Some(len))?;
+            entries.is_number = true;
+            return Ok(entries);
+        }
         self.hear(name);
         self.begin(Shape::Map, Some(len))
     }
@@ -378,6 +401,8 @@ struct Entries<'w, 'a> {
     /// Of a map: its keys.
     count: usize,
     first_key: Range<usize>,
+    /// Of a map that stands for a number.
+    is_number: bool,
 }
 
 impl Entries<'_, '_> {
@@ -413,6 +438,9 @@ impl Entries<'_, '_> {
     fn finish(self) -> Written {
         let Self { writer, at, .. } = self;
         writer.depth -= self.levels;
+        if self.is_number {
+            writer.number(at, self.first_key.end);
+        }
         match self.said {
             Some(said) if said == self.count => Ok(()),
             Some(_) => Err(writer.refuse("its `Serialize` says another length than it gives")),
