@@ -246,6 +246,10 @@ async fn go_on<W: Work + ?Sized>(
             }
             Driven::TimedOut(after) => {
                 events::timed_out(attempt, after);
+                if attempt.is_orphaned() {
+                    // There is no caller to be refused, and to be counted as that.
+                    attempt.count(Turn::TimedOut);
+                }
                 claim.end(abandoned(claim.record()));
                 timed_out = Some(after);
             }
