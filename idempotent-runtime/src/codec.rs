@@ -1,12 +1,17 @@
 //! How results become bytes.
 
 mod depth;
+mod reader;
+#[cfg(test)]
+mod shown;
 mod writer;
 
 use std::{error, fmt};
 
 use rmp_serde::decode::ReadRefReader;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::shape;
 
 /// Turns values of `T` into bytes and back: what `codec = Type` takes.
 ///
@@ -73,12 +78,12 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
 
     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
         if !depth::is_bounded(bytes) {
-            return Err(CodecError::new("it is nested too deeply"));
+            return Err(CodecError::own("it is nested too deeply"));
         }
         let mut reader = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
         // The reader counts from one.
         reader.set_max_depth(writer::MAX_DEPTH + 1);
-        let value = T::deserialize(&mut reader).map_err(CodecError::new)?;
+        let value = reader::read(&mut reader)?;
         expect_end(&mut reader)?;
         Ok(value)
     }
@@ -91,7 +96,7 @@ where
     V: Serialize + ?Sized,
 {
     let start = bytes.len();
-    if writer::write(value, bytes).map_err(CodecError::new)? {
+    if writer::write(value, bytes)? {
         let write = |value: &T, bytes: &mut Vec<u8>| writer::write(value, bytes).is_ok();
         expect_back(&bytes[start..], MessagePack::decode, write)?;
     }
@@ -105,12 +110,12 @@ fn expect_back<T>(
     decode: fn(&[u8]) -> Result<T, CodecError>,
     write: impl FnOnce(&T, &mut Vec<u8>) -> bool,
 ) -> Result<(), CodecError> {
-    let value = decode(bytes).map_err(|_| CodecError::new("it would not be read back"))?;
+    let value = decode(bytes).map_err(|_| CodecError::own("it would not be read back"))?;
     let mut again = Vec::with_capacity(bytes.len());
     if write(&value, &mut again) && (again == bytes || counts(&again) == counts(bytes)) {
         Ok(())
     } else {
-        Err(CodecError::new("it would come back as another value"))
+        Err(CodecError::own("it would come back as another value"))
     }
 }
 
@@ -134,7 +139,7 @@ fn expect_end<C: rmp_serde::config::SerializerConfig>(
         {
             Ok(())
         }
-        _ => Err(CodecError::new("there are bytes behind the value")),
+        _ => Err(CodecError::own("there are bytes behind the value")),
     }
 }
 
@@ -152,7 +157,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     const ID: u32 = 2;
 
     fn encode(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
-        let is_doubtful = writer::examine_for_json(value).map_err(CodecError::new)?;
+        let is_doubtful = writer::examine_for_json(value)?;
         let start = bytes.len();
         serde_json::to_writer(&mut *bytes, value).map_err(CodecError::new)?;
         if is_doubtful {
@@ -164,30 +169,77 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     }
 
     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
-        serde_json::from_slice(bytes).map_err(CodecError::new)
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let value = reader::read(&mut reader)?;
+        reader.end().map_err(CodecError::new)?;
+        Ok(value)
     }
 }
 
 /// Why a value has no bytes, or bytes no value.
 #[derive(Debug)]
-pub struct CodecError(Box<dyn error::Error + Send + Sync>);
+pub struct CodecError {
+    reason: Box<dyn error::Error + Send + Sync>,
+    is_own: bool,
+}
 
 impl CodecError {
     /// Wraps an error or a text.
+    ///
+    /// It may quote the value, so errors, logs and records show of it only what is known to be harmless.
     pub fn new(reason: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
-        Self(reason.into())
+        Self {
+            reason: reason.into(),
+            is_own: false,
+        }
+    }
+
+    /// A refusal in words of this library's own, which hold nothing of a value: it is shown whole.
+    pub(crate) fn own(text: impl Into<String>) -> Self {
+        Self {
+            reason: text.into().into(),
+            is_own: true,
+        }
+    }
+
+    /// What may be shown: our own words whole, of anybody else's the harmless part.
+    pub(crate) fn shape(&self) -> String {
+        if self.is_own {
+            return self.to_string();
+        }
+        match self.reason.downcast_ref::<Self>() {
+            Some(wrapped) => wrapped.shape(),
+            None => shape::shape_of_text(&self.reason),
+        }
+    }
+}
+
+impl From<writer::Refused> for CodecError {
+    fn from(refused: writer::Refused) -> Self {
+        if refused.is_own {
+            Self::own(refused.reason)
+        } else {
+            Self::new(refused)
+        }
+    }
+}
+
+impl From<reader::Unreadable> for CodecError {
+    /// It is made so that nothing of the value is in it.
+    fn from(error: reader::Unreadable) -> Self {
+        Self::own(error.to_string())
     }
 }
 
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.reason.fmt(f)
     }
 }
 
 impl error::Error for CodecError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.0.source()
+        self.reason.source()
     }
 }
 

@@ -96,7 +96,7 @@ pub struct FingerprintError {
 impl FingerprintError {
     /// The reason as far as it may be shown: a `Serialize` implementation may quote the value.
     pub(crate) fn shape(&self) -> String {
-        crate::shape::shape_of(&self.reason)
+        crate::shape::shape_of_text(&self.reason)
     }
 }
 

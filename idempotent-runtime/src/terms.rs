@@ -90,7 +90,7 @@ impl<T, E> Terms<T, E> {
             Readable::Ok(bytes) => (self.ok.decode)(bytes).map(Ok),
             Readable::Err(bytes) => match err {
                 Some(err) => (err.decode)(bytes).map(Err),
-                None => Err(CodecError::new("errors are not recorded here")),
+                None => Err(CodecError::own("errors are not recorded here")),
             },
         };
         decoded.map_err(|error| undecodable(&error, label))

@@ -171,9 +171,9 @@ where
             }
             (Poll::Ready(Err(_)), None) => {
                 let reason = "it is an `Err`, and this function records none";
-                return Err(CodecError::new(reason));
+                return Err(CodecError::own(reason));
             }
-            (Poll::Pending, _) => return Err(CodecError::new("there is no result")),
+            (Poll::Pending, _) => return Err(CodecError::own("there is no result")),
         };
         Ok(Encoded { codec, is_err })
     }

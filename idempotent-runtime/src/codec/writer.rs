@@ -14,7 +14,7 @@
 use std::{fmt, ops::Range};
 
 use rmp::encode as mark;
-use serde::ser::{self, Error as _, Serialize};
+use serde::ser::{self, Serialize};
 
 use crate::number::{self, Number};
 
@@ -37,11 +37,25 @@ pub(super) fn examine_for_json<T: Serialize + ?Sized>(value: &T) -> Result<bool,
 
 /// Why a value is not written.
 #[derive(Debug)]
-pub(super) struct Refused(Box<str>);
+pub(super) struct Refused {
+    pub(super) reason: Box<str>,
+    /// The words are ours, and not of somebody's `Serialize`: they may be shown.
+    pub(super) is_own: bool,
+}
+
+impl Refused {
+    #[cold]
+    fn own(reason: impl fmt::Display) -> Self {
+        Self {
+            reason: reason.to_string().into(),
+            is_own: true,
+        }
+    }
+}
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.reason.fmt(f)
     }
 }
 
@@ -49,7 +63,10 @@ impl std::error::Error for Refused {}
 
 impl ser::Error for Refused {
     fn custom<T: fmt::Display>(reason: T) -> Self {
-        Self(reason.to_string().into())
+        Self {
+            reason: reason.to_string().into(),
+            is_own: false,
+        }
     }
 }
 
@@ -103,7 +120,7 @@ impl<'a> Writer<'a> {
     fn whole<T: Serialize + ?Sized>(mut self, value: &T) -> Result<bool, Refused> {
         value.serialize(&mut self)?;
         if self.has_refused || self.depth != 0 {
-            return Err(Refused::custom("its `Serialize` went on after an error"));
+            return Err(Refused::own("its `Serialize` went on after an error"));
         }
         Ok(self.is_doubtful)
     }
@@ -111,7 +128,7 @@ impl<'a> Writer<'a> {
     #[cold]
     fn refuse(&mut self, reason: impl fmt::Display) -> Refused {
         self.has_refused = true;
-        Refused::custom(reason)
+        Refused::own(reason)
     }
 
     fn enter(&mut self) -> Written {
