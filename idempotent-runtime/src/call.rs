@@ -1,7 +1,7 @@
 //! A call as its caller holds it: polled, or dropped.
 
 use std::{
-    any::Any,
+    any::{self, Any},
     future::Future,
     mem,
     pin::Pin,
@@ -97,6 +97,9 @@ trait Waiting<T, E> {
     /// # Panics
     /// When it was taken before: then it has panicked.
     fn take(&mut self) -> Detached<T, E>;
+
+    /// The name of its type.
+    fn type_name(&self) -> &'static str;
 }
 
 impl<T, E, B> Waiting<T, E> for Option<B>
@@ -108,6 +111,10 @@ where
             Some(body) => Box::pin(body),
             None => polled_after_panic(),
         }
+    }
+
+    fn type_name(&self) -> &'static str {
+        any::type_name::<B>()
     }
 }
 
@@ -121,7 +128,8 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
     #[inline]
     fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         let mut place = Poll::Pending;
-        if let Phase::Start(operation) = &self.phase {
+        if let Phase::Start(operation) = &mut self.phase {
+            operation.plan.claim_scope(body.type_name());
             operation.replay(&mut place);
         }
         if place.is_pending() {
