@@ -132,6 +132,18 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Names are short, and there are many.
+    #[inline]
+    fn text(&mut self, text: &str) {
+        match u8::try_from(text.len()) {
+            Ok(len @ 0..=31) => {
+                self.out.push(0xa0 | len);
+                self.out.extend_from_slice(text.as_bytes());
+            }
+            _ => sure(mark::write_str(self.out, text)),
+        }
+    }
+
     /// Begins `shape`. Where the length is not said, its header is put in at the end.
     fn begin<'w>(
         &'w mut self,
@@ -179,6 +191,7 @@ impl<'a> Writer<'a> {
 
 macro_rules! small_integers {
     ($($method:ident: $type:ty => $write:ident)*) => {$(
+        #[inline]
         fn $method(self, value: $type) -> Written {
             sure(mark::$write(self.out, value.into()));
             Ok(())
@@ -243,11 +256,12 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
         self.serialize_str(value.encode_utf8(&mut [0; 4]))
     }
 
+    #[inline]
     fn serialize_str(self, value: &str) -> Written {
         if u32::try_from(value.len()).is_err() {
             return Err(self.refuse("it is too long"));
         }
-        sure(mark::write_str(self.out, value));
+        self.text(value);
         Ok(())
     }
 

@@ -90,14 +90,12 @@ impl Packed {
 
     /// Notes when its mark is due. A block that somebody reads just now is copied for that.
     pub(super) fn set_due(&mut self, due: Option<Due>) {
-        if Arc::get_mut(&mut self.0).is_none() {
-            self.0 = Arc::from(&self.0[..]);
+        if due == self.due() {
+            return;
         }
-        let at = self.0.len() - TAIL;
         let due = due.map_or(0, |Due(due)| due.get());
-        if let Some(bytes) = Arc::get_mut(&mut self.0) {
-            bytes[at..at + 4].copy_from_slice(&due.to_le_bytes());
-        }
+        let tail: &mut [u8; TAIL] = Arc::make_mut(&mut self.0).last_chunk_mut().expect("the tail");
+        tail[..4].copy_from_slice(&due.to_le_bytes());
     }
 
     /// The record's bytes, and what stands behind them: `gone`, if it is there.
