@@ -245,17 +245,23 @@ impl Plan {
         };
         let key = store.qualified(&self.key, Key::clone);
         let span = Span::new(self.scope, Some(&key));
-        let (runtime, request, caller) = match self.surroundings(&store, &key) {
-            Ok(surroundings) => surroundings,
-            Err(error) => {
-                span.refused(&error);
-                self.refused(Some(&store), Some(&key), &error);
-                return Err(error);
-            }
+        let refused = |error, span: &Span| {
+            span.refused(&error);
+            self.refused(Some(&store), Some(&key), &error);
+            error
         };
+        let (runtime, nonce) = match self.surroundings(&store) {
+            Ok(surroundings) => surroundings,
+            Err(error) => return Err(refused(error, &span)),
+        };
+        let caller = Context::current();
+        if let Err(error) = caller.check_reentry(self.scope, &store, &key) {
+            return Err(refused(error, &span));
+        }
         // `Duration::MAX` says "for ever"; a clock does not reach that far.
         let within = |duration| cmp::min(duration, MAX_TTL);
-        let attempt = Attempt {
+        let request = self.request(&store, nonce);
+        let attempt = Arc::new(Attempt {
             scope: self.scope,
             key,
             store,
@@ -265,8 +271,8 @@ impl Plan {
             runtime,
             caller,
             progress: Progress::default(),
-        };
-        Ok((Arc::new(attempt), span))
+        });
+        Ok((attempt, span))
     }
 
     /// Lets those who count and observe know of a call that was refused before it began.
@@ -287,6 +293,7 @@ impl Plan {
     }
 
     /// The claim that an attempt called `nonce` makes in this store.
+    #[inline]
     pub(crate) fn request(&self, store: &SharedStore, nonce: Nonce) -> ClaimRequest {
         let ttl = cmp::min(self.ttl(), MAX_TTL);
         ClaimRequest {
@@ -309,12 +316,9 @@ impl Plan {
         Ok(runtime)
     }
 
-    /// The runtime that will finish what the caller leaves behind, what is asked of the store, and who asks.
-    fn surroundings(
-        &self,
-        store: &SharedStore,
-        key: &Key,
-    ) -> Result<(Handle, ClaimRequest, Context), Error> {
+    /// The runtime that will finish what the caller leaves behind, and the attempt's name.
+    #[inline]
+    fn surroundings(&self, store: &SharedStore) -> Result<(Handle, Nonce), Error> {
         let runtime = self.runtime(store)?;
         let nonce = match store.local() {
             Some(_) => Nonce::within_process(),
@@ -325,9 +329,6 @@ impl Plan {
                 "the operating system gives no random bytes: {error}"
             ))
         })?;
-        let request = self.request(store, nonce);
-        let caller = Context::current();
-        caller.check_reentry(self.scope, store, key)?;
-        Ok((runtime, request, caller))
+        Ok((runtime, nonce))
     }
 }

@@ -112,6 +112,7 @@ impl<'a> Writer<'a> {
         Refused::custom(reason)
     }
 
+    #[inline]
     fn enter(&mut self) -> Written {
         self.depth += 1;
         let limit = self.target.max_depth();
@@ -121,6 +122,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    #[inline]
     fn header(&mut self, shape: Shape, len: usize) -> Written {
         let Ok(len) = u32::try_from(len) else {
             return Err(self.refuse("it has too many entries"));
@@ -145,6 +147,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Begins `shape`. Where the length is not said, its header is put in at the end.
+    #[inline]
     fn begin<'w>(
         &'w mut self,
         shape: Shape,
@@ -358,6 +361,7 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
         self.begin(Shape::Map, len)
     }
 
+    #[inline]
     fn serialize_struct(self, name: &'static str, len: usize) -> Result<Entries<'w, 'a>, Refused> {
         self.hear(name);
         self.begin(Shape::Map, Some(len))
@@ -424,6 +428,7 @@ impl Entries<'_, '_> {
         Ok(())
     }
 
+    #[inline]
     fn finish(self) -> Written {
         let Self { writer, at, .. } = self;
         writer.depth -= self.levels;
