@@ -167,8 +167,11 @@ impl<'a> Parts<'a> {
         );
         let check = if self.state == State::Done { check } else { 0 };
         self.head(check, &mut put);
-        put(self.owner());
-        put(self.result());
+        for piece in [self.owner(), self.result()] {
+            if !piece.is_empty() {
+                put(piece);
+            }
+        }
     }
 }
 
