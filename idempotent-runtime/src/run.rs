@@ -25,6 +25,7 @@ use crate::{
     own::noting_own,
     record::{DONE_HEADER, Record},
     recorded::IntoErr,
+    scope::BodyType,
     shape::shape_of,
     store::{
         count::Turn,
@@ -43,7 +44,9 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// # Errors
     /// The body's own, and [`Error`] made into `E` (see [`map_err`](Operation::map_err)).
-    pub fn run<B>(mut self, body: B) -> Run<T, E, F, B>
+    // Nothing is done here but to put it where it stays: each further move of an operation costs some 10 ns.
+    #[inline]
+    pub fn run<B>(self, body: B) -> Run<T, E, F, B>
     where
         T: Send + 'static,
         E: Send + 'static, // `Box<dyn Error + Send + Sync>` is, `Box<dyn Error>` is not
@@ -51,7 +54,6 @@ impl<T, E, F> Operation<T, E, F> {
         B: Future<Output = Result<T, E>> + 'static,
         B: Send, // it is not: `detach = false`; it calls itself: by a `fn` that returns `Pin<Box<dyn Future + Send>>`
     {
-        self.plan.claim_scope::<B>();
         Run {
             call: Call {
                 phase: Phase::Start(self),
@@ -85,7 +87,7 @@ impl<T, E, F> Operation<T, E, F> {
                 // In a box, as it is below: the future has no room for it.
                 return Box::pin(body).await;
             }
-            self.plan.claim_scope::<B>();
+            self.plan.claim_scope(BodyType::of::<B>());
             {
                 let mut replayed = Poll::Pending;
                 self.replay(&mut replayed);

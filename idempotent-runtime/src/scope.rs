@@ -27,36 +27,39 @@ static CHECKED: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
 /// An operation that wants a scope of its own.
 #[derive(Clone, Copy)]
 pub(crate) struct Owner {
-    place: &'static Location<'static>,
-    /// The body's type: it differs for each function, and for each choice of its type parameters.
-    body: TypeId,
-    /// What the compiler calls it. Two types may have one name: closures, and types that are declared in a block.
-    name: &'static str,
-}
-
-impl Owner {
-    /// The operation at `place` whose body is a `B`.
-    #[inline]
-    pub(crate) fn of<B>(place: &'static Location<'static>) -> Self {
-        Self {
-            place,
-            // Lifetimes tell no types apart: nor do they tell operations apart.
-            body: typeid::of::<B>(),
-            name: any::type_name::<B>(),
-        }
-    }
+    pub(crate) place: &'static Location<'static>,
+    pub(crate) body: BodyType,
 }
 
 impl PartialEq for Owner {
     fn eq(&self, other: &Self) -> bool {
-        self.place == other.place && self.body == other.body
+        self.place == other.place && self.body.id == other.body.id
+    }
+}
+
+/// A body's type: it differs for each function, and for each choice of its type parameters.
+#[derive(Clone, Copy)]
+pub(crate) struct BodyType {
+    id: TypeId,
+    /// What the compiler calls it. Two types may have one name: closures, and types that are declared in a block.
+    name: &'static str,
+}
+
+impl BodyType {
+    #[inline]
+    pub(crate) fn of<B>() -> Self {
+        Self {
+            // Lifetimes tell no types apart: nor do they tell operations apart.
+            id: typeid::of::<B>(),
+            name: any::type_name::<B>(),
+        }
     }
 }
 
 /// The function as the compiler names it: without the closures and `async` blocks that the body is within it.
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut function = self.name;
+        let mut function = self.body.name;
         while let Some(outer) = function.strip_suffix("::{{closure}}") {
             function = outer;
         }
@@ -115,7 +118,7 @@ fn name(scope: &'static str, owner: Owner) -> u64 {
     let mix = |value: usize| (value as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let place: *const Location<'static> = owner.place;
     let mut body = Bits(0);
-    owner.body.hash(&mut body);
+    owner.body.id.hash(&mut body);
     mix(scope.as_ptr().addr()).rotate_left(23)
         ^ mix(scope.len()).rotate_left(7)
         ^ body.finish().rotate_left(41)

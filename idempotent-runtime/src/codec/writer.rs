@@ -131,6 +131,7 @@ impl<'a> Writer<'a> {
         Refused::own(reason)
     }
 
+    #[inline]
     fn enter(&mut self) -> Written {
         self.depth += 1;
         let limit = self.target.max_depth();
@@ -140,6 +141,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    #[inline]
     fn header(&mut self, shape: Shape, len: usize) -> Written {
         let Ok(len) = u32::try_from(len) else {
             return Err(self.refuse("it has too many entries"));
@@ -151,7 +153,20 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Names are short, and there are many.
+    #[inline]
+    fn text(&mut self, text: &str) {
+        match u8::try_from(text.len()) {
+            Ok(len @ 0..=31) => {
+                self.out.push(0xa0 | len);
+                self.out.extend_from_slice(text.as_bytes());
+            }
+            _ => sure(mark::write_str(self.out, text)),
+        }
+    }
+
     /// Begins `shape`. Where the length is not said, its header is put in at the end.
+    #[inline]
     fn begin<'w>(
         &'w mut self,
         shape: Shape,
@@ -214,6 +229,7 @@ impl<'a> Writer<'a> {
 
 macro_rules! small_integers {
     ($($method:ident: $type:ty => $write:ident)*) => {$(
+        #[inline]
         fn $method(self, value: $type) -> Written {
             sure(mark::$write(self.out, value.into()));
             Ok(())
@@ -278,11 +294,12 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
         self.serialize_str(value.encode_utf8(&mut [0; 4]))
     }
 
+    #[inline]
     fn serialize_str(self, value: &str) -> Written {
         if u32::try_from(value.len()).is_err() {
             return Err(self.refuse("it is too long"));
         }
-        sure(mark::write_str(self.out, value));
+        self.text(value);
         Ok(())
     }
 
@@ -379,6 +396,7 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
         self.begin(Shape::Map, len)
     }
 
+    #[inline]
     fn serialize_struct(self, name: &'static str, len: usize) -> Result<Entries<'w, 'a>, Refused> {
         if name == number::TOKEN && self.target == Target::MessagePack {
             let mut entries = self.begin(Shape::Map, Some(len))?;
@@ -452,6 +470,7 @@ impl Entries<'_, '_> {
         Ok(())
     }
 
+    #[inline]
     fn finish(self) -> Written {
         let Self { writer, at, .. } = self;
         writer.depth -= self.levels;
