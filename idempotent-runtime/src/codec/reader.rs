@@ -118,7 +118,7 @@ fn kind(met: Unexpected<'_>) -> &'static str {
         Unexpected::NewtypeVariant => "newtype variant",
         Unexpected::TupleVariant => "tuple variant",
         Unexpected::StructVariant => "struct variant",
-        _ => "something else",
+        Unexpected::Other(_) => "something else",
     }
 }
 
