@@ -293,3 +293,40 @@ async fn a_call_by_hand_may_keep_its_scope_for_itself() {
     ));
     assert_eq!(call::<Card>(&store).await.unwrap(), "card");
 }
+
+/// Closures of one function have one name, and so have types that are declared in its blocks: names are no identity.
+#[tokio::test]
+async fn types_of_one_name_are_told_apart() {
+    #[idempotent(scope = "one_place.one_name", key = order)]
+    async fn charge<M: Fn() -> &'static str + Send + 'static>(order: u64, method: M) -> Answer {
+        Ok(method().to_owned())
+    }
+
+    #[idempotent(scope = "one_place.one_name_attached", key = order, detach = false)]
+    async fn attached<M: Fn() -> &'static str>(order: u64, method: &M) -> Answer {
+        Ok(method().to_owned())
+    }
+
+    let names = ["charge", "charge"];
+    assert_second_refused(|| charge(1, || "card"), || charge(1, || "bank"), names).await;
+    let (card, bank) = (|| "card", || "bank");
+    let names = ["attached", "attached"];
+    assert_second_refused(|| attached(1, &card), || attached(1, &bank), names).await;
+
+    #[idempotent(scope = "one_place.local_type", key = order)]
+    async fn local<K: Kind>(order: u64, _kind: K) -> Answer {
+        Ok(K::NAME.to_owned())
+    }
+
+    macro_rules! local {
+        ($name:literal) => {{
+            struct Local;
+            impl Kind for Local {
+                const SCOPE: &'static str = "unused";
+                const NAME: &'static str = $name;
+            }
+            local(1, Local)
+        }};
+    }
+    assert_second_refused(|| local!("card"), || local!("bank"), ["local", "local"]).await;
+}

@@ -93,6 +93,7 @@ async fn a_body_whose_caller_has_gone_is_stopped_too() {
         for on_crash in [OnCrash::Rerun, OnCrash::Fail] {
             charge(&store, on_crash).forget().await.unwrap();
             let effects = Effects::new();
+            let counted = store.counters().timed_out();
             let mut call = Box::pin(
                 charge(&store, on_crash)
                     .timeout(TIMEOUT)
@@ -101,6 +102,7 @@ async fn a_body_whose_caller_has_gone_is_stopped_too() {
             common::poll_until(&mut call, || effects.started() == 1).await;
             drop(call);
             settled(&store).await;
+            assert_eq!(store.counters().timed_out(), counted + 1);
             let state = charge(&store, on_crash)
                 .inspect()
                 .await

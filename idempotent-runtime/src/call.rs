@@ -17,6 +17,7 @@ use crate::{
     operation::Operation,
     recorded::IntoErr,
     run::{Flow, begin, detached},
+    scope::BodyType,
     work::{Detached, Lasting, Typed},
 };
 
@@ -97,6 +98,9 @@ trait Waiting<T, E> {
     /// # Panics
     /// When it was taken before: then it has panicked.
     fn take(&mut self) -> Detached<T, E>;
+
+    /// Its type.
+    fn body_type(&self) -> BodyType;
 }
 
 impl<T, E, B> Waiting<T, E> for Option<B>
@@ -108,6 +112,10 @@ where
             Some(body) => Box::pin(body),
             None => polled_after_panic(),
         }
+    }
+
+    fn body_type(&self) -> BodyType {
+        BodyType::of::<B>()
     }
 }
 
@@ -121,7 +129,8 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
     #[inline]
     fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         let mut place = Poll::Pending;
-        if let Phase::Start(operation) = &self.phase {
+        if let Phase::Start(operation) = &mut self.phase {
+            operation.plan.claim_scope(body.body_type());
             operation.replay(&mut place);
         }
         if place.is_pending() {

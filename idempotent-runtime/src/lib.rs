@@ -19,6 +19,7 @@ mod handover;
 mod heartbeat;
 mod key;
 mod nonce;
+mod number;
 mod observe;
 mod operation;
 mod own;

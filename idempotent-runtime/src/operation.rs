@@ -100,6 +100,7 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// An operation is this place in the code together with the type of the body: in a generic function, each choice of
     /// the type parameters is an operation.
+    #[inline]
     #[track_caller]
     pub fn unique_scope(mut self) -> Self {
         self.plan.unique_at = Some(Location::caller());

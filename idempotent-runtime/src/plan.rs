@@ -1,6 +1,6 @@
 //! Which record a call is about, and what it asks of the store: all of an operation but its types.
 
-use std::{cmp, panic::Location, sync::Arc, time::Duration};
+use std::{cmp, fmt::Display, panic::Location, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
@@ -14,7 +14,7 @@ use crate::{
     observe::{self, Observation},
     parts::KeyParts,
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Nonce, RecordRef},
-    scope::{self, Owner},
+    scope::{self, BodyType, Owner},
     store::{ClaimRequest, count::Turn},
 };
 
@@ -63,16 +63,22 @@ impl Plan {
     }
 
     /// Writes the key where it stays: moving it costs as much as a lookup.
+    #[inline]
     pub(crate) fn write_key(&mut self, parts: &(impl KeyParts + ?Sized)) {
-        parts.show(&mut |parts| match parts {
-            Some(parts) => self.invalid = self.key.write(self.scope, parts).err(),
-            None => self.is_unprotected = true,
-        });
+        parts.show(&mut |parts| self.write_parts(parts));
     }
 
-    /// Claims the scope for the operation whose body has the type of this name, if it wants its scope for itself.
-    #[inline]
-    pub(crate) fn claim_scope(&mut self, body: &'static str) {
+    /// One call with the whole plan: where the compiler sees into it, it moves the operation once more (10 ns).
+    #[inline(never)]
+    fn write_parts(&mut self, parts: Option<&[&dyn Display]>) {
+        match parts {
+            Some(parts) => self.invalid = self.key.write(self.scope, parts).err(),
+            None => self.is_unprotected = true,
+        }
+    }
+
+    /// Claims the scope for the operation whose body has this type, if it wants its scope for itself.
+    pub(crate) fn claim_scope(&mut self, body: BodyType) {
         if let Some(place) = self.unique_at
             && let Err(reason) = scope::claim(self.scope, Owner { place, body })
         {
@@ -238,17 +244,23 @@ impl Plan {
         };
         let key = store.qualified(&self.key, Key::clone);
         let span = Span::new(self.scope, Some(&key));
-        let (runtime, request, caller) = match self.surroundings(&store, &key) {
-            Ok(surroundings) => surroundings,
-            Err(error) => {
-                span.refused(&error);
-                self.refused(Some(&store), Some(&key), &error);
-                return Err(error);
-            }
+        let refused = |error, span: &Span| {
+            span.refused(&error);
+            self.refused(Some(&store), Some(&key), &error);
+            error
         };
+        let (runtime, nonce) = match self.surroundings(&store) {
+            Ok(surroundings) => surroundings,
+            Err(error) => return Err(refused(error, &span)),
+        };
+        let caller = Context::current();
+        if let Err(error) = caller.check_reentry(self.scope, &store, &key) {
+            return Err(refused(error, &span));
+        }
         // `Duration::MAX` says "for ever"; a clock does not reach that far.
         let within = |duration| cmp::min(duration, MAX_TTL);
-        let attempt = Attempt {
+        let request = self.request(&store, nonce);
+        let attempt = Arc::new(Attempt {
             scope: self.scope,
             key,
             store,
@@ -258,8 +270,8 @@ impl Plan {
             runtime,
             caller,
             progress: Progress::default(),
-        };
-        Ok((Arc::new(attempt), span))
+        });
+        Ok((attempt, span))
     }
 
     /// Lets those who count and observe know of a call that was refused before it began.
@@ -280,6 +292,7 @@ impl Plan {
     }
 
     /// The claim that an attempt called `nonce` makes in this store.
+    #[inline]
     pub(crate) fn request(&self, store: &SharedStore, nonce: Nonce) -> ClaimRequest {
         let ttl = cmp::min(self.ttl(), MAX_TTL);
         ClaimRequest {
@@ -302,12 +315,9 @@ impl Plan {
         Ok(runtime)
     }
 
-    /// The runtime that will finish what the caller leaves behind, what is asked of the store, and who asks.
-    fn surroundings(
-        &self,
-        store: &SharedStore,
-        key: &Key,
-    ) -> Result<(Handle, ClaimRequest, Context), Error> {
+    /// The runtime that will finish what the caller leaves behind, and the attempt's name.
+    #[inline]
+    fn surroundings(&self, store: &SharedStore) -> Result<(Handle, Nonce), Error> {
         let runtime = self.runtime(store)?;
         let nonce = match store.local() {
             Some(_) => Nonce::within_process(),
@@ -318,9 +328,6 @@ impl Plan {
                 "the operating system gives no random bytes: {error}"
             ))
         })?;
-        let request = self.request(store, nonce);
-        let caller = Context::current();
-        caller.check_reentry(self.scope, store, key)?;
-        Ok((runtime, request, caller))
+        Ok((runtime, nonce))
     }
 }

@@ -3,7 +3,6 @@
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
 use std::{
-    any,
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
@@ -26,6 +25,7 @@ use crate::{
     own::noting_own,
     record::{DONE_HEADER, Record},
     recorded::IntoErr,
+    scope::BodyType,
     shape::shape_of,
     store::{
         count::Turn,
@@ -44,7 +44,9 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// # Errors
     /// The body's own, and [`Error`] made into `E` (see [`map_err`](Operation::map_err)).
-    pub fn run<B>(mut self, body: B) -> Run<T, E, F, B>
+    // Nothing is done here but to put it where it stays: each further move of an operation costs some 10 ns.
+    #[inline]
+    pub fn run<B>(self, body: B) -> Run<T, E, F, B>
     where
         T: Send + 'static,
         E: Send + 'static, // `Box<dyn Error + Send + Sync>` is, `Box<dyn Error>` is not
@@ -52,7 +54,6 @@ impl<T, E, F> Operation<T, E, F> {
         B: Future<Output = Result<T, E>> + 'static,
         B: Send, // it is not: `detach = false`; it calls itself: by a `fn` that returns `Pin<Box<dyn Future + Send>>`
     {
-        self.plan.claim_scope(any::type_name::<B>());
         Run {
             call: Call {
                 phase: Phase::Start(self),
@@ -86,7 +87,7 @@ impl<T, E, F> Operation<T, E, F> {
                 // In a box, as it is below: the future has no room for it.
                 return Box::pin(body).await;
             }
-            self.plan.claim_scope(any::type_name::<B>());
+            self.plan.claim_scope(BodyType::of::<B>());
             {
                 let mut replayed = Poll::Pending;
                 self.replay(&mut replayed);
@@ -247,6 +248,10 @@ async fn go_on<W: Work + ?Sized>(
             }
             Driven::TimedOut(after) => {
                 events::timed_out(attempt, after);
+                if attempt.is_orphaned() {
+                    // There is no caller to be refused, and to be counted as that.
+                    attempt.count(Turn::TimedOut);
+                }
                 claim.end(abandoned(claim.record()));
                 timed_out = Some(after);
             }

@@ -4,8 +4,10 @@
 //! method or a `macro_rules!` puts many operations in one place.
 
 use std::{
+    any::{self, TypeId},
     collections::{HashMap, hash_map::Entry},
     fmt,
+    hash::{Hash, Hasher},
     panic::Location,
     sync::{
         Mutex, PoisonError,
@@ -23,17 +25,41 @@ static OWNERS: Lazy<Mutex<Owners>> = Lazy::new(Mutex::default);
 static CHECKED: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
 
 /// An operation that wants a scope of its own.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 pub(crate) struct Owner {
     pub(crate) place: &'static Location<'static>,
-    /// The name of the body's type: it differs for each function, and for each choice of its type parameters.
-    pub(crate) body: &'static str,
+    pub(crate) body: BodyType,
+}
+
+impl PartialEq for Owner {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place && self.body.id == other.body.id
+    }
+}
+
+/// A body's type: it differs for each function, and for each choice of its type parameters.
+#[derive(Clone, Copy)]
+pub(crate) struct BodyType {
+    id: TypeId,
+    /// What the compiler calls it. Two types may have one name: closures, and types that are declared in a block.
+    name: &'static str,
+}
+
+impl BodyType {
+    #[inline]
+    pub(crate) fn of<B>() -> Self {
+        Self {
+            // Lifetimes tell no types apart: nor do they tell operations apart.
+            id: typeid::of::<B>(),
+            name: any::type_name::<B>(),
+        }
+    }
 }
 
 /// The function as the compiler names it: without the closures and `async` blocks that the body is within it.
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut function = self.body;
+        let mut function = self.body.name;
         while let Some(outer) = function.strip_suffix("::{{closure}}") {
             function = outer;
         }
@@ -86,14 +112,37 @@ fn conflict(first: Owner, second: Owner) -> String {
     )
 }
 
-/// An owner's and its scope's name: all three live for ever, so their addresses name them. (Each may have several
+/// An owner's and its scope's name: scope and place live for ever, so their addresses name them. (Each may have several
 /// addresses; each combination is looked up once.)
 fn name(scope: &'static str, owner: Owner) -> u64 {
     let mix = |value: usize| (value as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let place: *const Location<'static> = owner.place;
+    let mut body = Bits(0);
+    owner.body.id.hash(&mut body);
     mix(scope.as_ptr().addr()).rotate_left(23)
-        ^ mix(scope.len() ^ owner.body.len().rotate_left(32)).rotate_left(7)
-        ^ mix(owner.body.as_ptr().addr()).rotate_left(41)
+        ^ mix(scope.len()).rotate_left(7)
+        ^ body.finish().rotate_left(41)
         ^ mix(place.addr())
         | 1
+}
+
+/// Takes the bits of a type's identity, which are a hash already.
+struct Bits(u64);
+
+impl Hasher for Bits {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = self.0.rotate_left(29) ^ word;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }

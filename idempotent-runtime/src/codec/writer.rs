@@ -16,6 +16,8 @@ use std::{fmt, ops::Range};
 use rmp::encode as mark;
 use serde::ser::{self, Serialize};
 
+use crate::number::{self, Number};
+
 /// As deeply as values may be nested. Each level takes stack when it is read, and running out of it ends the process.
 pub(super) const MAX_DEPTH: usize = 128;
 
@@ -129,6 +131,7 @@ impl<'a> Writer<'a> {
         Refused::own(reason)
     }
 
+    #[inline]
     fn enter(&mut self) -> Written {
         self.depth += 1;
         let limit = self.target.max_depth();
@@ -138,6 +141,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    #[inline]
     fn header(&mut self, shape: Shape, len: usize) -> Written {
         let Ok(len) = u32::try_from(len) else {
             return Err(self.refuse("it has too many entries"));
@@ -149,7 +153,20 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Names are short, and there are many.
+    #[inline]
+    fn text(&mut self, text: &str) {
+        match u8::try_from(text.len()) {
+            Ok(len @ 0..=31) => {
+                self.out.push(0xa0 | len);
+                self.out.extend_from_slice(text.as_bytes());
+            }
+            _ => sure(mark::write_str(self.out, text)),
+        }
+    }
+
     /// Begins `shape`. Where the length is not said, its header is put in at the end.
+    #[inline]
     fn begin<'w>(
         &'w mut self,
         shape: Shape,
@@ -168,6 +185,7 @@ impl<'a> Writer<'a> {
             levels: 1,
             count: 0,
             first_key: 0..0,
+            is_number: false,
         })
     }
 
@@ -177,6 +195,21 @@ impl<'a> Writer<'a> {
         sure(mark::write_map_len(self.out, 1));
         sure(mark::write_str(self.out, variant));
         Ok(())
+    }
+
+    /// Writes, in place of what stands from `at` on, the number whose text begins at `text`, if a number says as much.
+    fn number(&mut self, at: usize, text: usize) {
+        let text = rmp::decode::read_str_from_slice(&self.out[text..]);
+        let Some(number) = text.ok().and_then(|(text, _)| Number::exactly(text)) else {
+            self.is_doubtful = true;
+            return;
+        };
+        self.out.truncate(at);
+        match number {
+            Number::Unsigned(number) => sure(mark::write_uint(self.out, number)),
+            Number::Negative(number) => sure(mark::write_sint(self.out, number)),
+            Number::Float(number) => sure(mark::write_f64(self.out, number)),
+        }
     }
 
     /// Names such as `$serde_json::private::RawValue` are words between a type and one format; this one does not know them.
@@ -196,6 +229,7 @@ impl<'a> Writer<'a> {
 
 macro_rules! small_integers {
     ($($method:ident: $type:ty => $write:ident)*) => {$(
+        #[inline]
         fn $method(self, value: $type) -> Written {
             sure(mark::$write(self.out, value.into()));
             Ok(())
@@ -260,11 +294,12 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
         self.serialize_str(value.encode_utf8(&mut [0; 4]))
     }
 
+    #[inline]
     fn serialize_str(self, value: &str) -> Written {
         if u32::try_from(value.len()).is_err() {
             return Err(self.refuse("it is too long"));
         }
-        sure(mark::write_str(self.out, value));
+        self.text(value);
         Ok(())
     }
 
@@ -361,7 +396,13 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
         self.begin(Shape::Map, len)
     }
 
+    #[inline]
     fn serialize_struct(self, name: &'static str, len: usize) -> Result<Entries<'w, 'a>, Refused> {
+        if name == number::TOKEN && self.target == Target::MessagePack {
+            let mut entries = self.begin(Shape::Map, Some(len))?;
+            entries.is_number = true;
+            return Ok(entries);
+        }
         self.hear(name);
         self.begin(Shape::Map, Some(len))
     }
@@ -395,6 +436,8 @@ struct Entries<'w, 'a> {
     /// Of a map: its keys.
     count: usize,
     first_key: Range<usize>,
+    /// Of a map that stands for a number.
+    is_number: bool,
 }
 
 impl Entries<'_, '_> {
@@ -427,9 +470,13 @@ impl Entries<'_, '_> {
         Ok(())
     }
 
+    #[inline]
     fn finish(self) -> Written {
         let Self { writer, at, .. } = self;
         writer.depth -= self.levels;
+        if self.is_number {
+            writer.number(at, self.first_key.end);
+        }
         match self.said {
             Some(said) if said == self.count => Ok(()),
             Some(_) => Err(writer.refuse("its `Serialize` says another length than it gives")),

@@ -4,6 +4,7 @@ use serde::ser::{self, Error as _, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::FingerprintError;
+use crate::number::{self, Number};
 
 type Written = Result<(), FingerprintError>;
 
@@ -52,12 +53,20 @@ impl<'a> Encoder<'a> {
     }
 
     fn map(self) -> Map<'a> {
-        self.sink.put(b"{");
         Map {
             sink: self.sink,
             entries: Vec::new(),
             starts: Vec::new(),
             key_waits: false,
+            is_number: false,
+        }
+    }
+
+    fn number(self, number: Number) -> Written {
+        match number {
+            Number::Unsigned(number) => ser::Serializer::serialize_u64(self, number),
+            Number::Negative(number) => ser::Serializer::serialize_i64(self, number),
+            Number::Float(number) => ser::Serializer::serialize_f64(self, number),
         }
     }
 }
@@ -207,8 +216,10 @@ impl<'a> ser::Serializer for Encoder<'a> {
         Ok(self.map())
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Map<'a>, FingerprintError> {
-        Ok(self.map())
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Map<'a>, FingerprintError> {
+        let mut map = self.map();
+        map.is_number = name == number::TOKEN;
+        Ok(map)
     }
 
     fn serialize_struct_variant(
@@ -260,10 +271,28 @@ pub(super) struct Map<'a> {
     /// Where in `entries` each key begins.
     starts: Vec<usize>,
     key_waits: bool,
+    /// It may stand for a number.
+    is_number: bool,
 }
 
+/// What stands before a text: its tag and its length.
+const TEXT_HEAD: usize = 9;
+
 impl Map<'_> {
+    /// The number that this stands for, if a number says as much.
+    fn number(&self) -> Option<Number> {
+        let text = self
+            .entries
+            .get(TEXT_HEAD + number::TOKEN.len() + TEXT_HEAD..);
+        let text = text.filter(|_| self.is_number && self.starts.len() == 1)?;
+        Number::exactly(str::from_utf8(text).ok()?)
+    }
+
     fn write_sorted(self) -> Written {
+        if let Some(number) = self.number() {
+            return Encoder::new(self.sink).number(number);
+        }
+        self.sink.put(b"{");
         if self.key_waits {
             return Err(FingerprintError::custom(
                 "a map ended after a key without its value",

@@ -72,36 +72,32 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// The header, with the fingerprint and the trace that follow it. The check is zero.
-    fn head(&self) -> ArrayVec<u8, LONGEST_HEAD> {
+    /// Has `put` append the header, with the fingerprint and the trace that follow it. Each field goes where it stays: a
+    /// header made aside is copied before its pieces have arrived, and the processor waits for them.
+    #[inline]
+    fn head(&self, check: u64, mut put: impl FnMut(&[u8])) {
         let record = self.record;
-        let mut header = [0; HEADER];
-        header[0] = VERSION;
-        header[1] = self.state.letter();
-        header[2..18].copy_from_slice(record.nonce.as_bytes());
-        header[TOKEN..26].copy_from_slice(&record.token.to_be_bytes());
-        header[26..30].copy_from_slice(&whole_millis(record.lease).to_be_bytes());
-        header[30] = self.flags();
-        header[31..35].copy_from_slice(&record.attempts.to_be_bytes());
-        header[35..EXPIRES].copy_from_slice(&self.codec.to_be_bytes());
-        header[EXPIRES..47].copy_from_slice(&guarded(self.expires).to_be_bytes());
-        header[47..CHECK].copy_from_slice(&millis(record.ttl).to_be_bytes());
+        put(&[VERSION, self.state.letter()]);
+        put(record.nonce.as_bytes());
+        put(&record.token.to_be_bytes());
+        put(&whole_millis(record.lease).to_be_bytes());
+        put(&[self.flags()]);
+        put(&record.attempts.to_be_bytes());
+        put(&self.codec.to_be_bytes());
+        put(&guarded(self.expires).to_be_bytes());
+        put(&millis(record.ttl).to_be_bytes());
+        put(&check.to_be_bytes());
         #[expect(
             clippy::cast_possible_truncation,
             reason = "an owner has 64 bytes at most"
         )]
-        let owner = self.owner().len() as u8;
-        header[63] = owner;
-        // There is room: these three are all.
-        let mut head = ArrayVec::new();
-        let _ = head.try_extend_from_slice(&header);
+        put(&[self.owner().len() as u8]);
         if let Some(fingerprint) = &record.fingerprint {
-            let _ = head.try_extend_from_slice(fingerprint.as_bytes());
+            put(fingerprint.as_bytes());
         }
         if let Some(trace) = &record.trace {
-            let _ = head.try_extend_from_slice(trace);
+            put(trace);
         }
-        head
     }
 
     fn flags(&self) -> u8 {
@@ -135,15 +131,14 @@ impl<'a> Parts<'a> {
 
     /// The check of this record under `key`; 0 unless it is done.
     pub fn check(&self, key: &str) -> u64 {
-        self.check_of(&self.head(), key)
-    }
-
-    fn check_of(&self, head: &[u8], key: &str) -> u64 {
         if self.state != State::Done {
             return 0;
         }
         let mut hashed = ArrayVec::<u8, LONGEST_HEAD>::new();
-        let _ = hashed.try_extend_from_slice(head);
+        // There is room.
+        self.head(0, |piece| {
+            let _ = hashed.try_extend_from_slice(piece);
+        });
         hashed[TOKEN..TOKEN + 8].fill(0);
         hashed[EXPIRES..EXPIRES + 8].fill(0);
         let head = xxh3_64(&hashed);
@@ -170,13 +165,13 @@ impl<'a> Parts<'a> {
             self.outcome.is_some(),
             "exactly a done record has an outcome"
         );
-        let mut head = self.head();
-        if self.state == State::Done {
-            head[CHECK..CHECK + 8].copy_from_slice(&check.to_be_bytes());
+        let check = if self.state == State::Done { check } else { 0 };
+        self.head(check, &mut put);
+        for piece in [self.owner(), self.result()] {
+            if !piece.is_empty() {
+                put(piece);
+            }
         }
-        put(&head);
-        put(self.owner());
-        put(self.result());
     }
 }
 

@@ -167,6 +167,10 @@ impl SharedStore {
     /// A record that is there all the time is shown at least once; one that comes, goes or changes meanwhile may be shown
     /// as it was, twice, or not at all. Records past their end are not shown. No page takes long, however large the store.
     ///
+    /// **What is in doubt** is `State::Lost`, and also a running record under `on_crash = fail` whose lease has lapsed: it is
+    /// called lost only once somebody calls it. To find both, list a second time with
+    /// `.state(State::Running).lapsed(true)`, and look at each record's `on_crash`.
+    ///
     /// ```
     /// # use idempotent_runtime::{SharedStore, StoreError, record::State, store::{Filter, MemoryStore}};
     /// # #[tokio::main(flavor = "current_thread")]

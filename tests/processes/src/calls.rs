@@ -91,6 +91,7 @@ fn name(error: &Error) -> &'static str {
         Error::InFlight { .. } => "InFlight",
         Error::Indeterminate { .. } => "Indeterminate",
         Error::Superseded { .. } => "Superseded",
+        Error::TimedOut { .. } => "TimedOut",
         Error::Unavailable { .. } => "Unavailable",
         other => panic!("no test expects this: {other}"),
     }

@@ -50,36 +50,38 @@ impl Place {
     }
 }
 
-/// A page: of one shard, in the order of the marks. Records that share one are not taken apart.
+/// How many records one page looks at, about: a listing that finds little must not hold its thread for long.
+const LOOKED_AT: usize = 4_096;
+
+/// A page: shard by shard, in the order of the marks. Records that share one are not taken apart.
 pub(super) fn list(
     records: &Records,
     now: u64,
     filter: &Filter,
     cursor: Option<&Cursor>,
 ) -> Result<Page<Found>, StoreError> {
-    let Place { shard, after } = Place::of(cursor)?;
-    if shard >= records.shards() {
-        return Ok(Page::new(Vec::new(), None));
-    }
-    let mut kept = records.of_shard(shard);
-    kept.retain(|(mark, _)| after.is_none_or(|after| *mark > after));
-    kept.sort_unstable_by_key(|(mark, _)| *mark);
+    let mut place = Place::of(cursor)?;
     let mut page = Vec::new();
-    let mut last = None;
-    for (mark, packed) in &kept {
-        if page.len() >= filter.page && last != Some(*mark) {
-            let next = Place { shard, after: last };
-            return Ok(Page::new(page, Some(next.cursor())));
+    let mut looked_at = 0;
+    while place.shard < records.shards() {
+        let mut kept = records.of_shard(place.shard);
+        kept.retain(|(mark, _)| place.after.is_none_or(|after| *mark > after));
+        kept.sort_unstable_by_key(|(mark, _)| *mark);
+        for (mark, packed) in &kept {
+            let is_full = page.len() >= filter.page || looked_at >= LOOKED_AT;
+            if is_full && place.after != Some(*mark) {
+                return Ok(Page::new(page, Some(place.cursor())));
+            }
+            page.extend(found(packed, now, filter));
+            looked_at += 1;
+            place.after = Some(*mark);
         }
-        page.extend(found(packed, now, filter));
-        last = Some(*mark);
+        place = Place {
+            shard: place.shard + 1,
+            after: None,
+        };
     }
-    let next = Place {
-        shard: shard + 1,
-        after: None,
-    };
-    let next = (next.shard < records.shards()).then(|| next.cursor());
-    Ok(Page::new(page, next))
+    Ok(Page::new(page, None))
 }
 
 /// The record, where it is to be shown.

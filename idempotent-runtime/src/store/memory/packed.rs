@@ -44,27 +44,19 @@ impl Packed {
     /// `gone` is when an unfinished record is past its end; a finished one knows it by itself.
     pub(super) fn new(key: &[u8], parts: &Parts<'_>, check: u64, gone: u64) -> Self {
         let is_finished = matches!(parts.state, State::Done | State::Failed);
-        let gone = gone.to_le_bytes();
-        let gone = if is_finished { &[][..] } else { &gone };
-        let length = u32::try_from(key.len()).expect("a key is not that long");
-        let size = parts.len() + gone.len() + key.len() + TAIL;
-        let mut tail = [0; TAIL];
-        tail[4..].copy_from_slice(&length.to_le_bytes());
+        let size = parts.len() + if is_finished { 0 } else { 8 } + key.len() + TAIL;
         if size <= USUAL {
             let mut bytes = ArrayVec::<u8, USUAL>::new();
             // There is room.
-            let mut put = |piece: &[u8]| {
+            write_all(key, parts, check, gone, |piece| {
                 let _ = bytes.try_extend_from_slice(piece);
-            };
-            parts.write(check, &mut put);
-            [gone, key, &tail].into_iter().for_each(put);
+            });
             return Self(Arc::from(&bytes[..]));
         }
         let mut bytes = Vec::with_capacity(size);
-        parts.write(check, |piece| bytes.extend_from_slice(piece));
-        for piece in [gone, key, &tail] {
+        write_all(key, parts, check, gone, |piece| {
             bytes.extend_from_slice(piece);
-        }
+        });
         Self(bytes.into())
     }
 
@@ -90,14 +82,14 @@ impl Packed {
 
     /// Notes when its mark is due. A block that somebody reads just now is copied for that.
     pub(super) fn set_due(&mut self, due: Option<Due>) {
-        if Arc::get_mut(&mut self.0).is_none() {
-            self.0 = Arc::from(&self.0[..]);
+        if due == self.due() {
+            return;
         }
-        let at = self.0.len() - TAIL;
         let due = due.map_or(0, |Due(due)| due.get());
-        if let Some(bytes) = Arc::get_mut(&mut self.0) {
-            bytes[at..at + 4].copy_from_slice(&due.to_le_bytes());
-        }
+        let tail: &mut [u8; TAIL] = Arc::make_mut(&mut self.0)
+            .last_chunk_mut()
+            .expect("the tail");
+        tail[..4].copy_from_slice(&due.to_le_bytes());
     }
 
     /// The record's bytes, and what stands behind them: `gone`, if it is there.
@@ -115,13 +107,15 @@ impl Packed {
     }
 
     /// When nothing is left of it, in µs since 1970: a finished record is kept some time past its end.
+    #[inline]
     pub(super) fn gone(&self) -> u64 {
         let view = self.view();
         if view.is_finished() {
             let grace = u64::try_from(grace(view.lease()).as_micros()).unwrap_or(u64::MAX);
             return view.expires().saturating_mul(1000).saturating_add(grace);
         }
-        let gone = self.split().1.first_chunk().expect("when it is gone");
+        let end = self.0.len() - TAIL - self.key().len();
+        let gone = self.0[..end].last_chunk().expect("when it is gone");
         u64::from_le_bytes(*gone)
     }
 
@@ -143,4 +137,17 @@ impl Packed {
         let length = result.map_or(0, |result| result.bytes().len());
         Record::decode(&bytes[..bytes.len() - length]).expect("a record that was written here")
     }
+}
+
+/// Has `put` append all of a block's bytes, piece by piece. Pieces whose length is known here cost next to nothing.
+#[inline]
+fn write_all(key: &[u8], parts: &Parts<'_>, check: u64, gone: u64, mut put: impl FnMut(&[u8])) {
+    parts.write(check, &mut put);
+    if !matches!(parts.state, State::Done | State::Failed) {
+        put(&gone.to_le_bytes());
+    }
+    put(key);
+    let length = u32::try_from(key.len()).expect("a key is not that long");
+    put(&0_u32.to_le_bytes());
+    put(&length.to_le_bytes());
 }
