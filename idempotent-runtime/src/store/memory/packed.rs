@@ -54,7 +54,9 @@ impl Packed {
             return Self(Arc::from(&bytes[..]));
         }
         let mut bytes = Vec::with_capacity(size);
-        write_all(key, parts, check, gone, |piece| bytes.extend_from_slice(piece));
+        write_all(key, parts, check, gone, |piece| {
+            bytes.extend_from_slice(piece)
+        });
         Self(bytes.into())
     }
 
@@ -84,7 +86,9 @@ impl Packed {
             return;
         }
         let due = due.map_or(0, |Due(due)| due.get());
-        let tail: &mut [u8; TAIL] = Arc::make_mut(&mut self.0).last_chunk_mut().expect("the tail");
+        let tail: &mut [u8; TAIL] = Arc::make_mut(&mut self.0)
+            .last_chunk_mut()
+            .expect("the tail");
         tail[..4].copy_from_slice(&due.to_le_bytes());
     }
 
