@@ -321,6 +321,7 @@ impl Plan {
     }
 
     /// The current runtime, if it has what a call to this store needs.
+    #[inline]
     fn runtime(&self, store: &SharedStore) -> Result<Handle, Error> {
         let tokio = |what| self.config(format!("it must be called in a Tokio runtime{what}"));
         let runtime = Handle::try_current().map_err(|_| tokio(""))?;

@@ -55,7 +55,7 @@ impl Packed {
         }
         let mut bytes = Vec::with_capacity(size);
         write_all(key, parts, check, gone, |piece| {
-            bytes.extend_from_slice(piece)
+            bytes.extend_from_slice(piece);
         });
         Self(bytes.into())
     }
