@@ -61,11 +61,11 @@ impl Claim {
     /// The right to run, where a store in this process grants it; or else the attempt back.
     #[inline]
     pub(crate) fn at_once(attempt: Arc<Attempt>) -> Result<Self, Arc<Attempt>> {
-        let mut record = attempt.request.record();
         let local = attempt.store.local();
         match local.and_then(|local| local.grant(&attempt.key, &attempt.request)) {
             Some(token) => {
-                record.token = token;
+                let request = &attempt.request;
+                let record = request.granted(token, 1, request.lease);
                 Ok(Self::granted(attempt, None, record))
             }
             None => Err(attempt),

@@ -52,6 +52,7 @@ pub struct Operation<T, E, F = ByFrom> {
 /// `scope` is the operation's durable name. `key` has one part, `&[&order]`, or more, `&(&user, &order)`, each of them not
 /// empty; different parts never meet in one key. A bad key is reported by [`Operation::run`] as [`Error::InvalidKey`]. `M` is
 /// found by inference ([`Recorded`](crate::Recorded)).
+#[inline]
 pub fn operation<R, M>(scope: &'static str, key: &(impl KeyParts + ?Sized)) -> R::Operation
 where
     R: Outcome<M>,
@@ -60,6 +61,7 @@ where
 }
 
 /// As [`operation`], with the result's bytes made by `C`.
+#[inline]
 pub fn operation_with_codec<R, C>(
     scope: &'static str,
     key: &(impl KeyParts + ?Sized),
@@ -74,13 +76,11 @@ where
 impl<T, E> Operation<T, E> {
     #[inline]
     pub(crate) fn new(scope: &'static str, key: &(impl KeyParts + ?Sized), ok: Format<T>) -> Self {
-        let mut operation = Self {
-            plan: Plan::new(scope),
+        Self {
+            plan: Plan::new(scope, key),
             terms: Terms::new(ok),
             into_err: ByFrom,
-        };
-        operation.plan.write_key(key);
-        operation
+        }
     }
 
     /// How the library's [`Error`] becomes the function's own; by default `E::from`.

@@ -114,6 +114,7 @@ pub trait Outcome<M>: Fallible {
 }
 
 impl<T: Recorded<M>, E, M> Outcome<M> for Result<T, E> {
+    #[inline]
     fn operation(scope: &'static str, key: &(impl KeyParts + ?Sized)) -> Operation<T, E> {
         Operation::new(scope, key, format_of::<T, M>())
     }
