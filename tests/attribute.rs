@@ -378,7 +378,7 @@ async fn what_a_closure_answers_decides_and_not_the_words_in_it() {
 async fn a_call_whose_optional_key_is_none_runs_its_body_each_time() {
     #[idempotent(key = key, optional_key = true)]
     async fn optional(key: Option<String>) -> Result<u64, Error> {
-        assert_eq!(idempotent_fn::try_current().is_some(), key.is_some());
+        assert_eq!(current().is_protected(), key.is_some());
         yield_now().await;
         Ok(fresh())
     }

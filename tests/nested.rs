@@ -16,7 +16,7 @@ use common::{
 use idempotent_fn::{
     Codec, Error, OnCrash, OnErr, Operation, SharedStore,
     codec::{Json, MessagePack},
-    operation,
+    operation, operation_with_codec,
     store::MemoryStore,
 };
 use serde::{Deserialize, Serialize};
@@ -123,49 +123,113 @@ async fn an_error_that_carries_one_of_ours_is_no_final_result_wherever_it_comes_
     }
 }
 
-/// A call of a store that is down, one that is in doubt, or one that is in use.
-type Refused = fn(&SharedStore, &SharedStore, &SharedStore) -> Operation<u32, Error>;
+/// A refused call, whose body hangs where it is run at all.
+type Refused<'a> = &'a dyn Fn() -> Operation<u32, Error>;
 
-/// Every kind of refusal: an outage, a mistake, one that is in doubt.
+/// An `Err` of the body's own is final beside a refusal that a retry meets again: the body would run again and again. A
+/// refusal that may pass keeps it from that, and one of any kind that the `Err` carries.
 #[tokio::test]
-async fn no_refusal_of_any_kind_is_a_final_result() {
+async fn a_refusal_that_stays_does_not_keep_an_err_of_its_own_from_being_final() {
     let (faulty, elsewhere) = (Faulty::new(), Faulty::new());
     faulty.always(Op::Claim, Fault::Refused);
     let down = SharedStore::new(faulty);
     let doubtful = SharedStore::new(elsewhere);
     let doubt = inner(&doubtful)
         .on_crash(OnCrash::Fail)
-        .run(async { Err(Error::clone(&refusal())) });
+        .run(async { Err(refusal()) });
     doubt.await.unwrap_err();
-    let used = memory();
-    inner(&used)
-        .fingerprint(&1)
-        .run(async { Ok(1) })
-        .await
-        .unwrap();
-    let refusals: [Refused; 5] = [
-        |down, _, _| inner(down),
-        |_, doubtful, _| inner(doubtful).on_crash(OnCrash::Fail),
-        |_, _, used| inner(used).fingerprint(&2),
-        |_, _, used| {
-            let other = operation::<Answer, _>("nested.inner", &[&"other"]);
-            other.store(used).lease(Duration::ZERO)
-        },
-        |_, _, used| operation::<Answer, _>("nested.inner", &[&""]).store(used),
+    let (store, small, in_use) = (memory(), memory().max_result(0), memory());
+    for store in [&store, &small] {
+        let used = inner(store).fingerprint(&1).run(async { Ok(1) });
+        used.await.unwrap();
+    }
+    let _owner = busy(&in_use);
+    let passing: [Refused<'_>; 4] = [
+        &|| inner(&down),
+        &|| inner(&doubtful).on_crash(OnCrash::Fail),
+        &|| inner(&in_use),
+        &|| named("slow", &store).timeout(Duration::from_millis(1)),
     ];
-    for refused in refusals {
-        let (store, runs) = (memory(), AtomicU32::new(0));
-        for run in 1..=3 {
-            let body = async {
-                runs.fetch_add(1, Ordering::SeqCst);
-                let inner = refused(&down, &doubtful, &used).run(async { Ok(7) });
-                inner.await.map_err(|_| Failure::Declined)
-            };
-            let answer = outer(&store).record_err().run_attached(body).await;
-            assert!(matches!(answer, Err(Failure::Declined)), "{answer:?}");
-            assert_eq!(runs.load(Ordering::SeqCst), run);
+    let lasting: [Refused<'_>; 5] = [
+        &|| inner(&store).fingerprint(&2),
+        &|| named("other", &store).lease(Duration::ZERO),
+        &|| named("", &store),
+        &|| inner(&small),
+        &|| operation_with_codec::<Answer, Json>("nested.inner", &[&"k"]).store(&store),
+    ];
+    let all = passing.iter().map(|it| (it, true));
+    let all = all.chain(lasting.iter().map(|it| (it, false)));
+    for (number, (refused, passes)) in all.enumerate() {
+        for carries in [false, true] {
+            let (store, runs) = (memory(), AtomicU32::new(0));
+            for run in 1..=3 {
+                let body = async {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    let call = refused().run(std::future::pending());
+                    let error = call.await.expect_err("it is refused");
+                    if carries {
+                        return Err(error.into());
+                    }
+                    Err(Failure::Declined)
+                };
+                let answer = outer(&store).record_err().run_attached(body).await;
+                assert_eq!(matches!(answer, Err(Failure::Declined)), !carries);
+                let expected = if passes || carries { run } else { 1 };
+                assert_eq!(
+                    runs.load(Ordering::SeqCst),
+                    expected,
+                    "{number} {carries} {answer:?}"
+                );
+            }
         }
     }
+}
+
+fn named(key: &'static str, store: &SharedStore) -> Operation<u32, Error> {
+    operation::<Answer, _>("nested.inner", &[&key]).store(store)
+}
+
+/// A call of the body's own key is refused whenever it runs.
+#[tokio::test]
+async fn an_err_after_a_reentrant_call_is_final() {
+    let (store, runs) = (memory(), AtomicU32::new(0));
+    for _ in 0..2 {
+        let body = async {
+            runs.fetch_add(1, Ordering::SeqCst);
+            let itself = outer(&store).run(async { Ok(7) }).await;
+            assert!(matches!(
+                itself,
+                Err(Failure::Idempotency(Error::Reentrant { .. }))
+            ));
+            Err(Failure::Declined)
+        };
+        let answer = outer(&store).record_err().run_attached(body).await;
+        assert!(matches!(answer, Err(Failure::Declined)), "{answer:?}");
+    }
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+}
+
+/// In flight at first, and then known to have been used with another payload: a retry meets only the latter.
+#[tokio::test]
+async fn a_refusal_that_passed_into_one_that_stays_is_gone() {
+    let (store, runs) = (memory(), AtomicU32::new(0));
+    for _ in 0..2 {
+        let body = async {
+            runs.fetch_add(1, Ordering::SeqCst);
+            let owner = busy(&store);
+            let refused = inner(&store).run(async { Ok(7) }).await;
+            assert!(matches!(refused, Err(Error::InFlight { .. })));
+            drop(owner);
+            let elsewhere = inner(&store).fingerprint(&1).run(async { Ok(7) });
+            tokio::spawn(elsewhere).await.unwrap().unwrap();
+            let refused = inner(&store).fingerprint(&2).run(async { Ok(7) }).await;
+            assert!(matches!(refused, Err(Error::KeyReused { .. })));
+            Err(Failure::Declined)
+        };
+        let answer = outer(&store).record_err().run_attached(body).await;
+        assert!(matches!(answer, Err(Failure::Declined)), "{answer:?}");
+    }
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
 }
 
 /// Any error of the library's.

@@ -167,6 +167,36 @@ async fn what_is_in_doubt_is_given_a_result() {
     }
 }
 
+/// A given result is asked about its `ttl` as the body's own is.
+#[tokio::test]
+async fn a_given_result_is_kept_for_as_long_as_it_says_itself() {
+    let by_result = |store: &SharedStore| {
+        fail(store).ttl_with(|result| Duration::from_secs(*result.as_ref().unwrap_or(&1) as u64))
+    };
+    for (store, clock) in stores() {
+        let effects = Effects::new();
+        drop(running(by_result(&store), &effects, 1000).await);
+        settled(&store).await;
+        let resolve = by_result(&store).ttl(Duration::from_secs(7));
+        resolve.resolve(Resolution::Done(60)).await.unwrap();
+        assert_eq!(look(&store).await.ttl, Duration::from_secs(60));
+        clock.advance(Duration::from_millis(59_999));
+        assert_eq!(fail(&store).run(effects.body(0)).await.unwrap(), 60);
+        clock.advance(Duration::from_millis(1));
+        drop(running(by_result(&store), &effects, 1000).await);
+        settled(&store).await;
+        // Nothing is at hand to be asked.
+        by_result(&store).resolve(Resolution::Rerun).await.unwrap();
+        assert_eq!(look(&store).await.ttl, idempotent_fn::DEFAULT_TTL);
+        // Less than a millisecond is a millisecond, as it is for a body's result.
+        by_result(&store)
+            .resolve(Resolution::Done(0))
+            .await
+            .unwrap();
+        assert_eq!(look(&store).await.ttl, Duration::from_millis(1));
+    }
+}
+
 /// Whoever resolves by hand does not know the function's options: the record does.
 #[tokio::test]
 async fn a_given_result_is_kept_for_the_ttl_of_the_attempt_in_doubt() {

@@ -173,6 +173,33 @@ async fn an_err_that_cannot_be_recorded_is_final_all_the_same() {
     assert_eq!(effects.started(), 0);
 }
 
+/// A `ttl` that panics ends the call as encoding that panics does, and the record says which it may have been.
+#[tokio::test]
+async fn a_ttl_that_panics_is_named_in_the_record() {
+    let (store, effects) = (memory(), Effects::new());
+    let call = || operation::<Answer, _>("replay", &[&"k"]).store(&store);
+    let panics = call().ttl_with(|_| panic!("as it may"));
+    let ended = tokio::spawn(panics.run(effects.body(0))).await;
+    assert!(ended.unwrap_err().is_panic());
+    let next = call().run(effects.body(0)).await;
+    assert!(
+        matches!(&next, Err(Error::NotRecorded { reason, .. }) if reason.contains("`ttl`")),
+        "{next:?}"
+    );
+    assert_eq!(effects.started(), 1);
+}
+
+/// How long that takes, whoever reads the error wants to know.
+#[tokio::test]
+async fn a_full_store_says_when_records_leave_it() {
+    let store = SharedStore::new(MemoryStore::bounded(1));
+    let call = |key: u32| operation::<Answer, _>("replay", &[&key]).store(&store);
+    call(1).run(async { Ok(1) }).await.unwrap();
+    let error = call(2).run(async { Ok(1) }).await.unwrap_err();
+    let expected = "some time after the end of their `ttl`: 30 s, or twice their lease";
+    assert!(error.to_string().contains(expected), "{error}");
+}
+
 #[tokio::test]
 async fn recording_an_err_without_saying_how_is_refused_before_the_body() {
     let (store, effects) = (memory(), Effects::new());

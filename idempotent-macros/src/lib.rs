@@ -53,7 +53,8 @@ use annotate::annotate;
 ///
 /// ## `optional_key = true`
 /// The key, or a part of it, may be an `Option`; a call for which it is `None` runs its body each time, without protection,
-/// in the caller's own future: for clients that need not send a key. Without this option such a key is a compile error.
+/// in the caller's own future: for clients that need not send a key. `timeout` holds for it too, and `current()` in it is an
+/// execution of that call alone. Without this option such a key is a compile error.
 ///
 /// ## `scope = expr`
 /// The operation's durable name, any `&'static str`: `"payments.charge"`, `Self::SCOPE`. Records are found by scope and
@@ -90,6 +91,10 @@ use annotate::annotate;
 /// under `on_crash = fail`. Or a closure that captures nothing, or a function, that decides: `fn(&E) -> OnErr`, where the
 /// error can be recorded, or `fn(&E) -> RerunOrFail` for any error. By default `rerun`, and `fail` under
 /// `on_crash = fail`.
+///
+/// An `Err` is never recorded while a call that the body made stands refused for now (in flight, unavailable, superseded,
+/// timed out, in doubt), nor where it carries this library's `Error` of any kind: `on_crash` decides. Refusals that stay,
+/// such as `KeyReused`, keep no `Err` of the body's own from being final.
 ///
 /// ## `on_crash = rerun | fail`
 /// What it means that the owner vanished in the body. `rerun`: the next call runs the body again, so effects happen at

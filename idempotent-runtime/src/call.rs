@@ -18,6 +18,7 @@ use crate::{
     recorded::IntoErr,
     run::{Flow, begin, detached},
     scope::BodyType,
+    unprotected::unprotected,
     work::{Detached, Lasting, Typed},
 };
 
@@ -64,10 +65,9 @@ where
 pub(crate) enum Phase<T: 'static, E: 'static, F> {
     /// Nothing has happened. A replay goes from here straight to the end.
     Start(Operation<T, E, F>),
-    /// There is no key: this is the body and nothing else.
-    Unprotected(Detached<T, E>),
     Flow {
-        attempt: Arc<Attempt>,
+        /// None where there is no key: then nothing is left behind.
+        attempt: Option<Arc<Attempt>>,
         /// Taken out while it is polled: if it stays out, the body panicked.
         flow: Option<InSpan<Flow>>,
         into_err: F,
@@ -147,10 +147,6 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         cx: &mut Context<'_>,
         place: &mut Poll<Result<T, E>>,
     ) {
-        if self.is_unprotected(body) {
-            self.poll_unprotected(cx, place);
-            return;
-        }
         let went_well = match self.start(body, cx, place) {
             Ok(()) if place.is_pending() => self.go_on(cx, place),
             started => started,
@@ -160,31 +156,12 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
                 Phase::Flow { into_err, .. } | Phase::Start(Operation { into_err, .. }) => {
                     *place = Poll::Ready(Err(((self.needs)().into_err)(into_err, error)));
                 }
-                Phase::Unprotected(_) | Phase::Gone => {
+                Phase::Gone => {
                     unreachable!("neither `start` nor `go_on` ends a call")
                 }
             }
         } else if place.is_ready() {
             self.phase = Phase::Gone;
-        }
-    }
-
-    /// Takes the body out of a call without a key.
-    fn is_unprotected(&mut self, body: &mut dyn Waiting<T, E>) -> bool {
-        if matches!(&self.phase, Phase::Start(operation) if operation.plan.is_unprotected) {
-            self.phase = Phase::Unprotected(body.take());
-        }
-        matches!(self.phase, Phase::Unprotected(_))
-    }
-
-    fn poll_unprotected(&mut self, cx: &mut Context<'_>, place: &mut Poll<Result<T, E>>) {
-        // Taken out while it is polled: a body that panicked is not polled again.
-        let Phase::Unprotected(mut body) = mem::replace(&mut self.phase, Phase::Gone) else {
-            return;
-        };
-        *place = body.as_mut().poll(cx);
-        if place.is_pending() {
-            self.phase = Phase::Unprotected(body);
         }
     }
 
@@ -198,6 +175,13 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         let Phase::Start(operation) = &self.phase else {
             return Ok(());
         };
+        if operation.plan.is_unprotected {
+            let (call, span) = operation.unprotected()?;
+            let work = Typed::new(operation.terms, body.take());
+            let flow = unprotected(call, ((self.needs)().lasting)(work));
+            self.wait_for(None, InSpan { span, flow });
+            return Ok(());
+        }
         let (attempt, span) = operation.prepare()?;
         let mut work = Typed::new(operation.terms, body.take());
         let begun = span.in_scope(|| begin(attempt, &mut work, cx));
@@ -205,15 +189,20 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
             *place = work.into_poll();
             return Ok(());
         };
+        let flow = detached(Arc::clone(&attempt), ((self.needs)().lasting)(work), rest);
+        self.wait_for(Some(attempt), InSpan { span, flow });
+        Ok(())
+    }
+
+    /// From now on, this is polled.
+    fn wait_for(&mut self, attempt: Option<Arc<Attempt>>, flow: InSpan<Flow>) {
         if let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Gone) {
-            let flow = detached(Arc::clone(&attempt), ((self.needs)().lasting)(work), rest);
             self.phase = Phase::Flow {
                 attempt,
-                flow: Some(InSpan { span, flow }),
+                flow: Some(flow),
                 into_err: operation.into_err,
             };
         }
-        Ok(())
     }
 
     fn go_on(&mut self, cx: &mut Context<'_>, place: &mut Poll<Result<T, E>>) -> Result<(), Error> {
@@ -239,7 +228,11 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
 
 impl<T: 'static, E: 'static, F> Drop for Call<T, E, F> {
     fn drop(&mut self) {
-        if let Phase::Flow { attempt, flow, .. } = &mut self.phase
+        if let Phase::Flow {
+            attempt: Some(attempt),
+            flow,
+            ..
+        } = &mut self.phase
             && let Some(flow) = flow.take()
             && attempt.is_armed()
         {

@@ -21,7 +21,7 @@ use crate::{
 /// |---|---|
 /// | the body has not been polled yet | releases, under `fail` too |
 /// | the body runs | abandons: free at once under `rerun`, lost under `fail` |
-/// | its result is being encoded (a panic) | finishes, without the result: what has run must not run again |
+/// | its result is asked for its `ttl` or encoded (a panic) | finishes, without the result: what has run must not run again |
 /// | the body has returned | finishes, until answered or `ttl` has passed |
 pub(crate) struct Claim {
     pub(crate) attempt: Arc<Attempt>,
@@ -94,16 +94,14 @@ impl Claim {
         self.pass(Stage::Granted, Stage::Started)
     }
 
-    /// The body has returned a result that is final, and encoding it is about to begin.
+    /// The body has returned a result that is final; it is about to be asked for its `ttl`, and encoded.
     pub(crate) fn encode(&mut self) {
         self.pass(Stage::Started, Stage::Encoding);
     }
 
     /// The result is to be kept for as long, whatever the operation says.
     pub(crate) fn keep(&mut self, ttl: Duration) {
-        let ttl = ttl.clamp(Duration::from_millis(1), MAX_TTL);
-        // Whole milliseconds, as the record keeps it.
-        self.record.ttl = Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000);
+        self.record.ttl = kept_for(ttl);
     }
 
     /// The body has returned: so its record is to end, and the store is owed that from now on.
@@ -223,13 +221,19 @@ impl Drop for Claim {
             Stage::Settled => return,
             Stage::Granted => released(record),
             Stage::Started => abandoned(record),
-            Stage::Encoding => not_recorded(record, "encoding it panicked"),
+            Stage::Encoding => not_recorded(record, "encoding it, or its `ttl`, panicked"),
             Stage::Finishing => record.clone(),
         };
         let attempt = Arc::clone(&self.attempt);
         owe_outcome(attempt, target);
         self.settled();
     }
+}
+
+/// How long a result is kept that is to be kept for as long: in whole milliseconds, as a record has it.
+pub(crate) fn kept_for(ttl: Duration) -> Duration {
+    let ttl = ttl.clamp(Duration::from_millis(1), MAX_TTL);
+    Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000)
 }
 
 /// The record of an attempt that has run to its end, without the result: a retry must not run it again because of that.

@@ -18,6 +18,10 @@ const LAST: u64 = MAX_TOKEN - (1 << 40);
 
 /// A clock that stands still until a test moves it.
 ///
+/// Advancing it by a lease or more in one step while a body is pending has its owner silent for as long, and a duplicate takes
+/// over: give the operation a long lease or `on_crash = fail`, or advance it in steps shorter than a third of the lease and let
+/// the owner renew in between, which it does by tokio's clock.
+///
 /// ```
 /// # use std::time::Duration;
 /// use idempotent_runtime::store::{ManualClock, MemoryStore};

@@ -26,7 +26,7 @@ impl Label {
         self.scope
     }
 
-    /// The key's digest; none where the key itself was refused.
+    /// The key's digest; none where the key itself was refused, or is `None`.
     #[must_use]
     pub const fn digest(&self) -> Option<KeyDigest> {
         self.digest
@@ -209,6 +209,12 @@ impl Error {
             ),
             _ => false,
         }
+    }
+
+    /// Whether the same call may get another answer later, without anybody's changing the program or the call: more than
+    /// [`is_retryable`](Self::is_retryable), for what is in doubt may be resolved.
+    pub(crate) const fn may_pass(&self) -> bool {
+        matches!(self, Self::Indeterminate { .. } | Self::TimedOut { .. }) || self.is_retryable()
     }
 
     /// What is left of the running owner's lease, where one runs: only [`Error::InFlight`] knows.

@@ -35,6 +35,15 @@ pub(crate) fn ran(attempt: &Attempt, recorded: bool) {
     event!(DEBUG, attempt, "ran", recorded = recorded);
 }
 
+/// A body has run without a key.
+pub(crate) fn ran_unprotected(scope: &'static str) {
+    outcome("ran");
+    #[cfg(feature = "tracing")]
+    tracing::debug!(target: "idempotent_fn", scope, recorded = false, "ran without a key");
+    #[cfg(not(feature = "tracing"))]
+    let _ = scope;
+}
+
 /// Told once the waiting is over, whatever came of it.
 pub(crate) fn waited(attempt: &Attempt, waited: Duration) {
     event!(DEBUG, attempt, "waited", waited_ms = millis(waited));

@@ -20,6 +20,7 @@ use crate::{
     observe::{Observation, Observed, Observer, Refusals},
     record::Record,
     store::{ClaimRequest, count::Turn},
+    unprotected::Unprotected,
 };
 
 /// One call on its way through the store.
@@ -88,14 +89,15 @@ impl Attempt {
     /// The call was answered with a result of its function.
     pub(crate) fn answered(&self, outcome: Observed, recorded: bool, record: &Record) {
         let observation = Observation::of(outcome, recorded, record);
-        self.caller.answered(self.scope, &self.key, observation);
+        self.caller
+            .answered(self.scope, Some(&self.key), observation);
     }
 
     /// The call was refused. Nobody is refused whose caller has gone.
     pub(crate) fn refused(&self, error: &Error) {
         if !self.is_orphaned() {
             self.count(Turn::of(error));
-            self.caller.refused(self.scope, Some(&self.key));
+            self.caller.refused(self.scope, Some(&self.key), error);
         }
     }
 
@@ -104,47 +106,109 @@ impl Attempt {
     }
 }
 
+/// A body that is being run.
+#[derive(Clone)]
+pub(crate) enum Running {
+    Protected(Arc<Attempt>),
+    /// Its key is `None`.
+    Unprotected(Arc<Unprotected>),
+}
+
+impl Running {
+    fn scope(&self) -> &'static str {
+        match self {
+            Self::Protected(attempt) => attempt.scope,
+            Self::Unprotected(call) => call.scope,
+        }
+    }
+
+    fn key(&self) -> &Key {
+        match self {
+            Self::Protected(attempt) => &attempt.key,
+            Self::Unprotected(call) => &call.key,
+        }
+    }
+
+    /// The surroundings it was called in.
+    fn caller(&self) -> &Context {
+        match self {
+            Self::Protected(attempt) => &attempt.caller,
+            Self::Unprotected(call) => &call.caller,
+        }
+    }
+
+    fn refusals(&self) -> &Refusals {
+        match self {
+            Self::Protected(attempt) => &attempt.progress.refusals,
+            Self::Unprotected(call) => &call.refusals,
+        }
+    }
+
+    /// Whether it holds this key. Without protection a body holds none.
+    fn holds(&self, store: &SharedStore, key: &Key) -> bool {
+        matches!(self, Self::Protected(attempt) if attempt.is_for(store, key))
+    }
+}
+
 /// The running execution of an annotated function, seen from inside its body.
 #[derive(Clone)]
 pub struct Execution {
-    attempt: Arc<Attempt>,
+    running: Running,
 }
 
 impl Execution {
+    /// Whether this is the run of a key. `false` where the optional key is `None`: then there is no record, the body runs
+    /// in each such call, and each is an execution of its own.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        matches!(self.running, Running::Protected(_))
+    }
+
     /// The fencing token of this attempt: larger than that of every earlier attempt with this key, and below 2^53. Pass
     /// it to services that refuse smaller ones than they have seen, and a silent owner that comes back does no harm.
+    ///
+    /// Without [protection](Self::is_protected) it is the time of the call, in microseconds since 1970 by this machine's
+    /// clock: below 2^53 too, but nothing is behind it that no two calls share.
     #[must_use]
     pub fn fencing_token(&self) -> u64 {
-        self.attempt.progress.token.load(Ordering::Relaxed)
+        match &self.running {
+            Running::Protected(attempt) => attempt.progress.token.load(Ordering::Relaxed),
+            Running::Unprotected(call) => call.token,
+        }
     }
 
     /// Which attempt with this key this is, from 1: more than 1 after an `Err` that may be retried, after a takeover, or
-    /// shortly after the `ttl` of an earlier result.
+    /// shortly after the `ttl` of an earlier result. Always 1 without [protection](Self::is_protected).
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.attempt.progress.attempts.load(Ordering::Relaxed)
+        match &self.running {
+            Running::Protected(attempt) => attempt.progress.attempts.load(Ordering::Relaxed),
+            Running::Unprotected(_) => 1,
+        }
     }
 
     /// The operation's scope.
     #[must_use]
     pub fn scope(&self) -> &'static str {
-        self.attempt.scope
+        self.running.scope()
     }
 
-    /// A short name of the key for logs, which does not show the key.
+    /// A short name of the key for logs, which does not show the key. Without [protection](Self::is_protected) it is a
+    /// random one, of this call.
     #[must_use]
     pub fn key_digest(&self) -> KeyDigest {
-        self.attempt.key.digest()
+        self.running.key().digest()
     }
 
     /// An idempotency key for a service this body calls: 32 hex characters, the same on every attempt with this key,
     /// and different for every `label`, key, scope and namespace. Use one label per effect (`"stripe"`, `"mail"`).
+    /// Without [protection](Self::is_protected) it is different in every call: the service takes each for a new one.
     ///
     /// The format is frozen: the first 16 bytes of SHA-256 over `idempotent-fn derived key v1`, the record key's length
     /// (8 bytes, big-endian), the record key and the label.
     #[must_use]
     pub fn derive_key(&self, label: &str) -> String {
-        let key = self.attempt.key.as_str();
+        let key = self.running.key().as_str();
         let hash = Sha256::new()
             .chain_update("idempotent-fn derived key v1")
             .chain_update((key.len() as u64).to_be_bytes())
@@ -160,7 +224,11 @@ impl Execution {
 impl fmt::Debug for Execution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Execution")
-            .field("operation", &self.attempt.label())
+            .field(
+                "operation",
+                &Label::of(self.running.scope(), self.running.key()),
+            )
+            .field("is_protected", &self.is_protected())
             .field("fencing_token", &self.fencing_token())
             .field("attempt", &self.attempt())
             .finish()
@@ -184,7 +252,7 @@ pub fn current() -> Execution {
 pub fn try_current() -> Option<Execution> {
     Context::with(|context| context.execution.clone())
         .flatten()
-        .map(|attempt| Execution { attempt })
+        .map(|running| Execution { running })
 }
 
 /// Runs `future` with `store` as the default store, in this task: for tests and tenants. `install` and the environment
@@ -216,7 +284,7 @@ tokio::task_local! {
 /// What a call inherits from the code around it.
 #[derive(Clone, Default)]
 pub(crate) struct Context {
-    execution: Option<Arc<Attempt>>,
+    execution: Option<Running>,
     store: Option<SharedStore>,
     /// Of the calls made here, and not of those that their bodies make.
     observer: Option<Arc<Observer>>,
@@ -242,8 +310,7 @@ impl Context {
 
     /// Where the refusals of calls made here are noted: with the body that makes them.
     pub(crate) fn refusals(&self) -> Option<&Refusals> {
-        let body = self.execution.as_ref()?;
-        Some(&body.progress.refusals)
+        self.execution.as_ref().map(Running::refusals)
     }
 
     /// Refuses a call whose key is held by a body it is made from.
@@ -254,33 +321,30 @@ impl Context {
         key: &Key,
     ) -> Result<(), Error> {
         let mut outer = self.execution.as_ref();
-        while let Some(attempt) = outer {
-            if attempt.is_for(store, key) {
+        while let Some(running) = outer {
+            if running.holds(store, key) {
                 let operation = Label::of(scope, key);
                 return Err(Error::Reentrant { operation });
             }
-            outer = attempt.caller.execution.as_ref();
+            outer = running.caller().execution.as_ref();
         }
         Ok(())
     }
 
-    /// Polls `body` as the body of `attempt`, with the surroundings its call had: they may be gone by then.
-    pub(crate) fn inside<F: Future>(
-        attempt: &Arc<Attempt>,
-        body: F,
-    ) -> impl Future<Output = F::Output> {
-        CONTEXT.scope(Self::of(attempt), body)
+    /// Polls `body` as the one that is `running`, with the surroundings its call had: they may be gone by then.
+    pub(crate) fn inside<F: Future>(running: Running, body: F) -> impl Future<Output = F::Output> {
+        CONTEXT.scope(Self::of(running), body)
     }
 
-    /// Does `work` in the surroundings of `attempt`'s body.
-    pub(crate) fn sync_inside<R>(attempt: &Arc<Attempt>, work: impl FnOnce() -> R) -> R {
-        CONTEXT.sync_scope(Self::of(attempt), work)
+    /// Does `work` in the surroundings of the body that is `running`.
+    pub(crate) fn sync_inside<R>(running: Running, work: impl FnOnce() -> R) -> R {
+        CONTEXT.sync_scope(Self::of(running), work)
     }
 
-    fn of(attempt: &Arc<Attempt>) -> Self {
+    fn of(running: Running) -> Self {
         Self {
-            execution: Some(Arc::clone(attempt)),
-            store: attempt.caller.store.clone(),
+            store: running.caller().store.clone(),
+            execution: Some(running),
             observer: None,
         }
     }

@@ -26,7 +26,7 @@ use crate::{
     StoreError,
     claim::Claim,
     events,
-    execution::{self, Attempt},
+    execution::{self, Attempt, Running},
     record::Record,
     settle::{PATIENCE, answer, note},
     store::Settled,
@@ -47,7 +47,8 @@ impl Claim {
     /// Polls the work's body for the first time. Should it panic, it is dropped in the surroundings that it had.
     pub(crate) fn poll_once(&mut self, work: &mut dyn Work, cx: &mut Context<'_>) -> Poll<()> {
         self.start();
-        execution::Context::sync_inside(&self.attempt, || {
+        let running = Running::Protected(Arc::clone(&self.attempt));
+        execution::Context::sync_inside(running, || {
             let polled = panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx)));
             polled.unwrap_or_else(|panicked| {
                 work.stop();
@@ -60,7 +61,10 @@ impl Claim {
     /// before this returns.
     pub(crate) async fn drive<W: Work + ?Sized>(&mut self, work: &mut W) -> Driven {
         let attempt = Arc::clone(&self.attempt);
-        let mut body = pin!(execution::Context::inside(&attempt, Body(work)));
+        let mut body = pin!(execution::Context::inside(
+            Running::Protected(Arc::clone(&attempt)),
+            Body(work)
+        ));
         let _running = attempt.store.local().map(|_| attempt.store.running());
         let mut heartbeat = None;
         let mut end = attempt
@@ -78,18 +82,22 @@ impl Claim {
             if let Poll::Ready((record, lease_left)) = pin!(unconstrained(beat)).poll(cx) {
                 return Poll::Ready(Driven::Overtaken(record, lease_left));
             }
-            let Some(end) = &mut end else {
-                return Poll::Pending;
-            };
-            let ended = pin!(unconstrained(end.as_mut())).poll(cx);
-            ended.map(|()| Driven::TimedOut(attempt.timeout.unwrap_or_default()))
+            poll_end(&mut end, cx).map(|()| Driven::TimedOut(attempt.timeout.unwrap_or_default()))
         })
         .await
     }
 }
 
+/// Ready once a body's time is over, where that is limited.
+pub(crate) fn poll_end(end: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
+    match end {
+        Some(end) => pin!(unconstrained(end.as_mut())).poll(cx),
+        None => Poll::Pending,
+    }
+}
+
 /// A work's body, which ends with this at the latest: its destructors see the same surroundings as it did.
-struct Body<'a, W: Work + ?Sized>(&'a mut W);
+pub(crate) struct Body<'a, W: Work + ?Sized>(pub(crate) &'a mut W);
 
 impl<W: Work + ?Sized> Future for Body<'_, W> {
     type Output = ();

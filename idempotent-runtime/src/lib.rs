@@ -34,6 +34,7 @@ mod settle;
 mod shape;
 pub mod store;
 mod terms;
+mod unprotected;
 mod work;
 
 pub use call::Run;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Key,
+    Error, Key,
     execution::{self, Context},
     record::Record,
 };
@@ -20,7 +20,8 @@ use crate::{
 pub enum Observed {
     /// No call has ended inside: none was made, or its caller went away first.
     Nothing,
-    /// Its body ran, to its end.
+    /// Its body ran, to its end. Where it has no key (`optional_key = true`), nothing is recorded, and there is neither an
+    /// `attempt` nor a `fencing_token`.
     Ran,
     /// It was answered with a result that was recorded before.
     Replayed,
@@ -40,10 +41,11 @@ pub struct Observation {
     /// How it came to its answer.
     pub outcome: Observed,
     /// Whether the answer is the key's recorded result: what every later call with the key replays. `false` for an `Err`
-    /// that is not recorded, for a result that the store has not acknowledged yet, and for a refusal.
+    /// that is not recorded, for a result that the store has not acknowledged yet, for a call without a key, and for a
+    /// refusal.
     pub recorded: bool,
-    /// Which attempt with the key the answer comes from, counted from 1. `None` for a refusal, and where the near cache
-    /// answered, which does not keep this.
+    /// Which attempt with the key the answer comes from, counted from 1. `None` for a refusal, for a call without a key,
+    /// and where the near cache answered, which does not keep this.
     pub attempt: Option<u32>,
     /// That attempt's fencing token; `None` as for `attempt`.
     pub fencing_token: Option<u64>,
@@ -74,6 +76,11 @@ impl Observation {
             attempt: Some(record.attempts),
             fencing_token: Some(record.token),
         }
+    }
+
+    /// A body that ran without a key.
+    pub(crate) const fn unprotected() -> Self {
+        Self::without_record(Observed::Ran)
     }
 
     pub(crate) const fn refused() -> Self {
@@ -161,7 +168,7 @@ impl Observer {
     }
 }
 
-/// The calls that a body has made and that were refused, unless they were answered since.
+/// The calls that a body has made and that were refused for now, unless they had a lasting answer since.
 #[derive(Default)]
 pub(crate) struct Refusals(Mutex<Vec<Refusal>>);
 
@@ -176,7 +183,7 @@ impl Refusals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A call was refused. Without a key, because that is what is wrong with it, it is never answered.
+    /// A call was refused: one with this key, or one without.
     pub(crate) fn add(&self, scope: &'static str, key: Option<&Key>) {
         let mut list = self.list();
         if !list.iter().any(|refusal| refusal.is(scope, key)) {
@@ -189,8 +196,8 @@ impl Refusals {
     }
 
     /// It was tried again, and answered: the refusal is no part of the body's result any more.
-    pub(crate) fn remove(&self, scope: &'static str, key: &Key) {
-        self.list().retain(|refusal| !refusal.is(scope, Some(key)));
+    pub(crate) fn remove(&self, scope: &'static str, key: Option<&Key>) {
+        self.list().retain(|refusal| !refusal.is(scope, key));
     }
 
     /// The operation that was refused first.
@@ -206,8 +213,13 @@ impl Refusal {
 }
 
 impl Context {
-    /// The call with this key, made here, was answered with a result of its function.
-    pub(crate) fn answered(&self, scope: &'static str, key: &Key, observation: Observation) {
+    /// The call with this key, or without one, made here, was answered with a result of its function.
+    pub(crate) fn answered(
+        &self,
+        scope: &'static str,
+        key: Option<&Key>,
+        observation: Observation,
+    ) {
         if let Some(refusals) = self.refusals() {
             refusals.remove(scope, key);
         }
@@ -216,10 +228,15 @@ impl Context {
         }
     }
 
-    /// A call that was made here was refused.
-    pub(crate) fn refused(&self, scope: &'static str, key: Option<&Key>) {
+    /// A call that was made here was refused. A refusal that stays is an answer: what the body makes of it is as final as
+    /// what it makes of a result. Were it not, a body that fails for good would run again with every call.
+    pub(crate) fn refused(&self, scope: &'static str, key: Option<&Key>, error: &Error) {
         if let Some(refusals) = self.refusals() {
-            refusals.add(scope, key);
+            if error.may_pass() {
+                refusals.add(scope, key);
+            } else {
+                refusals.remove(scope, key);
+            }
         }
         if let Some(observer) = self.observer() {
             observer.saw(Observation::refused());

@@ -122,7 +122,8 @@ impl<T, E, F> Operation<T, E, F> {
 
     /// How long a completed result is replayed, by the result itself: a decline for a minute, say, and a payment for a
     /// week. It is asked once, when the body has returned, and its answer is the record's; less than 1 ms is 1 ms.
-    /// [`ttl`](Self::ttl) remains what is kept where there is no result to ask about: a record in doubt that is resolved.
+    /// [`ttl`](Self::ttl) remains what is kept where there is no result to ask about: a record in doubt, and one that is resolved
+    /// to be run again.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -92,7 +92,7 @@ impl<const N: usize> KeyParts for [OptionalPart<'_>; N] {
 }
 
 /// A part of a key that is missing where `part` is `None`: a call without it runs its body unprotected, in the caller's own
-/// future. This is what `optional_key = true` writes; by hand:
+/// future, as an [`Execution`](crate::Execution) of its own. This is what `optional_key = true` writes; by hand:
 ///
 /// ```
 /// # use idempotent_runtime::{operation, optional_part, Error, SharedStore, store::MemoryStore};

@@ -11,11 +11,12 @@ use crate::{
     events::{self, Span},
     execution::{Attempt, Context, Progress},
     fingerprint::{Fingerprint, FingerprintError},
-    observe::{self, Observation},
+    observe::{self, Observation, Refusals},
     parts::KeyParts,
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Nonce, RecordRef},
     scope::{self, BodyType, Owner},
     store::{ClaimRequest, count::Turn},
+    unprotected::{self, Unprotected},
 };
 
 /// A body that may not run at all is a mistake.
@@ -123,15 +124,19 @@ impl Plan {
         self.check()?;
         let store = self.choose()?;
         if store.needs_io() {
-            self.runtime(&store)?;
+            self.runtime(true)?;
         }
         let key = store.qualified(&self.key, Key::clone);
         Ok((store, key))
     }
 
+    /// The store that was named, by the operation or around it.
+    fn named(&self) -> Option<SharedStore> {
+        self.store.clone().or_else(Context::store)
+    }
+
     fn choose(&self) -> Result<Chosen, Error> {
-        let named = self.store.clone().or_else(Context::store);
-        Ok(match named {
+        Ok(match self.named() {
             Some(store) => Chosen::Named(store),
             None => match default_store::standing() {
                 Ok(store) => Chosen::Standing(store),
@@ -153,10 +158,15 @@ impl Plan {
             && self.scope_conflict.is_none()
     }
 
+    /// Whether anything is wrong with what was asked for, a key that is `None` included.
     fn check(&self) -> Result<(), Error> {
         if self.is_unprotected {
             return Err(self.config("its key is `None`, so there is no record"));
         }
+        self.check_terms()
+    }
+
+    fn check_terms(&self) -> Result<(), Error> {
         if let Some(reason) = self.invalid {
             let operation = self.label();
             return Err(Error::InvalidKey { operation, reason });
@@ -234,7 +244,9 @@ impl Plan {
                 },
             );
             if is_watched {
-                Context::with(|context| context.answered(self.scope, key, Observation::near()));
+                Context::with(|context| {
+                    context.answered(self.scope, Some(key), Observation::near())
+                });
             }
             Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
         });
@@ -249,7 +261,7 @@ impl Plan {
             Ok(store) => store,
             Err(error) => {
                 Span::new(self.scope, None).refused(&error);
-                let store = self.store.clone().or_else(Context::store);
+                let store = self.named();
                 let store = store.as_ref().or_else(|| default_store::in_use());
                 self.refused(store, None, &error);
                 return Err(error);
@@ -270,8 +282,6 @@ impl Plan {
         if let Err(error) = caller.check_reentry(self.scope, &store, &key) {
             return Err(refused(error, &span));
         }
-        // `Duration::MAX` says "for ever"; a clock does not reach that far.
-        let within = |duration| cmp::min(duration, MAX_TTL);
         let request = self.request(&store, nonce);
         let attempt = Arc::new(Attempt {
             scope: self.scope,
@@ -287,13 +297,73 @@ impl Plan {
         Ok((attempt, span))
     }
 
+    /// Prepares a call without a key. It is refused for the same mistakes as one with a key, so that they are found whatever
+    /// comes first; only that there is a store is not asked.
+    pub(crate) fn unprotected(
+        &self,
+        terms: Result<(), &'static str>,
+    ) -> Result<(Arc<Unprotected>, Span), Error> {
+        let span = Span::new(self.scope, None);
+        let store = self.named();
+        let key = self
+            .check_terms()
+            .and_then(|()| terms.map_err(|reason| self.config(reason)))
+            .and_then(|()| self.check_timers())
+            .and_then(|()| self.random_key());
+        match key {
+            Ok(key) => {
+                let call = Unprotected {
+                    scope: self.scope,
+                    key,
+                    token: unprotected::now(),
+                    timeout: self.timeout.map(within),
+                    on_crash: self.on_crash,
+                    store,
+                    caller: Context::current(),
+                    refusals: Refusals::default(),
+                };
+                Ok((Arc::new(call), span))
+            }
+            Err(error) => {
+                span.refused(&error);
+                let store = store.as_ref().or_else(|| default_store::in_use());
+                self.refused(store, None, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Without a record, timers are all that a runtime is needed for.
+    fn check_timers(&self) -> Result<(), Error> {
+        match self.timeout {
+            Some(_) => self.runtime(false).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// A key that no other call has, nor a copy of this process: what is derived from it may reach another service.
+    fn random_key(&self) -> Result<Key, Error> {
+        let nonce = Nonce::random().map_err(|error| self.no_randomness(error))?;
+        let number = format!("{:032x}", u128::from_be_bytes(*nonce.as_bytes()));
+        Key::new(self.scope, &[&"unprotected", &number]).map_err(|reason| Error::InvalidKey {
+            operation: self.label(),
+            reason,
+        })
+    }
+
+    fn no_randomness(&self, error: getrandom::Error) -> Error {
+        self.config(format!(
+            "the operating system gives no random bytes: {error}"
+        ))
+    }
+
     /// Lets those who count and observe know of a call that was refused before it began.
     #[cold]
     fn refused(&self, store: Option<&SharedStore>, key: Option<&Key>, error: &Error) {
         if let Some(store) = store {
             store.counters().count(self.scope, Turn::of(error));
         }
-        Context::with(|context| context.refused(self.scope, key));
+        Context::with(|context| context.refused(self.scope, key, error));
     }
 
     /// The store, where nothing is wrong with what was asked for.
@@ -320,28 +390,29 @@ impl Plan {
         }
     }
 
-    /// The current runtime, if it has what a call to this store needs.
+    /// The current runtime, if it has timers, and I/O where that is needed.
     #[inline]
-    fn runtime(&self, store: &SharedStore) -> Result<Handle, Error> {
+    fn runtime(&self, needs_io: bool) -> Result<Handle, Error> {
         let tokio = |what| self.config(format!("it must be called in a Tokio runtime{what}"));
         let runtime = Handle::try_current().map_err(|_| tokio(""))?;
-        driver::check(&runtime, store.needs_io()).map_err(tokio)?;
+        driver::check(&runtime, needs_io).map_err(tokio)?;
         Ok(runtime)
     }
 
     /// The runtime that will finish what the caller leaves behind, and the attempt's name.
     #[inline]
     fn surroundings(&self, store: &SharedStore) -> Result<(Handle, Nonce), Error> {
-        let runtime = self.runtime(store)?;
+        let runtime = self.runtime(store.needs_io())?;
         let nonce = match store.local() {
             Some(_) => Nonce::within_process(),
             None => Nonce::random(),
         };
-        let nonce = nonce.map_err(|error| {
-            self.config(format!(
-                "the operating system gives no random bytes: {error}"
-            ))
-        })?;
+        let nonce = nonce.map_err(|error| self.no_randomness(error))?;
         Ok((runtime, nonce))
     }
+}
+
+/// `Duration::MAX` says "for ever"; a clock does not reach that far.
+fn within(duration: Duration) -> Duration {
+    cmp::min(duration, MAX_TTL)
 }

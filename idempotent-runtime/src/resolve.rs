@@ -6,6 +6,7 @@ use tokio::task::coop::unconstrained;
 
 use crate::{
     Error, Key, OnCrash, Operation, SharedStore,
+    claim::kept_for,
     record::{DONE_HEADER, Nonce, Outcome, Owner, Record, State},
     run::too_large,
     shape::shape_of,
@@ -18,7 +19,8 @@ use crate::{
 pub enum Resolution<T> {
     /// Its effects did not happen: the next call runs.
     Rerun,
-    /// Its effects happened, and this is the result: it is recorded and replayed, for the `ttl` of the attempt in doubt.
+    /// Its effects happened, and this is the result: it is recorded and replayed, for the `ttl` of the attempt in doubt, or
+    /// for as long as [`ttl_with`](Operation::ttl_with) says of it.
     Done(T),
 }
 
@@ -98,7 +100,7 @@ impl<T, E, F> Operation<T, E, F> {
     /// With a [`fingerprint`](Self::fingerprint), that payload is meant and no other.
     ///
     /// The record knows how it was claimed: the result is kept for that attempt's `ttl`, unless this operation was given a
-    /// [`ttl`](Self::ttl) of its own, and lease, `on_crash`, payload and attempts stay as they were. It does not know what
+    /// [`ttl`](Self::ttl) or [`ttl_with`](Self::ttl_with) of its own, and lease, `on_crash`, payload and attempts stay as they were. It does not know what
     /// only the function's code says, so name that again: a [`store`](Self::store) other than the default one (its
     /// namespace included), and a codec other than the usual one ([`operation_with_codec`](crate::operation_with_codec));
     /// a result written by another codec than the function's is [`Error::Incompatible`] to it.
@@ -112,12 +114,15 @@ impl<T, E, F> Operation<T, E, F> {
     pub async fn resolve(self, resolution: Resolution<T>) -> Result<(), Error> {
         let (store, key) = self.plan.place()?;
         let operation = self.plan.label();
-        let outcome = match resolution {
-            Resolution::Rerun => None,
-            Resolution::Done(value) => Some(self.outcome(&store, &value)?),
+        let (outcome, ttl) = match resolution {
+            Resolution::Rerun => (None, None),
+            Resolution::Done(value) => {
+                let outcome = self.outcome(&store, &value)?;
+                (Some(outcome), self.terms.ttl.map(|ttl| ttl(&Ok(value))))
+            }
         };
         let fingerprint = self.plan.fingerprint();
-        self.overrule(&store, &key, |seen, lease_left| {
+        self.overrule(&store, &key, ttl, |seen, lease_left| {
             if seen.is_some_and(|seen| seen.conflicts_with(fingerprint)) {
                 return Err(Error::KeyReused { operation });
             }
@@ -148,14 +153,16 @@ impl<T, E, F> Operation<T, E, F> {
     /// Those of [`inspect`](Self::inspect).
     pub async fn forget(self) -> Result<(), Error> {
         let (store, key) = self.plan.place()?;
-        self.overrule(&store, &key, |_, _| Ok(None)).await
+        self.overrule(&store, &key, None, |_, _| Ok(None)).await
     }
 
-    /// Replaces the record by a released one, or by one with the outcome that `decide` gives.
+    /// Replaces the record by a released one, or by one with the outcome that `decide` gives, to be kept for this `ttl`, if
+    /// it is known.
     async fn overrule(
         &self,
         store: &SharedStore,
         key: &Key,
+        ttl: Option<Duration>,
         decide: impl Fn(Option<&Record>, Duration) -> Result<Option<Outcome>, Error>,
     ) -> Result<(), Error> {
         let operation = self.plan.label();
@@ -178,7 +185,9 @@ impl<T, E, F> Operation<T, E, F> {
             let seen_record = seen.as_ref().map(|(record, _)| record);
             let result = outcome.map(|outcome| (self.terms.ok.codec, outcome));
             let mut replacement = replacement(seen_record, &request, result);
-            if self.plan.ttl.is_some() {
+            if let Some(ttl) = ttl {
+                replacement.ttl = kept_for(ttl);
+            } else if self.plan.ttl.is_some() {
                 replacement.ttl = request.ttl;
             }
             let overruled = store.overrule(key, seen_record, &replacement);

@@ -31,6 +31,7 @@ use crate::{
         count::Turn,
         protocol::{abandoned, lost, released},
     },
+    unprotected::{Unprotected, unprotected_attached},
     work::{Lasting, Typed, Work, with_buffer},
 };
 
@@ -83,11 +84,19 @@ impl<T, E, F> Operation<T, E, F> {
         B: Future<Output = Result<T, E>>,
     {
         async move {
-            if self.plan.is_unprotected {
-                // In a box, as it is below: the future has no room for it.
-                return Box::pin(body).await;
-            }
             self.plan.claim_scope(BodyType::of::<B>());
+            if self.plan.is_unprotected {
+                let result = match self.unprotected() {
+                    Ok((call, span)) => {
+                        // In boxes, as it is below: the future has no room for it.
+                        let work = Typed::new(self.terms, Box::pin(body));
+                        let flow = Box::pin(unprotected_attached(call, work));
+                        InSpan { span, flow }.await
+                    }
+                    Err(error) => Err(error),
+                };
+                return result.unwrap_or_else(|error| Err(self.into_err.into_err(error)));
+            }
             {
                 let mut replayed = Poll::Pending;
                 self.replay(&mut replayed);
@@ -118,6 +127,11 @@ impl<T, E, F> Operation<T, E, F> {
 
     pub(crate) fn prepare(&self) -> Result<(Arc<Attempt>, Span), Error> {
         self.plan.prepare(self.terms.check())
+    }
+
+    /// The same for a call without a key.
+    pub(crate) fn unprotected(&self) -> Result<(Arc<Unprotected>, Span), Error> {
+        self.plan.unprotected(self.terms.check())
     }
 }
 
@@ -204,7 +218,7 @@ async fn told(attempt: &Attempt, done: Result<(), Error>) -> Result<(), Error> {
 
 /// Gives way to the task's other work, and to other tasks, where the task has used up its budget; once at most, for others
 /// in the same task may take all the budget that there is.
-async fn give_way() {
+pub(crate) async fn give_way() {
     let mut given = false;
     poll_fn(|cx| match coop::poll_proceed(cx) {
         Poll::Pending if !given => {
@@ -355,8 +369,8 @@ pub(crate) fn too_large(bytes: usize, limit: usize) -> String {
     format!("it has {whole} bytes with its record's head, the store takes {limit}")
 }
 
-/// The body's `Err` would be final, but it comes of a call that this library refused: that one was in flight, its store
-/// could not be asked, it was in doubt. Nothing of that is final. What else the body did before, its author has said
+/// The body's `Err` would be final, but it comes of a call that this library refused for now: that one was in flight, its
+/// store could not be asked, it was in doubt; or it carries a refusal. Nothing of that is final. What else the body did before, its author has said
 /// nothing of, so it is as after a crash: under `rerun` a retry runs it again, under `fail` it is in doubt (there only
 /// `on_err = rerun` is the author's word that nothing happened, and then we are not asked).
 fn passing(claim: &mut Claim, refused: &'static str) {

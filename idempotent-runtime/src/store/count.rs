@@ -65,6 +65,9 @@ macro_rules! turns {
 turns! {
     /// Bodies that were run to their end and answered.
     ran Ran
+    /// Bodies that were run to their end without a key, where it is optional: nothing of them is recorded. They are counted
+    /// in the store that a call with a key would go to; in none while no default store is in use.
+    unprotected Unprotected
     /// Recorded results that were replayed from the store.
     replayed_by_store ReplayedByStore
     /// Recorded results that were replayed from the near cache.

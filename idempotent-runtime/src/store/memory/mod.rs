@@ -77,6 +77,10 @@ impl MemoryStore {
     /// An empty store that goes by tokio's clock, for tests that pause and advance it: leases, waits and `ttl` then go by one
     /// clock.
     ///
+    /// A clock that is advanced by a lease or more in one step while a body is pending has its owner silent for as long, and a
+    /// duplicate takes over: advance it in steps shorter than a third of the lease, or give the operation a long lease or
+    /// `on_crash = fail`.
+    ///
     /// Make it and use it within the runtime. Two lines are all it takes:
     ///
     /// ```
@@ -106,7 +110,7 @@ impl MemoryStore {
     }
 
     /// An empty store that keeps at most `max_records` records. A full store refuses new keys
-    /// ([`Error::Unavailable`](crate::Error::Unavailable)) until records expire; it never drops a record early, since
+    /// ([`Error::Unavailable`](crate::Error::Unavailable)) until records leave it, some time after their end; it never drops a record early, since
     /// the next call with its key would then run again.
     #[must_use]
     pub fn bounded(max_records: usize) -> Self {
@@ -293,7 +297,8 @@ fn micros(time: Duration) -> u64 {
 fn full() -> StoreError {
     StoreError::new(
         StoreErrorKind::Refused,
-        "the memory store is full; records leave it at the end of their `ttl`",
+        "the memory store is full; records leave it some time after the end of their `ttl`: 30 s, or twice their lease where \
+         that is longer",
     )
 }
 
