@@ -91,11 +91,23 @@ impl fmt::Debug for Fingerprint {
 #[error("the fingerprint's value could not be serialised: {reason}")]
 pub struct FingerprintError {
     reason: Box<str>,
+    is_own: bool,
 }
 
 impl FingerprintError {
+    /// A refusal in words of this library's own, which hold nothing of the value: it is shown whole.
+    fn own(reason: &'static str) -> Self {
+        Self {
+            reason: reason.into(),
+            is_own: true,
+        }
+    }
+
     /// The reason as far as it may be shown: a `Serialize` implementation may quote the value.
     pub(crate) fn shape(&self) -> String {
+        if self.is_own {
+            return self.reason.to_string();
+        }
         crate::shape::shape_of_text(&self.reason)
     }
 }
@@ -104,6 +116,7 @@ impl serde::ser::Error for FingerprintError {
     fn custom<T: fmt::Display>(reason: T) -> Self {
         Self {
             reason: reason.to_string().into(),
+            is_own: false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The serializer that writes the canonical encoding. The table in the parent module is its specification.
 
-use serde::ser::{self, Error as _, Serialize};
+use serde::ser::{self, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::FingerprintError;
@@ -294,7 +294,7 @@ impl Map<'_> {
         }
         self.sink.put(b"{");
         if self.key_waits {
-            return Err(FingerprintError::custom(
+            return Err(FingerprintError::own(
                 "a map ended after a key without its value",
             ));
         }
@@ -326,9 +326,7 @@ impl ser::SerializeMap for Map<'_> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Written {
         if std::mem::replace(&mut self.key_waits, true) {
-            return Err(FingerprintError::custom(
-                "a map gave a key without its value",
-            ));
+            return Err(FingerprintError::own("a map gave a key without its value"));
         }
         self.starts.push(self.entries.len());
         key.serialize(Encoder::new(&mut self.entries))
@@ -336,9 +334,7 @@ impl ser::SerializeMap for Map<'_> {
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
         if !std::mem::replace(&mut self.key_waits, false) {
-            return Err(FingerprintError::custom(
-                "a map gave a value without its key",
-            ));
+            return Err(FingerprintError::own("a map gave a value without its key"));
         }
         value.serialize(Encoder::new(&mut self.entries))
     }

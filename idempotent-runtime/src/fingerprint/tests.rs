@@ -362,3 +362,33 @@ proptest! {
         }
     }
 }
+
+/// Gives keys without values.
+struct Halves;
+
+impl Serialize for Halves {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_key("SecretPatientName")?;
+        map.end()
+    }
+}
+
+/// Imitates our words.
+struct Talker;
+
+impl Serialize for Talker {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom(
+            "a map ended after SecretPatientName",
+        ))
+    }
+}
+
+#[test]
+fn our_own_refusals_are_shown_whole_and_nobody_elses() {
+    let shown = Fingerprint::of(&Halves).expect_err("half a map").shape();
+    assert_eq!(shown, "a map ended after a key without its value");
+    let shown = Fingerprint::of(&Talker).expect_err("it gives up").shape();
+    assert!(!shown.contains("Secret"), "{shown}");
+}
