@@ -307,12 +307,6 @@ async fn types_of_one_name_are_told_apart() {
         Ok(method().to_owned())
     }
 
-    let names = ["charge", "charge"];
-    assert_second_refused(|| charge(1, || "card"), || charge(1, || "bank"), names).await;
-    let (card, bank) = (|| "card", || "bank");
-    let names = ["attached", "attached"];
-    assert_second_refused(|| attached(1, &card), || attached(1, &bank), names).await;
-
     #[idempotent(scope = "one_place.local_type", key = order)]
     async fn local<K: Kind>(order: u64, _kind: K) -> Answer {
         Ok(K::NAME.to_owned())
@@ -328,5 +322,11 @@ async fn types_of_one_name_are_told_apart() {
             local(1, Local)
         }};
     }
+    let names = ["charge", "charge"];
+    assert_second_refused(|| charge(1, || "card"), || charge(1, || "bank"), names).await;
+    let (card, bank) = (|| "card", || "bank");
+    let names = ["attached", "attached"];
+    assert_second_refused(|| attached(1, &card), || attached(1, &bank), names).await;
+
     assert_second_refused(|| local!("card"), || local!("bank"), ["local", "local"]).await;
 }
