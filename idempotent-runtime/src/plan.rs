@@ -226,7 +226,7 @@ impl Plan {
             );
             if is_watched {
                 Context::with(|context| {
-                    context.answered(self.scope, Some(key), Observation::near())
+                    context.answered(self.scope, Some(key), Observation::near());
                 });
             }
             Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
