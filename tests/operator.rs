@@ -171,7 +171,7 @@ async fn what_is_in_doubt_is_given_a_result() {
 #[tokio::test]
 async fn a_given_result_is_kept_for_as_long_as_it_says_itself() {
     let by_result = |store: &SharedStore| {
-        fail(store).ttl_with(|result| Duration::from_secs(*result.as_ref().unwrap_or(&1) as u64))
+        fail(store).ttl_with(|result| Duration::from_secs((*result.as_ref().unwrap_or(&1)).into()))
     };
     for (store, clock) in stores() {
         let effects = Effects::new();
