@@ -1,6 +1,8 @@
 //! This library's own errors are never a final result: a body that fails because a call of its own was refused has not
 //! failed for good.
 
+#![cfg(feature = "json")]
+
 mod common;
 
 use std::{
