@@ -23,7 +23,6 @@ mod number;
 mod observe;
 mod operation;
 mod own;
-mod parts;
 mod plan;
 pub mod record;
 mod recorded;
@@ -43,12 +42,13 @@ pub use default_store::{AlreadyInstalled, ENV, install};
 pub use error::{Error, Label, StoreError, StoreErrorKind};
 pub use execution::{Execution, current, try_current, with_store};
 pub use handover::drain;
-pub use key::{InvalidKey, Key, KeyDigest};
+pub use key::{
+    InvalidKey, Key, KeyDigest, KeyPart, KeyParts, MaybePart, OptionalPart, optional_part,
+};
 pub use observe::{Observation, Observed, observe};
 pub use operation::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Operation, operation, operation_with_codec,
 };
-pub use parts::{KeyPart, KeyParts, MaybePart, OptionalPart, optional_part};
 #[cfg(feature = "axum")]
 pub use recorded::Axum;
 pub use recorded::{ByFn, ByFrom, Decision, Fallible, IntoErr, Outcome, Recorded, RecordedErr};

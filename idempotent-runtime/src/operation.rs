@@ -8,7 +8,7 @@ use crate::{
     Codec, Decision, Error, OnCrash, OnErr, Outcome, RecordedErr, SharedStore,
     codec::Format,
     fingerprint::Fingerprint,
-    parts::KeyParts,
+    key::KeyParts,
     plan::Plan,
     recorded::{ByFn, ByFrom, Fallible, format_of},
     terms::Terms,

@@ -11,7 +11,7 @@ pub use axum::Axum;
 use crate::{
     Codec, CodecError, Error, OnErr, Operation, RerunOrFail,
     codec::{Format, MessagePack},
-    parts::KeyParts,
+    key::KeyParts,
 };
 
 /// A value that can be recorded and replayed.

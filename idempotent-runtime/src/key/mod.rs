@@ -12,6 +12,7 @@
 //!
 //! Text over [`Key::MAX_TEXT`] bytes is replaced, after the scope, by `~` and its SHA-256 in hex.
 
+mod parts;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,8 @@ use std::fmt::{self, Display, Write};
 
 use arrayvec::ArrayString;
 use sha2::{Digest, Sha256};
+
+pub use parts::{KeyPart, KeyParts, MaybePart, OptionalPart, optional_part};
 
 /// Keys up to this length need no allocation.
 const INLINE: usize = 92;
