@@ -108,7 +108,7 @@ impl FingerprintError {
         if self.is_own {
             return self.reason.to_string();
         }
-        crate::shape::shape_of_text(&self.reason)
+        crate::codec::redact::shape_of_text(&self.reason)
     }
 }
 

@@ -7,9 +7,9 @@ use tokio::task::coop::unconstrained;
 use crate::{
     Error, Key, OnCrash, Operation, SharedStore,
     claim::kept_for,
+    codec::redact::shape_of,
     record::{DONE_HEADER, Nonce, Outcome, Owner, Record, State},
     run::too_large,
-    shape::shape_of,
     store::{Settled, protocol::replacement},
 };
 

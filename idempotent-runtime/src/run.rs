@@ -17,6 +17,7 @@ use crate::{
     admit::{self, Admission, Replay, admit},
     call::{Call, InSpan, Needs, Phase, Run},
     claim::{Claim, not_recorded},
+    codec::redact::shape_of,
     events::{self, Span},
     execution::Attempt,
     heartbeat::Driven,
@@ -26,7 +27,6 @@ use crate::{
     record::{DONE_HEADER, Record},
     recorded::IntoErr,
     scope::BodyType,
-    shape::shape_of,
     store::{
         count::Turn,
         protocol::{abandoned, lost, released},

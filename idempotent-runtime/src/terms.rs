@@ -4,11 +4,10 @@ use std::{sync::Arc, task::Poll, time::Duration};
 
 use crate::{
     CodecError, Error, Label, OnCrash, OnErr,
-    codec::Format,
+    codec::{Format, redact::shape_of},
     fingerprint::Fingerprint,
     record::{Outcome, OutcomeRef, Record, RecordRef},
     recorded::Classify,
-    shape::shape_of,
 };
 
 /// How long a result is kept.

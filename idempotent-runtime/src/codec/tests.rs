@@ -10,8 +10,7 @@ use serde::{
 
 #[cfg(feature = "json")]
 use super::Json;
-use super::{Codec, CodecError, MessagePack};
-use crate::shape::shape_of;
+use super::{Codec, CodecError, MessagePack, redact::shape_of};
 
 const SECRET: &str = "SecretPatientName";
 

@@ -1,9 +1,11 @@
 //! How results become bytes.
 
 mod depth;
+pub(crate) mod number;
 mod reader;
+pub(crate) mod redact;
 #[cfg(test)]
-mod shown;
+mod tests;
 mod writer;
 
 use std::{error, fmt};
@@ -13,8 +15,6 @@ use rmp_serde::{
     decode::ReadRefReader,
 };
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
-
-use crate::shape;
 
 /// Turns values of `T` into bytes and back: what `codec = Type` takes.
 ///
@@ -108,7 +108,7 @@ fn why_unreadable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(format: D) -> 
     match reader::read::<T, D>(format) {
         Err(error) => error.into(),
         // A type that reads the same bytes in two ways.
-        Ok(_) => CodecError::own(shape::HIDDEN),
+        Ok(_) => CodecError::own(redact::HIDDEN),
     }
 }
 
@@ -235,7 +235,7 @@ impl CodecError {
         }
         match self.reason.downcast_ref::<Self>() {
             Some(wrapped) => wrapped.shape(),
-            None => shape::shape_of_text(&self.reason),
+            None => redact::shape_of_text(&self.reason),
         }
     }
 }
