@@ -18,7 +18,6 @@ mod flight;
 mod handover;
 mod heartbeat;
 mod key;
-mod nonce;
 mod observe;
 mod operation;
 mod own;

@@ -36,6 +36,7 @@
 //! script on a server sets them, which cannot hash: the token is mixed in by xor, and `expires` guards itself.
 
 mod bytes;
+mod nonce;
 mod owner;
 #[cfg(test)]
 mod tests;
@@ -50,12 +51,11 @@ use crate::{OnCrash, fingerprint::Fingerprint};
 #[doc(hidden)]
 pub use bytes::Parts;
 pub use bytes::Unreadable;
+pub use nonce::Nonce;
 pub use owner::Owner;
 #[cfg(feature = "memory")]
 #[doc(hidden)]
 pub use view::View;
-
-pub use crate::nonce::Nonce;
 
 /// How long an unfinished record (running or lost) is kept, and a failed one at most: 7 days.
 ///
