@@ -12,7 +12,7 @@ use std::{
 use once_cell::sync::Lazy;
 use tokio::{runtime::Handle, sync::watch, task::coop::unconstrained, time};
 
-use crate::driver;
+use crate::runtime_check;
 
 static PENDING: AtomicUsize = AtomicUsize::new(0);
 static CHANGED: Lazy<watch::Sender<()>> = Lazy::new(|| watch::Sender::new(()));
@@ -28,7 +28,7 @@ static CHANGED: Lazy<watch::Sender<()>> = Lazy::new(|| watch::Sender::new(()));
 /// Cancel-safe: it only looks.
 pub async fn drain(timeout: Duration) -> usize {
     let runtime = Handle::try_current();
-    if runtime.is_ok_and(|runtime| driver::check(&runtime, false).is_err()) {
+    if runtime.is_ok_and(|runtime| runtime_check::check(&runtime, false).is_err()) {
         return PENDING.load(Ordering::SeqCst);
     }
     let mut changed = CHANGED.subscribe();

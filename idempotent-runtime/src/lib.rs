@@ -9,7 +9,6 @@ mod claim;
 mod clock;
 pub mod codec;
 mod default_store;
-mod driver;
 mod error;
 mod events;
 mod execution;
@@ -20,12 +19,13 @@ mod heartbeat;
 mod key;
 mod observe;
 mod operation;
-mod own;
 mod plan;
+mod policy;
 pub mod record;
 mod recorded;
 mod resolve;
 mod run;
+mod runtime_check;
 mod scope;
 mod settle;
 pub mod store;
@@ -46,49 +46,9 @@ pub use observe::{Observation, Observed, observe};
 pub use operation::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Operation, operation, operation_with_codec,
 };
+pub use policy::{OnCrash, OnErr, RerunOrFail};
 #[cfg(feature = "axum")]
 pub use recorded::Axum;
 pub use recorded::{ByFn, ByFrom, Decision, Fallible, IntoErr, Outcome, Recorded, RecordedErr};
 pub use resolve::{Inspection, Resolution};
 pub use store::{SharedStore, Store};
-
-/// What a body's `Err` means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OnErr {
-    /// Nothing happened: a retry runs the body again.
-    Rerun,
-    /// It is final: it is recorded and replayed, as an `Ok` is.
-    Record,
-    /// Its effects are unknown, as after a crash under [`OnCrash::Fail`]: retries get
-    /// [`Error::Indeterminate`] until it is resolved.
-    Fail,
-}
-
-/// What a body's `Err` means, where it is never recorded: the error needs no serde then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RerunOrFail {
-    /// As [`OnErr::Rerun`].
-    Rerun,
-    /// As [`OnErr::Fail`].
-    Fail,
-}
-
-impl From<RerunOrFail> for OnErr {
-    fn from(decision: RerunOrFail) -> Self {
-        match decision {
-            RerunOrFail::Rerun => Self::Rerun,
-            RerunOrFail::Fail => Self::Fail,
-        }
-    }
-}
-
-/// What an owner's vanishing means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OnCrash {
-    /// The next call runs the body again: effects happen at least once.
-    Rerun,
-    /// Retries get [`Error::Indeterminate`] until it is resolved: effects happen at most once.
-    Fail,
-}

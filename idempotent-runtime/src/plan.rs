@@ -7,13 +7,13 @@ use tokio::runtime::Handle;
 use crate::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKey, Key, Label, OnCrash, SharedStore,
     default_store::{self, Chosen},
-    driver,
     events::{self, Span},
     execution::{Attempt, Context, Progress},
     fingerprint::{Fingerprint, FingerprintError},
     key::KeyParts,
     observe::{self, Observation, Refusals},
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Nonce, RecordRef},
+    runtime_check,
     scope::{self, BodyType, Owner},
     store::{ClaimRequest, count::Turn},
     unprotected::{self, Unprotected},
@@ -395,7 +395,7 @@ impl Plan {
     fn runtime(&self, needs_io: bool) -> Result<Handle, Error> {
         let tokio = |what| self.config(format!("it must be called in a Tokio runtime{what}"));
         let runtime = Handle::try_current().map_err(|_| tokio(""))?;
-        driver::check(&runtime, needs_io).map_err(tokio)?;
+        runtime_check::check(&runtime, needs_io).map_err(tokio)?;
         Ok(runtime)
     }
 

@@ -1,11 +1,15 @@
 //! What can go wrong, and what to do then.
 
+mod wire;
+
 use std::{error, fmt, io, sync::Arc, time::Duration};
 
 use crate::{
     OnCrash,
     key::{InvalidKey, Key, KeyDigest},
 };
+
+pub(crate) use wire::noting_own;
 
 /// Names an operation and one of its keys without showing the key.
 #[derive(Clone, Copy, PartialEq, Eq)]
