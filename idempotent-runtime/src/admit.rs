@@ -22,7 +22,7 @@ use crate::{
     observe::Observed,
     record::{Record, State},
     settle::{PATIENCE, answer},
-    store::{Subscription, count::Turn, protocol::lost},
+    store::{Subscription, counters::Turn, protocol::lost},
 };
 
 /// How long a waiter sleeps at most when changes are pushed to it, should a message be lost.

@@ -10,7 +10,7 @@ use crate::{
     settle::{PATIENCE, answer, note, owe_outcome, without_result},
     store::{
         Settled,
-        count::Turn,
+        counters::Turn,
         protocol::{abandoned, released},
     },
 };

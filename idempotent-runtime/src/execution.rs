@@ -19,7 +19,7 @@ use crate::{
     key::{Key, KeyDigest},
     observe::{Observation, Observed, Observer, Refusals},
     record::Record,
-    store::{ClaimRequest, count::Turn},
+    store::{ClaimRequest, counters::Turn},
     unprotected::Unprotected,
 };
 

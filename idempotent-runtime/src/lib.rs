@@ -5,8 +5,6 @@ mod ask;
 mod backoff;
 mod call;
 mod claim;
-#[cfg(feature = "memory")]
-mod clock;
 pub mod codec;
 mod default_store;
 mod error;

@@ -15,7 +15,7 @@ use crate::{
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Nonce, RecordRef},
     runtime_check,
     scope::{self, BodyType, Owner},
-    store::{ClaimRequest, count::Turn},
+    store::{ClaimRequest, counters::Turn},
     unprotected::{self, Unprotected},
 };
 

@@ -28,7 +28,7 @@ use crate::{
     recorded::IntoErr,
     scope::BodyType,
     store::{
-        count::Turn,
+        counters::Turn,
         protocol::{abandoned, lost, released},
     },
     unprotected::{Unprotected, unprotected_attached},

@@ -15,7 +15,7 @@ use crate::{
     record::{HOLD, Outcome, Record, State},
     store::{
         ClaimReply, Settled,
-        count::Turn,
+        counters::Turn,
         protocol::{released, retention},
     },
 };

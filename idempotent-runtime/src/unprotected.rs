@@ -19,7 +19,7 @@ use crate::{
     heartbeat::{Body, poll_end},
     observe::{Observation, Refusals},
     run::{Flow, give_way},
-    store::count::Turn,
+    store::counters::Turn,
     work::{Lasting, Typed, Work},
 };
 

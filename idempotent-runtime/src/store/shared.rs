@@ -15,7 +15,7 @@ use std::{
 use super::{
     ClaimReply, ClaimRequest, Cursor, DEFAULT_MAX_RESULT, Filter, Found, LocalStore, Page, Settled,
     Store, Subscription,
-    count::Counters,
+    counters::Counters,
     near::{Asked, Near},
 };
 use crate::{

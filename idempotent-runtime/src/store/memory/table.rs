@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use dashmap::{DashMap, SharedValue};
 use foldhash::fast::RandomState;
 
-use super::packed::Packed;
+use super::layout::Packed;
 
 /// Records by key, in shards with a lock each.
 ///

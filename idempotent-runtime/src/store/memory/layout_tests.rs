@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::packed::Packed;
+use super::layout::Packed;
 use crate::{
     OnCrash,
     fingerprint::Fingerprint,

@@ -13,7 +13,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use super::moment::Moment;
+use super::deadline::Moment;
 use crate::{
     fingerprint::Fingerprint,
     key::Key,

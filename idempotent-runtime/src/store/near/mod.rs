@@ -1,17 +1,17 @@
 //! A near cache: done records of a network store, kept in this process for a while and replayed from there.
 //!
-//! What may enter and until when is decided here. `records` keeps them, within bounds; `moment` is their time.
+//! What may enter and until when is decided here. `cache` keeps them, within bounds; `deadline` is their time.
 
-mod moment;
-mod records;
+mod cache;
+mod deadline;
 #[cfg(test)]
 mod tests;
 
 use std::{cmp, time::Duration};
 
 use self::{
-    moment::Moment,
-    records::{Entry, Records},
+    cache::{Entry, Records},
+    deadline::Moment,
 };
 use super::{SharedStore, protocol};
 use crate::{
@@ -152,7 +152,7 @@ impl Asked<'_> {
 /// How long a record that was shown is kept from now on, at least. `clock` is the store's time in µs since 1970, where it
 /// is known; otherwise this machine's has to do.
 fn left(record: &Record, clock: Option<u64>) -> Duration {
-    let known = clock.map_or_else(moment::since_1970, Duration::from_micros);
+    let known = clock.map_or_else(deadline::since_1970, Duration::from_micros);
     // The store gave this token, so that time has come there.
     let now = cmp::max(known, Duration::from_micros(record.token));
     Duration::from_millis(record.expires).saturating_sub(now + CLOCKS)

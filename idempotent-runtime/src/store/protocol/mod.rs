@@ -11,7 +11,7 @@
 //! So no late message makes a finished key live again or a token shrink, however short its `ttl`.
 
 #[cfg(test)]
-mod late;
+mod any_order;
 #[cfg(test)]
 mod tests;
 
