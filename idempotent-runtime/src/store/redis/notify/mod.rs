@@ -1,6 +1,9 @@
 //! The connections that listen for changed records, and who waits for which: one, or one to each node of a cluster where
 //! somebody waits for a key.
 
+#[cfg(feature = "redis-cluster")]
+mod sharded;
+
 use std::sync::{
     Arc, Mutex, PoisonError, Weak,
     atomic::{AtomicBool, Ordering},
@@ -10,17 +13,18 @@ use std::time::Duration;
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::mpsc;
 
-use super::{
-    connect::Connector,
-    failure::Failure,
-    hub::Hub,
-    link::{Link, Listen, Live},
-    scripts::{PREFIX, RedisKey},
-};
 #[cfg(feature = "redis-cluster")]
+use self::sharded::Shards;
+#[cfg(feature = "redis-cluster")]
+use super::connection::target::Target;
 use super::{
-    shards::{self, Shards},
-    target::Target,
+    connection::{
+        Connector,
+        per_runtime::Hub,
+        slot::{Link, Listen, Live},
+    },
+    error::Failure,
+    scripts::{PREFIX, RedisKey},
 };
 use crate::{
     StoreError,
@@ -177,7 +181,7 @@ impl Subscriber {
     ) -> Result<(), StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = connector.target {
-            return shards::listen(hub, connector, keys).await;
+            return sharded::listen(hub, connector, keys).await;
         }
         let live = self.live(hub, connector).await?;
         let listening = listen(&live, keys).await;
@@ -209,7 +213,7 @@ impl Subscriber {
     async fn resume(&self, hub: &Arc<Hub>, connector: &Arc<Connector>) -> Result<(), StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = connector.target {
-            shards::listen(hub, connector, &self.topics.keys()).await?;
+            sharded::listen(hub, connector, &self.topics.keys()).await?;
             // A slot may have moved, and a message passed in between.
             self.topics.publish_all();
             return Ok(());
@@ -269,7 +273,7 @@ async fn vacate(subscriber: &Subscriber, connector: &Connector, hub: &Hub, key: 
     }
     #[cfg(feature = "redis-cluster")]
     if let Target::Cluster(_) = connector.target {
-        return shards::vacate(hub, key).await;
+        return sharded::vacate(hub, key).await;
     }
     let _ = (connector, hub);
     if let Some(live) = subscriber.ear.link.current() {

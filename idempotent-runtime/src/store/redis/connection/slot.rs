@@ -13,8 +13,8 @@ use std::{
 use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection};
 use tokio::{runtime::Handle, task::AbortHandle};
 
-use super::{failure::Failure, limits::Told, making::Making, socket::Pulse};
-use crate::StoreError;
+use super::{limits::Told, shared_try::Making, transport::Pulse};
+use crate::{StoreError, store::redis::error::Failure};
 
 /// A caller who gave up after this part of the response timeout, and on a connection that was silent meanwhile, gives up
 /// the connection too.
@@ -23,8 +23,8 @@ const DOUBT: u32 = 4;
 const LONGEST_DOUBT: Duration = Duration::from_secs(2);
 
 /// A connection and what became of it.
-pub(super) struct Live {
-    pub(super) connection: MultiplexedConnection,
+pub(crate) struct Live {
+    pub(crate) connection: MultiplexedConnection,
     watch: Arc<Watch>,
     pulse: Arc<Pulse>,
     response_timeout: Duration,
@@ -36,7 +36,7 @@ pub(super) struct Live {
 
 impl Live {
     /// A connection that `driving` drives, in a task.
-    pub(super) fn new(
+    pub(crate) fn new(
         connection: MultiplexedConnection,
         driving: impl Future<Output = ()> + Send + 'static,
         watch: Arc<Watch>,
@@ -60,7 +60,7 @@ impl Live {
 
     /// Whether commands may go there. A connection whose peer has been silent for longer than any answer may take is given
     /// up here: whoever sent those commands need not be there any more to notice.
-    pub(super) fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         if self.watch.is_alive() && self.pulse.is_silent_for(self.response_timeout) {
             self.retire();
         }
@@ -68,16 +68,16 @@ impl Live {
     }
 
     /// Takes over what the server told.
-    pub(super) fn tell(&self, told: Told) {
+    pub(crate) fn tell(&self, told: Told) {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = told;
     }
 
-    pub(super) fn told(&self) -> Told {
+    pub(crate) fn told(&self) -> Told {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends one command, once.
-    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
+    pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
         let sent = Sent::new(self);
         let result = self.connection.clone().send_packed_command(command).await;
         sent.answered(result)
@@ -85,7 +85,7 @@ impl Live {
 
     /// Sends `ASKING` and one command, once: to a node that is about to get the key's slot.
     #[cfg(feature = "redis-cluster")]
-    pub(super) async fn send_asking(&self, command: &Cmd) -> Result<Value, Failure> {
+    pub(crate) async fn send_asking(&self, command: &Cmd) -> Result<Value, Failure> {
         let mut both = redis::pipe();
         both.cmd("ASKING").add_command(command.clone());
         let sent = Sent::new(self);
@@ -95,7 +95,7 @@ impl Live {
     }
 
     /// Sends several commands at once, once. Each has an answer of its own, which may be an error.
-    pub(super) async fn send_all(
+    pub(crate) async fn send_all(
         &self,
         commands: &Pipeline,
         count: usize,
@@ -111,7 +111,7 @@ impl Live {
     }
 
     /// Gives the connection up: whoever comes next makes another. Commands under way keep this one.
-    pub(super) fn retire(&self) {
+    pub(crate) fn retire(&self) {
         self.watch.retire();
     }
 }
@@ -166,19 +166,19 @@ impl Drop for Sent<'_> {
 }
 
 /// Sees pushes, and the end of a connection: when the server hangs up, or with its runtime.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     alive: AtomicBool,
     listener: Option<Box<dyn Listen>>,
 }
 
 /// What a subscriber wants to hear.
-pub(super) trait Listen: Send + Sync + 'static {
+pub(crate) trait Listen: Send + Sync + 'static {
     fn heard(&self, push: PushInfo);
     fn lost(&self);
 }
 
 impl Watch {
-    pub(super) fn new(listener: Option<Box<dyn Listen>>) -> Self {
+    pub(crate) fn new(listener: Option<Box<dyn Listen>>) -> Self {
         Self {
             alive: AtomicBool::new(true),
             listener,
@@ -193,7 +193,7 @@ impl Watch {
         self.alive.store(false, Ordering::Release);
     }
 
-    pub(super) fn push(&self, push: PushInfo) {
+    pub(crate) fn push(&self, push: PushInfo) {
         if push.kind == PushKind::Disconnection {
             self.end();
         } else if let Some(listener) = &self.listener {
@@ -220,13 +220,13 @@ impl Drop for End {
 
 /// The place of one connection.
 #[derive(Clone, Default)]
-pub(super) struct Link {
+pub(crate) struct Link {
     slot: Arc<RwLock<Option<Arc<Live>>>>,
     making: Making<Arc<Live>>,
 }
 
 impl Link {
-    pub(super) fn current(&self) -> Option<Arc<Live>> {
+    pub(crate) fn current(&self) -> Option<Arc<Live>> {
         self.slot
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -237,7 +237,7 @@ impl Link {
 
     /// The connection, made with `open` in a task on `runtime` where there is none. Whoever comes while it is being made
     /// waits for it, and shares its failure.
-    pub(super) async fn live<F>(
+    pub(crate) async fn live<F>(
         &self,
         runtime: &Handle,
         patience: Option<Duration>,

@@ -5,12 +5,12 @@
 
 use redis::ServerError;
 
-use super::failure::is_transient;
+use super::is_transient;
 use crate::{StoreError, StoreErrorKind};
 
 /// What a user may lack a right to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Right {
+pub(crate) enum Right {
     /// A command, in upper case where it is known which.
     Command(Option<&'static str>),
     Key,
@@ -19,7 +19,7 @@ pub(super) enum Right {
 
 /// What a server's error means, whether a command or a script met it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(crate) enum Meaning {
     /// The ACL user may not do this.
     Forbidden(Right),
     /// The server has no such command: it is another server, or `rename-command` took it away.
@@ -78,7 +78,7 @@ const HARMLESS: [&str; 17] = [
 ];
 
 /// What the error means.
-pub(super) fn meaning(error: &ServerError) -> Meaning {
+pub(crate) fn meaning(error: &ServerError) -> Meaning {
     let text = error.details().unwrap_or_default();
     let is_right = error.code() == "NOPERM" || text.starts_with("ACL failure in script");
     // What Redis 7.0 says within scripts.
@@ -138,11 +138,11 @@ fn contains(text: &str, parts: &[&str]) -> bool {
 }
 
 /// The error's code, where it is one: the first word of a server's or a proxy's error may be anything.
-pub(super) fn code(error: &ServerError) -> &str {
+pub(crate) fn code(error: &ServerError) -> &str {
     shown_code(error.code())
 }
 
-pub(super) fn shown_code(code: &str) -> &str {
+pub(crate) fn shown_code(code: &str) -> &str {
     let is_code = (2..=24).contains(&code.len())
         && code
             .bytes()
@@ -151,7 +151,7 @@ pub(super) fn shown_code(code: &str) -> &str {
 }
 
 /// The rule that grants what a [`Right`] lacks.
-pub(super) fn grant(right: Right) -> String {
+pub(crate) fn grant(right: Right) -> String {
     match right {
         Right::Command(Some(command)) => {
             format!("`+{}`", command.to_lowercase().replace(' ', "|"))
@@ -163,7 +163,7 @@ pub(super) fn grant(right: Right) -> String {
 }
 
 /// The server's refusal of what was being done.
-pub(super) fn refused(error: &ServerError, doing: &str, place: &str) -> StoreError {
+pub(crate) fn refused(error: &ServerError, doing: &str, place: &str) -> StoreError {
     let (kind, advice) = match meaning(error) {
         Meaning::Forbidden(right) => {
             let grant = grant(right);
@@ -198,7 +198,7 @@ pub(super) fn refused(error: &ServerError, doing: &str, place: &str) -> StoreErr
 }
 
 /// The server's refusal to let the store in at all. A right or a command that is missing is no matter of time.
-pub(super) fn login(error: &ServerError, place: &str) -> StoreError {
+pub(crate) fn login(error: &ServerError, place: &str) -> StoreError {
     let told = refused(error, "the connection", place);
     match meaning(error) {
         Meaning::Forbidden(_) | Meaning::UnknownCommand => {
@@ -209,7 +209,7 @@ pub(super) fn login(error: &ServerError, place: &str) -> StoreError {
 }
 
 /// The server does not let the store into the database that its URL names. That is no matter of time.
-pub(super) fn select(error: &ServerError, database: i64, place: &str) -> StoreError {
+pub(crate) fn select(error: &ServerError, database: i64, place: &str) -> StoreError {
     let text = error.details().unwrap_or_default();
     let advice = match meaning(error) {
         Meaning::Forbidden(right) => {

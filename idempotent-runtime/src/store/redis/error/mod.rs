@@ -1,8 +1,10 @@
 //! What redis-rs' errors mean for a record.
 
+pub(super) mod server_text;
+
 use redis::{ErrorKind, RedisError, ServerError};
 
-use super::refusal::{login, refused, shown_code};
+use self::server_text::{login, refused, shown_code};
 use crate::{StoreError, StoreErrorKind};
 
 /// The longest text of another's that an error shows.

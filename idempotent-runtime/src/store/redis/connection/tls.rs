@@ -16,15 +16,15 @@ use crate::{StoreError, StoreErrorKind};
 
 /// What to trust and what to show, in PEM.
 #[derive(Clone, Default)]
-pub(super) struct Certificates {
+pub(crate) struct Certificates {
     /// Instead of the operating system's.
-    pub(super) roots: Option<Vec<u8>>,
+    pub(crate) roots: Option<Vec<u8>>,
     /// A certificate and its key.
-    pub(super) identity: Option<(Vec<u8>, Vec<u8>)>,
+    pub(crate) identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Certificates {
-    pub(super) fn connector(&self) -> Result<TlsConnector, StoreError> {
+    pub(crate) fn connector(&self) -> Result<TlsConnector, StoreError> {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(unusable)?

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use redis::{Cmd, Value};
 
-use super::{clock::Clock, connect::Connector, failure::Failure, hub::Hub, slots};
+use super::{Connector, per_runtime::Hub, slot_map};
+use crate::store::redis::{clock::Clock, error::Failure};
 
 /// How often a command is sent before the cluster's answer is the caller's.
 const ROUNDS: u32 = 7;
@@ -12,16 +13,16 @@ const ROUNDS: u32 = 7;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A command's answer, and the time of the node that gave it.
-pub(super) type Answered = (Value, Arc<Clock>);
+pub(crate) type Answered = (Value, Arc<Clock>);
 
 /// Sends a command to the node of its key's slot, and on to where that node says the slot is.
-pub(super) async fn send(
+pub(crate) async fn send(
     hub: &Hub,
     connector: &Arc<Connector>,
     command: &Cmd,
 ) -> Result<Answered, Failure> {
     let cluster = &hub.cluster;
-    let slot = slots::of_command(command);
+    let slot = slot_map::of_command(command);
     let mut pause = PAUSE;
     let mut asked = None;
     let mut round = 0;
@@ -52,7 +53,7 @@ pub(super) async fn send(
         };
         let redirection = error
             .details()
-            .and_then(|details| slots::redirected(details, &node.address));
+            .and_then(|details| slot_map::redirected(details, &node.address));
         match (error.code(), redirection) {
             _ if round >= ROUNDS => return Err(failure),
             ("MOVED", Some((slot, to))) => {
@@ -85,12 +86,12 @@ pub(super) async fn send(
 }
 
 /// As [`send`], each time over a connection for this command alone.
-pub(super) async fn send_apart(
+pub(crate) async fn send_apart(
     hub: &Hub,
     connector: &Arc<Connector>,
     command: &Cmd,
 ) -> Result<Answered, Failure> {
-    let slot = slots::of_command(command);
+    let slot = slot_map::of_command(command);
     let mut asked = None;
     let mut round = 0;
     loop {
@@ -115,7 +116,7 @@ pub(super) async fn send_apart(
         let redirection = match &failure {
             Failure::Refused(error) if round < ROUNDS => error
                 .details()
-                .and_then(|details| slots::redirected(details, &node.address)),
+                .and_then(|details| slot_map::redirected(details, &node.address)),
             _ => None,
         };
         match (failure.code(), redirection) {

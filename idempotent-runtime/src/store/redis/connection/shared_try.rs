@@ -13,7 +13,7 @@ use crate::{StoreError, StoreErrorKind};
 
 /// How long whoever could still give up without a trace waits for a try, counted from its begin: less than any caller
 /// waits for an answer. A claim that is given up while it waits in here would have to be seen through otherwise.
-pub(super) const SOON: Option<Duration> = Some(Duration::from_millis(900));
+pub(crate) const SOON: Option<Duration> = Some(Duration::from_millis(900));
 
 /// The pause before a try that follows a failed one at once. It doubles with each failure in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -25,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 /// The try runs in a task, never in the future of the caller who started it: a caller may be polled once and then be held
 /// for as long as its owner likes, and others must not wait for that. What callers wait on is a `watch`, which passes
 /// nothing on from one waiter to the next, as a fair lock does.
-pub(super) struct Making<T>(Arc<Mutex<State<T>>>);
+pub(crate) struct Making<T>(Arc<Mutex<State<T>>>);
 
 type Outcome<T> = Option<Result<T, StoreError>>;
 
@@ -70,7 +70,7 @@ impl<T> Default for Making<T> {
 impl<T: Clone + Send + Sync + 'static> Making<T> {
     /// What `there` finds, or else what `make` makes in a task on `runtime`. `make`'s future puts the value where `there`
     /// finds it. Whoever has less `patience` than the try takes gives up, which the try does not notice.
-    pub(super) async fn join<F>(
+    pub(crate) async fn join<F>(
         &self,
         runtime: &Handle,
         patience: Option<Duration>,
@@ -118,7 +118,7 @@ impl<T: Clone + Send + Sync + 'static> Making<T> {
 
     /// Has `make` run in a task, unless it does already. Nobody waits for it.
     #[cfg(feature = "redis-cluster")]
-    pub(super) fn kick<F>(&self, runtime: &Handle, make: impl FnOnce() -> F)
+    pub(crate) fn kick<F>(&self, runtime: &Handle, make: impl FnOnce() -> F)
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use redis::Value;
 use tokio::task::JoinSet;
 
-use super::{connect::Connector, socket::Address, target::Server};
+use super::{Connector, target::Server, transport::Address};
 use crate::{StoreError, StoreErrorKind};
 
 /// Asks all sentinels at once for the primary called `master`. Whoever one names is asked whether it is one: a sentinel
 /// that was cut off still names the one before.
-pub(super) async fn find(
+pub(crate) async fn find(
     connector: &Arc<Connector>,
     sentinels: &[Server],
     master: &str,
@@ -80,7 +80,11 @@ async fn ask(
 async fn confirm(connector: &Arc<Connector>, server: &Server) -> Result<(), StoreError> {
     let live = connector.dial_one(server, None).await?;
     match live.send(&redis::cmd("ROLE")).await {
-        Ok(Value::Array(role)) => match role.into_iter().next().and_then(super::scripts::text) {
+        Ok(Value::Array(role)) => match role
+            .into_iter()
+            .next()
+            .and_then(crate::store::redis::scripts::text)
+        {
             Some(role) if role == b"master" => Ok(()),
             _ => Err(not_sent(
                 connector,

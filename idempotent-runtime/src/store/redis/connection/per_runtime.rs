@@ -7,20 +7,20 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{link::Link, subscriber::Subscriber};
-use crate::{StoreError, StoreErrorKind};
+use super::slot::Link;
+use crate::{StoreError, StoreErrorKind, store::redis::notify::Subscriber};
 
 /// One runtime's connections. A task drives each, and a task ends with its runtime: with connections of its own, no
 /// runtime waits for another, and the end of one (of a test, say) is nobody else's business.
-pub(super) struct Hub {
+pub(crate) struct Hub {
     /// Where its connections are made and driven.
-    pub(super) runtime: Handle,
+    pub(crate) runtime: Handle,
     /// A task that does nothing and ends with the runtime, which may pass its identity on.
     tether: AbortHandle,
-    pub(super) commands: Link,
-    pub(super) subscriber: Subscriber,
+    pub(crate) commands: Link,
+    pub(crate) subscriber: Subscriber,
     #[cfg(feature = "redis-cluster")]
-    pub(super) cluster: super::cluster::Cluster,
+    pub(crate) cluster: super::cluster::Cluster,
 }
 
 impl Hub {
@@ -49,11 +49,11 @@ impl Drop for Hub {
 
 /// A store's hubs: mostly one.
 #[derive(Default)]
-pub(super) struct Hubs(RwLock<Vec<Arc<Hub>>>);
+pub(crate) struct Hubs(RwLock<Vec<Arc<Hub>>>);
 
 impl Hubs {
     /// The running runtime's.
-    pub(super) fn here(&self) -> Result<Arc<Hub>, StoreError> {
+    pub(crate) fn here(&self) -> Result<Arc<Hub>, StoreError> {
         let runtime = Handle::try_current().map_err(|_| {
             StoreError::new(
                 StoreErrorKind::Config,

@@ -1,23 +1,23 @@
 //! Where the records are: one server, a primary that sentinels name, or a cluster.
 
-use super::{credentials::Credentials, socket::Address, url::config};
+use super::{credentials::Credentials, transport::Address, url::config};
 use crate::StoreError;
 
 /// One server, and who comes.
 #[derive(Clone)]
-pub(super) struct Server {
-    pub(super) address: Address,
+pub(crate) struct Server {
+    pub(crate) address: Address,
     #[cfg_attr(
         not(feature = "redis-tls"),
         allow(dead_code, reason = "without the feature it is never set")
     )]
-    pub(super) tls: bool,
-    pub(super) database: i64,
-    pub(super) login: Option<Credentials>,
+    pub(crate) tls: bool,
+    pub(crate) database: i64,
+    pub(crate) login: Option<Credentials>,
 }
 
 /// Where the records are.
-pub(super) enum Target {
+pub(crate) enum Target {
     One(Server),
     #[cfg(feature = "redis-sentinel")]
     Sentinel {
@@ -31,7 +31,7 @@ pub(super) enum Target {
 impl Target {
     /// A cluster, of which `seeds` are some nodes.
     #[cfg(feature = "redis-cluster")]
-    pub(super) fn cluster(seeds: Vec<Server>) -> Result<Self, StoreError> {
+    pub(crate) fn cluster(seeds: Vec<Server>) -> Result<Self, StoreError> {
         let Some(first) = seeds.first() else {
             return Err(none_named());
         };
@@ -58,7 +58,7 @@ impl Target {
     }
 
     #[cfg(not(feature = "redis-cluster"))]
-    pub(super) fn cluster(_: Vec<Server>) -> Result<Self, StoreError> {
+    pub(crate) fn cluster(_: Vec<Server>) -> Result<Self, StoreError> {
         Err(config(
             "a Redis Cluster needs the feature `redis-cluster` of idempotent-fn",
         ))
@@ -66,7 +66,7 @@ impl Target {
 
     /// The primary called `master`, which `sentinels` know.
     #[cfg(feature = "redis-sentinel")]
-    pub(super) fn sentinel(sentinels: Vec<Server>, master: &str) -> Result<Self, StoreError> {
+    pub(crate) fn sentinel(sentinels: Vec<Server>, master: &str) -> Result<Self, StoreError> {
         if sentinels.is_empty() {
             return Err(none_named());
         }
@@ -77,13 +77,13 @@ impl Target {
     }
 
     #[cfg(not(feature = "redis-sentinel"))]
-    pub(super) fn sentinel(_: Vec<Server>, _: &str) -> Result<Self, StoreError> {
+    pub(crate) fn sentinel(_: Vec<Server>, _: &str) -> Result<Self, StoreError> {
         Err(config(
             "Redis Sentinel needs the feature `redis-sentinel` of idempotent-fn",
         ))
     }
 
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::One(server) => {
                 format!("Redis at {} (database {})", server.address, server.database)
@@ -101,7 +101,7 @@ impl Target {
     }
 
     #[cfg(feature = "redis-tls")]
-    pub(super) fn has_tls(&self) -> bool {
+    pub(crate) fn has_tls(&self) -> bool {
         match self {
             Self::One(server) => server.tls,
             #[cfg(feature = "redis-sentinel")]
@@ -112,7 +112,7 @@ impl Target {
     }
 
     /// How a change is told: within one shard, where there are shards.
-    pub(super) const fn publish(&self) -> &'static [u8] {
+    pub(crate) const fn publish(&self) -> &'static [u8] {
         match self {
             #[cfg(feature = "redis-cluster")]
             Self::Cluster(_) => b"SPUBLISH",
@@ -122,7 +122,7 @@ impl Target {
 }
 
 #[cfg(any(feature = "redis-sentinel", feature = "redis-cluster"))]
-pub(super) fn none_named() -> StoreError {
+pub(crate) fn none_named() -> StoreError {
     config("at least one Redis URL is needed")
 }
 

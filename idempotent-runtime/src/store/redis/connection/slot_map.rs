@@ -8,7 +8,8 @@ use std::{
 
 use redis::{Arg, Cmd, Value};
 
-use super::{scripts::text, socket::Address};
+use super::transport::Address;
+use crate::store::redis::scripts::text;
 
 const SLOTS: usize = 16_384;
 /// The owner of a slot that no node serves.
@@ -16,16 +17,16 @@ const NOBODY: u16 = u16::MAX;
 
 /// The cluster as one of its nodes saw it.
 #[derive(Clone)]
-pub(super) struct Slots {
+pub(crate) struct Slots {
     primaries: Vec<Arc<Address>>,
     /// Each slot's owner, by its place among the primaries.
     owners: Vec<u16>,
-    pub(super) read: Instant,
+    pub(crate) read: Instant,
 }
 
 impl Slots {
     /// What `CLUSTER SLOTS` answered. A node that does not know its own name goes by the one it was `asked` under.
-    pub(super) fn parse(answer: Value, asked: &Address) -> Option<Self> {
+    pub(crate) fn parse(answer: Value, asked: &Address) -> Option<Self> {
         let Value::Array(ranges) = answer else {
             return None;
         };
@@ -51,17 +52,17 @@ impl Slots {
         (!slots.primaries.is_empty()).then_some(slots)
     }
 
-    pub(super) fn owner(&self, slot: u16) -> Option<&Arc<Address>> {
+    pub(crate) fn owner(&self, slot: u16) -> Option<&Arc<Address>> {
         self.primaries
             .get(usize::from(self.owners[usize::from(slot)]))
     }
 
-    pub(super) fn primaries(&self) -> &[Arc<Address>] {
+    pub(crate) fn primaries(&self) -> &[Arc<Address>] {
         &self.primaries
     }
 
     /// Tells whether slots have other owners than in another map of this process.
-    pub(super) fn owners_digest(&self) -> u64 {
+    pub(crate) fn owners_digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for slot in 0..u16::try_from(SLOTS).unwrap_or(u16::MAX) {
             self.owner(slot).hash(&mut hasher);
@@ -70,7 +71,7 @@ impl Slots {
     }
 
     /// The same, but for one slot that has moved.
-    pub(super) fn moved(&self, slot: u16, to: &Address) -> Option<Self> {
+    pub(crate) fn moved(&self, slot: u16, to: &Address) -> Option<Self> {
         let mut slots = self.clone();
         let owner = slots.place_of(to)?;
         slots.owners[usize::from(slot)] = owner;
@@ -78,7 +79,7 @@ impl Slots {
     }
 
     /// A number that as a key's tag places it in one of this node's slots; none where it has no slots.
-    pub(super) fn tag(&self, address: &Address) -> Option<u32> {
+    pub(crate) fn tag(&self, address: &Address) -> Option<u32> {
         let place = self
             .primaries
             .iter()
@@ -113,7 +114,7 @@ fn address(node: Vec<Value>, asked: &Address) -> Option<Address> {
 }
 
 /// The address in `MOVED 3999 127.0.0.1:6381` and `ASK …`, with its slot.
-pub(super) fn redirected(details: &str, asked: &Address) -> Option<(u16, Address)> {
+pub(crate) fn redirected(details: &str, asked: &Address) -> Option<(u16, Address)> {
     let (slot, address) = details.trim().split_once(' ')?;
     let (host, port) = address.trim().rsplit_once(':')?;
     let slot = slot
@@ -137,7 +138,7 @@ fn named(host: &str, port: &str, asked: &Address) -> Option<Address> {
 }
 
 /// The slot of the key that a command is about; none where it is about none.
-pub(super) fn of_command(command: &Cmd) -> Option<u16> {
+pub(crate) fn of_command(command: &Cmd) -> Option<u16> {
     let mut arguments = command.args_iter();
     let Some(Arg::Simple(name)) = arguments.next() else {
         return None;
@@ -155,7 +156,7 @@ pub(super) fn of_command(command: &Cmd) -> Option<u16> {
 }
 
 /// A key's slot: of what stands between its first `{` and the next `}`, if anything does.
-pub(super) fn of_key(key: &[u8]) -> u16 {
+pub(crate) fn of_key(key: &[u8]) -> u16 {
     let place = |of: u8, from: usize| key[from..].iter().position(|byte| *byte == of);
     let tag = place(b'{', 0).and_then(|open| {
         let length = place(b'}', open + 1).filter(|length| *length > 0)?;

@@ -8,18 +8,18 @@ use std::{
 
 use redis::{Cmd, PushKind, Value};
 
-use super::{
-    cluster::Node,
-    connect::Connector,
-    failure::Failure,
-    hub::Hub,
-    link::Live,
-    scripts::{self, RedisKey},
-    slots,
-    socket::Address,
-    subscriber::{Ear, explain},
+use super::{Ear, explain};
+use crate::{
+    StoreError,
+    key::Key,
+    store::redis::{
+        connection::{
+            Connector, cluster::Node, per_runtime::Hub, slot::Live, slot_map, transport::Address,
+        },
+        error::Failure,
+        scripts::{self, RedisKey},
+    },
 };
-use crate::{StoreError, key::Key};
 
 /// How often a node's answer that the slot is elsewhere is followed.
 const ROUNDS: u32 = 7;
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// A connection to each node that somebody listens to.
 #[derive(Default)]
-pub(super) struct Shards(Mutex<HashMap<Arc<Address>, Ear>>);
+pub(crate) struct Shards(Mutex<HashMap<Arc<Address>, Ear>>);
 
 impl Shards {
     fn ear(&self, node: &Node) -> Ear {
@@ -43,7 +43,7 @@ impl Shards {
 }
 
 /// Listens for changes of `keys`, each where its slot is.
-pub(super) async fn listen(
+pub(crate) async fn listen(
     hub: &Arc<Hub>,
     connector: &Arc<Connector>,
     keys: &[Key],
@@ -62,7 +62,7 @@ async fn listen_to(
     connector: &Arc<Connector>,
     key: &Key,
 ) -> Result<(), StoreError> {
-    let slot = slots::of_key(&scripts::name(key));
+    let slot = slot_map::of_key(&scripts::name(key));
     let mut round = 0;
     loop {
         round += 1;
@@ -81,7 +81,7 @@ async fn listen_to(
         let moved = match &failure {
             Failure::Refused(error) if error.code() == "MOVED" && round < ROUNDS => error
                 .details()
-                .and_then(|details| slots::redirected(details, &node.address)),
+                .and_then(|details| slot_map::redirected(details, &node.address)),
             _ => None,
         };
         match moved {
@@ -109,7 +109,7 @@ async fn live(
         async move {
             let live = connector.subscriber(Some(&node.address), listener).await?;
             for key in topics.keys() {
-                let owner = cluster.known_owner(slots::of_key(&scripts::name(&key)));
+                let owner = cluster.known_owner(slot_map::of_key(&scripts::name(&key)));
                 if owner.is_some_and(|owner| owner.address == node.address) {
                     // One whose slot has moved is told so by its own waiter, or when all are resumed.
                     let _ = acknowledged(&live, "SSUBSCRIBE", &PushKind::SSubscribe, &key).await;
@@ -124,9 +124,12 @@ async fn live(
 
 /// Ends a subscription that nobody waits for, at the node that has the slot now: one where it was has ended it itself.
 /// Should somebody have come meanwhile, it is taken up again, and the newcomer woken.
-pub(super) async fn vacate(hub: &Hub, key: &Key) {
+pub(crate) async fn vacate(hub: &Hub, key: &Key) {
     let subscriber = &hub.subscriber;
-    let Some(node) = hub.cluster.known_owner(slots::of_key(&scripts::name(key))) else {
+    let Some(node) = hub
+        .cluster
+        .known_owner(slot_map::of_key(&scripts::name(key)))
+    else {
         return;
     };
     let Some(live) = subscriber.shards.ear(&node).link.current() else {

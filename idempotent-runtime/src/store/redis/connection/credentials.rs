@@ -26,7 +26,7 @@ impl Credentials {
         }
     }
 
-    pub(super) fn of(user: Option<&str>, password: Option<&str>) -> Option<Self> {
+    pub(crate) fn of(user: Option<&str>, password: Option<&str>) -> Option<Self> {
         if user.is_none() && password.is_none() {
             return None;
         }
@@ -36,7 +36,7 @@ impl Credentials {
         })
     }
 
-    pub(super) fn apply(&self, settings: redis::RedisConnectionInfo) -> redis::RedisConnectionInfo {
+    pub(crate) fn apply(&self, settings: redis::RedisConnectionInfo) -> redis::RedisConnectionInfo {
         let settings = settings.set_password(&self.password);
         match &self.user {
             Some(user) => settings.set_username(user),
@@ -57,10 +57,10 @@ type Asked =
 
 /// A callback that is asked at each connect.
 #[derive(Clone)]
-pub(super) struct Provider(Arc<dyn Fn() -> Asked + Send + Sync>);
+pub(crate) struct Provider(Arc<dyn Fn() -> Asked + Send + Sync>);
 
 impl Provider {
-    pub(super) fn new<F, E>(provide: impl Fn() -> F + Send + Sync + 'static) -> Self
+    pub(crate) fn new<F, E>(provide: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Credentials, E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
@@ -71,7 +71,7 @@ impl Provider {
         }))
     }
 
-    pub(super) fn ask(&self) -> Asked {
+    pub(crate) fn ask(&self) -> Asked {
         (self.0)()
     }
 }

@@ -2,14 +2,13 @@
 
 use redis::Value;
 
-use super::scripts::text;
-use crate::{StoreError, StoreErrorKind};
+use crate::{StoreError, StoreErrorKind, store::redis::scripts::text};
 
 /// The first version with scripts' flags, `SET NX GET` and shard channels.
 const OLDEST: u32 = 7;
 
 /// Looks at a server's answers to `INFO server` and `INFO memory`. None: it would not say.
-pub(super) fn check(
+pub(crate) fn check(
     server: Option<&str>,
     memory: Option<&str>,
     allow_eviction: bool,
@@ -78,7 +77,7 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The text of an `INFO` answer; none where it was refused.
-pub(super) fn info(value: Value) -> Option<String> {
+pub(crate) fn info(value: Value) -> Option<String> {
     String::from_utf8(text(value)?).ok()
 }
 

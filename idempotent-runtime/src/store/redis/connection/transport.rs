@@ -20,7 +20,7 @@ use tokio::{
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Address {
+pub(crate) enum Address {
     Tcp(String, u16),
     Unix(PathBuf),
 }
@@ -40,14 +40,14 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A stream that notes when something was heard on it.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     stream: Box<dyn Stream>,
     pulse: Arc<Pulse>,
 }
 
 impl Socket {
     /// Connects. `tls`: over which the server's name is checked.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         address: &Address,
         #[cfg(feature = "redis-tls")] tls: Option<&tokio_rustls::TlsConnector>,
         patience: Duration,
@@ -79,7 +79,7 @@ impl Socket {
         }
     }
 
-    pub(super) fn pulse(&self) -> Arc<Pulse> {
+    pub(crate) fn pulse(&self) -> Arc<Pulse> {
         self.pulse.clone()
     }
 }
@@ -101,7 +101,7 @@ fn tune(stream: &TcpStream, patience: Duration) -> io::Result<()> {
 
 /// When something was last heard, and since when an answer may be waited for.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(crate) struct Pulse {
     origin: Instant,
     /// Milliseconds since `origin`, and one.
     heard: AtomicU64,
@@ -118,7 +118,7 @@ impl Pulse {
         }
     }
 
-    pub(super) fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.origin.elapsed().as_millis()).map_or(u64::MAX, |millis| millis + 1)
     }
 
@@ -134,7 +134,7 @@ impl Pulse {
     }
 
     /// Whether something was written so long ago, and nothing heard since.
-    pub(super) fn is_silent_for(&self, patience: Duration) -> bool {
+    pub(crate) fn is_silent_for(&self, patience: Duration) -> bool {
         match self.asked.load(Ordering::Relaxed) {
             0 => false,
             asked => Duration::from_millis(self.now().saturating_sub(asked)) >= patience,
@@ -142,7 +142,7 @@ impl Pulse {
     }
 
     /// Whether nothing was heard since `moment`, which is so long ago.
-    pub(super) fn is_silent_since(&self, moment: u64, patience: Duration) -> bool {
+    pub(crate) fn is_silent_since(&self, moment: u64, patience: Duration) -> bool {
         self.heard.load(Ordering::Relaxed) <= moment
             && Duration::from_millis(self.now().saturating_sub(moment)) >= patience
     }

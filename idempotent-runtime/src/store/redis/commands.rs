@@ -8,14 +8,12 @@ use std::{
 use redis::{Cmd, Value};
 
 #[cfg(feature = "redis-cluster")]
-use super::target::Target;
+use super::connection::target::Target;
 use super::{
     Inner, RedisStore,
     clock::Clock,
-    failure::Failure,
-    hub::Hub,
-    link::Live,
-    making::SOON,
+    connection::{per_runtime::Hub, shared_try::SOON, slot::Live},
+    error::Failure,
     scripts::{self, Answer, Argument, Script},
 };
 use crate::{StoreError, key::Key, record::Record};
@@ -43,7 +41,7 @@ impl RedisStore {
     ) -> Result<Noted, Failure> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
-            let sending = super::route::send(hub, &self.inner.connector, command);
+            let sending = super::connection::route::send(hub, &self.inner.connector, command);
             // In a box: who has no cluster keeps no room for it.
             let (value, clock) = Box::pin(sending).await?;
             return Ok((value, Some(clock)));
@@ -107,7 +105,7 @@ impl RedisStore {
     #[cfg(feature = "redis-cluster")]
     async fn time_of_node(&self, hub: &Arc<Hub>, key: &Key) -> Result<u64, StoreError> {
         let connector = &self.inner.connector;
-        let slot = super::slots::of_key(&scripts::name(key));
+        let slot = super::connection::slot_map::of_key(&scripts::name(key));
         let (node, live) = hub.cluster.reach(hub, connector, Some(slot), SOON).await?;
         if node.clock.recent().is_none() {
             let asked = Instant::now();
@@ -122,7 +120,7 @@ impl RedisStore {
     pub(super) fn fresh_time(&self, hub: &Arc<Hub>, key: &Key) -> Option<u64> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
-            let slot = super::slots::of_key(&scripts::name(key));
+            let slot = super::connection::slot_map::of_key(&scripts::name(key));
             return hub.cluster.known_owner(slot)?.clock.fresh();
         }
         let _ = (hub, key);

@@ -1,5 +1,26 @@
 //! Connections to one server, to the primary that sentinels name, or to a cluster's nodes.
 
+#[cfg(feature = "redis-cluster")]
+pub(super) mod cluster;
+mod command_check;
+pub(super) mod credentials;
+pub(super) mod limits;
+pub(super) mod per_runtime;
+#[cfg(feature = "redis-cluster")]
+pub(super) mod route;
+#[cfg(feature = "redis-sentinel")]
+mod sentinel;
+mod server_check;
+pub(super) mod shared_try;
+pub(super) mod slot;
+#[cfg(feature = "redis-cluster")]
+pub(super) mod slot_map;
+pub(super) mod target;
+#[cfg(feature = "redis-tls")]
+pub(super) mod tls;
+pub(super) mod transport;
+pub(super) mod url;
+
 use std::{sync::Arc, time::Instant};
 
 use redis::{
@@ -7,20 +28,23 @@ use redis::{
     aio::MultiplexedConnection,
 };
 
-use super::{
-    check,
-    clock::Clock,
-    credentials::Credentials,
-    failure::{self, Failure},
-    limits::{self, Limits, Told},
-    link::{Listen, Live, Watch},
-    options::RedisOptions,
-    refusal, scripts,
-    socket::{Address, Socket},
+use self::{
+    command_check::Trial,
+    limits::{Limits, Told},
+    slot::{Listen, Live, Watch},
     target::{Server, Target},
-    trial::Trial,
+    transport::{Address, Socket},
+};
+use super::{
+    clock::Clock,
+    error::{self, Failure, server_text},
+    options::RedisOptions,
+    scripts,
 };
 use crate::{StoreError, StoreErrorKind};
+
+pub use credentials::Credentials;
+pub(crate) use url::is_scheme;
 
 /// What it takes to connect.
 pub(super) struct Connector {
@@ -95,12 +119,12 @@ impl Connector {
             Target::One(server) => self.dial_one(server, listener).await,
             #[cfg(feature = "redis-sentinel")]
             Target::Sentinel { sentinels, master } => {
-                let primary = super::sentinel::find(self, sentinels, master).await?;
+                let primary = sentinel::find(self, sentinels, master).await?;
                 self.dial_one(&primary, listener).await
             }
             #[cfg(feature = "redis-cluster")]
             Target::Cluster(seeds) => {
-                let seed = seeds.first().ok_or_else(super::target::none_named)?.clone();
+                let seed = seeds.first().ok_or_else(target::none_named)?.clone();
                 let address = node.cloned().unwrap_or_else(|| seed.address.clone());
                 self.dial_one(&Server { address, ..seed }, listener).await
             }
@@ -124,7 +148,7 @@ impl Connector {
             let opened = self
                 .open(server, login, &watch, ProtocolVersion::RESP2)
                 .await;
-            opened.map_err(|error| failure::connecting(error, &self.place))
+            opened.map_err(|error| error::connecting(error, &self.place))
         };
         self.in_time(opening).await
     }
@@ -166,7 +190,7 @@ impl Connector {
             }
             result => result,
         };
-        let live = opened.map_err(|error| failure::connecting(error, &self.place))?;
+        let live = opened.map_err(|error| error::connecting(error, &self.place))?;
         self.select(server, &live).await?;
         Ok(live)
     }
@@ -182,18 +206,15 @@ impl Connector {
         match live.send(&command).await {
             Ok(_) => Ok(()),
             Err(Failure::Refused(error)) => {
-                Err(refusal::select(&error, server.database, &self.place))
+                Err(server_text::select(&error, server.database, &self.place))
             }
             Err(Failure::NotSent(error)) => Err(error),
             // Nothing of a call's has been sent.
-            Err(Failure::Unanswered(error)) => Err(failure::connecting(error, &self.place)),
+            Err(Failure::Unanswered(error)) => Err(error::connecting(error, &self.place)),
         }
     }
 
-    async fn ask(
-        &self,
-        provider: &super::credentials::Provider,
-    ) -> Result<Credentials, StoreError> {
+    async fn ask(&self, provider: &credentials::Provider) -> Result<Credentials, StoreError> {
         provider.ask().await.map_err(|source| {
             let place = &self.place;
             // Its text is shown as the source only: what it says is the application's.
@@ -274,12 +295,12 @@ impl Connector {
         let answers = connection
             .send_packed_commands(&questions, 0, 4 + loads + tries)
             .await
-            .map_err(|error| failure::connecting(error, &self.place))?;
+            .map_err(|error| error::connecting(error, &self.place))?;
         let tried = answers[answers.len().min(4 + loads)..].to_vec();
         let mut answers = answers.into_iter();
-        let server = answers.next().and_then(check::info);
-        let memory = answers.next().and_then(check::info);
-        check::check(
+        let server = answers.next().and_then(server_check::info);
+        let memory = answers.next().and_then(server_check::info);
+        server_check::check(
             server.as_deref(),
             memory.as_deref(),
             self.options.allow_eviction,
@@ -293,7 +314,7 @@ impl Connector {
             let tried = connection
                 .send_packed_commands(&questions, 0, trial.len())
                 .await
-                .map_err(|error| failure::connecting(error, &self.place))?;
+                .map_err(|error| error::connecting(error, &self.place))?;
             trial.judge(&tried, &self.place)?;
         }
         // A user who may not load scripts brings each along with its first use.

@@ -13,17 +13,18 @@ use std::{
 use tokio::task::JoinSet;
 
 use super::{
-    clock::Clock,
-    connect::Connector,
-    failure::Failure,
-    hub::Hub,
-    link::{Link, Live},
-    making::Making,
-    slots::Slots,
-    socket::Address,
+    Connector,
+    per_runtime::Hub,
+    shared_try::Making,
+    slot::{Link, Live},
+    slot_map::Slots,
     target::Target,
+    transport::Address,
 };
-use crate::{StoreError, StoreErrorKind};
+use crate::{
+    StoreError, StoreErrorKind,
+    store::redis::{clock::Clock, error::Failure},
+};
 
 /// The map is read again at most this often because of slots that moved: each tells where it went.
 const FRESH: Duration = Duration::from_secs(1);
@@ -32,15 +33,15 @@ const ASKED: usize = 3;
 
 /// One node of the cluster.
 #[derive(Clone)]
-pub(super) struct Node {
-    pub(super) address: Arc<Address>,
+pub(crate) struct Node {
+    pub(crate) address: Arc<Address>,
     link: Link,
     /// The node's own time: nodes need not agree.
-    pub(super) clock: Arc<Clock>,
+    pub(crate) clock: Arc<Clock>,
 }
 
 impl Node {
-    pub(super) async fn live(
+    pub(crate) async fn live(
         &self,
         hub: &Hub,
         connector: &Arc<Connector>,
@@ -60,14 +61,14 @@ impl Node {
 
 /// What is known of the cluster.
 #[derive(Clone, Default)]
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     map: Arc<RwLock<Option<Arc<Slots>>>>,
     reading: Making<Arc<Slots>>,
     nodes: Arc<Mutex<HashMap<Arc<Address>, Node>>>,
 }
 
 impl Cluster {
-    pub(super) fn map(&self) -> Option<Arc<Slots>> {
+    pub(crate) fn map(&self) -> Option<Arc<Slots>> {
         self.map
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -78,7 +79,7 @@ impl Cluster {
         *self.map.write().unwrap_or_else(PoisonError::into_inner) = Some(slots);
     }
 
-    pub(super) fn node(&self, address: &Arc<Address>) -> Node {
+    pub(crate) fn node(&self, address: &Arc<Address>) -> Node {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let node = nodes.entry(address.clone()).or_insert_with(|| Node {
             address: address.clone(),
@@ -107,7 +108,7 @@ impl Cluster {
     }
 
     /// The map, read again unless somebody has since `seen`.
-    pub(super) async fn slots_after(
+    pub(crate) async fn slots_after(
         &self,
         hub: &Hub,
         connector: &Arc<Connector>,
@@ -122,7 +123,7 @@ impl Cluster {
     }
 
     /// The map, as the cluster has it now.
-    pub(super) async fn slots_now(
+    pub(crate) async fn slots_now(
         &self,
         hub: &Hub,
         connector: &Arc<Connector>,
@@ -134,14 +135,14 @@ impl Cluster {
     }
 
     /// Has the map read again: something suggests that it has changed.
-    pub(super) fn doubt(&self, hub: &Hub, connector: &Arc<Connector>) {
+    pub(crate) fn doubt(&self, hub: &Hub, connector: &Arc<Connector>) {
         if self.map().is_some_and(|slots| slots.read.elapsed() > FRESH) {
             self.reading.kick(&hub.runtime, || self.read(connector));
         }
     }
 
     /// The node that has the slot; any for a command about none.
-    pub(super) async fn owner(
+    pub(crate) async fn owner(
         &self,
         hub: &Hub,
         connector: &Arc<Connector>,
@@ -171,7 +172,7 @@ impl Cluster {
 
     /// The node that has the slot, and the connection to it. Where there is none to be had, another node may have the slot by
     /// now: the map is read again.
-    pub(super) async fn reach(
+    pub(crate) async fn reach(
         &self,
         hub: &Hub,
         connector: &Arc<Connector>,
@@ -201,13 +202,13 @@ impl Cluster {
     }
 
     /// The node that has the slot, as far as is known.
-    pub(super) fn known_owner(&self, slot: u16) -> Option<Node> {
+    pub(crate) fn known_owner(&self, slot: u16) -> Option<Node> {
         let slots = self.map()?;
         slots.owner(slot).map(|address| self.node(address))
     }
 
     /// All primaries, connected to.
-    pub(super) async fn check(
+    pub(crate) async fn check(
         &self,
         hub: &Hub,
         connector: &Arc<Connector>,
@@ -220,7 +221,7 @@ impl Cluster {
     }
 
     /// Takes over that a slot has moved.
-    pub(super) fn moved(&self, slot: u16, to: &Address) {
+    pub(crate) fn moved(&self, slot: u16, to: &Address) {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         let known = map.as_ref().and_then(|slots| slots.owner(slot));
         if known.is_none_or(|known| **known != *to)

@@ -5,16 +5,16 @@ use std::{fmt::Write, time::Duration};
 
 use redis::{Cmd, Pipeline, Value};
 
-use super::{
-    refusal::{self, Meaning, Right},
-    scripts::{self, Argument, PREFIX, Script},
-};
 use crate::{
     OnCrash, StoreError, StoreErrorKind,
     record::{MAX_LEASE, Nonce, Record},
     store::{
         ClaimRequest,
         protocol::{self, MAX_LEASE_GROWTH},
+        redis::{
+            error::server_text::{self, Meaning, Right},
+            scripts::{self, Argument, PREFIX, Script},
+        },
     },
 };
 
@@ -34,7 +34,7 @@ enum Tried {
 }
 
 /// One connection's trial, or one node's.
-pub(super) struct Trial {
+pub(crate) struct Trial {
     key: String,
     commands: Vec<(Tried, Cmd)>,
 }
@@ -53,7 +53,7 @@ struct Findings {
 
 impl Trial {
     /// `tag`: what places the key in a slot of the cluster's node that is tried.
-    pub(super) fn new(publish: &'static [u8], tag: Option<u32>) -> Self {
+    pub(crate) fn new(publish: &'static [u8], tag: Option<u32>) -> Self {
         let mut key = format!("{PREFIX}{MARK}");
         // Writing into a string cannot fail. Without randomness two trials may meet, and both still find out.
         if let Some(tag) = tag {
@@ -139,19 +139,19 @@ impl Trial {
     }
 
     /// Puts the trial's commands behind what else is asked.
-    pub(super) fn ask(&self, questions: &mut Pipeline) {
+    pub(crate) fn ask(&self, questions: &mut Pipeline) {
         for (_, command) in &self.commands {
             questions.add_command(command.clone());
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.commands.len()
     }
 
     /// The same trial with the texts of the scripts that the server did not know by their hash: who may not load
     /// scripts brings each along with its first use. None: the trial is over.
-    pub(super) fn again(&self, answers: &[Value]) -> Option<Self> {
+    pub(crate) fn again(&self, answers: &[Value]) -> Option<Self> {
         let unloaded = self.findings(answers).unloaded;
         if unloaded.is_empty() {
             return None;
@@ -175,7 +175,7 @@ impl Trial {
             let Value::ServerError(error) = answer else {
                 continue;
             };
-            match (*tried, refusal::meaning(error)) {
+            match (*tried, server_text::meaning(error)) {
                 (Tried::Publish, Meaning::Forbidden(_) | Meaning::UnknownCommand) => {
                     found.mute = true;
                 }
@@ -221,7 +221,7 @@ impl Trial {
     }
 
     /// The setup that lets no call finish, if it is so.
-    pub(super) fn judge(&self, answers: &[Value], place: &str) -> Result<(), StoreError> {
+    pub(crate) fn judge(&self, answers: &[Value], place: &str) -> Result<(), StoreError> {
         let found = self.findings(answers);
         let problem = if !found.forbidden.is_empty() {
             Some(forbidden(&found.forbidden))
@@ -263,7 +263,7 @@ fn forbidden(rights: &[Right]) -> String {
             Right::Key => "keys under `idempotent:`".to_owned(),
             Right::Channel => "channels under `idempotent:`".to_owned(),
         };
-        let grant = refusal::grant(*right);
+        let grant = server_text::grant(*right);
         if !names.contains(&name) {
             names.push(name);
             grants.push(grant);

@@ -6,8 +6,8 @@ use redis::{ConnectionAddr, IntoConnectionInfo};
 
 use super::{
     credentials::Credentials,
-    socket::Address,
     target::{Server, Target},
+    transport::Address,
 };
 use crate::{StoreError, StoreErrorKind};
 
@@ -15,10 +15,10 @@ use crate::{StoreError, StoreErrorKind};
 const SENTINEL_PORT: u16 = 26_379;
 
 /// What a URL says.
-pub(super) struct Named {
-    pub(super) target: Target,
+pub(crate) struct Named {
+    pub(crate) target: Target,
     /// How to log in to the sentinels themselves.
-    pub(super) sentinel_login: Option<Credentials>,
+    pub(crate) sentinel_login: Option<Credentials>,
 }
 
 /// Whether a store of this kind has URLs with this scheme.
@@ -30,7 +30,7 @@ pub(crate) fn is_scheme(scheme: &str) -> bool {
     }
 }
 
-pub(super) fn parse(url: &str) -> Result<Named, StoreError> {
+pub(crate) fn parse(url: &str) -> Result<Named, StoreError> {
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
     let target = match scheme.split_once('+') {
         Some((base, "cluster")) => cluster(base, rest)?,
@@ -44,7 +44,7 @@ pub(super) fn parse(url: &str) -> Result<Named, StoreError> {
 }
 
 /// One server.
-pub(super) fn server(url: &str) -> Result<Server, StoreError> {
+pub(crate) fn server(url: &str) -> Result<Server, StoreError> {
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
     let tls = matches!(scheme, "rediss" | "valkeys");
     if tls && cfg!(not(feature = "redis-tls")) {
@@ -259,6 +259,6 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-pub(super) fn config(message: impl Into<String>) -> StoreError {
+pub(crate) fn config(message: impl Into<String>) -> StoreError {
     StoreError::new(StoreErrorKind::Config, message.into())
 }

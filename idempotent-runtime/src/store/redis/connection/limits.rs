@@ -10,8 +10,7 @@ use std::{
 
 use redis::{Cmd, Value};
 
-use super::scripts;
-use crate::{StoreError, StoreErrorKind};
+use crate::{StoreError, StoreErrorKind, store::redis::scripts};
 
 /// Smaller values pass every limit that a server can be given, but for those on the memory of clients.
 const HARMLESS: u64 = 512 * 1024;
@@ -33,7 +32,7 @@ const SUSPECTS: usize = 64;
 
 /// What a server's configuration says of the largest value; nothing by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told(Option<Bounds>);
+pub(crate) struct Told(Option<Bounds>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bounds {
@@ -46,19 +45,19 @@ struct Bounds {
 
 impl Told {
     /// Whether a value is larger than the server takes.
-    pub(super) fn refuses(self, size: usize) -> bool {
+    pub(crate) fn refuses(self, size: usize) -> bool {
         self.0.is_some_and(|bounds| size as u64 > bounds.largest)
     }
 
     /// Whether a value may cost its connection, so that it gets one of its own.
-    pub(super) fn goes_apart(self, size: usize) -> bool {
+    pub(crate) fn goes_apart(self, size: usize) -> bool {
         size as u64 > self.0.map_or(HARMLESS, |bounds| bounds.apart)
     }
 }
 
 /// What has become of large values, where servers would not tell.
 #[derive(Debug, Default)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// The size of a value that was refused for it, and when.
     refused: Mutex<Option<(u64, Instant)>>,
     /// The nonces of attempts whose large value once ended its connection.
@@ -67,7 +66,7 @@ pub(super) struct Limits {
 
 impl Limits {
     /// Asks for the settings that limit a value.
-    pub(super) fn question() -> Cmd {
+    pub(crate) fn question() -> Cmd {
         let mut question = redis::cmd("CONFIG");
         question
             .arg("GET")
@@ -76,7 +75,7 @@ impl Limits {
     }
 
     /// Refuses a value of `size` bytes that the server would not take.
-    pub(super) fn check(&self, told: Told, size: usize, place: &str) -> Result<(), StoreError> {
+    pub(crate) fn check(&self, told: Told, size: usize, place: &str) -> Result<(), StoreError> {
         let size = size as u64;
         if let Some(Bounds { largest, by, .. }) = told.0 {
             return if size <= largest {
@@ -99,7 +98,7 @@ impl Limits {
     }
 
     /// The server refused a value of this size for it.
-    pub(super) fn refuse(&self, size: usize) {
+    pub(crate) fn refuse(&self, size: usize) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let size = size as u64;
         let least = refused.map_or(size, |(least, _)| least.min(size));
@@ -107,7 +106,7 @@ impl Limits {
     }
 
     /// The connection ended while this attempt's value was sent over it. `true`: for the second time.
-    pub(super) fn lose(&self, attempt: [u8; 16]) -> bool {
+    pub(crate) fn lose(&self, attempt: [u8; 16]) -> bool {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = lost.iter().position(|known| *known == attempt) {
             lost.remove(index);
@@ -122,7 +121,7 @@ impl Limits {
 }
 
 /// A value that is not sent, or not again.
-pub(super) fn too_large(size: u64, why: &str) -> StoreError {
+pub(crate) fn too_large(size: u64, why: &str) -> StoreError {
     StoreError::new(
         StoreErrorKind::TooLarge,
         format!(
@@ -133,7 +132,7 @@ pub(super) fn too_large(size: u64, why: &str) -> StoreError {
 }
 
 /// The limits in an answer to [`Limits::question`]; none where it was refused.
-pub(super) fn told(answer: &Value) -> Told {
+pub(crate) fn told(answer: &Value) -> Told {
     Told(bounds(answer))
 }
 
