@@ -14,10 +14,8 @@ use crate::{
     events::Span,
     execution::Attempt,
     handover::carry_on,
-    operation::Operation,
-    recorded::IntoErr,
+    operation::{IntoErr, Operation, scope::BodyType},
     run::{Flow, begin, detached},
-    scope::BodyType,
     unprotected::unprotected,
     work::{Detached, Lasting, Typed},
 };

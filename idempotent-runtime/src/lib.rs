@@ -17,17 +17,12 @@ mod heartbeat;
 mod key;
 mod observe;
 mod operation;
-mod plan;
 mod policy;
 pub mod record;
-mod recorded;
-mod resolve;
 mod run;
 mod runtime_check;
-mod scope;
 mod settle;
 pub mod store;
-mod terms;
 mod unprotected;
 mod work;
 
@@ -41,12 +36,12 @@ pub use key::{
     InvalidKey, Key, KeyDigest, KeyPart, KeyParts, MaybePart, OptionalPart, optional_part,
 };
 pub use observe::{Observation, Observed, observe};
+#[cfg(feature = "axum")]
+pub use operation::Axum;
 pub use operation::{
-    DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Operation, operation, operation_with_codec,
+    ByFn, ByFrom, DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Decision, Fallible, Inspection,
+    IntoErr, Operation, Outcome, Recorded, RecordedErr, Resolution, operation,
+    operation_with_codec,
 };
 pub use policy::{OnCrash, OnErr, RerunOrFail};
-#[cfg(feature = "axum")]
-pub use recorded::Axum;
-pub use recorded::{ByFn, ByFrom, Decision, Fallible, IntoErr, Outcome, Recorded, RecordedErr};
-pub use resolve::{Inspection, Resolution};
 pub use store::{SharedStore, Store};

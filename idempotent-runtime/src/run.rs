@@ -23,10 +23,8 @@ use crate::{
     execution::Attempt,
     heartbeat::Driven,
     observe::Observed,
-    operation::Operation,
+    operation::{IntoErr, Operation, scope::BodyType},
     record::{DONE_HEADER, Record},
-    recorded::IntoErr,
-    scope::BodyType,
     store::{
         counters::Turn,
         protocol::{abandoned, lost, released},

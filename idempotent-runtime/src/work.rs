@@ -11,8 +11,8 @@ use std::{
 
 use crate::{
     CodecError, Error, Label, OnCrash, OnErr,
+    operation::result_policy::Terms,
     record::{OutcomeRef, Record},
-    terms::Terms,
 };
 
 /// What the flow asks of a body and of the result that it leaves.

@@ -1,12 +1,6 @@
 //! Which types an operation can return.
 
-#[cfg(feature = "axum")]
-mod axum;
-
 use serde::{Serialize, de::DeserializeOwned};
-
-#[cfg(feature = "axum")]
-pub use axum::Axum;
 
 use crate::{
     Codec, CodecError, Error, OnErr, Operation, RerunOrFail,

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, task::Poll, time::Duration};
 
+use super::result::Classify;
 use crate::{
     CodecError, Error, Label, OnCrash, OnErr,
     codec::{Format, redact::shape_of},
     fingerprint::Fingerprint,
     record::{Outcome, OutcomeRef, Record, RecordRef},
-    recorded::Classify,
 };
 
 /// How long a result is kept.

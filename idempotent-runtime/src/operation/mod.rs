@@ -1,18 +1,27 @@
 //! One operation with one key: what the attribute's expansion calls, and what anybody may call by hand.
 
+mod admin;
+#[cfg(feature = "axum")]
+mod axum;
+pub(crate) mod options;
+pub(crate) mod result;
+pub(crate) mod result_policy;
+pub(crate) mod scope;
+
 use std::{panic::Location, time::Duration};
 
 use serde::Serialize;
 
+use self::{options::Plan, result::format_of, result_policy::Terms};
 use crate::{
-    Codec, Decision, Error, OnCrash, OnErr, Outcome, RecordedErr, SharedStore,
-    codec::Format,
-    fingerprint::Fingerprint,
+    Codec, Error, OnCrash, OnErr, SharedStore, codec::Format, fingerprint::Fingerprint,
     key::KeyParts,
-    plan::Plan,
-    recorded::{ByFn, ByFrom, Fallible, format_of},
-    terms::Terms,
 };
+
+pub use admin::{Inspection, Resolution};
+#[cfg(feature = "axum")]
+pub use axum::Axum;
+pub use result::{ByFn, ByFrom, Decision, Fallible, IntoErr, Outcome, Recorded, RecordedErr};
 
 /// `ttl` where none is given: 24 hours.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::Recorded;
+use super::result::Recorded;
 use crate::{
     Codec, CodecError,
     codec::{self, MessagePack},

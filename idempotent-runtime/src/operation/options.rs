@@ -4,6 +4,7 @@ use std::{cmp, fmt::Display, panic::Location, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
+use super::scope::{self, BodyType, Owner};
 use crate::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKey, Key, Label, OnCrash, SharedStore,
     default_store::{self, Chosen},
@@ -14,7 +15,6 @@ use crate::{
     observe::{self, Observation, Refusals},
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Nonce, RecordRef},
     runtime_check,
-    scope::{self, BodyType, Owner},
     store::{ClaimRequest, counters::Turn},
     unprotected::{self, Unprotected},
 };
