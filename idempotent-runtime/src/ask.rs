@@ -8,7 +8,7 @@ use crate::{
     Error, StoreError, StoreErrorKind,
     backoff::Backoff,
     claim::Claim,
-    execution::Attempt,
+    context::Attempt,
     flight::{Landing, Lead},
     record::Record,
     settle::{PATIENCE, PAUSES, answer, is_passing, note, owe_claim},

@@ -11,8 +11,8 @@ use std::{
 
 use crate::{
     Error,
+    context::Attempt,
     events::Span,
-    execution::Attempt,
     handover::carry_on,
     operation::{IntoErr, Operation, scope::BodyType},
     run::{Flow, begin, detached},

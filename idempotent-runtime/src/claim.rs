@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    StoreError, events,
-    execution::Attempt,
+    StoreError,
+    context::Attempt,
+    events,
     flight::{Landing, Lead},
     record::{MAX_TTL, Outcome, OutcomeRef, Record, State},
     settle::{PATIENCE, answer, note, owe_outcome, without_result},

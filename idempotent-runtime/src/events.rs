@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, Key, StoreError, execution::Attempt, record::Record};
+use crate::{Error, Key, StoreError, context::Attempt, record::Record};
 
 /// Emits a `tracing` event where the feature is on, and only looks at its arguments where it is off.
 macro_rules! event {

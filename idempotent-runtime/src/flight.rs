@@ -15,7 +15,7 @@ use tokio::{
     time::{self, Instant},
 };
 
-use crate::{StoreError, execution::Attempt, fingerprint::Fingerprint, key::Key, record::Record};
+use crate::{StoreError, context::Attempt, fingerprint::Fingerprint, key::Key, record::Record};
 
 /// How long a leader that asks or waits is believed after it was last polled.
 pub(crate) const SEEN: Duration = Duration::from_secs(1);

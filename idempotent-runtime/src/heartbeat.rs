@@ -25,8 +25,8 @@ use tokio::{
 use crate::{
     StoreError,
     claim::Claim,
+    context::{self, Attempt, Running},
     events,
-    execution::{self, Attempt, Running},
     record::Record,
     settle::{PATIENCE, answer, note},
     store::Settled,
@@ -48,7 +48,7 @@ impl Claim {
     pub(crate) fn poll_once(&mut self, work: &mut dyn Work, cx: &mut Context<'_>) -> Poll<()> {
         self.start();
         let running = Running::Protected(Arc::clone(&self.attempt));
-        execution::Context::sync_inside(running, || {
+        context::Context::sync_inside(running, || {
             let polled = panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx)));
             polled.unwrap_or_else(|panicked| {
                 work.stop();
@@ -61,7 +61,7 @@ impl Claim {
     /// before this returns.
     pub(crate) async fn drive<W: Work + ?Sized>(&mut self, work: &mut W) -> Driven {
         let attempt = Arc::clone(&self.attempt);
-        let mut body = pin!(execution::Context::inside(
+        let mut body = pin!(context::Context::inside(
             Running::Protected(Arc::clone(&attempt)),
             Body(work)
         ));

@@ -6,16 +6,15 @@ mod backoff;
 mod call;
 mod claim;
 pub mod codec;
+mod context;
 mod default_store;
 mod error;
 mod events;
-mod execution;
 pub mod fingerprint;
 mod flight;
 mod handover;
 mod heartbeat;
 mod key;
-mod observe;
 mod operation;
 mod policy;
 pub mod record;
@@ -28,14 +27,13 @@ mod work;
 
 pub use call::Run;
 pub use codec::{Codec, CodecError};
+pub use context::{Execution, Observation, Observed, current, observe, try_current, with_store};
 pub use default_store::{AlreadyInstalled, ENV, install};
 pub use error::{Error, Label, StoreError, StoreErrorKind};
-pub use execution::{Execution, current, try_current, with_store};
 pub use handover::drain;
 pub use key::{
     InvalidKey, Key, KeyDigest, KeyPart, KeyParts, MaybePart, OptionalPart, optional_part,
 };
-pub use observe::{Observation, Observed, observe};
 #[cfg(feature = "axum")]
 pub use operation::Axum;
 pub use operation::{

@@ -18,11 +18,10 @@ use crate::{
     call::{Call, InSpan, Needs, Phase, Run},
     claim::{Claim, not_recorded},
     codec::redact::shape_of,
+    context::{Attempt, observe::Observed},
     error::noting_own,
     events::{self, Span},
-    execution::Attempt,
     heartbeat::Driven,
-    observe::Observed,
     operation::{IntoErr, Operation, scope::BodyType},
     record::{DONE_HEADER, Record},
     store::{

@@ -8,9 +8,9 @@ use crate::{
     OnCrash, StoreError, StoreErrorKind,
     backoff::Backoff,
     claim::not_recorded,
+    context::Attempt,
     error::Shown,
     events,
-    execution::Attempt,
     handover::hand_over,
     record::{HOLD, Outcome, Record, State},
     store::{

@@ -14,10 +14,13 @@ use std::{
 use tokio::time;
 
 use crate::{
-    Error, Key, Label, OnCrash, SharedStore, default_store, events,
-    execution::{Context, Running},
+    Error, Key, Label, OnCrash, SharedStore,
+    context::{
+        Context, Running,
+        observe::{Observation, Refusals},
+    },
+    default_store, events,
     heartbeat::{Body, poll_end},
-    observe::{Observation, Refusals},
     run::{Flow, give_way},
     store::counters::Turn,
     work::{Lasting, Typed, Work},

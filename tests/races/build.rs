@@ -108,7 +108,7 @@ fn exchanged(text: &str) -> String {
         .replace("State::Lost => 3,", "_ => 3,")
         .replace("Some(OutcomeRef::NotRecorded(_)) =>", "Some(_) =>");
     // Each variant has an attempt of its own.
-    text.replace("execution::Attempt, ", "").replace(
+    text.replace("context::Attempt, ", "").replace(
         "use crate::{StoreError, fingerprint",
         "use super::execution::Attempt;\nuse crate::{StoreError, fingerprint",
     )

@@ -7,12 +7,14 @@ use tokio::runtime::Handle;
 use super::scope::{self, BodyType, Owner};
 use crate::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKey, Key, Label, OnCrash, SharedStore,
+    context::{
+        Attempt, Context, Progress,
+        observe::{self, Observation, Refusals},
+    },
     default_store::{self, Chosen},
     events::{self, Span},
-    execution::{Attempt, Context, Progress},
     fingerprint::{Fingerprint, FingerprintError},
     key::KeyParts,
-    observe::{self, Observation, Refusals},
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Nonce, RecordRef},
     runtime_check,
     store::{ClaimRequest, counters::Turn},

@@ -1,5 +1,7 @@
 //! What a running body can ask, and what surrounds it.
 
+pub(crate) mod observe;
+
 use std::{
     fmt,
     future::Future,
@@ -13,15 +15,17 @@ use std::{
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
+use self::observe::{Observer, Refusals};
 use crate::{
     Error, Label, SharedStore,
     default_store::Chosen,
     key::{Key, KeyDigest},
-    observe::{Observation, Observed, Observer, Refusals},
     record::Record,
     store::{ClaimRequest, counters::Turn},
     unprotected::Unprotected,
 };
+
+pub use observe::{Observation, Observed, observe};
 
 /// One call on its way through the store.
 pub(crate) struct Attempt {

@@ -8,11 +8,8 @@ use std::{
     },
 };
 
-use crate::{
-    Error, Key,
-    execution::{self, Context},
-    record::Record,
-};
+use super::{Context, observed};
+use crate::{Error, Key, record::Record};
 
 /// How a call came to its answer: see [`observe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,7 +112,7 @@ impl Observation {
 /// That of `future`.
 pub async fn observe<F: Future>(future: F) -> (F::Output, Observation) {
     let observer = Arc::new(Observer::new());
-    let output = execution::observed(Arc::clone(&observer), future).await;
+    let output = observed(Arc::clone(&observer), future).await;
     let seen = *observer.seen();
     (output, seen)
 }
