@@ -7,22 +7,22 @@ const SOURCES: &str = "../../idempotent-runtime/src";
 
 /// A file of the runtime, or a mutant of it: its name here, the source, what is taken away, and what stands there then.
 const FILES: &[(&str, &str, &str, &str)] = &[
-    ("flight.rs", "flight.rs", "", ""),
+    ("flight.rs", "call/single_flight.rs", "", ""),
     (
         "flight_unguarded.rs",
-        "flight.rs",
+        "call/single_flight.rs",
         "fn drop(&mut self) {\n        self.end(Landing::Free);\n    }",
         "fn drop(&mut self) {}",
     ),
     (
         "flight_any.rs",
-        "flight.rs",
+        "call/single_flight.rs",
         ".remove_if(key, |_, current| Arc::ptr_eq(current, flight))",
         ".remove_if(key, |_, current| Arc::ptr_eq(current, flight) || true)",
     ),
     (
         "flight_late.rs",
-        "flight.rs",
+        "call/single_flight.rs",
         "changed).await",
         "{ drop(changed); self.flight.changed.notified() }).await",
     ),

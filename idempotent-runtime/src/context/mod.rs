@@ -18,11 +18,11 @@ use tokio::runtime::Handle;
 use self::observe::{Observer, Refusals};
 use crate::{
     Error, Label, SharedStore,
+    call::unprotected::Unprotected,
     default_store::Chosen,
     key::{Key, KeyDigest},
     record::Record,
     store::{ClaimRequest, counters::Turn},
-    unprotected::Unprotected,
 };
 
 pub use observe::{Observation, Observed, observe};

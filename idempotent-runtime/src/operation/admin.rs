@@ -6,10 +6,9 @@ use tokio::task::coop::unconstrained;
 
 use crate::{
     Error, Key, OnCrash, Operation, SharedStore,
-    claim::kept_for,
+    call::{claim::kept_for, too_large},
     codec::redact::shape_of,
     record::{DONE_HEADER, Nonce, Outcome, Owner, Record, State},
-    run::too_large,
     store::{Settled, protocol::replacement},
 };
 

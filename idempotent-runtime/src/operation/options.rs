@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use super::scope::{self, BodyType, Owner};
 use crate::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKey, Key, Label, OnCrash, SharedStore,
+    call::unprotected::{self, Unprotected},
     context::{
         Attempt, Context, Progress,
         observe::{self, Observation, Refusals},
@@ -18,7 +19,6 @@ use crate::{
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Nonce, RecordRef},
     runtime_check,
     store::{ClaimRequest, counters::Turn},
-    unprotected::{self, Unprotected},
 };
 
 /// A body that may not run at all is a mistake.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     StoreError, StoreErrorKind,
-    flight::Flights,
+    call::single_flight::Flights,
     key::{self, Key},
     record::{Owner, Record, State},
 };

@@ -22,15 +22,17 @@ use tokio::{
     time::{self, Instant, Sleep},
 };
 
+use super::{
+    background::{PATIENCE, answer, note},
+    body::Work,
+    claim::Claim,
+};
 use crate::{
     StoreError,
-    claim::Claim,
     context::{self, Attempt, Running},
     events,
     record::Record,
-    settle::{PATIENCE, answer, note},
     store::Settled,
-    work::Work,
 };
 
 /// How a body ended.

@@ -7,11 +7,13 @@ use tokio::time::{self, Instant};
 use crate::{
     Error, StoreError, StoreErrorKind,
     backoff::Backoff,
-    claim::Claim,
+    call::{
+        background::{PATIENCE, PAUSES, answer, is_passing, note, owe_claim},
+        claim::Claim,
+        single_flight::{Landing, Lead},
+    },
     context::Attempt,
-    flight::{Landing, Lead},
     record::Record,
-    settle::{PATIENCE, PAUSES, answer, is_passing, note, owe_claim},
     store::{ClaimReply, Settled},
 };
 

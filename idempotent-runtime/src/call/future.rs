@@ -9,15 +9,19 @@ use std::{
     task::{Context, Poll},
 };
 
+use super::{
+    Flow,
+    background::spawn::carry_on,
+    begin,
+    body::{Detached, Lasting, Typed},
+    detached,
+    unprotected::unprotected,
+};
 use crate::{
     Error,
     context::Attempt,
     events::Span,
-    handover::carry_on,
     operation::{IntoErr, Operation, scope::BodyType},
-    run::{Flow, begin, detached},
-    unprotected::unprotected,
-    work::{Detached, Lasting, Typed},
 };
 
 /// The future of [`Operation::run`]: a call whose body is finished also when its caller goes away.

@@ -1,5 +1,7 @@
 //! From a call to the right to run, or to the recorded result.
 
+mod retry;
+
 use std::{
     cmp,
     future::{Future, poll_fn},
@@ -11,16 +13,18 @@ use std::{
 
 use tokio::time::{self, Instant};
 
+use self::retry::{ASKING, Asked, Tries, ask};
+use super::{
+    background::{PATIENCE, answer},
+    claim::Claim,
+    single_flight::{self, Followed, Landing, Lead, Place, Pulse},
+};
 use crate::{
     Error, OnCrash, StoreError, StoreErrorKind,
-    ask::{ASKING, Asked, Tries, ask},
     backoff::Backoff,
-    claim::Claim,
     context::{Attempt, observe::Observed},
     events,
-    flight::{self, Followed, Landing, Lead, Place, Pulse},
     record::{Record, State},
-    settle::{PATIENCE, answer},
     store::{Subscription, counters::Turn, protocol::lost},
 };
 
@@ -126,7 +130,7 @@ impl<'a> Waiter<'a> {
     async fn fly(&mut self) -> Flown {
         let attempt = self.attempt;
         loop {
-            let follow = match flight::join(attempt) {
+            let follow = match single_flight::join(attempt) {
                 Place::Leader(lead) => return Flown::Leads(Some(lead)),
                 Place::Aside => return Flown::Leads(None),
                 Place::Follower(follow) => follow,

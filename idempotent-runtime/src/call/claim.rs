@@ -2,13 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::{
+    background::{PATIENCE, answer, note, owe_outcome, without_result},
+    single_flight::{Landing, Lead},
+};
 use crate::{
     StoreError,
     context::Attempt,
     events,
-    flight::{Landing, Lead},
     record::{MAX_TTL, Outcome, OutcomeRef, Record, State},
-    settle::{PATIENCE, answer, note, owe_outcome, without_result},
     store::{
         Settled,
         counters::Turn,

@@ -2,6 +2,15 @@
 //!
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
+pub(crate) mod acquire;
+pub(crate) mod background;
+pub(crate) mod body;
+pub(crate) mod claim;
+pub(crate) mod future;
+pub(crate) mod heartbeat;
+pub(crate) mod single_flight;
+pub(crate) mod unprotected;
+
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
@@ -12,25 +21,30 @@ use std::{
 
 use tokio::task::coop::{self, unconstrained};
 
+use self::{
+    acquire::{Admission, Replay, admit},
+    body::{Lasting, Typed, Work, with_buffer},
+    claim::{Claim, not_recorded},
+    future::{Call, InSpan, Needs, Phase},
+    heartbeat::Driven,
+    unprotected::{Unprotected, unprotected_attached},
+};
 use crate::{
     Error, OnErr,
-    admit::{self, Admission, Replay, admit},
-    call::{Call, InSpan, Needs, Phase, Run},
-    claim::{Claim, not_recorded},
     codec::redact::shape_of,
     context::{Attempt, observe::Observed},
     error::noting_own,
     events::{self, Span},
-    heartbeat::Driven,
     operation::{IntoErr, Operation, scope::BodyType},
     record::{DONE_HEADER, Record},
     store::{
         counters::Turn,
         protocol::{abandoned, lost, released},
     },
-    unprotected::{Unprotected, unprotected_attached},
-    work::{Lasting, Typed, Work, with_buffer},
 };
+
+pub use background::drain;
+pub use future::Run;
 
 impl<T, E, F> Operation<T, E, F> {
     /// Runs `body` unless a result for the key is recorded, and answers with the recorded or the new result.
@@ -289,7 +303,7 @@ async fn adopt<W: Work + ?Sized>(
     record: Record,
     lease_left: Duration,
 ) -> Result<(), Error> {
-    let adopted = unconstrained(admit::adopt(attempt, record, lease_left)).await?;
+    let adopted = unconstrained(acquire::adopt(attempt, record, lease_left)).await?;
     replay(attempt, work, &adopted)
 }
 

@@ -1,17 +1,19 @@
 //! What is owed to the store in the background, and how an answer of the store is taken.
 
+pub(super) mod spawn;
+
 use std::{cmp, future::Future, sync::Arc, time::Duration};
 
 use tokio::time::{self, Instant};
 
+use self::spawn::hand_over;
+use super::claim::not_recorded;
 use crate::{
     OnCrash, StoreError, StoreErrorKind,
     backoff::Backoff,
-    claim::not_recorded,
     context::Attempt,
     error::Shown,
     events,
-    handover::hand_over,
     record::{HOLD, Outcome, Record, State},
     store::{
         ClaimReply, Settled,
@@ -19,6 +21,8 @@ use crate::{
         protocol::{released, retention},
     },
 };
+
+pub use spawn::drain;
 
 /// How long one command's answer is waited for, where the store itself is more patient.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -13,6 +13,12 @@ use std::{
 
 use tokio::time;
 
+use super::{
+    Flow,
+    body::{Lasting, Typed, Work},
+    give_way,
+    heartbeat::{Body, poll_end},
+};
 use crate::{
     Error, Key, Label, OnCrash, SharedStore,
     context::{
@@ -20,10 +26,7 @@ use crate::{
         observe::{Observation, Refusals},
     },
     default_store, events,
-    heartbeat::{Body, poll_end},
-    run::{Flow, give_way},
     store::counters::Turn,
-    work::{Lasting, Typed, Work},
 };
 
 /// One call without a key.
