@@ -124,15 +124,6 @@ pub(crate) fn not_subscribed(attempt: &Attempt, error: &StoreError) {
     );
 }
 
-/// A store that works, but not as well as it should.
-#[cfg(feature = "redis")]
-pub(crate) fn store_warning(message: &str) {
-    #[cfg(feature = "tracing")]
-    tracing::warn!(target: "idempotent_fn", "{message}");
-    #[cfg(not(feature = "tracing"))]
-    let _ = message;
-}
-
 /// Notes on the call's span how it ended.
 fn outcome(how: &'static str) {
     #[cfg(feature = "tracing")]

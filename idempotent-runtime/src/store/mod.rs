@@ -12,6 +12,8 @@ pub mod protocol;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod shared;
+#[cfg(feature = "redis")]
+mod warning;
 
 use std::{future::Future, time::Duration};
 

@@ -244,7 +244,7 @@ impl Trial {
             ));
         }
         if found.mute {
-            crate::events::store_warning(&format!(
+            crate::store::warning::warn(&format!(
                 "{place} does not let this user publish (ACL without `+publish`, or `+spublish` in a cluster, or \
                  `&idempotent:*`); waiters poll"
             ));

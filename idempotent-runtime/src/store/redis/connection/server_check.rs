@@ -21,12 +21,12 @@ pub(crate) fn check(
                 "this server is Redis {text}; version 7.0 or later, or Valkey, is needed"
             )));
         }
-        None => crate::events::store_warning(
+        None => crate::store::warning::warn(
             "the Redis server would not tell its version (ACL without `+info`?); 7.0 or later is needed",
         ),
     }
     match memory.and_then(eviction) {
-        Some(policy) if allow_eviction => crate::events::store_warning(&format!(
+        Some(policy) if allow_eviction => crate::store::warning::warn(&format!(
             "the Redis server evicts keys when memory is full (`maxmemory-policy {policy}`); an evicted record lets its \
              operation run again"
         )),
@@ -36,7 +36,7 @@ pub(crate) fn check(
                  lets its operation run again; set `maxmemory-policy noeviction`, or say `allow_eviction(true)`"
             )));
         }
-        None if memory.is_none() => crate::events::store_warning(
+        None if memory.is_none() => crate::store::warning::warn(
             "the Redis server would not tell its eviction policy (ACL without `+info`?); `noeviction` is needed",
         ),
         None => {}

@@ -147,7 +147,7 @@ impl Subscriber {
                 if !self.is_warned.swap(true, Ordering::Relaxed) {
                     #[cfg(test)]
                     self.warnings.fetch_add(1, Ordering::Relaxed);
-                    crate::events::store_warning(&format!(
+                    crate::store::warning::warn(&format!(
                         "cannot listen for changes, waiters poll instead: {error}"
                     ));
                 }
