@@ -20,6 +20,7 @@ use crate::{
     Error, Label, SharedStore,
     call::unprotected::Unprotected,
     default_store::Chosen,
+    events::Subject,
     key::{Key, KeyDigest},
     record::Record,
     store::{ClaimRequest, counters::Turn},
@@ -55,6 +56,16 @@ pub(crate) struct Progress {
     armed: AtomicBool,
     /// What the body was refused by other operations.
     pub(crate) refusals: Refusals,
+}
+
+impl Subject for Attempt {
+    fn scope(&self) -> &'static str {
+        self.scope
+    }
+
+    fn key(&self) -> &Key {
+        &self.key
+    }
 }
 
 impl Attempt {
