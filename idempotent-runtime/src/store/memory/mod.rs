@@ -190,12 +190,12 @@ impl MemoryStore {
             now = shared.clock.now();
             let kept = place.as_deref().filter(|packed| now < packed.gone());
             let mut packed = decide(kept, now)?;
-            let before = place.as_deref().and_then(Packed::due);
+            let before = place.as_deref().and_then(|packed| packed.due);
             // A running record is settled by its owner, or taken over.
             let due = (packed.view().state() != State::Running)
                 .then(|| Due::of(packed.gone(), now))
                 .filter(|due| before.is_none_or(|before| *due < before));
-            packed.set_due(due.or(before));
+            packed.due = due.or(before);
             let new = match place {
                 Some(place) => {
                     replaced = Some(mem::replace(place, packed));
@@ -319,7 +319,7 @@ impl Shared {
     fn sweep(&self, mark: Mark, now: u64) {
         for (mark, due) in self.expiry.take(mark, now) {
             let is_gone = |packed: &Packed| packed.gone() <= now;
-            let goes_by_it = |packed: &Packed| packed.due() == Some(due);
+            let goes_by_it = |packed: &Packed| packed.due == Some(due);
             let removed = self
                 .records
                 .remove(mark, |packed| is_gone(packed) && goes_by_it(packed));
@@ -331,7 +331,7 @@ impl Shared {
             self.records.update(mark, goes_by_it, |packed| {
                 let is_running = packed.view().state() == State::Running;
                 again = (!is_running).then(|| Due::of(packed.gone(), now));
-                packed.set_due(again);
+                packed.due = again;
             });
             if let Some(again) = again {
                 self.expiry.add(mark, again);
