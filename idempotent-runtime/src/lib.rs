@@ -25,6 +25,9 @@ mod operation;
 mod own;
 mod parts;
 mod plan;
+#[cfg(idempotent_shuttle)]
+#[path = "../../tests/races/src/mod.rs"]
+pub mod races;
 pub mod record;
 mod recorded;
 mod resolve;
@@ -33,6 +36,7 @@ mod scope;
 mod settle;
 mod shape;
 pub mod store;
+mod sync;
 mod terms;
 mod unprotected;
 mod work;
