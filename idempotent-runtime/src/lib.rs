@@ -1,5 +1,8 @@
 //! The protocol and the stores of `idempotent-fn`. Depend on that crate: it re-exports what is public here.
 
+// Its own tests are not for the scheduler of `tests/races`.
+#![cfg(not(all(test, idempotent_shuttle)))]
+
 mod admit;
 mod ask;
 mod backoff;

@@ -49,7 +49,8 @@ fn call(store: &MemoryStore, number: u8) -> bool {
         }
         match &mut subscription {
             None => {
-                subscription = Some(block_on(Store::subscribe(store, &key(1))).expect("it answers"))
+                let subscribed = block_on(Store::subscribe(store, &key(1)));
+                subscription = Some(subscribed.expect("it answers"));
             }
             Some(subscription) => block_on(subscription.changed()),
         }

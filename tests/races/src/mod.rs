@@ -1,7 +1,11 @@
 //! What `tests/races` adds to the runtime, which it compiles: what `crate::sync` is there, and what the checker has the
 //! runtime do. Each scenario panics or hangs where an interleaving shows a fault.
 
-#![allow(missing_docs, reason = "a scenario says more than could be said of it")]
+#![allow(
+    missing_docs,
+    clippy::missing_panics_doc,
+    reason = "the scenarios of a test"
+)]
 
 pub mod flights;
 pub mod memory;

@@ -28,8 +28,9 @@ const KEYS: usize = 4;
 
 impl Server {
     fn of(&self, key: &Key) -> &AtomicU64 {
-        let part = (0..).position(|part| *key == super::key(part));
-        &self.tokens[part.expect("a key of the scenario")]
+        let mut parts = (0..).zip(&self.tokens);
+        let part = parts.find(|(part, _)| *key == super::key(*part));
+        part.expect("a key of the scenario").1
     }
 }
 
