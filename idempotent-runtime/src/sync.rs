@@ -17,6 +17,7 @@ mod real {
     pub(crate) mod time {
         pub(crate) use tokio::time::{Instant, timeout_at};
 
+        #[inline]
         pub(crate) fn now() -> Instant {
             Instant::now()
         }
