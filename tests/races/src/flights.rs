@@ -14,9 +14,9 @@ use tokio::runtime::{Builder, Runtime};
 use super::{key, request};
 use crate::{
     SharedStore,
+    call::single_flight::{Followed, Landing, Place, SEEN, join},
+    context::{Attempt, Context, Progress},
     default_store::Chosen,
-    execution::{Attempt, Context, Progress},
-    flight::{Followed, Landing, Place, SEEN, join},
     record::Record,
     store::MemoryStore,
     sync::time,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::PoisonError};
 
 use arrayvec::ArrayVec;
 
-use super::records::Mark;
+use super::table::Mark;
 use crate::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicU64, Ordering},

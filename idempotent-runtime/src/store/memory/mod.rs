@@ -1,11 +1,12 @@
 //! Records in this process' memory.
 
+mod clock;
 mod expiry;
-mod list;
-mod packed;
+mod layout;
 #[cfg(test)]
-mod packed_tests;
-mod records;
+mod layout_tests;
+mod list;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +21,6 @@ use super::{
 };
 use crate::{
     StoreError, StoreErrorKind,
-    clock::{Clock, ManualClock},
     key::Key,
     record::{HOLD, OutcomeRef, Parts, Record, RecordRef, State, View},
     sync::{
@@ -28,9 +28,12 @@ use crate::{
         mutant,
     },
 };
+use clock::Clock;
 use expiry::{Due, Expiry};
-use packed::Packed;
-use records::{Mark, Records};
+use layout::Packed;
+use table::{Mark, Records};
+
+pub use clock::ManualClock;
 
 /// Records up to this many bytes are copied when they are read; longer ones are shared.
 const COPIED: usize = 1024;
