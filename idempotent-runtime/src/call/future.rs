@@ -21,7 +21,7 @@ use crate::{
     Error,
     context::Attempt,
     events::Span,
-    operation::{IntoErr, Operation, scope::BodyType},
+    operation::{IntoErr, Operation, options::Plan},
 };
 
 /// The future of [`Operation::run`]: a call whose body is finished also when its caller goes away.
@@ -101,8 +101,8 @@ trait Waiting<T, E> {
     /// When it was taken before: then it has panicked.
     fn take(&mut self) -> Detached<T, E>;
 
-    /// Its type.
-    fn body_type(&self) -> BodyType;
+    /// [Claims the scope](Plan::claim_scope) for its type.
+    fn claim_scope(&self, plan: &mut Plan);
 }
 
 impl<T, E, B> Waiting<T, E> for Option<B>
@@ -116,8 +116,8 @@ where
         }
     }
 
-    fn body_type(&self) -> BodyType {
-        BodyType::of::<B>()
+    fn claim_scope(&self, plan: &mut Plan) {
+        plan.claim_scope::<B>();
     }
 }
 
@@ -132,7 +132,7 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
     fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         let mut place = Poll::Pending;
         if let Phase::Start(operation) = &mut self.phase {
-            operation.plan.claim_scope(body.body_type());
+            body.claim_scope(&mut operation.plan);
             operation.replay(&mut place);
         }
         if place.is_pending() {

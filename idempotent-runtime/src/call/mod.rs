@@ -35,7 +35,7 @@ use crate::{
     context::{Attempt, observe::Observed},
     error::noting_own,
     events::{self, Span},
-    operation::{IntoErr, Operation, scope::BodyType},
+    operation::{IntoErr, Operation},
     record::{DONE_HEADER, Record},
     store::{
         counters::Turn,
@@ -95,7 +95,7 @@ impl<T, E, F> Operation<T, E, F> {
         B: Future<Output = Result<T, E>>,
     {
         async move {
-            self.plan.claim_scope(BodyType::of::<B>());
+            self.plan.claim_scope::<B>();
             if self.plan.is_unprotected {
                 let result = match self.unprotected() {
                     Ok((call, span)) => {

@@ -4,7 +4,7 @@ use std::{cmp, fmt::Display, panic::Location, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-use super::scope::{self, BodyType, Owner};
+use super::scope;
 use crate::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKey, Key, Label, OnCrash, SharedStore,
     call::unprotected::{self, Unprotected},
@@ -92,11 +92,11 @@ impl Plan {
         }
     }
 
-    /// Claims the scope for the operation whose body has this type, if it wants its scope for itself.
+    /// Claims the scope for the operation whose body is a `B`, if it wants its scope for itself.
     #[inline]
-    pub(crate) fn claim_scope(&mut self, body: BodyType) {
+    pub(crate) fn claim_scope<B>(&mut self) {
         if let Some(place) = self.unique_at
-            && let Err(reason) = scope::claim(self.scope, Owner { place, body })
+            && let Err(reason) = scope::claim::<B>(self.scope, place)
         {
             self.scope_conflict = Some(reason.into());
         }

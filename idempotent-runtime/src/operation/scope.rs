@@ -21,14 +21,14 @@ type Owners = HashMap<&'static str, Owner>;
 
 static OWNERS: Lazy<Mutex<Owners>> = Lazy::new(Mutex::default);
 
-/// Owners that were found good before: each slot holds the 64-bit name of one with its scope, so that a call asks no lock.
+/// Owners that were found good before: each slot holds the 64-bit mark of one with its scope, so that a call asks no lock.
 static CHECKED: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
 
 /// An operation that wants a scope of its own.
 #[derive(Clone, Copy)]
-pub(crate) struct Owner {
-    pub(crate) place: &'static Location<'static>,
-    pub(crate) body: BodyType,
+struct Owner {
+    place: &'static Location<'static>,
+    body: BodyType,
 }
 
 impl PartialEq for Owner {
@@ -39,21 +39,10 @@ impl PartialEq for Owner {
 
 /// A body's type: it differs for each function, and for each choice of its type parameters.
 #[derive(Clone, Copy)]
-pub(crate) struct BodyType {
+struct BodyType {
     id: TypeId,
     /// What the compiler calls it. Two types may have one name: closures, and types that are declared in a block.
     name: &'static str,
-}
-
-impl BodyType {
-    #[inline]
-    pub(crate) fn of<B>() -> Self {
-        Self {
-            // Lifetimes tell no types apart: nor do they tell operations apart.
-            id: typeid::of::<B>(),
-            name: any::type_name::<B>(),
-        }
-    }
 }
 
 /// The function as the compiler names it: without the closures and `async` blocks that the body is within it.
@@ -67,16 +56,29 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Lets `owner` use `scope`, if no other operation does.
+/// Lets the operation at `place` whose body is a `B` use `scope`, if no other operation does.
 #[inline]
-pub(crate) fn claim(scope: &'static str, owner: Owner) -> Result<(), String> {
-    let name = name(scope, owner);
-    let slot = &CHECKED[usize::from(name.to_le_bytes()[7])];
-    if slot.load(Ordering::Relaxed) == name {
+pub(crate) fn claim<B>(
+    scope: &'static str,
+    place: &'static Location<'static>,
+) -> Result<(), String> {
+    // Lifetimes tell no types apart: nor do they tell operations apart.
+    let id = typeid::of::<B>();
+    let mark = mark(scope, place, id);
+    let slot = &CHECKED[usize::from(mark.to_le_bytes()[7])];
+    if slot.load(Ordering::Relaxed) == mark {
         return Ok(());
     }
-    look_up(scope, owner)?;
-    slot.store(name, Ordering::Relaxed);
+    // Made here and not before: a call that finds its mark copies none of it.
+    let name = any::type_name::<B>();
+    look_up(
+        scope,
+        Owner {
+            place,
+            body: BodyType { id, name },
+        },
+    )?;
+    slot.store(mark, Ordering::Relaxed);
     Ok(())
 }
 
@@ -112,13 +114,14 @@ fn conflict(first: Owner, second: Owner) -> String {
     )
 }
 
-/// An owner's and its scope's name: scope and place live for ever, so their addresses name them. (Each may have several
+/// A scope's and its owner's mark: scope and place live for ever, so their addresses mark them. (Each may have several
 /// addresses; each combination is looked up once.)
-fn name(scope: &'static str, owner: Owner) -> u64 {
+#[inline]
+fn mark(scope: &'static str, place: &'static Location<'static>, id: TypeId) -> u64 {
     let mix = |value: usize| (value as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let place: *const Location<'static> = owner.place;
+    let place: *const Location<'static> = place;
     let mut body = Bits(0);
-    owner.body.id.hash(&mut body);
+    id.hash(&mut body);
     mix(scope.as_ptr().addr()).rotate_left(23)
         ^ mix(scope.len()).rotate_left(7)
         ^ body.finish().rotate_left(41)
