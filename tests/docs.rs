@@ -151,7 +151,8 @@ fn the_map_is_whole() {
     for path in &sources {
         let is_test = path.components().any(|part| {
             let part = part.as_os_str().to_str().unwrap().trim_end_matches(".rs");
-            matches!(part, "conformance" | "any_order" | "golden" | "hostile") || part.ends_with("tests")
+            matches!(part, "conformance" | "any_order" | "golden" | "hostile")
+                || part.ends_with("tests")
         });
         assert!(
             is_test || shown.contains(&name_of(path)),
