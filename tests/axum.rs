@@ -1,4 +1,4 @@
-//! Handlers of axum: their responses, and a client that gives up and comes again.
+//! axum handlers: replayed responses, and a client that gives up and retries.
 #![cfg(feature = "axum")]
 
 mod common;
