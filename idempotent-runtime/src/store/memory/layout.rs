@@ -4,8 +4,9 @@
 //! the record's bytes, as `record` has them · gone u64 (running and lost) · the key · due u32 · length of the key u32
 //! ```
 //!
-//! The last numbers never leave the process, so they are little-endian. The block is counted: who reads a long result
-//! shares it, and reads after the table's lock is gone.
+//! The last numbers never leave the process, so they are little-endian. The block is
+//! reference-counted: a reader of a long result shares it, and reads after releasing the table's
+//! lock.
 
 use std::{
     hash::{Hash, Hasher},
@@ -18,11 +19,11 @@ use arrayvec::ArrayVec;
 use super::{expiry::Due, protocol::grace};
 use crate::record::{Parts, Record, State, View};
 
-/// What is written in one piece on the stack first: most records.
+/// Blocks up to this size are built on the stack first: most records are.
 const USUAL: usize = 512;
 const TAIL: usize = 4 + 4;
 
-/// A record with its key. To the table it is its key.
+/// A record with its key. The table compares and hashes only the key.
 #[derive(Clone)]
 pub(super) struct Packed(Arc<[u8]>);
 
@@ -41,7 +42,7 @@ impl Hash for Packed {
 }
 
 impl Packed {
-    /// `gone` is when an unfinished record is past its end; a finished one knows it by itself.
+    /// `gone` is when an unfinished record may be removed. A finished record's own bytes say so.
     pub(super) fn new(key: &[u8], parts: &Parts<'_>, check: u64, gone: u64) -> Self {
         let is_finished = matches!(parts.state, State::Done | State::Failed);
         let size = parts.len() + if is_finished { 0 } else { 8 } + key.len() + TAIL;
@@ -73,14 +74,14 @@ impl Packed {
         self.0.len()
     }
 
-    /// When its mark is due; `None` where it has none. See [`Expiry`](super::expiry::Expiry).
+    /// When its mark is due, or `None` if it has no mark. See [`Expiry`](super::expiry::Expiry).
     pub(super) fn due(&self) -> Option<Due> {
         let tail: &[u8; TAIL] = self.0.last_chunk().expect("the tail");
         let due = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
         NonZeroU32::new(due).map(Due)
     }
 
-    /// Notes when its mark is due. A block that somebody reads just now is copied for that.
+    /// Sets when its mark is due. The block is copied if somebody reads it at the moment.
     pub(super) fn set_due(&mut self, due: Option<Due>) {
         if due == self.due() {
             return;
@@ -92,7 +93,7 @@ impl Packed {
         tail[..4].copy_from_slice(&due.to_le_bytes());
     }
 
-    /// The record's bytes, and what stands behind them: `gone`, if it is there.
+    /// The record's bytes, and what follows them: `gone`, if present.
     #[inline]
     fn split(&self) -> (&[u8], &[u8]) {
         let end = self.0.len() - TAIL - self.key().len();
@@ -106,7 +107,8 @@ impl Packed {
         View::of(&self.0)
     }
 
-    /// When nothing is left of it, in µs since 1970: a finished record is kept some time past its end.
+    /// When it may be removed, in µs since 1970. A finished record is kept for its grace past its
+    /// end.
     #[inline]
     pub(super) fn gone(&self) -> u64 {
         let view = self.view();
@@ -130,7 +132,7 @@ impl Packed {
         Record::decode(self.bytes()).expect("a record that was written here")
     }
 
-    /// The record, with nothing for its result: that may be long, and this is read under a lock.
+    /// The record without its result, which may be long: this runs under a lock.
     pub(super) fn without_result(&self) -> Record {
         let bytes = self.bytes();
         let result = View::of(bytes).peek().outcome;
@@ -139,7 +141,8 @@ impl Packed {
     }
 }
 
-/// Has `put` append all of a block's bytes, piece by piece. Pieces whose length is known here cost next to nothing.
+/// Passes a block's bytes to `put`, piece by piece. Pieces of a length known at compile time are
+/// cheap to append.
 #[inline]
 fn write_all(key: &[u8], parts: &Parts<'_>, check: u64, gone: u64, mut put: impl FnMut(&[u8])) {
     parts.write(check, &mut put);
