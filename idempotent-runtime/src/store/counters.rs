@@ -65,14 +65,16 @@ macro_rules! turns {
 turns! {
     /// Bodies that were run to their end and answered.
     ran Ran
-    /// Bodies that were run to their end without a key, where it is optional: nothing of them is recorded. They are counted
-    /// in the store that a call with a key would go to; in none while no default store is in use.
+    /// Bodies that ran to their end without a key, which is optional: nothing is recorded. They are
+    /// counted in the store that a call with a key would use, or nowhere while no default store is
+    /// in use.
     unprotected Unprotected
     /// Recorded results that were replayed from the store.
     replayed_by_store ReplayedByStore
     /// Recorded results that were replayed from the near cache.
     replayed_by_near_cache ReplayedByNearCache
-    /// Recorded results that another call of this process had fetched or recorded while this one waited for it.
+    /// Recorded results that another call of this process had fetched or recorded while this one
+    /// waited for it.
     replayed_by_flight ReplayedByFlight
     /// Recorded results of a successor, answered by a call that had been overtaken.
     adopted Adopted
@@ -94,7 +96,8 @@ turns! {
     superseded Superseded
     /// Calls refused with [`Error::InvalidKey`](crate::Error::InvalidKey).
     invalid_key InvalidKey
-    /// Calls refused with [`Error::Unavailable`](crate::Error::Unavailable): the store could not be asked.
+    /// Calls refused with [`Error::Unavailable`](crate::Error::Unavailable): the store could not be
+    /// asked.
     unavailable Unavailable
     /// Calls refused with [`Error::Config`](crate::Error::Config).
     misconfigured Misconfigured
@@ -108,7 +111,8 @@ turns! {
     unrecorded Unrecorded
     /// Outcomes that the store has acknowledged later, in the background.
     recorded_later RecordedLater
-    /// Results that could not be recorded: too large, or not to be encoded. Their replays are `NotRecorded`.
+    /// Results that could not be recorded, because they are too large or cannot be encoded. Their
+    /// replays are `NotRecorded`.
     not_recordable NotRecordable
     /// Records that were gone while their owner was alive, and were put back.
     record_lost RecordLost

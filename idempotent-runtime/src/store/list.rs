@@ -61,7 +61,8 @@ impl Filter {
         self
     }
 
-    /// `true`: only running records whose owner has been silent for longer than its lease; `false`: all but these.
+    /// `true`: only running records whose owner has been silent for longer than its lease; `false`:
+    /// all but these.
     #[must_use]
     pub const fn lapsed(mut self, lapsed: bool) -> Self {
         self.lapsed = Some(lapsed);
@@ -198,7 +199,8 @@ impl SharedStore {
     /// Cancel-safe: it only looks.
     ///
     /// # Errors
-    /// [`Config`](crate::StoreErrorKind::Config) where the store cannot list; else those of the store.
+    /// [`Config`](crate::StoreErrorKind::Config) where the store cannot list; else those of the
+    /// store.
     pub async fn list(
         &self,
         filter: &Filter,

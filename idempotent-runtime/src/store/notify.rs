@@ -144,7 +144,8 @@ impl Subscription {
         self.source.is_some()
     }
 
-    /// Resolves once the record may have changed since the subscription, or since the last time this resolved.
+    /// Resolves once the record may have changed since the subscription, or since the last time
+    /// this resolved.
     ///
     /// Cancel-safe: a change that was not reported is reported the next time.
     pub async fn changed(&mut self) {

@@ -86,8 +86,8 @@ impl SharedStore {
     /// The same store within a namespace. Its keys never collide with those of another namespace,
     /// or of none.
     ///
-    /// Namespaces nest: `store.namespace("tenant-a").namespace("mail")` is `mail` within `tenant-a`, and has no key in common
-    /// with `mail` within `tenant-b`, or with `mail` alone.
+    /// Namespaces nest: `store.namespace("tenant-a").namespace("mail")` is `mail` within
+    /// `tenant-a`, and has no key in common with `mail` within `tenant-b`, or with `mail` alone.
     #[must_use]
     pub fn namespace(&self, namespace: &str) -> Self {
         self.seen(|handle| {

@@ -95,7 +95,8 @@ impl fmt::Debug for ManualClock {
     }
 }
 
-/// Microseconds since 1970, never going back: the system's time when the clock was made, plus monotonic time since.
+/// Microseconds since 1970, never going back: the system's time when the clock was made, plus
+/// monotonic time since.
 #[derive(Clone, Debug)]
 pub(crate) enum Clock {
     System {

@@ -121,12 +121,13 @@ impl Mark {
         self.0 as usize % count
     }
 
-    /// The hash as the map takes it: it looks for the tag in the highest 7 bits, for the shard below them, and for the
-    /// place in the lowest.
+    /// The hash as the map uses it: the highest 7 bits are the tag, the bits below them choose the
+    /// shard, and the lowest choose the slot.
     ///
-    /// A table doubles when it is seven eighths full, and if all shards were of one size, all would double together: the
-    /// store would have between 1.1 and 2.3 places a record, and much to copy at once. So the largest shard gets twice the
-    /// records of the smallest: at any time some have just doubled, some are about to, and there are 1.6 to 1.7 places.
+    /// A table doubles when it is seven eighths full. If all shards had one size, all would double
+    /// together: the store would have 1.1 to 2.3 slots a record, and much to copy at once. So the
+    /// largest shard gets twice the records of the smallest. At any time some have just doubled and
+    /// some are about to, and there are 1.6 to 1.7 slots a record.
     #[inline]
     fn hash(self) -> u64 {
         const SHARD: u32 = 64 - 7 - 16;

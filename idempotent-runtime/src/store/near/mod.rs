@@ -1,4 +1,5 @@
-//! A near cache: done records of a network store, kept in this process for a while and replayed from there.
+//! A near cache: done records of a network store, kept in this process for a while and replayed
+//! from there.
 //!
 //! This module decides what may enter, and until when. `cache` keeps the results, within bounds.
 //! `deadline` is their time.
@@ -194,8 +195,9 @@ impl SharedStore {
     /// decides first calls, and everything that is not a result. The fingerprint is compared here
     /// as everywhere.
     ///
-    /// **`forget` elsewhere comes late.** In this process `forget` takes effect at once, through any handle of the store.
-    /// Another process may replay the old result until its `max_age` is over.
+    /// **`forget` elsewhere comes late.** In this process `forget` takes effect at once, through
+    /// any handle of the store. Another process may replay the old result until its `max_age` is
+    /// over.
     ///
     /// A store has one near cache, for this handle and those made from it, whatever their
     /// namespace. The first call sets its size, and later calls join it. Handles made before do not

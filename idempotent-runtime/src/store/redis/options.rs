@@ -123,8 +123,8 @@ impl RedisOptions {
         self
     }
 
-    /// Trusts the certificate authorities in this PEM text, and no others. By default those of the operating system
-    /// are trusted. It applies to `rediss://` URLs.
+    /// Trusts the certificate authorities in this PEM text, and no others. By default those of the
+    /// operating system are trusted. It applies to `rediss://` URLs.
     #[cfg(feature = "redis-tls")]
     pub fn tls_root(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.tls.roots = Some(pem.into());
@@ -157,7 +157,8 @@ impl RedisOptions {
     /// A store on a cluster, as [`RedisStore::cluster`] with these options.
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when a URL or a certificate cannot be read, or the URLs contradict one another.
+    /// [`Config`](StoreErrorKind::Config) when a URL or a certificate cannot be read, or the URLs
+    /// contradict one another.
     #[cfg(feature = "redis-cluster")]
     pub fn open_cluster<U: AsRef<str>>(
         self,

@@ -232,8 +232,8 @@ impl Cluster {
         }
     }
 
-    /// Asks nodes for the map, a few at a time: those that are connected first, then the others, then those that the URLs
-    /// name.
+    /// Asks nodes for the map, a few at a time: those that are connected first, then the others,
+    /// then those that the URLs name.
     fn read(
         &self,
         connector: &Arc<Connector>,
