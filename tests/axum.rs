@@ -1,4 +1,4 @@
-//! axum handlers: replayed responses, and a client that gives up and retries.
+//! Handlers of axum: their responses, and a client that gives up and comes again.
 #![cfg(feature = "axum")]
 
 mod common;

@@ -1,5 +1,5 @@
-//! A call that is polled a few times and then kept without a poll blocks no other, on the memory
-//! store. On Redis: `idempotent-runtime/tests/redis/held.rs`.
+//! A call that was polled a few times and is then held, for as long as its owner likes, stops nobody: on the memory store.
+//! On Redis: `idempotent-runtime/tests/redis/held.rs`.
 #![cfg(feature = "memory")]
 
 mod common;
