@@ -11,3 +11,8 @@ pub use idempotent_runtime::{
     StoreError, StoreErrorKind, codec, current, drain, fingerprint, install, observe, operation,
     operation_with_codec, optional_part, record, store, try_current, with_store,
 };
+
+/// The guide's examples run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/GUIDE.md")]
+struct Guide;

@@ -1,4 +1,5 @@
-//! The body owns its arguments as a plain `async fn` does: all of each, until it ends, and drops them in the same order.
+//! The body owns its arguments as a plain `async fn` does: it keeps each whole until it ends, and
+//! drops them in the same order.
 
 #![cfg(feature = "memory")]
 use std::{

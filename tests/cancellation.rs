@@ -1,4 +1,4 @@
-//! A call is dropped at every one of its await points: no key is wedged, and no body runs that must not.
+//! Drops a call at every await point: no key is wedged, and no body runs that must not.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! A call that waits, takes over or adopts is dropped at every one of its await points.
+//! Drops a call that waits, takes over or adopts at every await point.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Many calls at once: one body for one key, and no key that waits for another.
+//! Concurrent calls: one body for one key, and no key that waits for another.
 
 mod common;
 

@@ -1,8 +1,9 @@
-//! Bodies that yield as tokio asks for, and use up its cooperative budget each time they are polled: their lease is
-//! renewed all the same, and so it is where something beside the call, in its caller's task, uses the budget up.
+//! Bodies that use up Tokio's cooperative budget each time they are polled: their lease is renewed
+//! all the same. So it is if something beside the call, in its caller's task, uses the budget up.
 //!
-//! Leases go by a clock that stands still, so nothing lapses because the machine is busy. The body moves it on by two
-//! thirds of a lease for each heartbeat that it has seen: without heartbeats, the lease would be over.
+//! Leases use a clock that stands still, so nothing lapses because the machine is busy. The body
+//! advances it by two thirds of a lease for each heartbeat that it has seen. Without heartbeats,
+//! the lease would lapse.
 
 mod common;
 

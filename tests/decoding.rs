@@ -1,4 +1,4 @@
-//! Decoding a result is the user's code: it may take its time, take locks, and use the store.
+//! Decoding a result runs the user's code, which may be slow, take locks, and use the store.
 
 mod common;
 

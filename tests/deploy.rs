@@ -1,4 +1,5 @@
-//! A deploy changes an operation's options while an owner runs: its record says how it is treated.
+//! A deploy changes an operation's options while an owner runs: the owner's record decides how it
+//! is treated.
 
 mod common;
 

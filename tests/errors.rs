@@ -1,4 +1,4 @@
-//! Errors say what to do, keep the key to themselves, and tell what is known of the effect.
+//! Errors say what to do, show no key, and tell whether the body ran.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! A result outlives the code that wrote it: after a deploy it reads as what it was, or is a clear error.
+//! A result outlives the code that wrote it: after a deploy it decodes to what it was, or is a
+//! clear error.
 
 mod common;
 

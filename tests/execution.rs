@@ -1,4 +1,4 @@
-//! What a body can ask about itself.
+//! What `current()` tells a body.
 
 mod common;
 

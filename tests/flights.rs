@@ -1,4 +1,4 @@
-//! Duplicates in one process, over a store that is a network away: one of them asks, the others cost nothing.
+//! Duplicates in one process, on a network store: one of them asks, and the others cost nothing.
 
 mod common;
 

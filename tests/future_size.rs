@@ -1,5 +1,5 @@
-//! How much the attribute adds to a function's future, which is what its callers' futures grow by: not with the body's
-//! size, and never by more than a constant.
+//! How much the attribute adds to a function's future, and so to its callers' futures: a constant,
+//! whatever the body's size.
 
 use std::{hint::black_box, mem::size_of_val};
 

@@ -1,4 +1,4 @@
-//! What callers leave behind: finished by the runtime, wherever and whenever they go.
+//! What callers leave behind: the runtime finishes it, wherever and whenever they go.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What stands in the store is not what this release would have written: a defined error, and never a body.
+//! Records that this release would not have written: a defined error, and no body runs.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Messages that arrive late, get lost, or are carried out without an answer.
+//! Messages that arrive late, are lost, or are carried out without an answer.
 
 mod common;
 

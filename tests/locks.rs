@@ -1,4 +1,5 @@
-//! No code of a caller's runs under a lock of ours: it may take its time, use the store, or wait for somebody who does.
+//! No caller's code runs under a lock of ours: it may be slow, use the store, or wait for somebody
+//! who does.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! What a handle of a store is made from stays in force: a namespace is within the one before, whatever comes between.
+//! Handles keep the options of the handle they are made from: a namespace nests in the one before,
+//! whatever comes between.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Replays from this process' memory, in front of a store that is elsewhere.
+//! The near cache: replays from this process' memory, in front of a network store.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! This library's own errors are never a final result: a body that fails because a call of its own was refused has not
-//! failed for good.
+//! This library's own errors are never a final result: a body that fails because a nested call was
+//! refused has not failed for good.
 
 #![cfg(feature = "json")]
 

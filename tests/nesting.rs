@@ -1,4 +1,4 @@
-//! How deep annotated functions can call one another before the compiler gives up on the size of their futures: as deep as
+//! How deeply annotated functions can call one another before the compiler's limits: as deep as
 //! functions under `#[tracing::instrument]`, which is 12.
 
 #![cfg(feature = "memory")]

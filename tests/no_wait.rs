@@ -1,4 +1,4 @@
-//! A body that waits for nothing: its call ends the first time it is polled, and owes what any other call owes.
+//! A body without an await: its call ends at the first poll, and does all that any other call does.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What the code around a call learns of it, and what is counted.
+//! `observe` and counters: what the code around a call learns of it.
 
 mod common;
 

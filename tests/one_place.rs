@@ -1,5 +1,5 @@
-//! One place in the code can be many operations: a generic function, a default method, a macro. None of them ever
-//! receives another's result.
+//! One place in the code can be many operations: a generic function, a default method, a macro.
+//! None ever receives another's result.
 
 #![cfg(feature = "memory")]
 

@@ -1,4 +1,4 @@
-//! What an operator does by hand: look, settle what is in doubt, reset. Nothing late undoes it.
+//! Operators' decisions: `inspect`, `resolve`, `forget`. Nothing late undoes them.
 
 mod common;
 

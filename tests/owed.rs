@@ -1,4 +1,5 @@
-//! What is owed to a store that does not answer, or refuses: bounded, counted, and never the reason for a second run.
+//! What is owed to a store that refuses or does not answer: bounded, counted, and never the reason
+//! for a second run.
 
 mod common;
 

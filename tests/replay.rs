@@ -1,4 +1,4 @@
-//! What is recorded comes back as it was.
+//! A recorded result comes back as it was.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! One key, two payloads: refused on every path, before anything else is answered.
+//! One key with two payloads is refused on every path, before anything else is answered.
 
 mod common;
 

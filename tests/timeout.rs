@@ -1,4 +1,4 @@
-//! A body that may not run for ever: it is stopped where it is, and `on_crash` says what that means.
+//! The option `timeout`: a body is stopped at its await point, and `on_crash` says what that means.
 
 mod common;
 

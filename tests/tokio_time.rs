@@ -1,4 +1,5 @@
-//! A memory store on tokio's clock: leases, waits and `ttl` go by the one that a test pauses and advances.
+//! A memory store on Tokio's clock: leases, waits and `ttl` use the clock that a test pauses and
+//! advances.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! A call whose optional key is `None`: nothing is recorded of it, and all else that surrounds a body is there.
+//! A call whose optional key is `None`: nothing is recorded, but everything else that surrounds a
+//! body is there.
 
 mod common;
 

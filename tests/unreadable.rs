@@ -1,4 +1,4 @@
-//! A result that cannot be recorded, or not be read any more, never runs its body again.
+//! A result that cannot be recorded, or no longer be read, never runs its body again.
 
 mod common;
 

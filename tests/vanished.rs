@@ -1,4 +1,4 @@
-//! A record that the store has lost while its owner lives.
+//! A store loses a record while its owner lives.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Waiters change nothing, and do not take a record that is gone for permission.
+//! Waiters change nothing, and do not take a vanished record for permission.
 
 mod common;
 

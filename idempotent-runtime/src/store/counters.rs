@@ -1,7 +1,7 @@
-//! What operators count: every turn a call can take, by operation and in all.
+//! Counters for operators: every turn of a call, by operation and in all.
 //!
-//! A turn is counted once, for its operation; the sums are made when somebody asks. So a call pays for one addition, in a
-//! place that few other threads add to.
+//! A turn is counted once, for its operation, and summed on request. So a call pays for one
+//! addition, in a shard that few other threads use.
 
 use std::{
     cell::Cell,
@@ -14,11 +14,11 @@ use std::{
 
 use crate::Error;
 
-/// How many operations one store counts apart. Whatever comes later is counted in one.
+/// How many operations one store counts separately. Later ones share one entry.
 const SCOPES: usize = 256;
-/// What later operations are counted as.
+/// The scope of that shared entry.
 const OTHERS: &str = "(other scopes)";
-/// Threads share a shard when there are more of them.
+/// The number of shards. More threads than this share them.
 const SHARDS: usize = 8;
 
 macro_rules! turns {
@@ -29,7 +29,7 @@ macro_rules! turns {
 
         const TURNS: usize = [$(Turn::$turn,)*].len();
 
-        /// What was counted, of one operation or of all, up to the moment it was asked for.
+        /// The counts of one operation or of all, at one moment.
         ///
         /// ```
         /// # use idempotent_runtime::{operation, Error, SharedStore, store::MemoryStore};
@@ -65,14 +65,16 @@ macro_rules! turns {
 turns! {
     /// Bodies that were run to their end and answered.
     ran Ran
-    /// Bodies that were run to their end without a key, where it is optional: nothing of them is recorded. They are counted
-    /// in the store that a call with a key would go to; in none while no default store is in use.
+    /// Bodies that ran to their end without a key, which is optional: nothing is recorded. They are
+    /// counted in the store that a call with a key would use, or nowhere while no default store is
+    /// in use.
     unprotected Unprotected
     /// Recorded results that were replayed from the store.
     replayed_by_store ReplayedByStore
     /// Recorded results that were replayed from the near cache.
     replayed_by_near_cache ReplayedByNearCache
-    /// Recorded results that another call of this process had fetched or recorded while this one waited for it.
+    /// Recorded results that another call of this process had fetched or recorded while this one
+    /// waited for it.
     replayed_by_flight ReplayedByFlight
     /// Recorded results of a successor, answered by a call that had been overtaken.
     adopted Adopted
@@ -94,7 +96,8 @@ turns! {
     superseded Superseded
     /// Calls refused with [`Error::InvalidKey`](crate::Error::InvalidKey).
     invalid_key InvalidKey
-    /// Calls refused with [`Error::Unavailable`](crate::Error::Unavailable): the store could not be asked.
+    /// Calls refused with [`Error::Unavailable`](crate::Error::Unavailable): the store could not be
+    /// asked.
     unavailable Unavailable
     /// Calls refused with [`Error::Config`](crate::Error::Config).
     misconfigured Misconfigured
@@ -108,16 +111,18 @@ turns! {
     unrecorded Unrecorded
     /// Outcomes that the store has acknowledged later, in the background.
     recorded_later RecordedLater
-    /// Results that could not be recorded: too large, or not to be encoded. Their replays are `NotRecorded`.
+    /// Results that could not be recorded, because they are too large or cannot be encoded. Their
+    /// replays are `NotRecorded`.
     not_recordable NotRecordable
     /// Records that were gone while their owner was alive, and were put back.
     record_lost RecordLost
-    /// What was owed to the store and given up, because too much was owed already or for too long: its lease settles it.
+    /// Claims and outcomes that were owed to the store and given up, because too many were owed or
+    /// for too long. The lease settles them.
     owed_dropped OwedDropped
 }
 
 impl Turn {
-    /// The turn of a call that is refused with this error.
+    /// The turn of a call refused with this error.
     pub(crate) const fn of(error: &Error) -> Self {
         match error {
             Error::InFlight { .. } => Self::InFlight,
@@ -136,13 +141,13 @@ impl Turn {
 }
 
 impl Counts {
-    /// Recorded results that were replayed, wherever they were found.
+    /// All replayed results, wherever they were found.
     #[must_use]
     pub const fn replayed(&self) -> u64 {
         self.replayed_by_store + self.replayed_by_near_cache + self.replayed_by_flight
     }
 
-    /// Calls that were refused: what this library answered, and not the body.
+    /// All calls that this library refused, instead of the body answering.
     #[must_use]
     pub const fn refused(&self) -> u64 {
         self.in_flight
@@ -159,9 +164,9 @@ impl Counts {
     }
 }
 
-/// What happened in one store, counted since it was made. Namespaces are not told apart.
+/// The counters of one store, since it was made. Namespaces are counted together.
 ///
-/// The methods named as a field of [`Counts`] are that field of [`all`](Self::all).
+/// A method named like a field of [`Counts`] returns that field of [`all`](Self::all).
 pub struct Counters {
     entries: Box<[OnceLock<Box<Entry>>]>,
     others: Entry,
@@ -175,15 +180,16 @@ impl Counters {
         self.sum(|_| true)
     }
 
-    /// What the operation with this scope has counted.
+    /// The counts of the operation with this scope.
     ///
-    /// The first 256 operations of a store are counted apart, those after them as one (`"(other scopes)"`).
+    /// The first 256 operations of a store are counted separately, later ones as one
+    /// (`"(other scopes)"`).
     #[must_use]
     pub fn scope(&self, scope: &str) -> Counts {
         self.sum(|counted| counted == scope)
     }
 
-    /// The scopes that have been counted so far, each once, in no order.
+    /// The scopes counted so far, each once, in no particular order.
     #[must_use]
     pub fn scopes(&self) -> Vec<&'static str> {
         let mut scopes: Vec<_> = self.entries().map(|entry| entry.scope).collect();
@@ -192,8 +198,9 @@ impl Counters {
         scopes
     }
 
-    /// What is owed to the store right now, and asked for in the background: claims whose answer is not known, and
-    /// outcomes that the store has not acknowledged. Bounded: see [`owed_dropped`](Self::owed_dropped).
+    /// How much is owed to the store right now, in the background: claims without an answer, and
+    /// outcomes that the store has not acknowledged. It is bounded: see
+    /// [`owed_dropped`](Self::owed_dropped).
     #[must_use]
     pub fn owed(&self) -> usize {
         self.owed.load(Ordering::Relaxed)
@@ -218,7 +225,8 @@ impl Counters {
         self.entry(scope).add(turn);
     }
 
-    /// A scope's entry. It is named by its address: the same text at two places has two entries, and is summed when asked.
+    /// A scope's entry. It is identified by address: the same text at two addresses has two
+    /// entries, which are summed on request.
     #[inline]
     fn entry(&self, scope: &'static str) -> &Entry {
         let at = hash(scope);
@@ -240,7 +248,7 @@ impl Counters {
         &self.others
     }
 
-    /// Owes the store one thing more, unless `limit` are owed already.
+    /// Counts one more owed item, unless `limit` are owed already.
     pub(crate) fn owe(&self, limit: usize) -> bool {
         let more = |owed: usize| (owed < limit).then_some(owed + 1);
         self.owed
@@ -273,7 +281,7 @@ impl fmt::Debug for Counters {
 }
 
 fn hash(scope: &'static str) -> usize {
-    // The high bits: addresses are aligned, and near each other.
+    // The high bits, because addresses are aligned and close together.
     let mixed = (scope.as_ptr().addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     usize::from(mixed.to_le_bytes()[7]) % SCOPES
 }
@@ -283,7 +291,7 @@ struct Entry {
     shards: [Shard; SHARDS],
 }
 
-/// A cache line or more of its own.
+/// At least one cache line of its own.
 #[derive(Default)]
 #[repr(align(128))]
 struct Shard([AtomicU64; TURNS]);
@@ -319,7 +327,7 @@ impl Entry {
 }
 
 thread_local! {
-    /// The shard that this thread adds to.
+    /// The shard of this thread.
     static SHARD: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 

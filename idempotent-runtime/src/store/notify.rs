@@ -1,4 +1,4 @@
-//! Who waits for which key to change.
+//! Waiters by key, and how they are woken.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use crate::{
 
 /// The waiters of one store, by key. A key without waiters takes no room.
 ///
-/// Wakers are the callers' own code, so nobody is woken under the lock.
+/// Wakers are the callers' own code, so they run after the lock is released.
 #[derive(Clone, Default)]
 pub struct Topics {
     shared: Arc<Shared>,
@@ -26,9 +26,9 @@ pub struct Topics {
 #[derive(Default)]
 struct Shared {
     topics: Mutex<HashMap<Key, watch::Sender<()>>>,
-    /// The map's size, to be read without its lock by writers that nobody waits for.
+    /// The map's size, so that a writer without waiters takes no lock.
     count: AtomicUsize,
-    /// Is told of each key whose last waiter has left.
+    /// Called with each key whose last waiter has left.
     vacated: Option<Vacated>,
 }
 
@@ -41,7 +41,8 @@ impl Shared {
 type Vacated = Box<dyn Fn(&Key) + Send + Sync>;
 
 impl Topics {
-    /// No waiters yet; `vacated` is told of each key whose last waiter has left, after it is gone. It must not block.
+    /// Without waiters. `vacated` is called with each key whose last waiter has left, after it is
+    /// removed. It must not block.
     #[must_use]
     pub fn reporting(vacated: impl Fn(&Key) + Send + Sync + 'static) -> Self {
         let shared = Shared {
@@ -75,7 +76,7 @@ impl Topics {
         )
     }
 
-    /// Wakes everybody who waits for `key`.
+    /// Wakes all waiters of `key`.
     pub fn publish(&self, key: &str) {
         if self.shared.count.load(Ordering::SeqCst) == 0 {
             return;
@@ -86,7 +87,7 @@ impl Topics {
         }
     }
 
-    /// Wakes everybody: something may have been missed.
+    /// Wakes all waiters of all keys: a message may have been missed.
     pub fn publish_all(&self) {
         let senders: Vec<_> = self.shared.lock().values().cloned().collect();
         for sender in senders {
@@ -128,26 +129,27 @@ impl fmt::Debug for Topics {
 /// Tells a waiter that a key's record may have changed.
 #[derive(Debug)]
 pub struct Subscription {
-    // Declared in this order: the receiver must be gone when `Leave` counts who is left.
+    // In this order: the receiver must be dropped before `Leave` counts the remaining waiters.
     source: Option<(watch::Receiver<()>, Leave)>,
 }
 
 impl Subscription {
-    /// Never tells; the waiter polls.
+    /// A subscription that never resolves: the waiter polls.
     #[must_use]
     pub const fn polling() -> Self {
         Self { source: None }
     }
 
-    /// Whether changes are told, or the waiter has to poll.
+    /// Whether changes are pushed, or the waiter must poll.
     #[must_use]
     pub const fn is_push(&self) -> bool {
         self.source.is_some()
     }
 
-    /// Resolves once the record may have changed since the subscription, or since the last time this resolved.
+    /// Resolves once the record may have changed since the subscription, or since the last time
+    /// this resolved.
     ///
-    /// Cancel-safe: a change that was not told is told the next time.
+    /// Cancel-safe: a change that was not reported is reported the next time.
     pub async fn changed(&mut self) {
         if let Some((receiver, _)) = &mut self.source
             && receiver.changed().await.is_ok()

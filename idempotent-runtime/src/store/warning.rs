@@ -1,4 +1,4 @@
-//! What an operator should know of a store that works, but not as well as it should.
+//! Warnings to operators about a store that works, but not as well as it should.
 
 /// Emits a warning (feature `tracing`).
 pub(crate) fn warn(message: &str) {

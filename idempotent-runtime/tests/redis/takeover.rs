@@ -1,4 +1,4 @@
-//! Leases, takeovers, and messages that come twice or late.
+//! Leases, takeovers, and duplicate or late messages.
 
 use std::time::Duration;
 

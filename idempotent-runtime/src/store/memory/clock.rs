@@ -1,4 +1,4 @@
-//! The time a memory store goes by.
+//! The clock of a memory store.
 
 use std::{
     cmp, fmt,
@@ -16,14 +16,15 @@ use crate::{
     },
 };
 
-/// No manual clock goes further, in µs since 1970: some days before the last token that is a time.
+/// The latest time of a manual clock, in µs since 1970: some days before the largest token.
 const LAST: u64 = MAX_TOKEN - (1 << 40);
 
 /// A clock that stands still until a test moves it.
 ///
-/// Advancing it by a lease or more in one step while a body is pending has its owner silent for as long, and a duplicate takes
-/// over: give the operation a long lease or `on_crash = fail`, or advance it in steps shorter than a third of the lease and let
-/// the owner renew in between, which it does by tokio's clock.
+/// If you advance it by a lease or more in one step while a body is pending, the owner counts as
+/// silent, and a duplicate takes over. To avoid that, give the operation a long lease or
+/// `on_crash = fail`. Or advance in steps shorter than a third of the lease and let the owner renew
+/// in between, which it does by Tokio's clock.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -42,7 +43,7 @@ pub struct ManualClock {
 #[derive(Default)]
 struct Manual {
     micros: AtomicU64,
-    /// Told when the clock moves: whoever waits for a lease to lapse has to look again.
+    /// Called when the clock moves: waiters for a lapse must check again.
     moved: Mutex<Vec<Listener>>,
 }
 
@@ -57,13 +58,13 @@ impl ManualClock {
         clock
     }
 
-    /// What it shows.
+    /// The time that it shows.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_micros(self.shared.micros.load(Ordering::SeqCst))
     }
 
-    /// Moves the clock forward, at most to the year 2255, and lets everybody who waits look again.
+    /// Moves the clock forward, at most to the year 2255, and wakes all waiters.
     pub fn advance(&self, by: Duration) {
         let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
         let add = |now: u64| Some(cmp::min(now.saturating_add(micros), LAST));
@@ -72,7 +73,7 @@ impl ManualClock {
             .shared
             .micros
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
-        // Told once the lock is gone: to be woken may run anybody's code, this too.
+        // Called after the lock is released: a waker may run anybody's code, this function too.
         let moved = self.listeners().clone();
         for told in moved {
             told();
@@ -97,7 +98,8 @@ impl fmt::Debug for ManualClock {
     }
 }
 
-/// Microseconds since 1970, never going back: the system's time when the clock was made, plus monotonic time since.
+/// Microseconds since 1970, never going back: the system's time when the clock was made, plus
+/// monotonic time since.
 #[derive(Clone, Debug)]
 pub(crate) enum Clock {
     System {
@@ -106,7 +108,7 @@ pub(crate) enum Clock {
         unix: u64,
     },
     Manual(ManualClock),
-    /// As tokio's timers have it, which tests may pause.
+    /// Tokio's clock, which tests may pause.
     Tokio {
         start: TokioInstant,
         unix: u64,
@@ -143,7 +145,7 @@ impl Clock {
         }
     }
 
-    /// The time some milliseconds ago, at a quarter of the cost.
+    /// A coarse time, some milliseconds old, at a quarter of the cost.
     pub(crate) fn recent(&self) -> u64 {
         match self {
             Self::System {

@@ -4,8 +4,9 @@
 //! the record's bytes, as `record` has them · gone u64 (running and lost) · the key · length of the key u32
 //! ```
 //!
-//! The last number never leaves the process, so it is little-endian. The block is counted: who reads a long result
-//! shares it, and reads after the table's lock is gone.
+//! The last number never leaves the process, so it is little-endian. The block is
+//! reference-counted: a reader of a long result shares it, and reads after releasing the table's
+//! lock.
 
 use std::{
     hash::{Hash, Hasher},
@@ -17,15 +18,15 @@ use arrayvec::ArrayVec;
 use super::{expiry::Due, protocol::grace};
 use crate::record::{Parts, Record, State, View};
 
-/// What is written in one piece on the stack first: most records.
+/// Blocks up to this size are built on the stack first: most records are.
 const USUAL: usize = 512;
 const TAIL: usize = 4;
 
-/// A record with its key. To the table it is its key.
+/// A record with its key. The table compares and hashes only the key.
 #[derive(Clone)]
 pub(super) struct Packed {
     bytes: Arc<[u8]>,
-    /// When its mark is due; `None` where it has none. See [`Expiry`](super::expiry::Expiry).
+    /// When its mark is due, or `None` if it has no mark. See [`Expiry`](super::expiry::Expiry).
     pub(super) due: Option<Due>,
 }
 
@@ -44,7 +45,7 @@ impl Hash for Packed {
 }
 
 impl Packed {
-    /// `gone` is when an unfinished record is past its end; a finished one knows it by itself.
+    /// `gone` is when an unfinished record may be removed. A finished record's own bytes say so.
     pub(super) fn new(key: &[u8], parts: &Parts<'_>, check: u64, gone: u64) -> Self {
         let is_finished = matches!(parts.state, State::Done | State::Failed);
         let size = parts.len() + if is_finished { 0 } else { 8 } + key.len() + TAIL;
@@ -79,7 +80,7 @@ impl Packed {
         self.bytes.len()
     }
 
-    /// The record's bytes, and what stands behind them: `gone`, if it is there.
+    /// The record's bytes, and what follows them: `gone`, if present.
     #[inline]
     fn split(&self) -> (&[u8], &[u8]) {
         let end = self.bytes.len() - TAIL - self.key().len();
@@ -93,7 +94,8 @@ impl Packed {
         View::of(&self.bytes)
     }
 
-    /// When nothing is left of it, in µs since 1970: a finished record is kept some time past its end.
+    /// When it may be removed, in µs since 1970. A finished record is kept for its grace past its
+    /// end.
     #[inline]
     pub(super) fn gone(&self) -> u64 {
         let view = self.view();
@@ -117,7 +119,7 @@ impl Packed {
         Record::decode(self.bytes()).expect("a record that was written here")
     }
 
-    /// The record, with nothing for its result: that may be long, and this is read under a lock.
+    /// The record without its result, which may be long: this runs under a lock.
     pub(super) fn without_result(&self) -> Record {
         let bytes = self.bytes();
         let result = View::of(bytes).peek().outcome;
@@ -126,7 +128,8 @@ impl Packed {
     }
 }
 
-/// Has `put` append all of a block's bytes, piece by piece. Pieces whose length is known here cost next to nothing.
+/// Passes a block's bytes to `put`, piece by piece. Pieces of a length known at compile time are
+/// cheap to append.
 #[inline]
 fn write_all(key: &[u8], parts: &Parts<'_>, check: u64, gone: u64, mut put: impl FnMut(&[u8])) {
     parts.write(check, &mut put);

@@ -9,17 +9,18 @@ use crate::sync::{DashMap, SharedValue};
 
 /// Records by key, in shards with a lock each.
 ///
-/// It goes through the map's shards itself, for three reasons: a place in the table is one pointer with its length, since
-/// the key stands in the record; a key is hashed once a step; and the sweep needs no copy of the key.
+/// It uses the map's shards directly, for three reasons. A slot in the table is one pointer with
+/// its length, because the key is part of the record. A key is hashed once per step. The sweep
+/// needs no copy of the key.
 pub(super) struct Records {
     map: DashMap<Packed, (), RandomState>,
 }
 
-/// So many that none is large: one that grows, or is copied to be listed, holds up its keys for the time it takes. 128 bytes
-/// each while empty.
+/// Many, so that none is large: a shard that grows, or is copied for a listing, blocks its keys
+/// meanwhile. An empty shard takes 128 bytes.
 const SHARDS: usize = 256;
 
-/// What a key goes by: 32 bits of its seeded hash. Keys that share them are told apart by their text.
+/// A key's mark: 32 bits of its seeded hash. Keys that share a mark are told apart by their text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Mark(pub(super) u32);
 
@@ -38,7 +39,8 @@ impl Records {
         Mark(hasher.finish() as u32)
     }
 
-    /// Shows the record of `key`, under its shard's lock: `look` is to be of this store, and short.
+    /// Shows the record of `key` under its shard's lock. `look` must be this store's own code, and
+    /// short.
     #[inline]
     pub(super) fn look(&self, key: &[u8], look: impl FnOnce(&Packed)) {
         let hash = self.mark(key).hash();
@@ -48,8 +50,8 @@ impl Records {
         }
     }
 
-    /// Lets `change` see and replace the record of `key`, under its shard's lock. Where there is none, it may answer with
-    /// one to put there.
+    /// Lets `change` see and replace the record of `key` under its shard's lock. If there is none,
+    /// it may return one to insert.
     pub(super) fn change(
         &self,
         key: &[u8],
@@ -65,7 +67,7 @@ impl Records {
         }
     }
 
-    /// Takes out one record that goes by `mark`, if `condition` holds for it.
+    /// Removes one record with this `mark` for which `condition` holds.
     pub(super) fn remove(&self, mark: Mark, condition: impl Fn(&Packed) -> bool) -> Option<Packed> {
         let hash = mark.hash();
         let mut shard = self.map.shards()[self.shard(hash)].write();
@@ -74,7 +76,7 @@ impl Records {
         removed.map(|(record, _)| record)
     }
 
-    /// Lets `change` have one record that goes by `mark`, if `condition` holds for it.
+    /// Lets `change` modify one record with this `mark` for which `condition` holds.
     pub(super) fn update(
         &self,
         mark: Mark,
@@ -94,8 +96,8 @@ impl Records {
         self.map.shards().len()
     }
 
-    /// The records of one shard, with their marks. Its lock is held for a copy of the table, which has no more than a
-    /// pointer for each of them.
+    /// The records of one shard, with their marks. The lock is held only while the table is copied,
+    /// which is one pointer for each record.
     pub(super) fn of_shard(&self, shard: usize) -> Vec<(Mark, Packed)> {
         let table = self.map.shards()[shard].read().clone();
         let records = table.into_iter().map(|(record, _)| record);
@@ -119,12 +121,13 @@ impl Mark {
         self.0 as usize % count
     }
 
-    /// The hash as the map takes it: it looks for the tag in the highest 7 bits, for the shard below them, and for the
-    /// place in the lowest.
+    /// The hash as the map uses it: the highest 7 bits are the tag, the bits below them choose the
+    /// shard, and the lowest choose the slot.
     ///
-    /// A table doubles when it is seven eighths full, and if all shards were of one size, all would double together: the
-    /// store would have between 1.1 and 2.3 places a record, and much to copy at once. So the largest shard gets twice the
-    /// records of the smallest: at any time some have just doubled, some are about to, and there are 1.6 to 1.7 places.
+    /// A table doubles when it is seven eighths full. If all shards had one size, all would double
+    /// together: the store would have 1.1 to 2.3 slots a record, and much to copy at once. So the
+    /// largest shard gets twice the records of the smallest. At any time some have just doubled and
+    /// some are about to, and there are 1.6 to 1.7 slots a record.
     #[inline]
     fn hash(self) -> u64 {
         const SHARD: u32 = 64 - 7 - 16;

@@ -1,7 +1,8 @@
-//! Done records by key, within a bound: when there is no room, what has not been looked at since its last turn goes
-//! ("second chance", as a clock whose hand goes round). Keys are spread over shards, so that a write holds up few of them.
+//! Done records by key, within a bound. A full shard evicts by the second-chance (clock) algorithm:
+//! an entry that was not read since the hand last passed it is removed. Keys are spread over
+//! shards, so a write blocks few of them.
 //!
-//! Under a shard's lock runs nothing that a caller hands over: records are shown after it.
+//! No caller's code runs under a shard's lock: records are shown after it is released.
 
 use std::{
     collections::HashMap,
@@ -22,9 +23,9 @@ use crate::{
     },
 };
 
-/// What an entry takes apart from its key and its result: its fields and its share of the tables.
+/// The overhead of an entry beyond its key and result: its fields and its share of the tables.
 const ENTRY: usize = 256;
-/// A shard has room for at least so many bytes, or is the only one: large results are to fit as well.
+/// A shard has room for at least this many bytes, or is the only one, so that large results fit.
 const SHARD: usize = 2 * 1024 * 1024;
 const MOST_SHARDS: usize = 16;
 
@@ -33,7 +34,7 @@ pub(super) struct Records {
     hasher: RandomState,
 }
 
-/// A done record, as far as a replay needs it.
+/// The parts of a done record that a replay needs.
 pub(super) struct Entry {
     nonce: Nonce,
     token: u64,
@@ -41,25 +42,26 @@ pub(super) struct Entry {
     codec: u32,
     outcome: Outcome,
     until: Moment,
-    /// Looked at since its last turn.
+    /// Whether it was read since the hand last passed.
     used: AtomicBool,
 }
 
 struct Shard {
-    /// Where in `entries` each key is.
+    /// The index in `entries` of each key.
     places: HashMap<Arc<str>, usize, RandomState>,
-    /// Without gaps: what goes is replaced by the last.
+    /// Without gaps: the last entry replaces a removed one.
     entries: Vec<(Arc<str>, Arc<Entry>)>,
-    /// Whose turn is next when there is no room.
+    /// The next candidate for eviction.
     hand: usize,
     bytes: usize,
     max_bytes: usize,
-    /// How many decisions of operators there were. What was asked for before the last one may be what it replaced.
+    /// The number of operators' decisions so far. An answer to a question from before the last one
+    /// may be what that decision replaced.
     epoch: u64,
 }
 
 impl Entry {
-    /// A done `record`, whose result is `outcome`.
+    /// An entry for a done `record` whose result is `outcome`.
     pub(super) fn new(record: &Record, outcome: &Outcome, until: Moment) -> Self {
         Self {
             nonce: record.nonce,
@@ -97,7 +99,8 @@ impl Records {
         }
     }
 
-    /// Shows the record of `key`, unless it is past its end. `look` may take its time, and may come back here.
+    /// Shows the record of `key`, unless it is past its end. `look` may be slow, and may use this
+    /// cache.
     pub(super) fn look(
         &self,
         key: &Key,
@@ -108,7 +111,7 @@ impl Records {
         if let Some(entry) = kept
             && !entry.until.has_come(now())
         {
-            // Written only once a turn: a key that all threads look at stays in their caches.
+            // Written only if not set: a key that all threads read stays in their processor caches.
             if !entry.used.load(Ordering::Relaxed) {
                 entry.used.store(true, Ordering::Relaxed);
             }
@@ -116,12 +119,13 @@ impl Records {
         }
     }
 
-    /// To be read before a question about `key` is sent, and given to [`put`](Self::put) with what came of it.
+    /// Read before a question about `key` is sent, and passed to [`put`](Self::put) with the
+    /// answer.
     pub(super) fn epoch(&self, key: &Key) -> u64 {
         self.read(key).epoch
     }
 
-    /// Keeps `entry`, unless an operator has decided since `epoch`, or a later one is here.
+    /// Keeps `entry`, unless an operator has decided since `epoch`, or a later entry is here.
     pub(super) fn put(&self, key: &Key, epoch: u64, entry: Entry, now: impl FnOnce() -> Moment) {
         let mut shard = self.write(key);
         mutant!("late answers are kept" => return shard.put(key.as_str(), entry, now));
@@ -130,14 +134,16 @@ impl Records {
         }
     }
 
-    /// Something else than a result was seen. Only to be asked for again.
+    /// Removes the entry: the store has shown something other than a result. The next call asks
+    /// again.
     pub(super) fn remove(&self, key: &Key) {
         if self.read(key).places.contains_key(key.as_str()) {
             self.write(key).remove(key.as_str());
         }
     }
 
-    /// An operator has decided about `key`.
+    /// Removes the entry, and bars answers to questions asked before: an operator has decided about
+    /// `key`.
     pub(super) fn overrule(&self, key: &Key) {
         mutant!("a decision only removes" => return self.remove(key));
         let mut shard = self.write(key);
@@ -145,7 +151,7 @@ impl Records {
         shard.remove(key.as_str());
     }
 
-    /// What is kept, in bytes.
+    /// The size of all entries in bytes.
     pub(super) fn bytes(&self) -> usize {
         let shards = self.shards.iter().map(RwLock::read);
         shards
@@ -191,7 +197,7 @@ impl Shard {
 
     fn put(&mut self, key: &str, entry: Entry, now: impl FnOnce() -> Moment) {
         let kept = self.get(key);
-        // Tokens of a key grow: this is an older answer that came later.
+        // Tokens of a key grow, so this is an older answer that arrived late.
         if kept.is_some_and(|kept| kept.token > entry.token) {
             return;
         }
@@ -215,7 +221,7 @@ impl Shard {
         }
     }
 
-    /// Lets go until at most `room` bytes are kept.
+    /// Evicts until at most `room` bytes are kept.
     fn shrink(&mut self, room: usize, now: Moment) {
         while self.bytes > room && !self.entries.is_empty() {
             if self.hand >= self.entries.len() {
@@ -225,7 +231,7 @@ impl Shard {
             if !entry.used.swap(false, Ordering::Relaxed) || entry.until.has_come(now) {
                 self.take(self.hand);
             }
-            // Past what took its place too: that was the last to come.
+            // Also past the entry that took its place, which was the newest.
             self.hand += 1;
         }
     }
@@ -236,7 +242,7 @@ impl Shard {
         }
     }
 
-    /// Takes out one entry, and moves one other.
+    /// Removes one entry, and moves the last one into its index.
     fn take(&mut self, place: usize) {
         let (key, entry) = self.entries.swap_remove(place);
         self.bytes -= entry.bytes(&key);
@@ -251,7 +257,7 @@ impl Shard {
 
 #[cfg(test)]
 impl Records {
-    /// The keys of the only shard, in the order in which they lie.
+    /// The keys of the only shard, in the order of `entries`.
     pub(super) fn keys(&self) -> Vec<Arc<str>> {
         let shard = self.shards[0].read().unwrap();
         for (place, (key, _)) in shard.entries.iter().enumerate() {

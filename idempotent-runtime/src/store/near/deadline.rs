@@ -1,8 +1,9 @@
-//! The time a near cache goes by.
+//! Deadlines by two clocks, for the near cache.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// A point in time, by two clocks: one may stand still while the machine sleeps, the other may be set.
+/// A point in time by two clocks. The monotonic clock may stop while the machine sleeps, and the
+/// wall clock may be set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     monotonic: Instant,
@@ -17,7 +18,7 @@ impl Moment {
         }
     }
 
-    /// None where a clock does not reach that far.
+    /// `None` if a clock cannot represent it.
     pub(super) fn after(self, by: Duration) -> Option<Self> {
         Some(Self {
             monotonic: self.monotonic.checked_add(by)?,
@@ -25,7 +26,7 @@ impl Moment {
         })
     }
 
-    /// Whether it has come, by either clock.
+    /// Whether it has passed by either clock.
     pub(super) fn has_come(self, now: Self) -> bool {
         now.monotonic >= self.monotonic || now.wall >= self.wall
     }
@@ -40,7 +41,7 @@ pub(super) fn since_1970() -> Duration {
 
 #[cfg(test)]
 impl Moment {
-    /// By the monotonic clock of one, by the wall clock of the other.
+    /// Combines the monotonic time of one with the wall time of the other.
     pub(super) fn by(monotonic: Self, wall: Self) -> Self {
         Self {
             monotonic: monotonic.monotonic,

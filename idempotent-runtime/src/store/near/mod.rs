@@ -1,6 +1,8 @@
-//! A near cache: done records of a network store, kept in this process for a while and replayed from there.
+//! A near cache: done records of a network store, kept in this process for a while and replayed
+//! from there.
 //!
-//! What may enter and until when is decided here. `cache` keeps them, within bounds; `deadline` is their time.
+//! This module decides what may enter, and until when. `cache` keeps the results, within bounds.
+//! `deadline` is their time.
 
 mod cache;
 mod deadline;
@@ -19,9 +21,9 @@ use crate::{
     record::{Outcome, Record, RecordRef, State},
 };
 
-/// How far the time of a store and what is known of it here may be apart.
+/// How far the store's time and this process' estimate of it may differ.
 const CLOCKS: Duration = Duration::from_secs(60);
-/// Two clocks do not go equally fast: by a part in so many they may differ.
+/// The rates of two clocks may differ by one part in this many.
 const DRIFT: u32 = 1000;
 
 /// How much a near cache keeps, and for how long: see [`SharedStore::near_cache`].
@@ -42,9 +44,9 @@ pub struct NearCache {
 }
 
 impl NearCache {
-    /// The limit in bytes unless another is given: 32 MiB, some 80,000 small results.
+    /// The default limit in bytes: 32 MiB, some 80,000 small results.
     pub const DEFAULT_MAX_BYTES: usize = 32 * 1024 * 1024;
-    /// The greatest age unless another is given: 1 minute.
+    /// The default greatest age: 1 minute.
     pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(60);
 
     /// The defaults.
@@ -56,18 +58,20 @@ impl NearCache {
         }
     }
 
-    /// How many bytes the kept results take at most, with their keys and what it costs to keep them (256 bytes each);
-    /// by default [`DEFAULT_MAX_BYTES`](Self::DEFAULT_MAX_BYTES). When it is full, what has not been replayed lately
-    /// goes, and is asked for again. A result that would take more than a sixteenth may not be kept at all.
+    /// The most bytes that the kept results take, with their keys and their overhead (256 bytes
+    /// each); by default [`DEFAULT_MAX_BYTES`](Self::DEFAULT_MAX_BYTES). A full near cache drops
+    /// results that were not replayed lately, and asks the store for them again. A result that
+    /// would take more than a sixteenth may not be kept at all.
     #[must_use]
     pub const fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// For how long a result is replayed before the store is asked again; by default
-    /// [`DEFAULT_MAX_AGE`](Self::DEFAULT_MAX_AGE). That is how late another process' `forget` may be, and no result is
-    /// kept beyond its own `ttl`. A key that is replayed all the time costs the store one command in each such time.
+    /// How long a result is replayed before the store is asked again; by default
+    /// [`DEFAULT_MAX_AGE`](Self::DEFAULT_MAX_AGE). Another process' `forget` may take effect that
+    /// late. No result is kept beyond its own `ttl`. A key that is replayed all the time costs the
+    /// store one command per `max_age`.
     #[must_use]
     pub const fn max_age(mut self, age: Duration) -> Self {
         self.max_age = age;
@@ -95,7 +99,7 @@ impl Near {
         }
     }
 
-    /// Notes when, and after which decisions of operators, a question about `key` is asked.
+    /// Notes the time of a question about `key`, and which decisions of operators came before it.
     fn ask<'a>(&'a self, store: &'a SharedStore, key: &'a Key) -> Asked<'a> {
         Asked {
             near: self,
@@ -107,8 +111,8 @@ impl Near {
     }
 }
 
-/// A question to the store about one key, noted before it is sent. Unless it is answered with a result, it changes
-/// nothing that anybody has to rely on.
+/// A question to the store about one key, noted before it is sent. Only an answer with a result
+/// enters the cache; any other answer at most removes an entry.
 pub(super) struct Asked<'a> {
     near: &'a Near,
     /// The handle that asks.
@@ -119,12 +123,13 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The store has acknowledged `record` to its writer, and keeps it for its retention from some time after the question.
+    /// The store has acknowledged `record` to its writer. Its retention starts after the question
+    /// was sent.
     pub(super) fn recorded(&self, record: &Record) {
         self.keep(record, protocol::retention(record.state, record.ttl));
     }
 
-    /// The store has shown the record as it stands, if there is one.
+    /// The store has shown the current record, or that there is none.
     pub(super) fn shown(&self, record: Option<&Record>) {
         match record {
             Some(record) => self.keep(record, left(record, self.store.clock())),
@@ -132,7 +137,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Keeps a result that will stand for `left` from the question on.
+    /// Keeps a result that the store keeps for at least `left` from the question on.
     fn keep(&self, record: &Record, left: Duration) {
         let life = cmp::min(left.saturating_sub(left / DRIFT), self.near.max_age);
         let entry = match (&record.outcome, self.at.after(life)) {
@@ -149,17 +154,17 @@ impl Asked<'_> {
     }
 }
 
-/// How long a record that was shown is kept from now on, at least. `clock` is the store's time in µs since 1970, where it
-/// is known; otherwise this machine's has to do.
+/// How long the store keeps a shown record from now on, at least. `clock` is the store's time in µs
+/// since 1970, if known; otherwise this machine's clock is used.
 fn left(record: &Record, clock: Option<u64>) -> Duration {
     let known = clock.map_or_else(deadline::since_1970, Duration::from_micros);
-    // The store gave this token, so that time has come there.
+    // A token is a time of the store's, so the store's clock has reached it.
     let now = cmp::max(known, Duration::from_micros(record.token));
     Duration::from_millis(record.expires).saturating_sub(now + CLOCKS)
 }
 
-/// An operator's decision under way. Whatever becomes of it, also if nobody waits for it any more: what was known of the
-/// key before, and what is asked for before the end of this, is not replayed.
+/// An operator's decision in progress. When it is dropped, whatever the outcome, the entry is
+/// removed, and answers to questions asked before that do not enter.
 pub(super) struct Overruling<'a> {
     store: &'a SharedStore,
     key: &'a Key,
@@ -174,8 +179,9 @@ impl Drop for Overruling<'_> {
 }
 
 impl SharedStore {
-    /// The same store with a **near cache**: completed results are kept in this process too, and replayed from there
-    /// without a word to the store. For network stores; a store in this process is as near as can be, and nothing changes.
+    /// The same store with a **near cache**: this process keeps completed results too, and replays
+    /// them without asking the store. It is for network stores. On a store in this process it
+    /// changes nothing.
     ///
     /// ```
     /// # use idempotent_runtime::{Store, SharedStore, store::NearCache};
@@ -184,18 +190,22 @@ impl SharedStore {
     /// # }
     /// ```
     ///
-    /// It keeps only results that the store has acknowledged or shown, until [`NearCache::max_age`], and never for
-    /// longer than the store keeps them. First calls, and whatever is not a result, are the store's alone to decide, and
-    /// the fingerprint is compared here as everywhere.
+    /// It keeps only results that the store has acknowledged or shown, until
+    /// [`NearCache::max_age`], and never for longer than the store keeps them. The store alone
+    /// decides first calls, and everything that is not a result. The fingerprint is compared here
+    /// as everywhere.
     ///
-    /// **`forget` elsewhere comes late.** In this process `forget` takes effect at once, through any handle of the store.
-    /// Another process may replay the old result until its `max_age` is over.
+    /// **`forget` elsewhere comes late.** In this process `forget` takes effect at once, through
+    /// any handle of the store. Another process may replay the old result until its `max_age` is
+    /// over.
     ///
-    /// A store has one near cache, for this handle and those made from it, whatever their namespace: the first call
-    /// says how large it is, and later ones join it. Handles made before do not replay from it.
+    /// A store has one near cache, for this handle and those made from it, whatever their
+    /// namespace. The first call sets its size, and later calls join it. Handles made before do not
+    /// replay from it.
     ///
-    /// The end of a result that another process recorded is told by the store's clock. Where a store does not tell its
-    /// time ([`Store::clock`](crate::Store::clock); Redis does), this machine's clock has to agree with it to a minute.
+    /// The store's clock tells when a result of another process ends. If a store does not tell its
+    /// time ([`Store::clock`](crate::Store::clock); Redis does), this machine's clock must agree
+    /// with it to a minute.
     #[must_use]
     pub fn near_cache(&self, options: &NearCache) -> Self {
         if self.local().is_none() {
@@ -204,7 +214,8 @@ impl SharedStore {
         self.replaying_near()
     }
 
-    /// How many bytes the near cache takes, by the measure of [`NearCache::max_bytes`]. Zero where there is none.
+    /// How many bytes the near cache takes, as [`NearCache::max_bytes`] counts them. Zero if there
+    /// is none.
     #[must_use]
     pub fn near_cache_bytes(&self) -> usize {
         self.near().map_or(0, |near| near.records.bytes())
@@ -218,8 +229,8 @@ impl SharedStore {
         self.near().filter(|_| self.replays_near())
     }
 
-    /// Shows the record where it is in this process: in a local store, or in the near cache. No record is shown where
-    /// the store has to be asked.
+    /// Shows the record if it is in this process: in a local store, or in the near cache. It shows
+    /// none if the store must be asked.
     pub(crate) fn peek(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>)) {
         if let Some(local) = self.local() {
             local.peek(key, look);
@@ -228,12 +239,12 @@ impl SharedStore {
         }
     }
 
-    /// To be noted before a question about `key` is sent.
+    /// Called before a question about `key` is sent.
     pub(super) fn ask<'a>(&'a self, key: &'a Key) -> Option<Asked<'a>> {
         self.near().map(|near| near.ask(self, key))
     }
 
-    /// To be held while an operator's decision about `key` is under way.
+    /// Held while an operator's decision about `key` is in progress.
     pub(super) fn overruling<'a>(&'a self, key: &'a Key) -> Overruling<'a> {
         Overruling { store: self, key }
     }

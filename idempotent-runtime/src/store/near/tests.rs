@@ -129,7 +129,8 @@ fn what_is_looked_at_stays_and_what_has_ended_goes() {
     );
 }
 
-/// Otherwise each removal would take as long as there are entries, with everybody else waiting for the lock.
+/// Otherwise each removal would take time in proportion to the entries, while all others wait for
+/// the lock.
 #[test]
 fn a_removal_moves_at_most_one_other_entry() {
     let records = Records::new(1 << 20);

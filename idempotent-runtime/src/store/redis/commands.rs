@@ -1,4 +1,4 @@
-//! One command, or one script, and what came of it.
+//! Sends one command or one script, and reads the answer.
 
 use std::{
     sync::Arc,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{StoreError, key::Key, record::Record};
 
-/// An answer, and the clock of the node that gave it where there are several.
+/// An answer, and in a cluster the clock of the node that gave it.
 pub(super) type Noted = (Value, Option<Arc<Clock>>);
 
 /// The server does not know the script.
@@ -33,7 +33,7 @@ impl RedisStore {
         Ok(value)
     }
 
-    /// As [`send`](Self::send), and whose time the answer tells: the node's, where there are several.
+    /// As [`send`](Self::send), and returns in a cluster the clock of the node that answered.
     pub(super) async fn send_noting(
         &self,
         hub: &Arc<Hub>,
@@ -42,7 +42,7 @@ impl RedisStore {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
             let sending = super::connection::route::send(hub, &self.inner.connector, command);
-            // In a box: who has no cluster keeps no room for it.
+            // Boxed because other targets do not need it: keeps the common future small.
             let (value, clock) = Box::pin(sending).await?;
             return Ok((value, Some(clock)));
         }
@@ -50,7 +50,7 @@ impl RedisStore {
         Ok((live.send(command).await?, None))
     }
 
-    /// The connection for commands, where there is one for all.
+    /// The connection for commands, if one serves all keys.
     pub(super) async fn live(
         &self,
         hub: &Arc<Hub>,
@@ -66,7 +66,7 @@ impl RedisStore {
         hub.commands.live(&hub.runtime, patience, open).await
     }
 
-    /// Connects to all that records may be on.
+    /// Connects to every server that may hold records.
     pub(super) async fn connected(&self, hub: &Arc<Hub>) -> Result<(), StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
@@ -75,15 +75,15 @@ impl RedisStore {
         self.live(hub, None).await.map(drop)
     }
 
-    /// The time of the server that has the key, µs since 1970. There is a connection to it then: a claim that could not
-    /// have one soon was not sent.
+    /// The time of the server that has the key, µs since 1970. It connects first, with bounded
+    /// patience, so a claim without a connection fails as not sent.
     pub(super) async fn time(&self, hub: &Arc<Hub>, key: &Key) -> Result<u64, StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
             return Box::pin(self.time_of_node(hub, key)).await;
         }
         let _ = key;
-        // The connection first: making it teaches the time.
+        // The connection first: connecting learns the time.
         self.live(hub, SOON).await?;
         match self.inner.clock.recent() {
             Some(now) => Ok(now),
@@ -116,7 +116,7 @@ impl RedisStore {
         node.clock.now().ok_or_else(scripts::unexpected)
     }
 
-    /// The time of the server that has the key, where it was learned just now.
+    /// The time of the server that has the key, if it was learned just now.
     pub(super) fn fresh_time(&self, hub: &Arc<Hub>, key: &Key) -> Option<u64> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
@@ -127,7 +127,7 @@ impl RedisStore {
         self.inner.clock.fresh()
     }
 
-    /// Runs a script on one key, bringing it along where the server does not know it.
+    /// Runs a script on one key by its hash, or by its text if the server does not know the hash.
     pub(super) async fn run(
         &self,
         hub: &Arc<Hub>,
@@ -139,7 +139,7 @@ impl RedisStore {
         let asked = Instant::now();
         let size = arguments.iter().map(Argument::len).max().unwrap_or(0);
         if size > super::large::LARGE {
-            // In a box, as all that is rare.
+            // Boxed because rare.
             let sending = self.run_large(hub, script, key, arguments, doing);
             return self.take_in(Box::pin(sending).await?, asked);
         }
@@ -152,7 +152,7 @@ impl RedisStore {
         self.take_in(noted, asked)
     }
 
-    /// Reads a script's answer, and learns the time that it tells.
+    /// Reads a script's answer, and learns the server's time from it.
     fn take_in(&self, (value, clock): Noted, asked: Instant) -> Result<Answer, StoreError> {
         let answer = Answer::parse(value)?;
         if answer.now != 0 {
@@ -164,7 +164,7 @@ impl RedisStore {
         Ok(answer)
     }
 
-    /// The record as it stands.
+    /// Reads the current record.
     pub(super) async fn look(
         &self,
         hub: &Arc<Hub>,

@@ -1,4 +1,4 @@
-//! A script with a value that may be more than the server takes.
+//! Sends a script with a value that may be larger than the server takes.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{StoreError, StoreErrorKind, key::Key};
 
-/// Values up to this size are sent without a look at the server's limits.
+/// Values up to this size are sent without checking the server's limits.
 pub(super) const LARGE: usize = 64 * 1024;
 
 impl RedisStore {
@@ -37,8 +37,8 @@ impl RedisStore {
         let live = self.holder(hub, key).await?;
         let mut told = live.told();
         if told.refuses(size) {
-            // What the server told once may not be true any more: a refusal says to raise the limit, and a result that is
-            // not recorded for it is gone.
+            // The known limits may be outdated: our refusal tells the operator to raise them, and a
+            // result that is not recorded is gone.
             told = self.ask_again(&live).await?;
         }
         connector.limits.check(told, size, self.place())?;
@@ -62,7 +62,7 @@ impl RedisStore {
                 live.tell(told);
                 Ok(told)
             }
-            // It does not say any more.
+            // It may no longer be asked.
             Err(Failure::Refused(_)) => Ok(Told::default()),
             Err(failure) => {
                 let error = failure.explain("asking for its limits", self.place());
@@ -71,7 +71,7 @@ impl RedisStore {
         }
     }
 
-    /// The connection to the server that has the key.
+    /// A connection to the server that has the key.
     async fn holder(&self, hub: &Arc<Hub>, key: &Key) -> Result<Arc<Live>, StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
@@ -84,7 +84,8 @@ impl RedisStore {
         self.live(hub, None).await
     }
 
-    /// Sends one command, once; apart: over a connection for it alone, so that nobody shares what may become of it.
+    /// Sends one command, once. With `apart` it uses a connection of its own, so that a hang-up
+    /// affects no other call.
     async fn send_large(
         &self,
         hub: &Arc<Hub>,
@@ -105,7 +106,8 @@ impl RedisStore {
         Ok((own.send(command).await?, None))
     }
 
-    /// Tells a value that is too large from a failure that passes: the server says so, or hangs up a second time.
+    /// Distinguishes a value that is too large from a transient failure: the server says so, or
+    /// hangs up a second time.
     fn explain_large(
         &self,
         failure: Failure,

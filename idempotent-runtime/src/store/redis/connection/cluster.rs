@@ -1,8 +1,8 @@
 //! A cluster: its nodes, and which of them has which slots.
 //!
-//! Each node has a connection of its own, as a single server has: made in a task, given up where it is late, made again by
-//! whoever comes next. What a node answers definitely — that a slot is elsewhere — is followed here, and so is nothing else:
-//! a command whose answer was lost is not sent again behind the caller's back.
+//! Each node has a connection of its own, as a single server has: made in a task, given up if it is
+//! late, and made again by the next caller. Only a node's definite answer that a slot is elsewhere
+//! is followed here. A command whose answer was lost is not sent again behind the caller's back.
 
 use std::{
     collections::HashMap,
@@ -26,9 +26,10 @@ use crate::{
     store::redis::{clock::Clock, error::Failure},
 };
 
-/// The map is read again at most this often because of slots that moved: each tells where it went.
+/// How often moved slots cause the map to be read again, at most: each move already tells its
+/// target.
 const FRESH: Duration = Duration::from_secs(1);
-/// Nodes that are asked for the map at a time.
+/// How many nodes are asked for the map at a time.
 const ASKED: usize = 3;
 
 /// One node of the cluster.
@@ -36,7 +37,7 @@ const ASKED: usize = 3;
 pub(crate) struct Node {
     pub(crate) address: Arc<Address>,
     link: Link,
-    /// The node's own time: nodes need not agree.
+    /// The node's own clock: nodes need not agree.
     pub(crate) clock: Arc<Clock>,
 }
 
@@ -59,7 +60,7 @@ impl Node {
     }
 }
 
-/// What is known of the cluster.
+/// The known state of the cluster.
 #[derive(Clone, Default)]
 pub(crate) struct Cluster {
     map: Arc<RwLock<Option<Arc<Slots>>>>,
@@ -89,7 +90,7 @@ impl Cluster {
         node.clone()
     }
 
-    /// The map, read where there is none yet.
+    /// The map, which is read if there is none yet.
     async fn slots(
         &self,
         hub: &Hub,
@@ -107,7 +108,7 @@ impl Cluster {
         .await
     }
 
-    /// The map, read again unless somebody has since `seen`.
+    /// The map, which is read again unless it is newer than `seen`.
     pub(crate) async fn slots_after(
         &self,
         hub: &Hub,
@@ -134,14 +135,14 @@ impl Cluster {
         }
     }
 
-    /// Has the map read again: something suggests that it has changed.
+    /// Starts reading the map again: it may have changed.
     pub(crate) fn doubt(&self, hub: &Hub, connector: &Arc<Connector>) {
         if self.map().is_some_and(|slots| slots.read.elapsed() > FRESH) {
             self.reading.kick(&hub.runtime, || self.read(connector));
         }
     }
 
-    /// The node that has the slot; any for a command about none.
+    /// The node that has the slot, or any node if the command has no slot.
     pub(crate) async fn owner(
         &self,
         hub: &Hub,
@@ -170,8 +171,8 @@ impl Cluster {
         }
     }
 
-    /// The node that has the slot, and the connection to it. Where there is none to be had, another node may have the slot by
-    /// now: the map is read again.
+    /// The node that has the slot, and a connection to it. If it cannot connect, it reads the map
+    /// again: another node may have the slot by now.
     pub(crate) async fn reach(
         &self,
         hub: &Hub,
@@ -207,7 +208,7 @@ impl Cluster {
         slots.owner(slot).map(|address| self.node(address))
     }
 
-    /// All primaries, connected to.
+    /// Connects to all primaries.
     pub(crate) async fn check(
         &self,
         hub: &Hub,
@@ -220,7 +221,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Takes over that a slot has moved.
+    /// Records that a slot has moved.
     pub(crate) fn moved(&self, slot: u16, to: &Address) {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         let known = map.as_ref().and_then(|slots| slots.owner(slot));
@@ -231,8 +232,8 @@ impl Cluster {
         }
     }
 
-    /// Asks nodes for the map, a few at a time: those that are connected first, then the others, then those that the URLs
-    /// name.
+    /// Asks nodes for the map, a few at a time: those that are connected first, then the others,
+    /// then those that the URLs name.
     fn read(
         &self,
         connector: &Arc<Connector>,
@@ -281,7 +282,8 @@ impl Cluster {
         nodes
     }
 
-    /// Connections to nodes that have no slots any more are closed once their commands are answered.
+    /// Adopts a new map. Connections to nodes without slots are closed once their commands are
+    /// answered.
     fn take_over(&self, slots: &Arc<Slots>) {
         self.set_map(slots.clone());
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -289,7 +291,7 @@ impl Cluster {
     }
 }
 
-/// Asks one node for its map, on the connection to it, or on one for this question where there is none.
+/// Asks one node for its map, on its connection, or on a new one for this question.
 async fn ask(node: Node, connector: Arc<Connector>) -> Result<Slots, StoreError> {
     let live = match node.link.current() {
         Some(live) => live,
@@ -307,7 +309,7 @@ async fn ask(node: Node, connector: Arc<Connector>) -> Result<Slots, StoreError>
     })
 }
 
-/// What kept a map from being read kept the command from being sent.
+/// An error while reading the map: the command itself was not sent.
 fn not_asked(failure: Failure, place: &str) -> StoreError {
     let error = failure.explain("`CLUSTER SLOTS`", place);
     match error.kind() {

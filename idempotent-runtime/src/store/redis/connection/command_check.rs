@@ -1,5 +1,5 @@
-//! Whatever the flow needs is tried at connect, on a key of its own: a server that lets a call claim but not finish
-//! would be found out after the effect.
+//! Tries every command of the flow at connect, on a key of its own. Otherwise a server that allows
+//! a claim but not a finish would show only after the effect.
 
 use std::{fmt::Write, time::Duration};
 
@@ -18,13 +18,14 @@ use crate::{
     },
 };
 
-/// Begins the trial's keys. No record's key begins so: a scope is never empty, and `|` is escaped in it.
+/// The beginning of a trial's key. No record's key begins like this: a scope is never empty, and
+/// `|` is escaped in it.
 const MARK: &str = "|trial";
 
-/// How long a trial's key lives at most where the trial is cut short, in milliseconds.
+/// How long a trial's key lives if the trial is cut short.
 const BRIEF: Duration = Duration::from_secs(60);
 
-/// What one command of the trial stands for.
+/// What one command of the trial tests.
 #[derive(Clone, Copy)]
 enum Tried {
     Command(&'static str),
@@ -39,12 +40,12 @@ pub(crate) struct Trial {
     commands: Vec<(Tried, Cmd)>,
 }
 
-/// What the answers tell.
+/// The findings in the answers.
 #[derive(Debug, Default)]
 struct Findings {
     forbidden: Vec<Right>,
     unknown: Vec<&'static str>,
-    /// Rights that are missing within a script, though all that it calls was allowed outside.
+    /// Rights that are missing only within a script.
     within: Vec<Right>,
     fails: bool,
     mute: bool,
@@ -52,10 +53,11 @@ struct Findings {
 }
 
 impl Trial {
-    /// `tag`: what places the key in a slot of the cluster's node that is tried.
+    /// `tag` places the key in a slot of the tried cluster node.
     pub(crate) fn new(publish: &'static [u8], tag: Option<u32>) -> Self {
         let mut key = format!("{PREFIX}{MARK}");
-        // Writing into a string cannot fail. Without randomness two trials may meet, and both still find out.
+        // Writing into a string cannot fail. Without randomness two trials may share a key, and
+        // both still work.
         if let Some(tag) = tag {
             let _ = write!(key, "{{{tag}}}");
         }
@@ -68,7 +70,7 @@ impl Trial {
         };
         trial.native();
         trial.scripts(publish);
-        // The key goes at once.
+        // This deletes the key.
         trial.command("PEXPIRE", &[b"0"]);
         let publish = if publish == b"SPUBLISH" {
             "SPUBLISH"
@@ -98,7 +100,8 @@ impl Trial {
             .push((Tried::Command("TIME"), redis::cmd("TIME")));
     }
 
-    /// Each script, on ways that call all it can call. The last lets the key go, should the rest be cut off.
+    /// Runs each script so that it uses every command it can. The last one deletes the key, in case
+    /// the rest is cut off.
     fn scripts(&mut self, publish: &'static [u8]) {
         let (first, second) = (attempt(b"idempotent-trial"), attempt(b"IDEMPOTENT-TRIAL"));
         let replacement = protocol::released(&attempt(b"idempotent-decid"));
@@ -138,7 +141,7 @@ impl Trial {
         self.commands.push((Tried::Script(script), by_hash));
     }
 
-    /// Puts the trial's commands behind what else is asked.
+    /// Appends the trial's commands to the other questions.
     pub(crate) fn ask(&self, questions: &mut Pipeline) {
         for (_, command) in &self.commands {
             questions.add_command(command.clone());
@@ -149,8 +152,8 @@ impl Trial {
         self.commands.len()
     }
 
-    /// The same trial with the texts of the scripts that the server did not know by their hash: who may not load
-    /// scripts brings each along with its first use. None: the trial is over.
+    /// The same trial with the texts of scripts whose hash the server did not know: a user who may
+    /// not load scripts sends each text at its first use. `None` if the trial is complete.
     pub(crate) fn again(&self, answers: &[Value]) -> Option<Self> {
         let unloaded = self.findings(answers).unloaded;
         if unloaded.is_empty() {
@@ -184,7 +187,7 @@ impl Trial {
                 }
                 (Tried::Command(_), Meaning::Forbidden(right)) => found.forbidden.push(right),
                 (Tried::Script(_), Meaning::Forbidden(right)) => {
-                    // Outside of a script the hash was refused, and not what the script calls.
+                    // `NOPERM` outside of a script refuses `EVALSHA` itself, not a command within.
                     let outside = error.code() == "NOPERM";
                     let right = if outside && matches!(right, Right::Command(_)) {
                         Right::Command(Some("EVALSHA"))
@@ -213,14 +216,14 @@ impl Trial {
                     found.fails = true;
                 }
                 (Tried::Script(_), _) if error.code() == "NOSCRIPT" => found.unloaded.push(index),
-                // What the server cannot do at the moment, it is allowed to: rights are looked at first.
+                // A temporary refusal means that the right exists: servers check rights first.
                 _ => {}
             }
         }
         found
     }
 
-    /// The setup that lets no call finish, if it is so.
+    /// Fails if the setup would keep a call from finishing.
     pub(crate) fn judge(&self, answers: &[Value], place: &str) -> Result<(), StoreError> {
         let found = self.findings(answers);
         let problem = if !found.forbidden.is_empty() {
@@ -285,8 +288,8 @@ fn unknown(commands: &[&'static str]) -> String {
     )
 }
 
-/// A running record whose bytes are all ASCII: a server that does not know a command repeats its arguments, and what is
-/// not UTF-8 could not be read.
+/// A running record whose bytes are all ASCII: a server repeats the arguments of an unknown
+/// command, and its error must be readable UTF-8.
 fn attempt(name: &[u8; 16]) -> Record {
     let request = ClaimRequest {
         nonce: Nonce::from_bytes(*name),
@@ -307,7 +310,7 @@ fn attempt(name: &[u8; 16]) -> Record {
 mod tests {
     use super::*;
 
-    /// Of the arguments to a command it does not know, a server repeats so many bytes.
+    /// How many bytes of an unknown command's arguments a server repeats.
     const REPEATED: usize = 128;
 
     #[test]

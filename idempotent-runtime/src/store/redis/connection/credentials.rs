@@ -1,4 +1,4 @@
-//! Who logs in.
+//! User and password of a connection.
 
 use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
 

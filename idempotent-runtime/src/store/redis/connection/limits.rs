@@ -1,7 +1,8 @@
-//! How large a value the server takes.
+//! The largest value that the server takes.
 //!
-//! A server hangs up on whoever sends it more, and with that on every call that shares the connection. So what is
-//! known to be too large is not sent, and what may be is sent over a connection of its own.
+//! A server closes the connection on which a larger value arrives, and with it every call that
+//! shares the connection. So a value known to be too large is not sent, and one that may be is sent
+//! on a connection of its own.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -12,10 +13,11 @@ use redis::{Cmd, Value};
 
 use crate::{StoreError, StoreErrorKind, store::redis::scripts};
 
-/// Smaller values pass every limit that a server can be given, but for those on the memory of clients.
+/// Smaller values pass every limit that a server can have, except limits on the memory of clients.
 const HARMLESS: u64 = 512 * 1024;
 
-/// What a value shares its client's buffer with: the rest of its command, and the beginning of the next.
+/// The room for what shares a client's buffer with a value: the rest of its command, and the
+/// beginning of the next.
 const BESIDE: u64 = 64 * 1024;
 
 const BULK: &str = "proto-max-bulk-len";
@@ -24,13 +26,14 @@ const OUTPUT: &str = "client-output-buffer-limit";
 const CLIENTS: &str = "maxmemory-clients";
 const MEMORY: &str = "maxmemory";
 
-/// How long a value's refusal is remembered where the server would not tell its limits: they may be raised.
+/// How long a refusal is remembered if the server does not tell its limits, which may be raised.
 const REMEMBERED: Duration = Duration::from_secs(10);
 
-/// Attempts whose connection was lost while a large value was sent; more are not told apart from an outage.
+/// How many attempts that lost a connection with a large value are remembered. Beyond that, the
+/// loss counts as an outage.
 const SUSPECTS: usize = 64;
 
-/// What a server's configuration says of the largest value; nothing by default.
+/// The limits in a server's configuration; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told(Option<Bounds>);
 
@@ -49,18 +52,18 @@ impl Told {
         self.0.is_some_and(|bounds| size as u64 > bounds.largest)
     }
 
-    /// Whether a value may cost its connection, so that it gets one of its own.
+    /// Whether a value may make the server hang up, so that it gets a connection of its own.
     pub(crate) fn goes_apart(self, size: usize) -> bool {
         size as u64 > self.0.map_or(HARMLESS, |bounds| bounds.apart)
     }
 }
 
-/// What has become of large values, where servers would not tell.
+/// What happened to large values, for servers that do not tell their limits.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
-    /// The size of a value that was refused for it, and when.
+    /// The size of a value that was refused for its size, and when.
     refused: Mutex<Option<(u64, Instant)>>,
-    /// The nonces of attempts whose large value once ended its connection.
+    /// The nonces of attempts whose large value once closed its connection.
     lost: Mutex<Vec<[u8; 16]>>,
 }
 
@@ -74,7 +77,7 @@ impl Limits {
         question
     }
 
-    /// Refuses a value of `size` bytes that the server would not take.
+    /// Refuses a value whose `size` the server would not take.
     pub(crate) fn check(&self, told: Told, size: usize, place: &str) -> Result<(), StoreError> {
         let size = size as u64;
         if let Some(Bounds { largest, by, .. }) = told.0 {
@@ -97,7 +100,7 @@ impl Limits {
         }
     }
 
-    /// The server refused a value of this size for it.
+    /// Remembers that the server refused a value of this size.
     pub(crate) fn refuse(&self, size: usize) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let size = size as u64;
@@ -105,7 +108,8 @@ impl Limits {
         *refused = Some((least, Instant::now()));
     }
 
-    /// The connection ended while this attempt's value was sent over it. `true`: for the second time.
+    /// Remembers that the connection closed while this attempt's value was sent. Returns `true` the
+    /// second time.
     pub(crate) fn lose(&self, attempt: [u8; 16]) -> bool {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = lost.iter().position(|known| *known == attempt) {
@@ -120,7 +124,7 @@ impl Limits {
     }
 }
 
-/// A value that is not sent, or not again.
+/// The error for a value that is not sent, or not sent again.
 pub(crate) fn too_large(size: u64, why: &str) -> StoreError {
     StoreError::new(
         StoreErrorKind::TooLarge,
@@ -149,7 +153,7 @@ fn bounds(answer: &Value) -> Option<Bounds> {
     if let Some(limit) = number(QUERY).filter(|limit| *limit > 0) {
         narrow(limit.saturating_sub(BESIDE), QUERY);
     }
-    // What a replay answers counts here; two may wait to be read.
+    // Replays count towards this limit, and two answers may be buffered.
     let output = setting(OUTPUT).and_then(|limits| hard_limit(&limits));
     if let Some(limit) = output.filter(|limit| *limit > 0) {
         narrow(limit / 2, OUTPUT);
@@ -159,7 +163,8 @@ fn bounds(answer: &Value) -> Option<Bounds> {
         Some(percent) => Some(number(MEMORY)? / 100 * percent.parse::<u64>().ok()?),
         None => limit.parse().ok(),
     });
-    // A client keeps room for another value of the size of its last. The largest of all clients is the first to go.
+    // A client's buffer keeps the size of its last value. The server evicts the largest client
+    // first.
     if let Some(limit) = clients.filter(|limit| *limit > 0) {
         narrow((limit / 2).saturating_sub(BESIDE).max(1), CLIENTS);
         apart = apart.min(limit / 8);

@@ -46,23 +46,23 @@ use crate::{StoreError, StoreErrorKind};
 pub use credentials::Credentials;
 pub(crate) use url::is_scheme;
 
-/// What it takes to connect.
+/// Everything needed to connect.
 pub(super) struct Connector {
     pub(super) target: Target,
     pub(super) options: RedisOptions,
-    /// The target, for people.
+    /// The target's name in messages.
     pub(super) place: Arc<str>,
     pub(super) limits: Limits,
     #[cfg(feature = "redis-tls")]
     pub(super) tls: Option<tokio_rustls::TlsConnector>,
 }
 
-/// Commands that may wait for the connection to write them: more than there ever are. Whoever waited for a place in the
-/// queue would keep the place that becomes theirs, also while nobody polls them.
+/// The queue of commands to be written: larger than there ever are. A caller that waited for a slot
+/// in the queue would own the slot when it frees, even if nobody polls that caller.
 const QUEUE: usize = 1 << 24;
 
 impl Connector {
-    /// A connection for commands: the server is checked, its time learned, and the scripts are brought along.
+    /// A connection for commands. It checks the server, learns its time and loads the scripts.
     pub(super) async fn commands(self: &Arc<Self>, clock: &Clock) -> Result<Live, StoreError> {
         let live = self.dial(None, None).await?;
         let trial = Trial::new(self.target.publish(), None);
@@ -73,8 +73,8 @@ impl Connector {
         Ok(live)
     }
 
-    /// As [`commands`](Self::commands), to a node of the cluster. `tag`: what places a key in one of its slots; where it
-    /// has none, there is nothing to try.
+    /// As [`commands`](Self::commands), to a node of the cluster. `tag` places a key in one of its
+    /// slots; without slots there is nothing to try.
     #[cfg(feature = "redis-cluster")]
     pub(super) async fn node(
         self: &Arc<Self>,
@@ -88,13 +88,13 @@ impl Connector {
         Ok(live)
     }
 
-    /// A connection to a node that is only asked for something.
+    /// A connection to a node for questions only.
     #[cfg(feature = "redis-cluster")]
     pub(super) async fn visit(self: &Arc<Self>, node: &Address) -> Result<Live, StoreError> {
         self.dial(Some(node), None).await
     }
 
-    /// A connection for one command that may cost it.
+    /// A connection for one command that may close it.
     pub(super) async fn apart(self: &Arc<Self>) -> Result<Live, StoreError> {
         self.dial(None, None).await
     }
@@ -183,7 +183,8 @@ impl Connector {
             .open(server, login.as_ref(), &watch, ProtocolVersion::RESP3)
             .await
         {
-            // Before version 6, or a proxy: good enough to be asked for its version, and to send commands.
+            // An old server or a proxy without RESP3: good enough to ask for its version, and to
+            // send commands.
             Err(error) if error.kind() == ErrorKind::RESP3NotSupported && !listens => {
                 self.open(server, login.as_ref(), &watch, ProtocolVersion::RESP2)
                     .await
@@ -195,8 +196,8 @@ impl Connector {
         Ok(live)
     }
 
-    /// Goes to the server's database. The library would do so as it connects, but hides the server's answer, which is
-    /// definite, in an error like those that pass.
+    /// Selects the database. redis-rs could do so while connecting, but then a definite answer of
+    /// the server's looks like a transient error.
     async fn select(&self, server: &Server, live: &Live) -> Result<(), StoreError> {
         if server.database == 0 {
             return Ok(());
@@ -209,7 +210,7 @@ impl Connector {
                 Err(server_text::select(&error, server.database, &self.place))
             }
             Err(Failure::NotSent(error)) => Err(error),
-            // Nothing of a call's has been sent.
+            // No call's command has been sent.
             Err(Failure::Unanswered(error)) => Err(error::connecting(error, &self.place)),
         }
     }
@@ -217,7 +218,7 @@ impl Connector {
     async fn ask(&self, provider: &credentials::Provider) -> Result<Credentials, StoreError> {
         provider.ask().await.map_err(|source| {
             let place = &self.place;
-            // Its text is shown as the source only: what it says is the application's.
+            // The application's text is shown only as the source.
             StoreError::new(
                 StoreErrorKind::NotSent,
                 format!("cannot connect to {place}: the `credentials` callback failed"),
@@ -267,8 +268,8 @@ impl Connector {
         ))
     }
 
-    /// One round trip, or two where scripts cannot be loaded: what the server is, what time it has, the scripts, and
-    /// whether all that a call needs is there.
+    /// Prepares a connection in one round trip, or in two if scripts cannot be loaded: version and
+    /// settings, time, scripts, and a trial of all that a call needs.
     async fn prepare(
         &self,
         mut connection: MultiplexedConnection,
@@ -317,7 +318,7 @@ impl Connector {
                 .map_err(|error| error::connecting(error, &self.place))?;
             trial.judge(&tried, &self.place)?;
         }
-        // A user who may not load scripts brings each along with its first use.
+        // A user who may not load scripts sends each text at its first use.
         self.learn(answers.next().unwrap_or(Value::Nil), clock, asked)?;
         Ok(answers
             .next()
@@ -325,7 +326,7 @@ impl Connector {
             .unwrap_or_default())
     }
 
-    /// Takes over what `TIME` answered.
+    /// Learns the time from an answer to `TIME`.
     pub(super) fn learn(
         &self,
         answer: Value,

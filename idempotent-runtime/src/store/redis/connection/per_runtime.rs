@@ -10,12 +10,13 @@ use tokio::{
 use super::slot::Link;
 use crate::{StoreError, StoreErrorKind, store::redis::notify::Subscriber};
 
-/// One runtime's connections. A task drives each, and a task ends with its runtime: with connections of its own, no
-/// runtime waits for another, and the end of one (of a test, say) is nobody else's business.
+/// One runtime's connections. A task drives each, and a task ends with its runtime. With
+/// connections of its own, no runtime waits for another, and the end of one (of a test, say)
+/// affects no other.
 pub(crate) struct Hub {
-    /// Where its connections are made and driven.
+    /// The runtime that makes and drives the connections.
     pub(crate) runtime: Handle,
-    /// A task that does nothing and ends with the runtime, which may pass its identity on.
+    /// A task that does nothing and ends with the runtime: a later runtime may reuse its id.
     tether: AbortHandle,
     pub(crate) commands: Link,
     pub(crate) subscriber: Subscriber,
@@ -47,12 +48,12 @@ impl Drop for Hub {
     }
 }
 
-/// A store's hubs: mostly one.
+/// A store's hubs, usually one.
 #[derive(Default)]
 pub(crate) struct Hubs(RwLock<Vec<Arc<Hub>>>);
 
 impl Hubs {
-    /// The running runtime's.
+    /// The hub of the current runtime.
     pub(crate) fn here(&self) -> Result<Arc<Hub>, StoreError> {
         let runtime = Handle::try_current().map_err(|_| {
             StoreError::new(

@@ -1,4 +1,4 @@
-//! Where a command goes in a cluster, and where it is sent on to.
+//! Routes a command in a cluster, and follows redirections.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,15 +7,15 @@ use redis::{Cmd, Value};
 use super::{Connector, per_runtime::Hub, slot_map};
 use crate::store::redis::{clock::Clock, error::Failure};
 
-/// How often a command is sent before the cluster's answer is the caller's.
+/// How often a command is sent before the caller gets the cluster's answer.
 const ROUNDS: u32 = 7;
 /// The first pause between two rounds; it doubles.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A command's answer, and the time of the node that gave it.
+/// A command's answer, and the clock of the node that gave it.
 pub(crate) type Answered = (Value, Arc<Clock>);
 
-/// Sends a command to the node of its key's slot, and on to where that node says the slot is.
+/// Sends a command to the node of its key's slot, and follows that node's redirections.
 pub(crate) async fn send(
     hub: &Hub,
     connector: &Arc<Connector>,
@@ -66,7 +66,7 @@ pub(crate) async fn send(
             }
             // The slot is between two nodes.
             ("TRYAGAIN", _) => {}
-            // It is a replica now: the map is an old one.
+            // It is a replica now, so the map is outdated.
             ("READONLY", _) => {
                 if let Some(seen) = seen {
                     let _ = cluster.slots_after(hub, connector, &seen, None).await;
@@ -85,7 +85,7 @@ pub(crate) async fn send(
     }
 }
 
-/// As [`send`], each time over a connection for this command alone.
+/// As [`send`], with a connection of its own each time.
 pub(crate) async fn send_apart(
     hub: &Hub,
     connector: &Arc<Connector>,

@@ -1,4 +1,4 @@
-//! The primary, as sentinels name it.
+//! Finds the primary that sentinels name.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use super::{Connector, target::Server, transport::Address};
 use crate::{StoreError, StoreErrorKind};
 
-/// Asks all sentinels at once for the primary called `master`. Whoever one names is asked whether it is one: a sentinel
-/// that was cut off still names the one before.
+/// Asks all sentinels at once for the primary called `master`. The named server must confirm that
+/// it is a primary: a sentinel that was cut off still names the previous one.
 pub(crate) async fn find(
     connector: &Arc<Connector>,
     sentinels: &[Server],
@@ -46,7 +46,7 @@ pub(crate) async fn find(
     Err(failure.unwrap_or_else(|| not_sent(connector, "no sentinel answered")))
 }
 
-/// What one sentinel says. None: it does not know the name.
+/// One sentinel's answer; `None` if it does not know the name.
 async fn ask(
     connector: &Arc<Connector>,
     sentinel: &Server,
@@ -76,7 +76,7 @@ async fn ask(
     }))
 }
 
-/// Whether a server says of itself that it is a primary. One that does not let this user ask is believed.
+/// Checks that a server is a primary. A server that does not let this user ask is trusted.
 async fn confirm(connector: &Arc<Connector>, server: &Server) -> Result<(), StoreError> {
     let live = connector.dial_one(server, None).await?;
     match live.send(&redis::cmd("ROLE")).await {

@@ -1,4 +1,4 @@
-//! What a server must be before records are entrusted to it.
+//! Checks that a server is fit to keep records.
 
 use redis::Value;
 
@@ -7,7 +7,7 @@ use crate::{StoreError, StoreErrorKind, store::redis::scripts::text};
 /// The first version with scripts' flags, `SET NX GET` and shard channels.
 const OLDEST: u32 = 7;
 
-/// Looks at a server's answers to `INFO server` and `INFO memory`. None: it would not say.
+/// Checks a server's answers to `INFO server` and `INFO memory`; `None` if it refused.
 pub(crate) fn check(
     server: Option<&str>,
     memory: Option<&str>,
@@ -55,7 +55,7 @@ enum Version<'a> {
 }
 
 fn version(info: &str) -> Option<Version<'_>> {
-    // Every Valkey has what is needed; for old clients it also calls itself some Redis.
+    // Every Valkey is new enough; for old clients it also reports a Redis version.
     if field(info, "valkey_version").is_some() || field(info, "server_name") == Some("valkey") {
         return Some(Version::Valkey);
     }
@@ -64,7 +64,7 @@ fn version(info: &str) -> Option<Version<'_>> {
     Some(Version::Redis { major, text })
 }
 
-/// The policy by which the server evicts, if it does.
+/// The server's eviction policy, if it evicts.
 fn eviction(info: &str) -> Option<&str> {
     let limited = field(info, "maxmemory")? != "0";
     field(info, "maxmemory_policy").filter(|policy| limited && *policy != "noeviction")
@@ -76,7 +76,7 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
         .map(str::trim)
 }
 
-/// The text of an `INFO` answer; none where it was refused.
+/// The text of an `INFO` answer; `None` if it was refused.
 pub(crate) fn info(value: Value) -> Option<String> {
     String::from_utf8(text(value)?).ok()
 }

@@ -1,4 +1,4 @@
-//! What many wait for is made once, in a task of its own.
+//! Makes a value once, in a task of its own, for all who wait for it.
 
 use std::{
     future::Future,
@@ -11,25 +11,27 @@ use tokio::{runtime::Handle, sync::watch, time};
 
 use crate::{StoreError, StoreErrorKind};
 
-/// How long whoever could still give up without a trace waits for a try, counted from its begin: less than any caller
-/// waits for an answer. A claim that is given up while it waits in here would have to be seen through otherwise.
+/// How long a caller that has sent nothing yet waits for an attempt to connect, counted from its
+/// start. It is less than any caller waits for an answer, so a claim that only waited for a
+/// connection leaves nothing in doubt.
 pub(crate) const SOON: Option<Duration> = Some(Duration::from_millis(900));
 
-/// The pause before a try that follows a failed one at once. It doubles with each failure in a row.
+/// The pause before a try that directly follows a failed one. It doubles with each failure in a
+/// row.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 
-/// Makes a value that callers share. Whoever comes while it is being made waits for it and shares its failure; whoever
-/// comes after a failure starts the next try.
+/// Makes a value that callers share. A caller that comes meanwhile waits for it and shares its
+/// failure. A caller that comes after a failure starts the next try.
 ///
-/// The try runs in a task, never in the future of the caller who started it: a caller may be polled once and then be held
-/// for as long as its owner likes, and others must not wait for that. What callers wait on is a `watch`, which passes
-/// nothing on from one waiter to the next, as a fair lock does.
+/// The try runs in a task, never in the future of the caller who started it. A caller may be polled
+/// once and then kept without a poll, and others must not wait for it. Callers wait on a `watch`. A
+/// fair lock would not do, because it passes ownership to a waiter that may not be polled.
 pub(crate) struct Making<T>(Arc<Mutex<State<T>>>);
 
 type Outcome<T> = Option<Result<T, StoreError>>;
 
-/// A try under way. Its sender is gone where its task was: with its runtime, or by a panic.
+/// A try in progress. Its sender is dropped if its task ends with the runtime, or by a panic.
 struct Try<T> {
     outcome: watch::Receiver<Outcome<T>>,
     begun: time::Instant,
@@ -46,7 +48,7 @@ impl<T> Clone for Try<T> {
 
 struct State<T> {
     under_way: Option<Try<T>>,
-    /// Failures in a row, and when the latest was.
+    /// The number of failures in a row, and the time of the latest.
     failures: u32,
     failed: Option<Instant>,
 }
@@ -68,8 +70,9 @@ impl<T> Default for Making<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Making<T> {
-    /// What `there` finds, or else what `make` makes in a task on `runtime`. `make`'s future puts the value where `there`
-    /// finds it. Whoever has less `patience` than the try takes gives up, which the try does not notice.
+    /// Returns what `there` finds, or else what `make` makes in a task on `runtime`. `make`'s
+    /// future stores the value where `there` finds it. A caller with less `patience` than the try
+    /// takes gives up, and the try goes on.
     pub(crate) async fn join<F>(
         &self,
         runtime: &Handle,
@@ -97,7 +100,7 @@ impl<T: Clone + Send + Sync + 'static> Making<T> {
             .unwrap_or_else(|| Err(broken_off()))
     }
 
-    /// As [`join`](Self::join), for those who do not wait.
+    /// As [`join`](Self::join), without waiting.
     fn begin<F>(
         &self,
         runtime: &Handle,
@@ -116,7 +119,7 @@ impl<T: Clone + Send + Sync + 'static> Making<T> {
         Err(under_way.unwrap_or_else(|| self.start(&mut state, runtime, make())))
     }
 
-    /// Has `make` run in a task, unless it does already. Nobody waits for it.
+    /// Starts `make` in a task, unless a try is in progress, without waiting.
     #[cfg(feature = "redis-cluster")]
     pub(crate) fn kick<F>(&self, runtime: &Handle, make: impl FnOnce() -> F)
     where
@@ -164,8 +167,8 @@ impl<T> State<T> {
         }
     }
 
-    /// How long the next try waits: callers by the thousand are no reason to knock a thousand times a second. Half of it
-    /// is left to chance, so that processes do not knock in step.
+    /// The pause before the next try: thousands of callers must not connect thousands of times a
+    /// second. Half of it is random, so that processes do not connect in step.
     fn pause(&self) -> Option<Duration> {
         let since = self.failed?.elapsed();
         let longest = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(self.failures.min(6)));
@@ -266,7 +269,7 @@ mod tests {
         let error = error.expect_err("it takes longer");
         assert_eq!(error.kind(), StoreErrorKind::NotSent);
         assert!(error.is_transient());
-        // Who comes later waits no longer than the first did.
+        // A later caller waits no longer than the first did.
         let never = || async { panic!("there is a try under way") };
         let again = making.join(&runtime, SOON, || None, never).await;
         assert!(again.expect_err("still").is_transient());

@@ -1,4 +1,4 @@
-//! One connection that is made when it is needed and made again when it is gone.
+//! One connection, made when needed and made again when lost.
 
 use std::{
     fmt,
@@ -16,26 +16,26 @@ use tokio::{runtime::Handle, task::AbortHandle};
 use super::{limits::Told, shared_try::Making, transport::Pulse};
 use crate::{StoreError, store::redis::error::Failure};
 
-/// A caller who gave up after this part of the response timeout, and on a connection that was silent meanwhile, gives up
-/// the connection too.
+/// A caller that gives up after at least this fraction of the response timeout, on a connection
+/// that was silent meanwhile, gives up the connection too.
 const DOUBT: u32 = 4;
-/// Or after this, however patient the response timeout is: who waits for answers gives up after some seconds.
+/// Or after this time, however long the response timeout is: callers give up after some seconds.
 const LONGEST_DOUBT: Duration = Duration::from_secs(2);
 
-/// A connection and what became of it.
+/// A connection and its liveness.
 pub(crate) struct Live {
     pub(crate) connection: MultiplexedConnection,
     watch: Arc<Watch>,
     pulse: Arc<Pulse>,
     response_timeout: Duration,
-    /// What its server told last of the values it takes.
+    /// The limits that its server told last.
     told: Mutex<Told>,
-    /// The task that drives the connection: it ends with it.
+    /// The task that drives the connection, aborted with it.
     driver: AbortHandle,
 }
 
 impl Live {
-    /// A connection that `driving` drives, in a task.
+    /// A connection driven by `driving`, in a task.
     pub(crate) fn new(
         connection: MultiplexedConnection,
         driving: impl Future<Output = ()> + Send + 'static,
@@ -58,8 +58,8 @@ impl Live {
         }
     }
 
-    /// Whether commands may go there. A connection whose peer has been silent for longer than any answer may take is given
-    /// up here: whoever sent those commands need not be there any more to notice.
+    /// Whether commands may be sent on it. A connection that was silent for longer than any answer
+    /// may take is given up here, because the callers who sent those commands may have gone.
     pub(crate) fn is_alive(&self) -> bool {
         if self.watch.is_alive() && self.pulse.is_silent_for(self.response_timeout) {
             self.retire();
@@ -67,7 +67,7 @@ impl Live {
         self.watch.is_alive()
     }
 
-    /// Takes over what the server told.
+    /// Stores the limits that the server told.
     pub(crate) fn tell(&self, told: Told) {
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = told;
     }
@@ -83,7 +83,7 @@ impl Live {
         sent.answered(result)
     }
 
-    /// Sends `ASKING` and one command, once: to a node that is about to get the key's slot.
+    /// Sends `ASKING` and one command, once: to a node that is importing the key's slot.
     #[cfg(feature = "redis-cluster")]
     pub(crate) async fn send_asking(&self, command: &Cmd) -> Result<Value, Failure> {
         let mut both = redis::pipe();
@@ -94,7 +94,8 @@ impl Live {
         sent.answered(result.map(|answers| answers.into_iter().next().unwrap_or(Value::Nil)))
     }
 
-    /// Sends several commands at once, once. Each has an answer of its own, which may be an error.
+    /// Sends several commands in one pipeline, once. Each has an answer of its own, which may be an
+    /// error.
     pub(crate) async fn send_all(
         &self,
         commands: &Pipeline,
@@ -110,7 +111,7 @@ impl Live {
         }
     }
 
-    /// Gives the connection up: whoever comes next makes another. Commands under way keep this one.
+    /// Gives the connection up: the next caller makes another. Commands in progress keep this one.
     pub(crate) fn retire(&self) {
         self.watch.retire();
     }
@@ -122,7 +123,7 @@ impl Drop for Live {
     }
 }
 
-/// A command under way. Its caller may give up and drop it.
+/// A command in progress. Its caller may give up and drop it.
 struct Sent<'a> {
     live: &'a Live,
     at: u64,
@@ -138,8 +139,9 @@ impl<'a> Sent<'a> {
         }
     }
 
-    /// A late answer means that the way there may be broken without anybody having said so; a replica that is not the
-    /// primary any more stays one; a user who has to log in again does so on a new connection. All are replaced.
+    /// Replaces the connection after three kinds of failure. A late answer may mean a silently
+    /// broken link. A demoted primary stays a replica. A user who must log in again does so on a
+    /// new connection.
     fn answered(mut self, result: Result<Value, RedisError>) -> Result<Value, Failure> {
         self.is_answered = true;
         let failure = match result {
@@ -165,13 +167,14 @@ impl Drop for Sent<'_> {
     }
 }
 
-/// Sees pushes, and the end of a connection: when the server hangs up, or with its runtime.
+/// Receives pushes, and notices the end of a connection: when the server hangs up, or with its
+/// runtime.
 pub(crate) struct Watch {
     alive: AtomicBool,
     listener: Option<Box<dyn Listen>>,
 }
 
-/// What a subscriber wants to hear.
+/// Receives pushes and the loss of a connection, for a subscriber.
 pub(crate) trait Listen: Send + Sync + 'static {
     fn heard(&self, push: PushInfo);
     fn lost(&self);
@@ -209,7 +212,7 @@ impl Watch {
     }
 }
 
-/// Dropped with the task that drives a connection, however that ends.
+/// Dropped when the task that drives a connection ends, however it ends.
 struct End(Arc<Watch>);
 
 impl Drop for End {
@@ -218,7 +221,7 @@ impl Drop for End {
     }
 }
 
-/// The place of one connection.
+/// The slot of one connection.
 #[derive(Clone, Default)]
 pub(crate) struct Link {
     slot: Arc<RwLock<Option<Arc<Live>>>>,
@@ -235,8 +238,8 @@ impl Link {
             .cloned()
     }
 
-    /// The connection, made with `open` in a task on `runtime` where there is none. Whoever comes while it is being made
-    /// waits for it, and shares its failure.
+    /// The connection. If there is none, `open` makes it in a task on `runtime`. A caller that
+    /// comes meanwhile waits for it, and shares its failure.
     pub(crate) async fn live<F>(
         &self,
         runtime: &Handle,
@@ -257,7 +260,7 @@ impl Link {
                 Ok(live)
             }
         };
-        // In a box: a call that finds the connection made, as nearly all do, keeps no room for waiting.
+        // Boxed because rare: nearly every call finds the connection made.
         Box::pin(self.making.join(runtime, patience, || self.current(), make)).await
     }
 }

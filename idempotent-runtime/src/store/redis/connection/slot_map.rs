@@ -12,20 +12,21 @@ use super::transport::Address;
 use crate::store::redis::scripts::text;
 
 const SLOTS: usize = 16_384;
-/// The owner of a slot that no node serves.
+/// Marks a slot that no node serves.
 const NOBODY: u16 = u16::MAX;
 
 /// The cluster as one of its nodes saw it.
 #[derive(Clone)]
 pub(crate) struct Slots {
     primaries: Vec<Arc<Address>>,
-    /// Each slot's owner, by its place among the primaries.
+    /// Each slot's owner, as an index into the primaries.
     owners: Vec<u16>,
     pub(crate) read: Instant,
 }
 
 impl Slots {
-    /// What `CLUSTER SLOTS` answered. A node that does not know its own name goes by the one it was `asked` under.
+    /// Parses the answer to `CLUSTER SLOTS`. A node that does not know its own name has the address
+    /// it was `asked` at.
     pub(crate) fn parse(answer: Value, asked: &Address) -> Option<Self> {
         let Value::Array(ranges) = answer else {
             return None;
@@ -61,7 +62,7 @@ impl Slots {
         &self.primaries
     }
 
-    /// Tells whether slots have other owners than in another map of this process.
+    /// A digest that differs between maps with different owners, within this process.
     pub(crate) fn owners_digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for slot in 0..u16::try_from(SLOTS).unwrap_or(u16::MAX) {
@@ -78,7 +79,8 @@ impl Slots {
         Some(slots)
     }
 
-    /// A number that as a key's tag places it in one of this node's slots; none where it has no slots.
+    /// A number which, as a key's tag, places it in one of this node's slots; `None` if it has no
+    /// slots.
     pub(crate) fn tag(&self, address: &Address) -> Option<u32> {
         let place = self
             .primaries
@@ -88,7 +90,7 @@ impl Slots {
         if !(0..16_384).any(is_own) {
             return None;
         }
-        // With one slot of all it takes some ten thousand tries.
+        // A node with a single slot takes some ten thousand tries.
         (0..1 << 18).find(|tag: &u32| is_own(of_key(tag.to_string().as_bytes())))
     }
 
@@ -126,7 +128,7 @@ pub(crate) fn redirected(details: &str, asked: &Address) -> Option<(u16, Address
 
 fn named(host: &str, port: &str, asked: &Address) -> Option<Address> {
     let port = port.parse().ok().filter(|port| *port != 0)?;
-    // Unknown is written in both ways: the node is where it was asked.
+    // Both mean unknown: the node is at the address that was asked.
     if matches!(host, "" | "?") {
         let Address::Tcp(host, _) = asked else {
             return None;
@@ -137,7 +139,7 @@ fn named(host: &str, port: &str, asked: &Address) -> Option<Address> {
     Some(Address::Tcp(host.to_owned(), port))
 }
 
-/// The slot of the key that a command is about; none where it is about none.
+/// The slot of a command's key; `None` if it has no key.
 pub(crate) fn of_command(command: &Cmd) -> Option<u16> {
     let mut arguments = command.args_iter();
     let Some(Arg::Simple(name)) = arguments.next() else {
@@ -155,7 +157,8 @@ pub(crate) fn of_command(command: &Cmd) -> Option<u16> {
     }
 }
 
-/// A key's slot: of what stands between its first `{` and the next `}`, if anything does.
+/// A key's slot. It is the hash of the part between the first `{` and the next `}`, if that is not
+/// empty.
 pub(crate) fn of_key(key: &[u8]) -> u16 {
     let place = |of: u8, from: usize| key[from..].iter().position(|byte| *byte == of);
     let tag = place(b'{', 0).and_then(|open| {

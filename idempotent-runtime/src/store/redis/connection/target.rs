@@ -1,9 +1,9 @@
-//! Where the records are: one server, a primary that sentinels name, or a cluster.
+//! The target of a store: one server, a primary that sentinels name, or a cluster.
 
 use super::{credentials::Credentials, transport::Address, url::config};
 use crate::StoreError;
 
-/// One server, and who comes.
+/// One server, and how to log in.
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) address: Address,
@@ -16,7 +16,7 @@ pub(crate) struct Server {
     pub(crate) login: Option<Credentials>,
 }
 
-/// Where the records are.
+/// The target of a store.
 pub(crate) enum Target {
     One(Server),
     #[cfg(feature = "redis-sentinel")]
@@ -29,7 +29,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// A cluster, of which `seeds` are some nodes.
+    /// A cluster with `seeds` as some of its nodes.
     #[cfg(feature = "redis-cluster")]
     pub(crate) fn cluster(seeds: Vec<Server>) -> Result<Self, StoreError> {
         let Some(first) = seeds.first() else {
@@ -111,7 +111,7 @@ impl Target {
         }
     }
 
-    /// How a change is told: within one shard, where there are shards.
+    /// The command that publishes a change: within one shard in a cluster.
     pub(crate) const fn publish(&self) -> &'static [u8] {
         match self {
             #[cfg(feature = "redis-cluster")]

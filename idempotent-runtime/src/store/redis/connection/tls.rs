@@ -1,5 +1,5 @@
-//! TLS with a configuration of this store's own: the program's process-wide choice of cryptography is neither asked for nor
-//! made.
+//! TLS with a configuration of its own. It neither uses nor sets the process-wide default crypto
+//! provider.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use tokio_rustls::{
 
 use crate::{StoreError, StoreErrorKind};
 
-/// What to trust and what to show, in PEM.
+/// Trusted roots and the client's certificate, in PEM.
 #[derive(Clone, Default)]
 pub(crate) struct Certificates {
-    /// Instead of the operating system's.
+    /// Used instead of the operating system's roots.
     pub(crate) roots: Option<Vec<u8>>,
     /// A certificate and its key.
     pub(crate) identity: Option<(Vec<u8>, Vec<u8>)>,
@@ -46,7 +46,7 @@ impl Certificates {
                 trusted.add(certificate).map_err(unusable)?;
             }
         } else {
-            // A system has old ones among them that cannot be read.
+            // Some systems have old roots that cannot be parsed.
             trusted.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
         if trusted.is_empty() {

@@ -1,4 +1,5 @@
-//! The way to one server: TCP, TLS or a unix socket, and when something was last heard on it.
+//! The transport to one server: TCP, TLS or a unix socket. It notes when something was last
+//! received.
 
 use std::{
     fmt, io,
@@ -18,7 +19,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Where a server listens.
+/// A server's address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
     Tcp(String, u16),
@@ -39,14 +40,14 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// A stream that notes when something was heard on it.
+/// A stream that notes when something was received.
 pub(crate) struct Socket {
     stream: Box<dyn Stream>,
     pulse: Arc<Pulse>,
 }
 
 impl Socket {
-    /// Connects. `tls`: over which the server's name is checked.
+    /// Connects, over `tls` if given, which checks the server's name.
     pub(crate) async fn connect(
         address: &Address,
         #[cfg(feature = "redis-tls")] tls: Option<&tokio_rustls::TlsConnector>,
@@ -84,8 +85,9 @@ impl Socket {
     }
 }
 
-/// Commands are small and are waited for: each is sent at once. A peer that vanished is noticed by the kernel too, also on
-/// a connection that only listens: by probes where nothing is sent, and by its patience for what was sent.
+/// Sets socket options. Commands are small and have waiters, so each is sent at once (`nodelay`).
+/// The kernel detects a vanished peer too, also on a connection that only listens: by keepalive
+/// probes, and by a timeout for unacknowledged data.
 fn tune(stream: &TcpStream, patience: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let probes = TcpKeepalive::new()
@@ -99,13 +101,13 @@ fn tune(stream: &TcpStream, patience: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// When something was last heard, and since when an answer may be waited for.
+/// When something was last received, and since when an answer is expected.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     origin: Instant,
-    /// Milliseconds since `origin`, and one.
+    /// Milliseconds since `origin`, plus one.
     heard: AtomicU64,
-    /// When the first bytes were written after that; 0: none were.
+    /// When the first bytes after that were written; 0 if none were.
     asked: AtomicU64,
 }
 
@@ -133,7 +135,7 @@ impl Pulse {
         }
     }
 
-    /// Whether something was written so long ago, and nothing heard since.
+    /// Whether something was written at least `patience` ago, and nothing was received since.
     pub(crate) fn is_silent_for(&self, patience: Duration) -> bool {
         match self.asked.load(Ordering::Relaxed) {
             0 => false,
@@ -141,7 +143,7 @@ impl Pulse {
         }
     }
 
-    /// Whether nothing was heard since `moment`, which is so long ago.
+    /// Whether nothing was received since `moment`, which is at least `patience` ago.
     pub(crate) fn is_silent_since(&self, moment: u64, patience: Duration) -> bool {
         self.heard.load(Ordering::Relaxed) <= moment
             && Duration::from_millis(self.now().saturating_sub(moment)) >= patience

@@ -1,6 +1,7 @@
-//! What a URL names: one server, a cluster, or a primary that sentinels know.
+//! Parses a URL: one server, a cluster, or a primary that sentinels know.
 //!
-//! An error says what to write, and shows nothing of the URL: it may hold a password anywhere.
+//! An error says what to write, and shows nothing of the URL, which may contain a password
+//! anywhere.
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
 
@@ -11,17 +12,17 @@ use super::{
 };
 use crate::{StoreError, StoreErrorKind};
 
-/// The port where sentinels listen.
+/// The default port of sentinels.
 const SENTINEL_PORT: u16 = 26_379;
 
-/// What a URL says.
+/// A parsed URL.
 pub(crate) struct Named {
     pub(crate) target: Target,
-    /// How to log in to the sentinels themselves.
+    /// The login for the sentinels themselves.
     pub(crate) sentinel_login: Option<Credentials>,
 }
 
-/// Whether a store of this kind has URLs with this scheme.
+/// Whether a Redis store's URL may have this scheme.
 pub(crate) fn is_scheme(scheme: &str) -> bool {
     let (base, kind) = scheme.split_once('+').unwrap_or((scheme, ""));
     match (base, kind) {
@@ -59,10 +60,10 @@ pub(crate) fn server(url: &str) -> Result<Server, StoreError> {
         ));
     }
     check_parameters(scheme, rest)?;
-    // The library may be built without its TLS: ours is put around what it reads.
+    // redis-rs may be built without TLS, so it parses a plain URL, and our own TLS is added.
     let plain = tls.then(|| format!("redis://{rest}"));
     let info = plain.as_deref().unwrap_or(url).into_connection_info();
-    // The library's own text says what is wrong, and shows nothing of the URL.
+    // redis-rs' text says what is wrong, and shows nothing of the URL.
     let info = info.map_err(|error| {
         let reason = error.to_string();
         let reason = reason.split(" - ").next().unwrap_or_default();
@@ -84,7 +85,8 @@ pub(crate) fn server(url: &str) -> Result<Server, StoreError> {
     })
 }
 
-/// Refuses what the library would drop: a store in another database than the one that was meant has none of its records.
+/// Refuses parameters that redis-rs would ignore: a store in the wrong database has none of the
+/// records.
 fn check_parameters(scheme: &str, rest: &str) -> Result<(), StoreError> {
     let is_unix = matches!(scheme, "unix" | "redis+unix" | "valkey+unix");
     let (known, shape): (&[&str], _) = if is_unix {
@@ -110,7 +112,7 @@ fn check_parameters(scheme: &str, rest: &str) -> Result<(), StoreError> {
     let mut seen = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        // Neither is shown: what is no parameter's name may be a part of a password.
+        // Neither is shown: an unknown name may be part of a password.
         let name = decoded(name).filter(|name| known.contains(&name.as_str()));
         let Some(name) = name else {
             return Err(config(format!(
@@ -185,7 +187,7 @@ fn sentinel(base: &str, rest: &str) -> Result<Named, StoreError> {
     })
 }
 
-/// A URL that names several hosts, after its scheme.
+/// The parts of a URL with several hosts, after its scheme.
 struct Parts<'a> {
     login: Option<&'a str>,
     hosts: &'a str,
@@ -201,7 +203,7 @@ impl<'a> Parts<'a> {
             Some((login, hosts)) => (Some(login), hosts),
             None => (None, authority),
         };
-        // A password that is not written as it must be here is not to end as a host's or a primary's name.
+        // A password with an unescaped `@` must not be taken for a host or a primary's name.
         if [path, query].iter().any(|part| part.contains('@'))
             || query.contains('?')
             || rest.contains('#')
@@ -231,7 +233,7 @@ impl<'a> Parts<'a> {
             .map(|login| format!("{login}@"))
             .unwrap_or_default();
         let one = |host: &str| {
-            // Behind the brackets of an IPv6 address.
+            // After the brackets of an IPv6 address.
             let has_port = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
             let port = port.filter(|_| !has_port).map(|port| format!(":{port}"));
             let port = port.unwrap_or_default();
@@ -241,7 +243,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Undoes `%41`; none where that is not UTF-8.
+/// Decodes percent-escapes; `None` if the result is not UTF-8.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

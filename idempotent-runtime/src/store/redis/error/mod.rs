@@ -1,4 +1,4 @@
-//! What redis-rs' errors mean for a record.
+//! Maps redis-rs' errors to store errors.
 
 pub(super) mod server_text;
 
@@ -7,7 +7,7 @@ use redis::{ErrorKind, RedisError, ServerError};
 use self::server_text::{login, refused, shown_code};
 use crate::{StoreError, StoreErrorKind};
 
-/// The longest text of another's that an error shows.
+/// The longest foreign text that an error shows.
 const SHOWN: usize = 200;
 
 /// A command's failure.
@@ -15,7 +15,7 @@ const SHOWN: usize = 200;
 pub(super) enum Failure {
     /// The server answered with an error: nothing changed.
     Refused(ServerError),
-    /// No connection could be had, or none to this purpose: nothing was sent.
+    /// There was no connection, or none for this purpose: nothing was sent.
     NotSent(StoreError),
     /// No answer, or one that cannot be read.
     Unanswered(RedisError),
@@ -74,7 +74,7 @@ fn unanswered(error: &RedisError, doing: &str, place: &str) -> StoreError {
         let code = shown_code(code);
         format!("{place} cannot serve {doing} at the moment ({code})")
     } else if error.kind() == ErrorKind::Parse {
-        // The server's own error may be one that is not UTF-8, as it may repeat what it was sent.
+        // The server's error may repeat what it was sent, and so may not be UTF-8.
         format!("{place} gave an answer to {doing} that cannot be read; is there a proxy between?")
     } else {
         format!(
@@ -86,7 +86,7 @@ fn unanswered(error: &RedisError, doing: &str, place: &str) -> StoreError {
     with_cause(StoreError::new(StoreErrorKind::Ambiguous, message), error)
 }
 
-/// Adds the error itself where all of it can be shown.
+/// Adds the error as the source, if all of it may be shown.
 fn with_cause(told: StoreError, error: &RedisError) -> StoreError {
     if is_plain_io(error) {
         told.with_source(error.clone())
@@ -95,12 +95,13 @@ fn with_cause(told: StoreError, error: &RedisError) -> StoreError {
     }
 }
 
-/// An error of the operating system or of TLS. Only the library's own errors have details, and those may be a server's.
+/// Whether it is an error of the operating system or of TLS. Only redis-rs' own errors have
+/// details, and those may be a server's text.
 fn is_plain_io(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Io && error.detail().is_none()
 }
 
-/// Why, in one bounded line without anything of the caller's.
+/// The cause, in one bounded line without anything of the caller's.
 pub(super) fn cause(error: &RedisError) -> String {
     if error.kind() != ErrorKind::Io {
         return error.category().to_owned();
@@ -114,7 +115,7 @@ pub(super) fn cause(error: &RedisError) -> String {
         .collect()
 }
 
-/// A connection that could not be made: nothing was sent on it.
+/// The error for a connection that could not be made: nothing was sent.
 pub(super) fn connecting(error: RedisError, place: &str) -> StoreError {
     let kind = match error.kind() {
         ErrorKind::AuthenticationFailed => StoreErrorKind::Refused,
@@ -182,7 +183,7 @@ mod tests {
         assert!(error.to_string().contains("(connection reset)"), "{error}");
     }
 
-    /// The library puts a server's words into an error's details.
+    /// redis-rs puts a server's text into an error's details.
     #[test]
     fn no_detail_of_the_librarys_errors_is_shown() {
         for kind in [

@@ -1,28 +1,29 @@
-//! What a server's error says, as far as it can be shown.
+//! Which parts of a server's error text may be shown.
 //!
-//! A server's text may hold a key, an argument, a value or a user's name, and every release words it anew. So a text is
-//! never shown as it came: what is recognised is said in words of our own, and of anything else only the code is shown.
+//! A server's text may contain a key, an argument, a value or a user's name, and each release words
+//! it differently. So it is never shown as it came. A recognised error is described in our own
+//! words; of any other only the code is shown.
 
 use redis::ServerError;
 
 use super::is_transient;
 use crate::{StoreError, StoreErrorKind};
 
-/// What a user may lack a right to.
+/// A right that a user may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Right {
-    /// A command, in upper case where it is known which.
+    /// A command, in upper case if it is known.
     Command(Option<&'static str>),
     Key,
     Channel,
 }
 
-/// What a server's error means, whether a command or a script met it.
+/// The meaning of a server's error, from a command or within a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// The ACL user may not do this.
     Forbidden(Right),
-    /// The server has no such command: it is another server, or `rename-command` took it away.
+    /// The server has no such command: it is another server, or `rename-command` removed it.
     UnknownCommand,
     /// The server knows the command, but does not run the script as Redis 7 does.
     ScriptFailed,
@@ -56,7 +57,8 @@ const COMMANDS: [(&str, &str); 20] = [
     ("config|get", "CONFIG GET"),
 ];
 
-/// Texts that hold nothing of the caller's, shown as they stand here where a server's text begins with them.
+/// Texts that contain nothing of the caller's. They are shown as written here if a server's text
+/// begins with them.
 const HARMLESS: [&str; 17] = [
     "unknown command",
     "Unknown Redis command called from script",
@@ -123,9 +125,9 @@ pub(crate) fn meaning(error: &ServerError) -> Meaning {
     Meaning::Other
 }
 
-/// Which of our commands the server names as forbidden: `… has no permissions to run the 'get' command`.
+/// The forbidden command that the server names: `… has no permissions to run the 'get' command`.
 fn command(text: &str) -> Option<&'static str> {
-    // The user's name comes before, and may hold anything.
+    // The user's name comes before, and may contain anything.
     let (_, named) = text.rsplit_once("run the '")?;
     let (named, _) = named.split_once('\'')?;
     COMMANDS
@@ -137,7 +139,7 @@ fn contains(text: &str, parts: &[&str]) -> bool {
     parts.iter().any(|part| text.contains(part))
 }
 
-/// The error's code, where it is one: the first word of a server's or a proxy's error may be anything.
+/// The error's code, if it is one: the first word of a proxy's error may be anything.
 pub(crate) fn code(error: &ServerError) -> &str {
     shown_code(error.code())
 }
@@ -162,7 +164,7 @@ pub(crate) fn grant(right: Right) -> String {
     }
 }
 
-/// The server's refusal of what was being done.
+/// The store error for a server's refusal.
 pub(crate) fn refused(error: &ServerError, doing: &str, place: &str) -> StoreError {
     let (kind, advice) = match meaning(error) {
         Meaning::Forbidden(right) => {
@@ -197,7 +199,7 @@ pub(crate) fn refused(error: &ServerError, doing: &str, place: &str) -> StoreErr
     }
 }
 
-/// The server's refusal to let the store in at all. A right or a command that is missing is no matter of time.
+/// The store error for a refused login. A missing right or command will not come with time.
 pub(crate) fn login(error: &ServerError, place: &str) -> StoreError {
     let told = refused(error, "the connection", place);
     match meaning(error) {
@@ -208,12 +210,12 @@ pub(crate) fn login(error: &ServerError, place: &str) -> StoreError {
     }
 }
 
-/// The server does not let the store into the database that its URL names. That is no matter of time.
+/// The store error for a refused database. It will not come with time.
 pub(crate) fn select(error: &ServerError, database: i64, place: &str) -> StoreError {
     let text = error.details().unwrap_or_default();
     let advice = match meaning(error) {
         Meaning::Forbidden(right) => {
-            // Where it does not say which right, it can be this one only.
+            // If it does not say which right is missing, it can only be this one.
             let right = match right {
                 Right::Command(None) => Right::Command(Some("SELECT")),
                 right => right,
@@ -241,7 +243,7 @@ pub(crate) fn select(error: &ServerError, database: i64, place: &str) -> StoreEr
     )
 }
 
-/// What is known of the codes that servers answer with.
+/// The kind and the advice for known error codes.
 fn advice(code: &str) -> Option<(StoreErrorKind, &'static str)> {
     let advice = match code {
         "WRONGTYPE" => {

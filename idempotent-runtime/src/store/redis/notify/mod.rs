@@ -1,5 +1,5 @@
-//! The connections that listen for changed records, and who waits for which: one, or one to each node of a cluster where
-//! somebody waits for a key.
+//! Wake-ups by `SUBSCRIBE`: one connection that listens for changed records. In a cluster there is
+//! one to each node that has a key somebody waits for.
 
 #[cfg(feature = "redis-cluster")]
 mod sharded;
@@ -32,15 +32,15 @@ use crate::{
     store::{Subscription, Topics},
 };
 
-/// The pauses between attempts to listen again.
+/// The pauses between attempts to subscribe again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What the keeper is told.
+/// An event for the keeper task.
 enum Event {
-    /// Nobody waits for this key any more.
+    /// The last waiter of this key has left.
     Vacated(Key),
-    /// A connection is gone, or a part of its subscriptions.
+    /// A connection is lost, or some of its subscriptions.
     Lost,
 }
 
@@ -50,11 +50,11 @@ pub(super) struct Subscriber {
     pub(super) shards: Shards,
     pub(super) topics: Topics,
     events: mpsc::UnboundedSender<Event>,
-    /// Whether it was told that there is no push, since there last was.
+    /// Whether the current lack of push has been reported.
     is_warned: AtomicBool,
     #[cfg(test)]
     warnings: std::sync::atomic::AtomicU32,
-    /// The keeper's end, until the first waiter starts it.
+    /// The keeper's receiver, until the first waiter starts the keeper.
     unkept: Mutex<Option<mpsc::UnboundedReceiver<Event>>>,
 }
 
@@ -62,12 +62,13 @@ pub(super) struct Subscriber {
 #[derive(Clone, Default)]
 pub(super) struct Ear {
     pub(super) link: Link,
-    /// Whether there was a connection before, whose messages somebody may have missed.
+    /// Whether there was a connection before, so that messages may have been missed.
     listened: Arc<AtomicBool>,
 }
 
 impl Ear {
-    /// Notes that there is a new connection. After a gap everybody is woken: something may have been missed.
+    /// Notes a new connection. If there was one before, it wakes all waiters, because messages may
+    /// have been missed in between.
     pub(super) fn begun(&self, topics: &Topics) {
         if self.listened.swap(true, Ordering::Relaxed) {
             topics.publish_all();
@@ -80,7 +81,7 @@ impl Default for Subscriber {
         let (events, unkept) = mpsc::unbounded_channel();
         let sender = events.clone();
         let topics = Topics::reporting(move |key| {
-            // Without a keeper there is no connection to tell.
+            // Without a keeper there is no connection, and nothing to unsubscribe.
             let _ = sender.send(Event::Vacated(key.clone()));
         });
         Self {
@@ -98,8 +99,8 @@ impl Default for Subscriber {
 }
 
 impl Subscriber {
-    /// Waits for changes of `key`, by push where that is to be had. It is a task that listens: whoever waits may be held
-    /// unpolled, and others wait for the same connection.
+    /// Subscribes to changes of `key`, by push if possible. A task does the subscribing: a caller
+    /// may stop polling, and others wait for the same connection.
     pub(super) async fn subscribe(
         hub: &Arc<Hub>,
         connector: &Arc<Connector>,
@@ -115,7 +116,8 @@ impl Subscriber {
             let keeping = keep(Arc::downgrade(hub), connector.clone(), events);
             hub.runtime.spawn(keeping);
         }
-        // First the waiter, then the server: a message between the two finds somebody.
+        // First register the waiter, then subscribe at the server: a message in between finds the
+        // waiter.
         let (subscription, _) = subscriber.topics.subscribe(key);
         let listening = {
             let (hub, connector, key) = (hub.clone(), connector.clone(), key.clone());
@@ -129,11 +131,11 @@ impl Subscriber {
         }
     }
 
-    /// Whether there is push for `key` now.
+    /// Subscribes at the server. Whether there is push for `key` now.
     async fn begin(&self, hub: &Arc<Hub>, connector: &Arc<Connector>, key: &Key) -> bool {
         let result = self.listen(hub, connector, std::slice::from_ref(key)).await;
         if !self.topics.waits_for(key.as_str()) {
-            // The waiter left before the server was asked: its leaving found nothing to leave.
+            // The waiter left before the subscription existed, so its leaving unsubscribed nothing.
             self.tell(Event::Vacated(key.clone()));
         }
         match result {
@@ -142,7 +144,7 @@ impl Subscriber {
                 true
             }
             Err(error) => {
-                // Others may be waiting on that connection.
+                // Others may be waiting on that connection, so the keeper mends it.
                 self.lost();
                 if !self.is_warned.swap(true, Ordering::Relaxed) {
                     #[cfg(test)]
@@ -161,7 +163,7 @@ impl Subscriber {
     }
 
     fn tell(&self, event: Event) {
-        // Its receiver lives as long as this does.
+        // Its receiver lives as long as this sender.
         let _ = self.events.send(event);
     }
 
@@ -172,7 +174,7 @@ impl Subscriber {
         })
     }
 
-    /// Listens for changes of `keys`. Returns once the server has acknowledged.
+    /// Subscribes to `keys`. Returns once the server has acknowledged.
     async fn listen(
         &self,
         hub: &Arc<Hub>,
@@ -188,7 +190,7 @@ impl Subscriber {
         listening.map_err(|failure| explain(failure, connector))
     }
 
-    /// The connection, which is subscribed to whatever is waited for when it is made.
+    /// The connection. A new one subscribes to every key with waiters.
     async fn live(
         &self,
         hub: &Arc<Hub>,
@@ -209,12 +211,12 @@ impl Subscriber {
         self.ear.link.live(&hub.runtime, None, open).await
     }
 
-    /// Listens again to all that is waited for.
+    /// Subscribes again to every key with waiters.
     async fn resume(&self, hub: &Arc<Hub>, connector: &Arc<Connector>) -> Result<(), StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = connector.target {
             sharded::listen(hub, connector, &self.topics.keys()).await?;
-            // A slot may have moved, and a message passed in between.
+            // A slot may have moved, and a message may have been missed.
             self.topics.publish_all();
             return Ok(());
         }
@@ -234,10 +236,11 @@ pub(super) fn explain(failure: Failure, connector: &Connector) -> StoreError {
     failure.explain("to listen", &connector.place)
 }
 
-/// Returns once the server has acknowledged. A connection that does not is given up.
+/// Subscribes on this connection. Returns once the server has acknowledged; a connection that does
+/// not is given up.
 async fn listen(live: &Live, keys: &[Key]) -> Result<(), Failure> {
     let mut connection = live.connection.clone();
-    // In portions, so that no answer is too late because there were many.
+    // In portions, so that many keys do not make an answer late.
     for keys in keys.chunks(256) {
         let names = keys.iter().map(RedisKey).collect::<Vec<_>>();
         if let Err(error) = connection.subscribe(names).await {
@@ -251,7 +254,7 @@ async fn listen(live: &Live, keys: &[Key]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Keeps the subscriptions in step with the waiters, for as long as there is a store.
+/// The keeper task: keeps subscriptions in step with waiters, as long as the store exists.
 async fn keep(
     hub: Weak<Hub>,
     connector: Arc<Connector>,
@@ -266,7 +269,7 @@ async fn keep(
     }
 }
 
-/// Ends a subscription that nobody waits for.
+/// Ends a subscription without waiters.
 async fn vacate(subscriber: &Subscriber, connector: &Connector, hub: &Hub, key: &Key) {
     if subscriber.topics.waits_for(key.as_str()) {
         return;
@@ -281,8 +284,8 @@ async fn vacate(subscriber: &Subscriber, connector: &Connector, hub: &Hub, key: 
     }
 }
 
-/// Somebody may have come while the key was being left: then it is taken up again, and the newcomer woken, since a
-/// message may have passed in between.
+/// Unsubscribes. If a new waiter came meanwhile, it subscribes again and wakes that waiter, because
+/// a message may have been missed.
 async fn withdraw(subscriber: &Subscriber, live: &Live, key: &Key) {
     let left = live.connection.clone().unsubscribe(RedisKey(key)).await;
     if left.is_ok() && subscriber.topics.waits_for(key.as_str()) {
@@ -293,7 +296,8 @@ async fn withdraw(subscriber: &Subscriber, live: &Live, key: &Key) {
     }
 }
 
-/// Listens again after a loss, for as long as somebody waits. Until then waiters poll, as they do anyway.
+/// Subscribes again after a loss, as long as there are waiters. Until then waiters poll, as they
+/// always do now and then.
 async fn mend(hub: &Arc<Hub>, connector: &Arc<Connector>) {
     let subscriber = &hub.subscriber;
     let mut pause = FIRST_PAUSE;
@@ -306,7 +310,7 @@ async fn mend(hub: &Arc<Hub>, connector: &Arc<Connector>) {
     }
 }
 
-/// Hands the server's messages to the waiters.
+/// Passes the server's messages to the waiters.
 struct Listener {
     topics: Topics,
     events: mpsc::UnboundedSender<Event>,
@@ -363,7 +367,7 @@ mod tests {
         let mut newcomer = Subscriber::subscribe(&hub, &store.inner.connector, &key).await;
         assert!(newcomer.is_push());
         let live = hub.subscriber.ear.link.current().expect("connected");
-        // The keeper looked before the newcomer came.
+        // The keeper checked before the new waiter came.
         withdraw(&hub.subscriber, &live, &key).await;
         let woken = tokio::time::timeout(Duration::from_secs(60), newcomer.changed()).await;
         assert!(woken.is_ok(), "the newcomer is woken");
@@ -371,7 +375,8 @@ mod tests {
         assert!(listeners.ends_with('1'), "{listeners}");
     }
 
-    /// A server that lets nobody subscribe is one line, however many wait; each outage anew.
+    /// A server that refuses subscriptions is one warning, however many wait, and one more for each
+    /// outage.
     #[tokio::test]
     async fn that_there_is_no_push_is_told_once_until_there_is_again() {
         let server = RedisServer::builder()

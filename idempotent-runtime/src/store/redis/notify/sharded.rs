@@ -1,4 +1,5 @@
-//! Listening in a cluster: a message about a key is heard at the node that has its slot, and nowhere else.
+//! Wake-ups in a cluster by `SSUBSCRIBE`: only the node that has a key's slot publishes its
+//! messages.
 
 use std::{
     collections::HashMap,
@@ -21,11 +22,11 @@ use crate::{
     },
 };
 
-/// How often a node's answer that the slot is elsewhere is followed.
+/// How often to follow a node's answer that the slot is elsewhere.
 const ROUNDS: u32 = 7;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A connection to each node that somebody listens to.
+/// A listening connection to each node with waiters.
 #[derive(Default)]
 pub(crate) struct Shards(Mutex<HashMap<Arc<Address>, Ear>>);
 
@@ -35,14 +36,14 @@ impl Shards {
         ears.entry(node.address.clone()).or_default().clone()
     }
 
-    /// Closes what listens to nodes that have no slots any more.
+    /// Closes listening connections to nodes that have no slots any more.
     fn keep(&self, primaries: &[Arc<Address>]) {
         let mut ears = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ears.retain(|address, _| primaries.contains(address));
     }
 }
 
-/// Listens for changes of `keys`, each where its slot is.
+/// Subscribes to `keys`, each at the node that has its slot.
 pub(crate) async fn listen(
     hub: &Arc<Hub>,
     connector: &Arc<Connector>,
@@ -94,7 +95,7 @@ async fn listen_to(
     }
 }
 
-/// The connection to `node`. Whoever was subscribed to the one before is so to this one.
+/// The connection to `node`. A new one takes over the subscriptions of the one before.
 async fn live(
     hub: &Arc<Hub>,
     connector: &Arc<Connector>,
@@ -111,7 +112,8 @@ async fn live(
             for key in topics.keys() {
                 let owner = cluster.known_owner(slot_map::of_key(&scripts::name(&key)));
                 if owner.is_some_and(|owner| owner.address == node.address) {
-                    // One whose slot has moved is told so by its own waiter, or when all are resumed.
+                    // A key whose slot has moved is handled by its own waiter, or when all are
+                    // resumed.
                     let _ = acknowledged(&live, "SSUBSCRIBE", &PushKind::SSubscribe, &key).await;
                 }
             }
@@ -122,8 +124,9 @@ async fn live(
     ear.link.live(&hub.runtime, None, open).await
 }
 
-/// Ends a subscription that nobody waits for, at the node that has the slot now: one where it was has ended it itself.
-/// Should somebody have come meanwhile, it is taken up again, and the newcomer woken.
+/// Ends a subscription without waiters, at the node that has the slot now. A node that had the slot
+/// before has ended it itself. If a new waiter came meanwhile, it subscribes again and wakes that
+/// waiter.
 pub(crate) async fn vacate(hub: &Hub, key: &Key) {
     let subscriber = &hub.subscriber;
     let Some(node) = hub
@@ -147,9 +150,9 @@ pub(crate) async fn vacate(hub: &Hub, key: &Key) {
     }
 }
 
-/// Sends a command about one channel, and takes its acknowledgement. A node that has given a slot away ends subscriptions
-/// by a message that looks like one: where another than the own comes, the connection's order is lost, and with it the
-/// connection.
+/// Sends a command about one channel, and reads its acknowledgement. A node that has given a slot
+/// away ends subscriptions with a message of the same form. If an acknowledgement for another
+/// channel arrives, answers no longer match commands, and the connection is given up.
 async fn acknowledged(live: &Live, name: &str, kind: &PushKind, key: &Key) -> Result<(), Failure> {
     let mut command = Cmd::new();
     command.arg(name).arg(RedisKey(key));

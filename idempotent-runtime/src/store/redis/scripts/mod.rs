@@ -1,4 +1,4 @@
-//! The scripts, and how their answers are read.
+//! The Lua scripts, their arguments, and how their answers are read.
 
 use std::{io::Write, sync::LazyLock, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What every record's Redis key begins with, before [`Key::as_str`].
+/// The prefix of every record's Redis key, before [`Key::as_str`].
 pub(super) const PREFIX: &str = "idempotent:";
 
 pub(super) static TAKEOVER: LazyLock<Script> =
@@ -27,10 +27,11 @@ pub(super) static OVERRULE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("overrule.lua")));
 pub(super) static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("read.lua")));
 
-/// Retention from here on may be counted from the sending of a finish instead of its writing.
+/// A retention at least this long may be counted from the sending of a finish instead of its
+/// writing.
 pub(super) const LONG: Duration = Duration::from_secs(3_600);
 
-/// All of them, to be loaded where a connection is made.
+/// All scripts, to be loaded at connect.
 pub(super) fn all() -> [&'static Script; 5] {
     [&TAKEOVER, &RENEW, &FINISH, &OVERRULE, &READ]
 }
@@ -41,24 +42,25 @@ pub(super) struct Script {
 }
 
 impl Script {
-    /// The text, with what the scripts share in the place where it says so: the first line has to stay the first.
+    /// The script's text, with `common.lua` inserted where it is named: the flags must stay the
+    /// first line.
     fn new(text: &str) -> Self {
         let code = text.replace("-- common.lua\n", include_str!("common.lua"));
         let hash = redis::Script::new(&code).get_hash().to_owned();
         Self { code, hash }
     }
 
-    /// The command that runs the script by its hash, which the server has to know.
+    /// The command that runs the script by its hash, which the server must know.
     pub(super) fn by_hash(&self, key: &impl StoredKey, arguments: &[Argument<'_>]) -> Cmd {
         call("EVALSHA", &self.hash, key, arguments)
     }
 
-    /// The command that brings the script along. The server knows it afterwards.
+    /// The command that sends the script's text. The server knows its hash afterwards.
     pub(super) fn by_code(&self, key: &impl StoredKey, arguments: &[Argument<'_>]) -> Cmd {
         call("EVAL", &self.code, key, arguments)
     }
 
-    /// The same command as [`by_hash`](Self::by_hash) made it, bringing the script along.
+    /// The command of [`by_hash`](Self::by_hash), with the script's text instead.
     pub(super) fn instead_of_hash(&self, by_hash: &Cmd) -> Cmd {
         let mut command = redis::cmd("EVAL");
         command.arg(&self.code);
@@ -86,13 +88,13 @@ fn call(name: &str, script: &str, key: &impl StoredKey, arguments: &[Argument<'_
     command
 }
 
-/// A key as Redis has it, written without a string of its own.
+/// A key as Redis has it, written without an intermediate string.
 pub(super) struct RedisKey<'a>(pub(super) &'a Key);
 
 impl ToRedisArgs for RedisKey<'_> {
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
         let mut argument = out.writer_for_next_arg();
-        // Into memory: it cannot fail.
+        // Writing into memory cannot fail.
         let _ = argument.write_all(PREFIX.as_bytes());
         let _ = argument.write_all(self.0.as_str().as_bytes());
     }
@@ -104,7 +106,7 @@ pub(super) fn name(key: &Key) -> Vec<u8> {
     [PREFIX.as_bytes(), key.as_str().as_bytes()].concat()
 }
 
-/// What a script's key may be given as.
+/// The forms in which a script's key may be given.
 pub(super) trait StoredKey {
     fn text_len(&self) -> usize;
     fn write(&self, command: &mut Cmd);
@@ -120,7 +122,7 @@ impl StoredKey for Key {
     }
 }
 
-/// All of it, as Redis has it.
+/// The whole key, as Redis has it.
 impl StoredKey for String {
     fn text_len(&self) -> usize {
         self.len()
@@ -131,7 +133,7 @@ impl StoredKey for String {
     }
 }
 
-/// One of a command's arguments.
+/// One argument of a script.
 pub(super) enum Argument<'a> {
     Bytes(&'a [u8]),
     Millis(Duration),
@@ -148,7 +150,7 @@ impl Argument<'_> {
 }
 
 impl Argument<'_> {
-    /// The nonce of the record that these bytes are.
+    /// The nonce, if these bytes are a record.
     pub(super) fn nonce(&self) -> Option<[u8; 16]> {
         match self {
             Self::Bytes(bytes) => bytes.get(2..18)?.try_into().ok(),
@@ -167,14 +169,14 @@ impl ToRedisArgs for Argument<'_> {
     }
 }
 
-/// What a script answered.
+/// A script's answer.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// The store's time, µs since 1970; 0 where it was not asked for.
+    /// The store's time, µs since 1970; 0 if it was not asked for.
     pub(super) now: u64,
     /// The letter that each script's head explains.
     pub(super) verdict: u8,
-    /// The record's bytes, where the verdict has one.
+    /// The record's bytes, if the verdict has one.
     pub(super) bytes: Vec<u8>,
     /// What is left of a running owner's lease.
     pub(super) lease_left: Duration,
@@ -202,7 +204,7 @@ impl Answer {
         })
     }
 
-    /// A finish's short answer.
+    /// The short answer of a finish.
     fn applied(now: i64) -> Result<Self, StoreError> {
         Ok(Self {
             now: u64::try_from(now).map_err(|_| unexpected())?,
@@ -240,7 +242,7 @@ impl Answer {
     }
 }
 
-/// The bytes of a string, in whichever of the protocol's forms it came.
+/// The bytes of a string, in any of the protocol's forms.
 pub(super) fn text(value: Value) -> Option<Vec<u8>> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
@@ -249,7 +251,7 @@ pub(super) fn text(value: Value) -> Option<Vec<u8>> {
     }
 }
 
-/// What a script is told of a record that was seen: its state's letter and its nonce.
+/// How a script is told which record was seen: its state's letter and its nonce.
 pub(super) fn seen(record: &Record) -> [u8; 17] {
     let mut seen = [0; 17];
     seen[0] = record.state.letter();
@@ -257,7 +259,7 @@ pub(super) fn seen(record: &Record) -> [u8; 17] {
     seen
 }
 
-/// The record as its owner was granted it, as far as what it becomes in the end tells.
+/// The record as it was granted, reconstructed from the attempt's target.
 pub(super) fn granted(target: &Record) -> Record {
     Record {
         state: State::Running,
@@ -269,7 +271,7 @@ pub(super) fn granted(target: &Record) -> Record {
     }
 }
 
-/// The record with the end of its retention, where the server's time is known (`now`, µs since 1970).
+/// The record with the end of its retention, if the server's time is known (`now`, µs since 1970).
 pub(super) fn ending(record: &Record, now: Option<u64>) -> Record {
     Record {
         expires: now.map_or(0, |now| expires(record.state, record.ttl, now)),
@@ -277,7 +279,8 @@ pub(super) fn ending(record: &Record, now: Option<u64>) -> Record {
     }
 }
 
-/// A replacement as the script is given it: only the script knows the token, and has it in the check of a done one.
+/// A replacement as the script gets it, with token zero. The script sets the token, and mixes it
+/// into a done record's check.
 pub(super) fn undecided(replacement: &Record) -> Record {
     Record {
         expires: 0,
@@ -294,7 +297,7 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// It may have been carried out: whoever answered is not the server these commands were written for.
+/// The command may have been carried out, but the answer is not one that Redis gives.
 pub(super) fn unexpected() -> StoreError {
     StoreError::new(
         StoreErrorKind::Ambiguous,
@@ -314,7 +317,7 @@ mod tests {
         store::{ClaimRequest, protocol},
     };
 
-    /// Where they differ, every finish takes the script's long way.
+    /// If they differ, every finish takes the script's slow path.
     #[test]
     fn an_ends_record_tells_the_one_that_was_granted() {
         let result: Arc<[u8]> = Arc::from(&b"42"[..]);
