@@ -7,29 +7,29 @@ const SOURCES: &str = "../../idempotent-runtime/src";
 
 /// A file of the runtime, or a mutant of it: its name here, the source, what is taken away, and what stands there then.
 const FILES: &[(&str, &str, &str, &str)] = &[
-    ("flight.rs", "flight.rs", "", ""),
+    ("flight.rs", "call/single_flight.rs", "", ""),
     (
         "flight_unguarded.rs",
-        "flight.rs",
+        "call/single_flight.rs",
         "fn drop(&mut self) {\n        self.end(Landing::Free);\n    }",
         "fn drop(&mut self) {}",
     ),
     (
         "flight_any.rs",
-        "flight.rs",
+        "call/single_flight.rs",
         ".remove_if(key, |_, current| Arc::ptr_eq(current, flight))",
         ".remove_if(key, |_, current| Arc::ptr_eq(current, flight) || true)",
     ),
     (
         "flight_late.rs",
-        "flight.rs",
+        "call/single_flight.rs",
         "changed).await",
         "{ drop(changed); self.flight.changed.notified() }).await",
     ),
-    ("topics.rs", "store/topics.rs", "", ""),
+    ("topics.rs", "store/notify.rs", "", ""),
     (
         "topics_hasty.rs",
-        "store/topics.rs",
+        "store/notify.rs",
         ".is_some_and(|sender| sender.receiver_count() == 0)",
         ".is_some()",
     ),
@@ -48,19 +48,19 @@ const FILES: &[(&str, &str, &str, &str)] = &[
     ),
     ("expiry.rs", "store/memory/expiry.rs", "", ""),
     ("list.rs", "store/memory/list.rs", "", ""),
-    ("packed.rs", "store/memory/packed.rs", "", ""),
-    ("records.rs", "store/memory/records.rs", "", ""),
-    ("moment.rs", "store/near/moment.rs", "", ""),
-    ("near.rs", "store/near/records.rs", "", ""),
+    ("layout.rs", "store/memory/layout.rs", "", ""),
+    ("table.rs", "store/memory/table.rs", "", ""),
+    ("deadline.rs", "store/near/deadline.rs", "", ""),
+    ("near.rs", "store/near/cache.rs", "", ""),
     (
         "near_hasty.rs",
-        "store/near/records.rs",
+        "store/near/cache.rs",
         "if shard.epoch == epoch {",
         "if shard.epoch == epoch || true {",
     ),
     (
         "near_lax.rs",
-        "store/near/records.rs",
+        "store/near/cache.rs",
         "shard.epoch += 1;",
         "",
     ),
@@ -85,8 +85,10 @@ fn exchanged(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.starts_with("//!"));
     let text: String = lines.flat_map(|line| [line, "\n"]).collect();
     let text = text
-        .replace("#[cfg(test)]\nmod packed_tests;\n", "")
+        .replace("#[cfg(test)]\nmod layout_tests;\n", "")
         .replace("#[cfg(test)]\nmod tests;\n", "")
+        .replace("mod clock;\n", "use crate::shim::clock;\n")
+        .replace("pub use clock::ManualClock;", "use clock::ManualClock;")
         .replace("use std::", "use crate::shim::std::")
         .replace("use tokio::", "use crate::shim::tokio::")
         .replace("use dashmap::", "use crate::shim::dashmap::");
@@ -94,7 +96,7 @@ fn exchanged(text: &str) -> String {
         !text.contains(" std::sync"),
         "a lock that the checker would not see"
     );
-    let text = ["expiry", "list", "packed", "records"]
+    let text = ["expiry", "layout", "list", "table"]
         .iter()
         .fold(text, |text, part| {
             let part_here =
@@ -106,7 +108,7 @@ fn exchanged(text: &str) -> String {
         .replace("State::Lost => 3,", "_ => 3,")
         .replace("Some(OutcomeRef::NotRecorded(_)) =>", "Some(_) =>");
     // Each variant has an attempt of its own.
-    text.replace("execution::Attempt, ", "").replace(
+    text.replace("context::Attempt, ", "").replace(
         "use crate::{StoreError, fingerprint",
         "use super::execution::Attempt;\nuse crate::{StoreError, fingerprint",
     )

@@ -16,7 +16,7 @@ use std::{fmt, ops::Range};
 use rmp::encode as mark;
 use serde::ser::{self, Serialize};
 
-use crate::number::{self, Number};
+use super::number::{self, Number};
 
 /// As deeply as values may be nested. Each level takes stack when it is read, and running out of it ends the process.
 pub(super) const MAX_DEPTH: usize = 128;

@@ -2,28 +2,28 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
-pub(crate) mod count;
+pub(crate) mod counters;
 mod list;
 #[cfg(feature = "memory")]
 mod memory;
 mod near;
+mod notify;
 pub mod protocol;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod shared;
-mod topics;
+#[cfg(feature = "redis")]
+mod warning;
 
 use std::{future::Future, time::Duration};
 
-#[cfg(feature = "memory")]
-pub use crate::clock::ManualClock;
-pub use count::{Counters, Counts};
+pub use counters::{Counters, Counts};
 pub use list::{Cursor, Filter, Found, Listed, Page};
 #[cfg(feature = "memory")]
-pub use memory::MemoryStore;
+pub use memory::{ManualClock, MemoryStore};
 pub use near::NearCache;
+pub use notify::{Subscription, Topics};
 pub use shared::SharedStore;
-pub use topics::{Subscription, Topics};
 
 use crate::{
     OnCrash, StoreError, StoreErrorKind,

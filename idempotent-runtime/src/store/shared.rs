@@ -15,12 +15,12 @@ use std::{
 use super::{
     ClaimReply, ClaimRequest, Cursor, DEFAULT_MAX_RESULT, Filter, Found, LocalStore, Page, Settled,
     Store, Subscription,
-    count::Counters,
+    counters::Counters,
     near::{Asked, Near},
 };
 use crate::{
     StoreError, StoreErrorKind,
-    flight::Flights,
+    call::single_flight::Flights,
     key::{self, Key},
     record::{Owner, Record, State},
 };

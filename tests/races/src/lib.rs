@@ -37,9 +37,6 @@ use idempotent_runtime::{Key, StoreError, StoreErrorKind, fingerprint, record};
 mod key {
     pub(crate) use crate::Key;
 }
-mod clock {
-    pub(crate) use crate::shim::clock::{Clock, ManualClock};
-}
 
 /// How many interleavings each test goes through; `SHUTTLE_ITERATIONS` says otherwise.
 fn interleavings() -> usize {

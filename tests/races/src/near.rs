@@ -2,9 +2,9 @@
 
 use crate::{check, is_caught};
 
-variant!(sound: "scenarios/near.rs", records = "near.rs", moment = "moment.rs");
-variant!(hasty: "scenarios/near.rs", records = "near_hasty.rs", moment = "moment.rs");
-variant!(lax: "scenarios/near.rs", records = "near_lax.rs", moment = "moment.rs");
+variant!(sound: "scenarios/near.rs", records = "near.rs", deadline = "deadline.rs");
+variant!(hasty: "scenarios/near.rs", records = "near_hasty.rs", deadline = "deadline.rs");
+variant!(lax: "scenarios/near.rs", records = "near_lax.rs", deadline = "deadline.rs");
 
 #[test]
 fn nothing_late_undoes_an_operators_decision() {

@@ -11,7 +11,7 @@ use std::{
 
 use arrayvec::ArrayVec;
 
-use super::records::Mark;
+use super::table::Mark;
 
 /// The marks of keys by the time at which their records may be removed, rounded up, so that many go together.
 ///

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{
     Cursor, Filter, Found, Page, age,
-    packed::Packed,
-    records::{Mark, Records},
+    layout::Packed,
+    table::{Mark, Records},
 };
 use crate::{StoreError, StoreErrorKind, key::Key, record::State};
 

@@ -1,11 +1,12 @@
 //! Records in this process' memory.
 
+mod clock;
 mod expiry;
-mod list;
-mod packed;
+mod layout;
 #[cfg(test)]
-mod packed_tests;
-mod records;
+mod layout_tests;
+mod list;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -27,13 +28,15 @@ use super::{
 };
 use crate::{
     StoreError, StoreErrorKind,
-    clock::{Clock, ManualClock},
     key::Key,
     record::{HOLD, OutcomeRef, Parts, Record, RecordRef, State, View},
 };
+use clock::Clock;
 use expiry::{Due, Expiry};
-use packed::Packed;
-use records::{Mark, Records};
+use layout::Packed;
+use table::{Mark, Records};
+
+pub use clock::ManualClock;
 
 /// Records up to this many bytes are copied when they are read; longer ones are shared.
 const COPIED: usize = 1024;

@@ -208,7 +208,7 @@ fn what_another_process_recorded_ends_by_the_stores_clock() {
     );
     // This machine's clock has to do: by it, this ended long ago.
     assert_eq!(left(&record(1), None), Duration::ZERO);
-    let later = u64::try_from((moment::since_1970() + TTL).as_millis()).unwrap();
+    let later = u64::try_from((deadline::since_1970() + TTL).as_millis()).unwrap();
     let record = Record {
         expires: later,
         ..done(1, 1)

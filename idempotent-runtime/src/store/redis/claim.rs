@@ -6,7 +6,7 @@ use redis::{Cmd, Value};
 
 use super::{
     RedisStore,
-    hub::Hub,
+    connection::per_runtime::Hub,
     scripts::{self, Argument, RedisKey},
 };
 use crate::{

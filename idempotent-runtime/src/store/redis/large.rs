@@ -5,14 +5,16 @@ use std::sync::Arc;
 use redis::Cmd;
 
 #[cfg(feature = "redis-cluster")]
-use super::target::Target;
+use super::connection::target::Target;
 use super::{
     RedisStore,
-    calls::{Noted, is_unknown},
-    failure::Failure,
-    hub::Hub,
-    limits::{self, Limits, Told},
-    link::Live,
+    commands::{Noted, is_unknown},
+    connection::{
+        limits::{self, Limits, Told},
+        per_runtime::Hub,
+        slot::Live,
+    },
+    error::Failure,
     scripts::{Argument, Script},
 };
 use crate::{StoreError, StoreErrorKind, key::Key};
@@ -74,7 +76,7 @@ impl RedisStore {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
             let connector = &self.inner.connector;
-            let slot = super::slots::of_key(&super::scripts::name(key));
+            let slot = super::connection::slot_map::of_key(&super::scripts::name(key));
             let node = hub.cluster.owner(hub, connector, Some(slot), None).await?;
             return node.live(hub, connector, None).await;
         }
@@ -95,7 +97,8 @@ impl RedisStore {
         let connector = &self.inner.connector;
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = connector.target {
-            let (value, clock) = super::route::send_apart(hub, connector, command).await?;
+            let (value, clock) =
+                super::connection::route::send_apart(hub, connector, command).await?;
             return Ok((value, Some(clock)));
         }
         let own = connector.apart().await.map_err(Failure::NotSent)?;

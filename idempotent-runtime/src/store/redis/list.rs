@@ -6,11 +6,10 @@ use std::sync::Arc;
 use redis::Value;
 
 #[cfg(feature = "redis-cluster")]
-use super::target::Target;
+use super::connection::target::Target;
 use super::{
     RedisStore,
-    hub::Hub,
-    link::Live,
+    connection::{per_runtime::Hub, slot::Live},
     scripts::{self, Answer, PREFIX},
 };
 use crate::{
@@ -176,13 +175,11 @@ mod cluster {
 
     use std::sync::Arc;
 
+    use super::super::connection::{per_runtime::Hub, slot_map::Slots};
     use super::{START, foreign, page};
     use crate::{
         StoreError,
-        store::{
-            Cursor, Filter, Found, Page,
-            redis::{RedisStore, hub::Hub, slots::Slots},
-        },
+        store::{Cursor, Filter, Found, Page, redis::RedisStore},
     };
 
     /// What a cursor says: whose slots they were, where on which node, and which nodes are done.

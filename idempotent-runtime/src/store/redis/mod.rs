@@ -3,51 +3,30 @@
 //! A key's record is one string value under `idempotent:` and the key's text, so an operator finds it by its scope:
 //! `redis-cli --scan --pattern 'idempotent:payments.charge|*'`.
 
-mod calls;
-mod check;
 mod claim;
 mod clock;
-#[cfg(feature = "redis-cluster")]
-mod cluster;
-mod connect;
-mod credentials;
-mod failure;
-mod hub;
+mod commands;
+mod connection;
+mod error;
 mod large;
-mod limits;
-mod link;
 mod list;
-mod making;
+mod notify;
 mod options;
-mod refusal;
-#[cfg(feature = "redis-cluster")]
-mod route;
 mod scripts;
-#[cfg(feature = "redis-sentinel")]
-mod sentinel;
-#[cfg(feature = "redis-cluster")]
-mod shards;
-#[cfg(feature = "redis-cluster")]
-mod slots;
-mod socket;
-mod subscriber;
-mod target;
-#[cfg(feature = "redis-tls")]
-mod tls;
-mod trial;
-mod url;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use self::{
     clock::Clock,
-    connect::Connector,
-    hub::{Hub, Hubs},
-    limits::Limits,
+    connection::{
+        Connector,
+        limits::Limits,
+        per_runtime::{Hub, Hubs},
+        target::Target,
+        url::{self, Named},
+    },
+    notify::Subscriber,
     scripts::Argument,
-    subscriber::Subscriber,
-    target::Target,
-    url::Named,
 };
 use crate::{
     StoreError,
@@ -59,9 +38,9 @@ use crate::{
     },
 };
 
-pub use credentials::Credentials;
+pub use connection::Credentials;
+pub(crate) use connection::is_scheme;
 pub use options::RedisOptions;
-pub(crate) use url::is_scheme;
 
 /// Keeps records in Redis (7.0 or later) or Valkey. Feature `redis`.
 ///

@@ -3,13 +3,15 @@
 use std::{error::Error, fmt, future::Future, time::Duration};
 
 #[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
-use super::target::Target;
+use super::connection::target::Target;
 #[cfg(feature = "redis-tls")]
-use super::tls::Certificates;
+use super::connection::tls::Certificates;
 use super::{
     RedisStore,
-    credentials::{Credentials, Provider},
-    url,
+    connection::{
+        credentials::{Credentials, Provider},
+        url,
+    },
 };
 use crate::StoreError;
 #[cfg(doc)]

@@ -13,7 +13,7 @@ use self::source::{
     memory::MemoryStore,
     topics::Subscription,
 };
-use crate::clock::ManualClock;
+use crate::shim::clock::ManualClock;
 
 const TTL: Duration = Duration::from_secs(1);
 

@@ -12,7 +12,7 @@ use shuttle::{
 };
 
 use self::{
-    moment::Moment,
+    deadline::Moment,
     records::{Entry, Records},
 };
 
