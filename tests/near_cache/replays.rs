@@ -259,9 +259,8 @@ async fn forgetting_elsewhere_takes_effect_after_max_age() {
 /// The store's own record is the measure: once it is gone, nothing is replayed.
 #[tokio::test]
 async fn no_result_outlives_the_stores_record() {
-    // The coarse clock that a memory store goes by otherwise may be some milliseconds ahead of the near cache's.
-    let faulty = Faulty::around(MemoryStore::on_tokio_time());
-    let (near, effects) = (another_process(&faulty), Effects::new());
+    let (faulty, near, _) = stores();
+    let effects = Effects::new();
     let short = || charge(&near).ttl(Duration::from_millis(400));
     assert_eq!(call(short(), &faulty, &effects).await.0.unwrap(), 1);
     let elsewhere = another_process(&faulty);

@@ -23,6 +23,8 @@ use crate::{
 const CLOCKS: Duration = Duration::from_secs(60);
 /// Two clocks do not go equally fast: by a part in so many they may differ.
 const DRIFT: u32 = 1000;
+/// A store ends a record at a whole millisecond: it may go so much earlier than its `ttl` says.
+const ROUNDED: Duration = Duration::from_millis(1);
 
 /// How much a near cache keeps, and for how long: see [`SharedStore::near_cache`].
 ///
@@ -134,7 +136,7 @@ impl Asked<'_> {
 
     /// Keeps a result that will stand for `left` from the question on.
     fn keep(&self, record: &Record, left: Duration) {
-        let life = cmp::min(left.saturating_sub(left / DRIFT), self.near.max_age);
+        let life = cmp::min(surely(left), self.near.max_age);
         let entry = match (&record.outcome, self.at.after(life)) {
             (Some(outcome @ (Outcome::Ok(_) | Outcome::Err(_))), Some(until))
                 if self.store.replays_near() && record.state == State::Done && !life.is_zero() =>
@@ -147,6 +149,11 @@ impl Asked<'_> {
             .records
             .put(self.key, self.epoch, entry, Moment::now);
     }
+}
+
+/// For how much of `left` the store surely has the record.
+fn surely(left: Duration) -> Duration {
+    left.saturating_sub(left / DRIFT).saturating_sub(ROUNDED)
 }
 
 /// How long a record that was shown is kept from now on, at least. `clock` is the store's time in µs since 1970, where it
