@@ -1,5 +1,8 @@
 //! The protocol and the stores of `idempotent-fn`. Depend on that crate: it re-exports what is public here.
 
+// Its own tests are not for the scheduler of `tests/races`.
+#![cfg(not(all(test, idempotent_shuttle)))]
+
 mod backoff;
 mod call;
 pub mod codec;
@@ -11,9 +14,13 @@ pub mod fingerprint;
 mod key;
 mod operation;
 mod policy;
+#[cfg(idempotent_shuttle)]
+#[path = "../../tests/races/src/mod.rs"]
+pub mod races;
 pub mod record;
 mod runtime_check;
 pub mod store;
+mod sync;
 
 pub use call::{Run, drain};
 pub use codec::{Codec, CodecError};

@@ -5,17 +5,21 @@
 //! for itself: a flight saves commands, the store decides.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
-use dashmap::{DashMap, Entry};
-use tokio::{
-    sync::Notify,
-    time::{self, Instant},
+use crate::{
+    StoreError,
+    context::Attempt,
+    fingerprint::Fingerprint,
+    key::Key,
+    record::Record,
+    sync::{
+        DashMap, Entry, Mutex, MutexGuard, Notify, mutant,
+        time::{self, Instant},
+    },
 };
-
-use crate::{StoreError, context::Attempt, fingerprint::Fingerprint, key::Key, record::Record};
 
 /// How long a leader that asks or waits is believed after it was last polled.
 pub(crate) const SEEN: Duration = Duration::from_secs(1);
@@ -87,6 +91,7 @@ impl Flights {
     }
 
     fn remove(&self, key: &Key, flight: &Arc<Flight>) {
+        mutant!("anybody ends a flight" => self.by_key.remove_if(key, |_, _| true));
         self.by_key
             .remove_if(key, |_, current| Arc::ptr_eq(current, flight));
     }
@@ -109,7 +114,7 @@ pub(crate) fn join(attempt: &Arc<Attempt>) -> Place {
         Entry::Vacant(entry) => {
             // From now on, and not from when the call began: that may be long ago.
             let belief = Belief {
-                leader: Instant::now() + SEEN,
+                leader: time::now() + SEEN,
                 owner: None,
             };
             let flight = Arc::new(Flight {
@@ -145,7 +150,7 @@ impl Lead {
 
     fn believe(&self, leader: Duration, owner: Duration) {
         if let Some(flight) = &self.flight {
-            let now = Instant::now();
+            let now = time::now();
             flight.enter(Phase::Flying(Belief {
                 leader: now + leader,
                 owner: Some(now + owner),
@@ -181,13 +186,14 @@ impl Pulse {
     /// The leader is being polled. Nobody is woken for this: who waits looks again before it doubts.
     pub(crate) fn beat(&self) {
         if let Phase::Flying(belief) = &mut *self.0.phase() {
-            belief.leader = belief.leader.max(Instant::now() + SEEN);
+            belief.leader = belief.leader.max(time::now() + SEEN);
         }
     }
 }
 
 impl Drop for Lead {
     fn drop(&mut self) {
+        mutant!("a dropped leader frees nobody" => return);
         self.end(Landing::Free);
     }
 }
@@ -220,7 +226,7 @@ impl Follow {
                 Phase::Landed(landing) => return Followed::Landed(landing.clone()),
                 Phase::Flying(belief) => *belief,
             };
-            let now = Instant::now();
+            let now = time::now();
             if now >= belief.leader {
                 self.attempt
                     .store
@@ -236,6 +242,10 @@ impl Follow {
                 Some(_) => deadline,
                 None => answered,
             };
+            mutant!("a follower listens after it has looked" => {
+                self.flight.changed.notified().await;
+                continue;
+            });
             // A time-out is looked at above.
             let _ = time::timeout_at(belief.leader.min(until), changed).await;
         }

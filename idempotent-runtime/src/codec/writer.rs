@@ -185,6 +185,7 @@ impl<'a> Writer<'a> {
             levels: 1,
             count: 0,
             first_key: 0..0,
+            first_name: "",
             is_number: false,
         })
     }
@@ -436,6 +437,8 @@ struct Entries<'w, 'a> {
     /// Of a map: its keys.
     count: usize,
     first_key: Range<usize>,
+    /// Of a struct: its first field.
+    first_name: &'static str,
     /// Of a map that stands for a number.
     is_number: bool,
 }
@@ -468,6 +471,20 @@ impl Entries<'_, '_> {
         }
         self.count += 1;
         Ok(())
+    }
+
+    /// As [`key`](Self::key), for a struct's field: its name is text, and nobody else's code writes it.
+    #[inline]
+    fn field(&mut self, name: &'static str) {
+        let start = self.writer.out.len();
+        self.writer.text(name);
+        if self.count == 0 {
+            self.first_key = start..self.writer.out.len();
+            self.first_name = name;
+        } else if name == self.first_name {
+            self.writer.is_doubtful = true;
+        }
+        self.count += 1;
     }
 
     #[inline]
@@ -538,8 +555,9 @@ macro_rules! structs {
             type Ok = ();
             type Error = Refused;
 
+            #[inline]
             fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Written {
-                self.key(name)?;
+                self.field(name);
                 value.serialize(&mut *self.writer)
             }
 

@@ -47,15 +47,13 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{OnCrash, fingerprint::Fingerprint};
 
-// For the memory store, and for the checker of its races, which compiles that store on its own.
-#[doc(hidden)]
-pub use bytes::Parts;
+#[cfg(feature = "memory")]
+pub(crate) use bytes::Parts;
 pub use bytes::Unreadable;
 pub use nonce::Nonce;
 pub use owner::Owner;
 #[cfg(feature = "memory")]
-#[doc(hidden)]
-pub use view::View;
+pub(crate) use view::View;
 
 /// How long an unfinished record (running or lost) is kept, and a failed one at most: 7 days.
 ///

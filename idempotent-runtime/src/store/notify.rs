@@ -3,15 +3,17 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, PoisonError},
 };
 
-use tokio::sync::watch;
-
-use crate::key::Key;
+use crate::{
+    key::Key,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+        mutant, watch,
+    },
+};
 
 /// The waiters of one store, by key. A key without waiters takes no room.
 ///
@@ -166,9 +168,10 @@ impl Drop for Leave {
     fn drop(&mut self) {
         let shared = &*self.topics.shared;
         let mut topics = shared.lock();
-        let is_vacated = topics
-            .get(&self.key)
-            .is_some_and(|sender| sender.receiver_count() == 0);
+        let is_vacated = topics.get(&self.key).is_some_and(|sender| {
+            mutant!("a topic leaves with its first waiter" => return true);
+            sender.receiver_count() == 0
+        });
         let vacated = is_vacated.then(|| topics.remove(&self.key));
         shared.count.store(topics.len(), Ordering::SeqCst);
         drop(topics);

@@ -2,16 +2,19 @@
 
 use std::{
     cmp, fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
 use tokio::time::Instant as TokioInstant;
 
-use crate::record::MAX_TOKEN;
+use crate::{
+    record::MAX_TOKEN,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// No manual clock goes further, in µs since 1970: some days before the last token that is a time.
 const LAST: u64 = MAX_TOKEN - (1 << 40);

@@ -1,17 +1,14 @@
 //! When which record is to be removed.
 
-use std::{
-    collections::BTreeMap,
-    num::NonZeroU32,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::PoisonError};
 
 use arrayvec::ArrayVec;
 
 use super::table::Mark;
+use crate::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// The marks of keys by the time at which their records may be removed, rounded up, so that many go together.
 ///

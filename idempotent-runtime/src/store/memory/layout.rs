@@ -1,15 +1,14 @@
 //! A record and its key in one run of bytes: one block of the allocator, read where it lies.
 //!
 //! ```text
-//! the record's bytes, as `record` has them · gone u64 (running and lost) · the key · due u32 · length of the key u32
+//! the record's bytes, as `record` has them · gone u64 (running and lost) · the key · length of the key u32
 //! ```
 //!
-//! The last numbers never leave the process, so they are little-endian. The block is counted: who reads a long result
+//! The last number never leaves the process, so it is little-endian. The block is counted: who reads a long result
 //! shares it, and reads after the table's lock is gone.
 
 use std::{
     hash::{Hash, Hasher},
-    num::NonZeroU32,
     sync::Arc,
 };
 
@@ -20,11 +19,15 @@ use crate::record::{Parts, Record, State, View};
 
 /// What is written in one piece on the stack first: most records.
 const USUAL: usize = 512;
-const TAIL: usize = 4 + 4;
+const TAIL: usize = 4;
 
 /// A record with its key. To the table it is its key.
 #[derive(Clone)]
-pub(super) struct Packed(Arc<[u8]>);
+pub(super) struct Packed {
+    bytes: Arc<[u8]>,
+    /// When its mark is due; `None` where it has none. See [`Expiry`](super::expiry::Expiry).
+    pub(super) due: Option<Due>,
+}
 
 impl PartialEq for Packed {
     fn eq(&self, other: &Self) -> bool {
@@ -51,59 +54,43 @@ impl Packed {
             write_all(key, parts, check, gone, |piece| {
                 let _ = bytes.try_extend_from_slice(piece);
             });
-            return Self(Arc::from(&bytes[..]));
+            return Self::of(Arc::from(&bytes[..]));
         }
         let mut bytes = Vec::with_capacity(size);
         write_all(key, parts, check, gone, |piece| {
             bytes.extend_from_slice(piece);
         });
-        Self(bytes.into())
+        Self::of(bytes.into())
+    }
+
+    fn of(bytes: Arc<[u8]>) -> Self {
+        Self { bytes, due: None }
     }
 
     #[inline]
     pub(super) fn key(&self) -> &[u8] {
-        let (rest, length) = self.0.split_last_chunk().expect("a key's length");
+        let (rest, length) = self.bytes.split_last_chunk().expect("a key's length");
         let length = usize::try_from(u32::from_le_bytes(*length)).expect("it was a length");
-        let end = rest.len() - 4;
-        &rest[end - length..end]
+        &rest[rest.len() - length..]
     }
 
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
-        self.0.len()
-    }
-
-    /// When its mark is due; `None` where it has none. See [`Expiry`](super::expiry::Expiry).
-    pub(super) fn due(&self) -> Option<Due> {
-        let tail: &[u8; TAIL] = self.0.last_chunk().expect("the tail");
-        let due = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
-        NonZeroU32::new(due).map(Due)
-    }
-
-    /// Notes when its mark is due. A block that somebody reads just now is copied for that.
-    pub(super) fn set_due(&mut self, due: Option<Due>) {
-        if due == self.due() {
-            return;
-        }
-        let due = due.map_or(0, |Due(due)| due.get());
-        let tail: &mut [u8; TAIL] = Arc::make_mut(&mut self.0)
-            .last_chunk_mut()
-            .expect("the tail");
-        tail[..4].copy_from_slice(&due.to_le_bytes());
+        self.bytes.len()
     }
 
     /// The record's bytes, and what stands behind them: `gone`, if it is there.
     #[inline]
     fn split(&self) -> (&[u8], &[u8]) {
-        let end = self.0.len() - TAIL - self.key().len();
+        let end = self.bytes.len() - TAIL - self.key().len();
         let tail = if self.view().is_finished() { 0 } else { 8 };
-        self.0[..end].split_at(end - tail)
+        self.bytes[..end].split_at(end - tail)
     }
 
     /// The record, as far as its header.
     #[inline]
     pub(super) fn view(&self) -> View<'_> {
-        View::of(&self.0)
+        View::of(&self.bytes)
     }
 
     /// When nothing is left of it, in µs since 1970: a finished record is kept some time past its end.
@@ -114,8 +101,8 @@ impl Packed {
             let grace = u64::try_from(grace(view.lease()).as_micros()).unwrap_or(u64::MAX);
             return view.expires().saturating_mul(1000).saturating_add(grace);
         }
-        let end = self.0.len() - TAIL - self.key().len();
-        let gone = self.0[..end].last_chunk().expect("when it is gone");
+        let end = self.bytes.len() - TAIL - self.key().len();
+        let gone = self.bytes[..end].last_chunk().expect("when it is gone");
         u64::from_le_bytes(*gone)
     }
 
@@ -148,6 +135,5 @@ fn write_all(key: &[u8], parts: &Parts<'_>, check: u64, gone: u64, mut put: impl
     }
     put(key);
     let length = u32::try_from(key.len()).expect("a key is not that long");
-    put(&0_u32.to_le_bytes());
     put(&length.to_le_bytes());
 }

@@ -113,10 +113,10 @@ fn every_state_key_fingerprint_and_result_comes_back() {
 
 /// What the bytes of a record are reckoned by.
 #[test]
-fn a_usual_record_takes_72_bytes_beside_key_and_result() {
+fn a_usual_record_takes_68_bytes_beside_key_and_result() {
     let usual = Record {
         outcome: Some(Outcome::Ok([7; 40][..].into())),
         ..USUAL
     };
-    assert_eq!(pack(&[b'k'; 26], &usual, 0).size(), 72 + 26 + 40);
+    assert_eq!(pack(&[b'k'; 26], &usual, 0).size(), 68 + 26 + 40);
 }

@@ -10,14 +10,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fmt, mem,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use arrayvec::ArrayVec;
 
@@ -30,6 +23,10 @@ use crate::{
     StoreError, StoreErrorKind,
     key::Key,
     record::{HOLD, OutcomeRef, Parts, Record, RecordRef, State, View},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mutant,
+    },
 };
 use clock::Clock;
 use expiry::{Due, Expiry};
@@ -190,12 +187,12 @@ impl MemoryStore {
             now = shared.clock.now();
             let kept = place.as_deref().filter(|packed| now < packed.gone());
             let mut packed = decide(kept, now)?;
-            let before = place.as_deref().and_then(Packed::due);
+            let before = place.as_deref().and_then(|packed| packed.due);
             // A running record is settled by its owner, or taken over.
             let due = (packed.view().state() != State::Running)
                 .then(|| Due::of(packed.gone(), now))
                 .filter(|due| before.is_none_or(|before| *due < before));
-            packed.set_due(due.or(before));
+            packed.due = due.or(before);
             let new = match place {
                 Some(place) => {
                     replaced = Some(mem::replace(place, packed));
@@ -308,6 +305,11 @@ fn full() -> StoreError {
 impl Shared {
     /// Counts one record more, if there is room.
     fn take_room(&self) -> bool {
+        mutant!("the bound is looked at, then counted" => {
+            let has_room = self.len.load(Ordering::Relaxed) < self.max_records;
+            self.len.fetch_add(usize::from(has_room), Ordering::Relaxed);
+            return has_room;
+        });
         let more = |len: usize| (len < self.max_records).then_some(len + 1);
         self.len
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
@@ -318,8 +320,11 @@ impl Shared {
     /// marked is marked anew, unless it runs.
     fn sweep(&self, mark: Mark, now: u64) {
         for (mark, due) in self.expiry.take(mark, now) {
-            let is_gone = |packed: &Packed| packed.gone() <= now;
-            let goes_by_it = |packed: &Packed| packed.due() == Some(due);
+            let is_gone = |packed: &Packed| {
+                mutant!("a sweep takes live records" => return true);
+                packed.gone() <= now
+            };
+            let goes_by_it = |packed: &Packed| packed.due == Some(due);
             let removed = self
                 .records
                 .remove(mark, |packed| is_gone(packed) && goes_by_it(packed));
@@ -331,7 +336,7 @@ impl Shared {
             self.records.update(mark, goes_by_it, |packed| {
                 let is_running = packed.view().state() == State::Running;
                 again = (!is_running).then(|| Due::of(packed.gone(), now));
-                packed.set_due(again);
+                packed.due = again;
             });
             if let Some(again) = again {
                 self.expiry.add(mark, again);

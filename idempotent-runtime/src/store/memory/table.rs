@@ -2,10 +2,10 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use dashmap::{DashMap, SharedValue};
 use foldhash::fast::RandomState;
 
 use super::layout::Packed;
+use crate::sync::{DashMap, SharedValue};
 
 /// Records by key, in shards with a lock each.
 ///

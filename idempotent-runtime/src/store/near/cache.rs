@@ -5,10 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError},
 };
 
 use foldhash::fast::RandomState;
@@ -18,6 +15,11 @@ use crate::{
     fingerprint::Fingerprint,
     key::Key,
     record::{Nonce, Outcome, Record, RecordRef, State},
+    sync::{
+        RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+        mutant,
+    },
 };
 
 /// What an entry takes apart from its key and its result: its fields and its share of the tables.
@@ -122,6 +124,7 @@ impl Records {
     /// Keeps `entry`, unless an operator has decided since `epoch`, or a later one is here.
     pub(super) fn put(&self, key: &Key, epoch: u64, entry: Entry, now: impl FnOnce() -> Moment) {
         let mut shard = self.write(key);
+        mutant!("late answers are kept" => return shard.put(key.as_str(), entry, now));
         if shard.epoch == epoch {
             shard.put(key.as_str(), entry, now);
         }
@@ -136,6 +139,7 @@ impl Records {
 
     /// An operator has decided about `key`.
     pub(super) fn overrule(&self, key: &Key) {
+        mutant!("a decision only removes" => return self.remove(key));
         let mut shard = self.write(key);
         shard.epoch += 1;
         shard.remove(key.as_str());
