@@ -25,6 +25,8 @@ use crate::{
 const CLOCKS: Duration = Duration::from_secs(60);
 /// The rates of two clocks may differ by one part in this many.
 const DRIFT: u32 = 1000;
+/// A store ends a record at a whole millisecond: it may go so much earlier than its `ttl` says.
+const ROUNDED: Duration = Duration::from_millis(1);
 
 /// How much a near cache keeps, and for how long: see [`SharedStore::near_cache`].
 ///
@@ -139,7 +141,7 @@ impl Asked<'_> {
 
     /// Keeps a result that the store keeps for at least `left` from the question on.
     fn keep(&self, record: &Record, left: Duration) {
-        let life = cmp::min(left.saturating_sub(left / DRIFT), self.near.max_age);
+        let life = cmp::min(surely(left), self.near.max_age);
         let entry = match (&record.outcome, self.at.after(life)) {
             (Some(outcome @ (Outcome::Ok(_) | Outcome::Err(_))), Some(until))
                 if self.store.replays_near() && record.state == State::Done && !life.is_zero() =>
@@ -152,6 +154,11 @@ impl Asked<'_> {
             .records
             .put(self.key, self.epoch, entry, Moment::now);
     }
+}
+
+/// For how much of `left` the store surely has the record.
+fn surely(left: Duration) -> Duration {
+    left.saturating_sub(left / DRIFT).saturating_sub(ROUNDED)
 }
 
 /// How long the store keeps a shown record from now on, at least. `clock` is the store's time in µs

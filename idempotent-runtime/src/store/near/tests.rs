@@ -191,6 +191,19 @@ fn either_clock_ends_it() {
     assert!(end.has_come(Moment::by(later, now)));
 }
 
+/// Whichever part of a millisecond the store's clock shows when it writes: a short result, too, ends here before it ends there.
+#[test]
+fn a_result_recorded_here_ends_before_the_stores_record() {
+    for millis in [1, 2, 400, 999, 1000, 5000] {
+        let ttl = Duration::from_millis(millis);
+        for now in [7_000_000, 7_000_001, 7_000_500, 7_000_999] {
+            let written = Duration::from_micros(now);
+            let end = Duration::from_millis(protocol::expires(State::Done, ttl, now));
+            assert!(written + surely(ttl) <= end, "{ttl:?}, written at {now}");
+        }
+    }
+}
+
 #[test]
 fn what_another_process_recorded_ends_by_the_stores_clock() {
     let second = 1_000_000;
