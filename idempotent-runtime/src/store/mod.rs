@@ -3,6 +3,7 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub(crate) mod counters;
+mod forward;
 mod list;
 #[cfg(feature = "memory")]
 mod memory;
