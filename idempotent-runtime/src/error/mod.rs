@@ -361,6 +361,16 @@ impl StoreError {
         }
     }
 
+    /// The same failure, which means something else for the record where it happened.
+    pub(crate) fn of_kind(self, kind: StoreErrorKind) -> Self {
+        Self {
+            kind,
+            // It promises that nothing changed.
+            transient: self.transient && kind != StoreErrorKind::Ambiguous,
+            ..self
+        }
+    }
+
     /// Whether the store answered that it cannot serve at the moment, and expects to soon: it loads its data, fails
     /// over, moves the key's slot, or is blocked by a script. Nothing changed. Asking again after a pause, for as long
     /// as the caller can wait, is better than giving up.

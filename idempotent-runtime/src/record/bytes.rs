@@ -278,12 +278,12 @@ fn array<const N: usize>(header: &[u8; HEADER], at: usize) -> [u8; N] {
 }
 
 /// A number below 2^48 with its own check: one bit of either that changes shows.
-fn guarded(expires: u64) -> u64 {
+pub(crate) fn guarded(expires: u64) -> u64 {
     let expires = expires.min(LAST_END);
     (expires % GUARD) << 48 | expires
 }
 
-fn unguarded(guarded: u64) -> Result<u64, Unreadable> {
+pub(crate) fn unguarded(guarded: u64) -> Result<u64, Unreadable> {
     let expires = guarded & LAST_END;
     if guarded >> 48 == expires % GUARD {
         Ok(expires)

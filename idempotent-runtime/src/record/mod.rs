@@ -50,6 +50,7 @@ use crate::{OnCrash, fingerprint::Fingerprint};
 #[cfg(feature = "memory")]
 pub(crate) use bytes::Parts;
 pub use bytes::Unreadable;
+pub(crate) use bytes::{guarded, unguarded};
 pub use nonce::Nonce;
 pub use owner::Owner;
 #[cfg(feature = "memory")]

@@ -17,7 +17,7 @@ use arrayvec::ArrayVec;
 use super::{
     ClaimReply, ClaimRequest, Cursor, Filter, Found, LocalStore, Page, Settled, Store,
     Subscription, Topics,
-    protocol::{self, Current, Step},
+    protocol::{self, Current, Step, Write},
 };
 use crate::{
     StoreError, StoreErrorKind,
@@ -163,7 +163,7 @@ impl MemoryStore {
             let Step { write, reply } = decide(current, now);
             answer = Some(reply);
             seen = kept.cloned();
-            write.map(|(record, keep)| pack(key, &record, keep, now))
+            write.map(|write| pack(key, &write, now))
         })?;
         let mut reply = answer.expect("it was let decide");
         if let (Some(record), Some(seen)) = (reply.record(), &seen)
@@ -278,11 +278,11 @@ impl Reply for Option<(Record, Duration)> {
     }
 }
 
-/// Packs a record whose bytes are kept for `keep`.
-fn pack(key: &Key, record: &Record, keep: Duration, now: u64) -> Packed {
-    let gone = now.saturating_add(micros(keep));
+/// Packs what is written `now`.
+fn pack(key: &Key, write: &Write, now: u64) -> Packed {
     let key = key.as_str().as_bytes();
-    Packed::new(key, &Parts::of(record), record.check, gone)
+    let parts = Parts::of(&write.record);
+    Packed::new(key, &parts, write.record.check, write.delete_at(now))
 }
 
 /// How long ago a running record was granted or renewed: it is kept for [`HOLD`] from then on.
@@ -391,9 +391,9 @@ impl LocalStore for MemoryStore {
             if kept.is_some() {
                 return None;
             }
-            let record = protocol::first_grant(request, 0, now);
-            token = Some(record.token);
-            Some(pack(key, &record, HOLD, now))
+            let write = protocol::first_grant(request, 0, now);
+            token = Some(write.record.token);
+            Some(pack(key, &write, now))
         });
         granted.ok().and(token)
     }
@@ -432,11 +432,7 @@ impl Store for MemoryStore {
     }
 
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
-        self.step(key, |current, now| Step {
-            write: None,
-            reply: protocol::visible(current, now)
-                .map(|current| (current.record.clone(), current.lease_left())),
-        })
+        self.step(key, protocol::read)
     }
 
     async fn overrule(

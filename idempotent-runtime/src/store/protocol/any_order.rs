@@ -72,7 +72,7 @@ impl Place {
         });
         let Step { write, reply } = decide(current, now);
         let is_written = write.is_some();
-        if let Some((record, keep)) = write {
+        if let Some(Write { record, keep }) = write {
             if matches!(record.state, State::Done | State::Failed) {
                 self.finished.insert(record.nonce);
             }
@@ -82,11 +82,8 @@ impl Place {
     }
 
     fn seen(&mut self, now: u64) -> Option<Record> {
-        let (read, _) = self.step(now, |current, now| Step {
-            write: None,
-            reply: visible(current, now).map(|current| current.record.clone()),
-        });
-        read
+        let (read, _) = self.step(now, read);
+        read.map(|(record, _)| record)
     }
 
     /// Whether the record that is there is a finished one of this attempt.

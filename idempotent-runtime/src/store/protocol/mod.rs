@@ -14,6 +14,7 @@
 mod any_order;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::{cmp, time::Duration};
 
@@ -21,55 +22,12 @@ use super::{ClaimReply, ClaimRequest, Settled};
 use crate::{
     OnCrash,
     fingerprint::Fingerprint,
-    record::{HOLD, MAX_LEASE, MAX_TTL, Nonce, Outcome, Record, State},
+    record::{MAX_LEASE, Nonce, Outcome, Record, State},
 };
 
 pub use crate::record::MAX_TOKEN;
-
-/// Finished records are kept at least this long past their end.
-const LEAST_GRACE: Duration = Duration::from_secs(30);
-
-/// For how long a record in `state` is shown, from its writing on: done for the attempt's `ttl`, failed likewise but no
-/// longer than [`HOLD`], unfinished ones for [`HOLD`]. A `ttl` below a millisecond counts as one, above [`MAX_TTL`] as
-/// that.
-#[must_use]
-pub fn retention(state: State, ttl: Duration) -> Duration {
-    let ttl = ttl.clamp(Duration::from_millis(1), MAX_TTL);
-    match state {
-        State::Done => ttl,
-        State::Failed => cmp::min(ttl, HOLD),
-        State::Running | State::Lost => HOLD,
-    }
-}
-
-/// For how long a finished record is kept past its end: 30 seconds, or twice its lease if that is longer.
-#[must_use]
-pub fn grace(lease: Duration) -> Duration {
-    cmp::max(LEAST_GRACE, lease.saturating_mul(2))
-}
-
-/// For how long a store keeps the bytes of a record in `state` with this `ttl` and `lease`, from its writing on: its
-/// [`retention`], and its [`grace`] once it is finished.
-#[must_use]
-pub fn kept(state: State, ttl: Duration, lease: Duration) -> Duration {
-    let retention = retention(state, ttl);
-    match state {
-        State::Done | State::Failed => retention.saturating_add(grace(lease)),
-        State::Running | State::Lost => retention,
-    }
-}
-
-/// The end of retention of a record in `state` that is written `now`, as [`Record::expires`] has it.
-#[must_use]
-pub fn expires(state: State, ttl: Duration, now: u64) -> u64 {
-    match state {
-        State::Done | State::Failed => {
-            let retention = u64::try_from(retention(state, ttl).as_millis()).unwrap_or(u64::MAX);
-            (now / 1000).saturating_add(retention)
-        }
-        State::Running | State::Lost => 0,
-    }
-}
+pub(crate) use write::kept;
+pub use write::{Write, expires, grace, retention};
 
 /// A takeover's lease is at most this many times the option.
 pub const MAX_LEASE_GROWTH: u32 = 8;
@@ -98,38 +56,23 @@ impl Current<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Step<R> {
-    /// The record to write, whole, and how long to keep its bytes ([`kept`]); `None` leaves everything as it is.
-    pub write: Option<(Record, Duration)>,
+    /// What to write, whole; `None` leaves everything as it is.
+    pub write: Option<Write>,
     /// The answer.
     pub reply: R,
 }
 
 impl<R> Step<R> {
-    fn keep(reply: R) -> Self {
+    /// Changes nothing.
+    pub const fn keep(reply: R) -> Self {
         Self { write: None, reply }
     }
 
     fn write(record: Record, now: u64, reply: R) -> Self {
-        let record = written(record, now);
-        let keep = kept(record.state, record.ttl, record.lease);
         Self {
-            write: Some((record, keep)),
+            write: Some(Write::new(record, now)),
             reply,
         }
-    }
-}
-
-/// The record as it stands in a store once it is written `now`.
-fn written(record: Record, now: u64) -> Record {
-    let is_running_or_lost = matches!(record.state, State::Running | State::Lost);
-    Record {
-        expires: expires(record.state, record.ttl, now),
-        check: match record.state {
-            State::Done => record.check,
-            State::Running | State::Failed | State::Lost => 0,
-        },
-        owner: record.owner.filter(|_| is_running_or_lost),
-        ..record
     }
 }
 
@@ -140,6 +83,12 @@ pub fn visible(current: Option<Current<'_>>, now: u64) -> Option<Current<'_>> {
     current.filter(|current| !current.record.has_ended(now))
 }
 
+/// A read: the record that is [`visible`] and what is left of a running owner's lease. `now` is as in [`claim`].
+pub fn read(current: Option<Current<'_>>, now: u64) -> Step<Option<(Record, Duration)>> {
+    let shown = visible(current, now);
+    Step::keep(shown.map(|current| (current.record.clone(), current.lease_left())))
+}
+
 /// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under `fail`; else left as it is.
 /// A record past its end is as none, except that the token grows and the attempts go on. `now` is the store's time in microseconds since 1970.
 ///
@@ -147,7 +96,7 @@ pub fn visible(current: Option<Current<'_>>, now: u64) -> Option<Current<'_>> {
 /// asks has not run anything. After its release it gets nothing: then the message was late, and nobody waits for it.
 pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
     let Some(current) = current else {
-        return grant(first_grant(request, 0, now), false, now);
+        return grant(first_record(request, 0, now), false, now);
     };
     let record = current.record;
     let held = || ClaimReply::Held {
@@ -183,8 +132,12 @@ pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> 
 /// What a claim is granted where no record is to be seen; `last_token` is that of a record past its end, or 0. `now` as
 /// in [`claim`].
 #[inline]
-#[must_use]
-pub fn first_grant(request: &ClaimRequest, last_token: u64, now: u64) -> Record {
+pub fn first_grant(request: &ClaimRequest, last_token: u64, now: u64) -> Write {
+    Write::running(first_record(request, last_token, now))
+}
+
+#[inline]
+fn first_record(request: &ClaimRequest, last_token: u64, now: u64) -> Record {
     request.granted(next_token(last_token, now), 1, request.lease)
 }
 

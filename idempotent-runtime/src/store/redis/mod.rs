@@ -34,7 +34,7 @@ use crate::{
     record::Record,
     store::{
         ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Store, Subscription,
-        protocol,
+        protocol::{self, Write},
     },
 };
 
@@ -259,21 +259,26 @@ impl Store for RedisStore {
 
     async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
         let hub = self.hub()?;
-        let retention = protocol::retention(target.state, target.ttl);
+        let shown = protocol::retention(target.state, target.ttl);
         // Computes the end here if the server's time is known; otherwise the script sets it, and
         // returns the time. A short retention must count from the write, however late the message
         // arrives, so the script sets it too.
         let now = self
             .fresh_time(&hub, key)
-            .filter(|_| retention >= scripts::LONG);
-        let bytes = scripts::ending(target, now).encode();
+            .filter(|_| shown >= scripts::LONG);
         let granted = scripts::granted(target).encode();
+        let target = target.clone();
+        let write = match now {
+            Some(now) => Write::new(target, now),
+            None => Write::undated(target),
+        };
+        let bytes = write.bytes();
         let arguments = [
             Argument::Bytes(&bytes),
-            Argument::Millis(scripts::kept(target)),
+            Argument::Millis(write.keep),
             Argument::Bytes(self.inner.connector.target.publish()),
             Argument::Bytes(&granted),
-            Argument::Millis(retention),
+            Argument::Millis(shown),
         ];
         let arguments = &arguments[..arguments.len() - usize::from(now.is_some())];
         self.run(&hub, &scripts::FINISH, key, arguments, "a finish")
@@ -292,13 +297,14 @@ impl Store for RedisStore {
         replacement: &Record,
     ) -> Result<Settled, StoreError> {
         let seen = seen.map(scripts::seen);
-        let bytes = scripts::undecided(replacement).encode();
+        let write = scripts::undecided(replacement);
+        let bytes = write.bytes();
         let arguments = [
             Argument::Bytes(seen.as_ref().map_or(&[][..], |seen| seen)),
             Argument::Bytes(&bytes),
-            Argument::Millis(scripts::kept(replacement)),
+            Argument::Millis(write.keep),
             Argument::Bytes(self.inner.connector.target.publish()),
-            Argument::Millis(protocol::retention(replacement.state, replacement.ttl)),
+            Argument::Millis(write.shown()),
         ];
         self.run(
             &self.hub()?,

@@ -8,10 +8,7 @@ use crate::{
     StoreError, StoreErrorKind,
     key::Key,
     record::{Record, State},
-    store::{
-        Settled,
-        protocol::{self, expires},
-    },
+    store::{Settled, protocol},
 };
 
 /// The prefix of every record's Redis key, before [`Key::as_str`].
@@ -271,26 +268,10 @@ pub(super) fn granted(target: &Record) -> Record {
     }
 }
 
-/// The record with the end of its retention, if the server's time is known (`now`, µs since 1970).
-pub(super) fn ending(record: &Record, now: Option<u64>) -> Record {
-    Record {
-        expires: now.map_or(0, |now| expires(record.state, record.ttl, now)),
-        ..record.clone()
-    }
-}
-
 /// A replacement as the script gets it, with token zero. The script sets the token, and mixes it
 /// into a done record's check.
-pub(super) fn undecided(replacement: &Record) -> Record {
-    Record {
-        expires: 0,
-        ..replacement.clone().with_token(0)
-    }
-}
-
-/// How long Redis keeps a record.
-pub(super) fn kept(record: &Record) -> Duration {
-    protocol::kept(record.state, record.ttl, record.lease)
+pub(super) fn undecided(replacement: &Record) -> protocol::Write {
+    protocol::Write::undated(replacement.clone().with_token(0))
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {
