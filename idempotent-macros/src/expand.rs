@@ -31,7 +31,7 @@ use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Expr, Ident, Result};
+use syn::{Expr, ExprUnary, Ident, Result, UnOp};
 
 use crate::arguments::{Arguments, use_taken};
 use crate::function::Function;
@@ -213,12 +213,23 @@ fn chain(options: &Options, facade: &TokenStream) -> TokenStream {
         call("on_crash", name, variant(facade, "OnCrash", *value));
     }
     if let Some(Given { name, value }) = &options.store {
-        call("store", name, by_reference(value));
+        call("store", name, shared(value));
     }
     if let Some(Given { name, value }) = &options.map_err {
         call("map_err", name, value.to_token_stream());
     }
     chain
+}
+
+/// A store that stands somewhere stays there: it is passed by reference. What an expression makes is passed as it is.
+fn shared(store: &Expr) -> TokenStream {
+    match store {
+        Expr::Path(_) | Expr::Field(_) | Expr::Index(_) => by_reference(store),
+        Expr::Unary(ExprUnary {
+            op: UnOp::Deref(_), ..
+        }) => by_reference(store),
+        _ => store.to_token_stream(),
+    }
 }
 
 fn variant(facade: &TokenStream, of: &str, policy: Policy) -> TokenStream {

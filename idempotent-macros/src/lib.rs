@@ -107,7 +107,8 @@ use annotate::annotate;
 /// call's own future, and handed to the runtime when that is dropped.
 ///
 /// ## `store = expr`
-/// This `SharedStore` instead of the default one, read by reference.
+/// This `SharedStore` instead of the default one. A variable, a field or a `static` is read by reference; any other
+/// expression gives the store, or a reference to it.
 ///
 /// ## `codec = Type`
 /// How the result becomes bytes, a `Codec<T>`; also how a type without serde is recorded. By default `MessagePack`,

@@ -20,13 +20,14 @@ pub const ENV: &str = "IDEMPOTENT_STORE";
 
 static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
 
-/// Makes `store` the default store of this process.
+/// Makes `store` the default store of this process: a [`SharedStore`], a reference to one, or a [`Store`](crate::Store) as
+/// it is.
 ///
 /// # Errors
 /// [`AlreadyInstalled`] when a default store is in use: by an earlier `install`, or because a call has already used the
 /// one from the environment. Install first thing in `main`.
-pub fn install(store: SharedStore) -> Result<(), AlreadyInstalled> {
-    match DEFAULT.try_insert(store) {
+pub fn install(store: impl Into<SharedStore>) -> Result<(), AlreadyInstalled> {
+    match DEFAULT.try_insert(store.into()) {
         Ok(store) => {
             announce(store, "install");
             Ok(())

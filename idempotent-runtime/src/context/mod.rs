@@ -273,14 +273,22 @@ pub fn try_current() -> Option<Execution> {
 /// Runs `future` with `store` as the default store, in this task: for tests and tenants. `install` and the environment
 /// do not matter inside.
 ///
-/// Tasks spawned inside do not inherit it.
-pub async fn with_store<F: Future>(store: SharedStore, future: F) -> F::Output {
-    // Asked where it is polled, not where it was made: it may have been spawned.
-    let context = Context {
-        store: Some(store),
-        ..Context::current()
-    };
-    CONTEXT.scope(context, future).await
+/// `store` is a [`SharedStore`], a reference to one, or a [`Store`](crate::Store) as it is. Tasks spawned inside do not
+/// inherit it.
+pub fn with_store<S, F>(store: S, future: F) -> impl Future<Output = F::Output>
+where
+    S: Into<SharedStore>,
+    F: Future,
+{
+    let store = store.into();
+    async move {
+        // Asked where it is polled, not where it was made: it may have been spawned.
+        let context = Context {
+            store: Some(store),
+            ..Context::current()
+        };
+        CONTEXT.scope(context, future).await
+    }
 }
 
 /// Runs `future` with an observer of the calls that it makes.

@@ -222,9 +222,10 @@ impl<T, E, F> Operation<T, E, F> {
         self
     }
 
-    /// This store instead of the default one.
-    pub fn store(mut self, store: &SharedStore) -> Self {
-        self.plan.store = Some(store.clone());
+    /// This store instead of the default one: a [`SharedStore`] or a reference to one. A new `SharedStore` for each call
+    /// would know nothing of the duplicates in flight in this process, so make it once.
+    pub fn store(mut self, store: impl Into<SharedStore>) -> Self {
+        self.plan.store = Some(store.into());
         self
     }
 }

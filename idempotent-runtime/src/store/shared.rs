@@ -6,7 +6,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc, LazyLock, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -25,7 +25,8 @@ use crate::{
     record::{Owner, Record, State},
 };
 
-/// A store as operations share it. `install`, `store = …` and `with_store` take one.
+/// A store as operations share it. `install`, `store = …` and `with_store` take one, a reference to one, or what becomes
+/// one: any [`Store`].
 ///
 /// Cloning is cheap, and clones are one store: they share records, duplicates in flight and
 /// counters.
@@ -317,6 +318,27 @@ impl fmt::Debug for SharedStore {
 impl<S: Store> From<S> for SharedStore {
     fn from(store: S) -> Self {
         Self::new(store)
+    }
+}
+
+impl From<&Self> for SharedStore {
+    /// A clone: the same store.
+    fn from(store: &Self) -> Self {
+        store.clone()
+    }
+}
+
+impl From<&&Self> for SharedStore {
+    /// A clone: the same store.
+    fn from(store: &&Self) -> Self {
+        Self::clone(store)
+    }
+}
+
+impl<F: FnOnce() -> Self> From<&LazyLock<Self, F>> for SharedStore {
+    /// A clone of the store in a `static`.
+    fn from(store: &LazyLock<Self, F>) -> Self {
+        Self::clone(store)
     }
 }
 
