@@ -98,7 +98,7 @@ impl MemoryStore {
     /// # async fn main() {
     /// // #[tokio::test(start_paused = true)]
     /// let store = MemoryStore::on_tokio_time();
-    /// with_store(store.into(), async {
+    /// with_store(store, async {
     ///     assert_eq!(charge().await.unwrap(), 1);
     ///     tokio::time::advance(Duration::from_secs(2 * 3600)).await; // its `ttl` is an hour
     ///     assert_eq!(charge().await.unwrap(), 2);
