@@ -166,14 +166,8 @@ impl<T, E, F> Operation<T, E, F> {
     ) -> Result<(), Error> {
         let operation = self.plan.label();
         let failed = |error| Error::store(operation, error);
-        let random = |error| {
-            Error::config(
-                operation,
-                format!("the operating system gives no random bytes: {error}"),
-            )
-        };
         // One nonce for all tries: should an answer be lost, the store knows its own.
-        let nonce = Nonce::random().map_err(random)?;
+        let nonce = Nonce::random().map_err(|error| Error::config(operation, error.to_string()))?;
         let request = self.plan.request(store, nonce);
         let mut seen = unconstrained(store.read(key)).await.map_err(failed)?;
         for _ in 0..TRIES {

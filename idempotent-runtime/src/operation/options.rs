@@ -345,18 +345,12 @@ impl Plan {
 
     /// A key that no other call has, nor a copy of this process: what is derived from it may reach another service.
     fn random_key(&self) -> Result<Key, Error> {
-        let nonce = Nonce::random().map_err(|error| self.no_randomness(error))?;
+        let nonce = Nonce::random().map_err(|error| self.config(error.to_string()))?;
         let number = format!("{:032x}", u128::from_be_bytes(*nonce.as_bytes()));
         Key::new(self.scope, &[&"unprotected", &number]).map_err(|reason| Error::InvalidKey {
             operation: self.label(),
             reason,
         })
-    }
-
-    fn no_randomness(&self, error: getrandom::Error) -> Error {
-        self.config(format!(
-            "the operating system gives no random bytes: {error}"
-        ))
     }
 
     /// Lets those who count and observe know of a call that was refused before it began.
@@ -409,7 +403,7 @@ impl Plan {
             Some(_) => Nonce::within_process(),
             None => Nonce::random(),
         };
-        let nonce = nonce.map_err(|error| self.no_randomness(error))?;
+        let nonce = nonce.map_err(|error| self.config(error.to_string()))?;
         Ok((runtime, nonce))
     }
 }

@@ -51,7 +51,7 @@ use crate::{OnCrash, fingerprint::Fingerprint};
 pub(crate) use bytes::Parts;
 pub use bytes::Unreadable;
 pub(crate) use bytes::{guarded, unguarded};
-pub use nonce::Nonce;
+pub use nonce::{Nonce, NonceError};
 pub use owner::Owner;
 #[cfg(feature = "memory")]
 pub(crate) use view::View;
