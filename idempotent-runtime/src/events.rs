@@ -205,6 +205,7 @@ impl Span {
                 }
                 Error::InFlight { .. }
                 | Error::KeyReused { .. }
+                | Error::AlreadyRecorded { .. }
                 | Error::Reentrant { .. }
                 | Error::InvalidKey { .. } => {
                     tracing::info!(target: "idempotent_fn", error = %error, "refused");

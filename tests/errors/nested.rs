@@ -371,6 +371,7 @@ async fn an_error_is_written_and_read_with_its_kind_and_times() {
         "reentrant",
         "incompatible",
         "not_recorded",
+        "already_recorded",
         "superseded",
         "timed_out",
         "invalid_key",

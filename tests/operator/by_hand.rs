@@ -247,7 +247,10 @@ async fn a_result_that_is_recorded_is_not_resolved() {
         fail(&store).resolve(Resolution::Done(1)).await.unwrap();
         for again in [Resolution::Rerun, Resolution::Done(2)] {
             let refused = fail(&store).resolve(again).await;
-            assert!(matches!(refused, Err(Error::Config { .. })), "{refused:?}");
+            assert!(
+                matches!(refused, Err(Error::AlreadyRecorded { .. })),
+                "{refused:?}"
+            );
         }
         assert_eq!(fail(&store).run(async { Ok(3) }).await.unwrap(), 1);
     }

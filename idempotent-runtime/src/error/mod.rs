@@ -147,6 +147,16 @@ pub enum Error {
         /// Why there is no result.
         reason: Arc<str>,
     },
+    /// [`Operation::resolve`](crate::Operation::resolve) only: the key is not in doubt, for a result is recorded. It stands;
+    /// [`Operation::forget`](crate::Operation::forget) removes it.
+    #[error(
+        "{operation} has a recorded result, so there is nothing to resolve; `forget` removes it"
+    )]
+    #[non_exhaustive]
+    AlreadyRecorded {
+        /// Which operation.
+        operation: Label,
+    },
     /// This call ran the body, but was silent for longer than its lease and another attempt took over, whose result
     /// is not there (yet). Retrying gets the recorded result, or runs if there is none.
     #[error(
@@ -239,14 +249,15 @@ impl Error {
         }
     }
 
-    /// What is known of the effect: `Some(true)`: a body for this key ran to its end, or was running when it was
-    /// superseded or its `timeout` was over; `Some(false)`: this call did not run it; `None`: an earlier attempt may or may not have.
+    /// What is known of the effect: `Some(true)`: a body for this key ran to its end (or a person said so), or was running
+    /// when it was superseded or its `timeout` was over; `Some(false)`: this call did not run it; `None`: an earlier attempt may or may not have.
     #[must_use]
     pub const fn body_ran(&self) -> Option<bool> {
         match self {
-            Self::Superseded { .. } | Self::NotRecorded { .. } | Self::TimedOut { .. } => {
-                Some(true)
-            }
+            Self::Superseded { .. }
+            | Self::NotRecorded { .. }
+            | Self::AlreadyRecorded { .. }
+            | Self::TimedOut { .. } => Some(true),
             Self::Indeterminate { .. } | Self::Incompatible { .. } => None,
             _ => Some(false),
         }
@@ -262,6 +273,7 @@ impl Error {
             | Self::Reentrant { operation }
             | Self::Incompatible { operation, .. }
             | Self::NotRecorded { operation, .. }
+            | Self::AlreadyRecorded { operation }
             | Self::Superseded { operation }
             | Self::TimedOut { operation, .. }
             | Self::InvalidKey { operation, .. }

@@ -108,8 +108,8 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// # Errors
     /// [`Error::InFlight`] while an owner runs; [`Error::KeyReused`] where the key was used with another payload;
-    /// [`Error::Config`] when a result is recorded already (see
-    /// [`forget`](Self::forget)) or the given one cannot be; those of [`inspect`](Self::inspect).
+    /// [`Error::AlreadyRecorded`] where a result is recorded (see [`forget`](Self::forget)); [`Error::Config`] where the
+    /// given one cannot be; those of [`inspect`](Self::inspect).
     pub async fn resolve(self, resolution: Resolution<T>) -> Result<(), Error> {
         let (store, key) = self.plan.place()?;
         let operation = self.plan.label();
@@ -130,10 +130,7 @@ impl<T, E, F> Operation<T, E, F> {
                     return Err(Error::in_flight(operation, Duration::ZERO, lease_left));
                 }
                 Some(State::Done) => {
-                    return Err(Error::config(
-                        operation,
-                        "a result is recorded: there is nothing to resolve",
-                    ));
+                    return Err(Error::AlreadyRecorded { operation });
                 }
                 _ => {}
             }

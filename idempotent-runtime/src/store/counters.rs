@@ -134,7 +134,8 @@ impl Turn {
             Error::Superseded { .. } => Self::Superseded,
             Error::InvalidKey { .. } => Self::InvalidKey,
             Error::Unavailable { .. } => Self::Unavailable,
-            Error::Config { .. } => Self::Misconfigured,
+            // No call is refused with `AlreadyRecorded`: only a decision by hand is.
+            Error::Config { .. } | Error::AlreadyRecorded { .. } => Self::Misconfigured,
             Error::TimedOut { .. } => Self::TimedOut,
         }
     }
