@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 static STORE: LazyLock<SharedStore> = LazyLock::new(|| MemoryStore::new().into());
 
 static NEAR: LazyLock<SharedStore> =
-    LazyLock::new(|| SharedStore::new(Faulty::new()).near_cache(&NearCache::new()));
+    LazyLock::new(|| SharedStore::new(Faulty::new()).with_near_cache(&NearCache::new()));
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Receipt {
@@ -82,7 +82,7 @@ fn a_replay_from_the_near_cache_allocates_only_the_string() {
 #[test]
 fn a_near_cache_takes_no_more_memory_than_it_may() {
     const MAX_BYTES: usize = 1 << 20;
-    let options = NearCache::new().max_bytes(MAX_BYTES);
+    let options = NearCache::new().with_max_bytes(MAX_BYTES);
     let store = SharedStore::new(Faulty::new());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -98,7 +98,7 @@ fn a_near_cache_takes_no_more_memory_than_it_may() {
         }
     };
     fill(&store);
-    let near = store.near_cache(&options);
+    let near = store.with_near_cache(&options);
     let taken = measure(|| fill(&near)).bytes_current;
     let counted = i64::try_from(near.near_cache_bytes()).unwrap();
     assert!(counted > 1_000_000, "it is full: {counted}");

@@ -617,7 +617,7 @@ async fn a_store_is_taken_where_it_stands_or_as_it_is_made() {
         Ok(fresh())
     }
 
-    #[idempotent(key = ONE, store = store.namespace("made"))]
+    #[idempotent(key = ONE, store = store.with_namespace("made"))]
     async fn made(store: SharedStore) -> Result<u64, Error> {
         Ok(fresh())
     }

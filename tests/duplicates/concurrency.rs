@@ -277,7 +277,7 @@ async fn a_body_that_calls_itself_through_another_operation_is_refused() {
 #[tokio::test]
 async fn the_same_key_of_another_store_or_namespace_is_no_reentry() {
     let [memory, other, _] = stores();
-    for inner in [other, memory.namespace("staging")] {
+    for inner in [other, memory.with_namespace("staging")] {
         let nested = charge(&inner).run(async { Ok(3) });
         assert_eq!(charge(&memory).run(nested).await.unwrap(), 3);
         charge(&memory).forget().await.unwrap();

@@ -47,9 +47,9 @@ fn settings() -> Vec<Setting> {
         setting(&local, &local, SharedStore::new(memory.0), &memory.1),
         setting(&linked, &linked, one.clone(), &faulty.1),
         setting(
-            &linked.namespace("n"),
-            &one.namespace("n"),
-            two.namespace("n"),
+            &linked.with_namespace("n"),
+            &one.with_namespace("n"),
+            two.with_namespace("n"),
             &faulty.1,
         ),
     ]

@@ -113,7 +113,7 @@ async fn incompatible_and_not_recorded() {
     let error = pair.run(async { Ok((0, 0)) }).await.unwrap_err();
     says(&error, &["invalid type: string", "expected a tuple"]);
 
-    let small = memory().max_result(0);
+    let small = memory().with_max_result(0);
     charge(&small).run(effects.body(0)).await.unwrap();
     let error = charge(&small).run(effects.body(0)).await.unwrap_err();
     says(&error, &["not recorded", "97 bytes", "not run again"]);

@@ -100,7 +100,9 @@ async fn every_state_can_be_looked_at() {
 async fn a_record_tells_who_runs_it_and_in_which_trace() {
     for (store, _) in stores() {
         let effects = Effects::new();
-        let named = store.owner("worker-7@eu").trace(|| Some([0xab; 16]));
+        let named = store
+            .with_owner("worker-7@eu")
+            .with_trace(|| Some([0xab; 16]));
         let owner = running(fail(&named), &effects, 1000).await;
         let seen = look(&store).await;
         let name = seen.owner.as_ref().map(ToString::to_string);
@@ -108,7 +110,9 @@ async fn a_record_tells_who_runs_it_and_in_which_trace() {
             (name.as_deref(), seen.trace),
             (Some("worker-7@eu"), Some([0xab; 16]))
         );
-        let filter = Filter::new().prefix("operator").state(State::Running);
+        let filter = Filter::new()
+            .with_prefix("operator")
+            .with_state(State::Running);
         if let Ok(page) = store.list(&filter, None).await {
             for listed in page.records {
                 assert_eq!(listed.record.unwrap(), seen);
@@ -125,7 +129,7 @@ async fn a_record_tells_who_runs_it_and_in_which_trace() {
         fail(&named).resolve(Resolution::Done(1)).await.unwrap();
         assert_eq!(look(&store).await.owner, None, "nobody runs it any more");
 
-        let long = store.owner(&"x".repeat(100));
+        let long = store.with_owner(&"x".repeat(100));
         fail(&long).forget().await.unwrap();
         let owner = running(fail(&long), &effects, 1000).await;
         let name = look(&store).await.owner.expect("a name").to_string();

@@ -254,7 +254,7 @@ async fn a_reason_that_is_no_text_is_shown_all_the_same() {
 async fn another_keys_record_is_incompatible() {
     let (place, effects) = (Bytes::default(), Effects::new());
     let store = SharedStore::new(place.clone());
-    let near = store.near_cache(&NearCache::new());
+    let near = store.with_near_cache(&NearCache::new());
     let call = |store: &SharedStore, part: &'static str| {
         let operation = operation::<Answer, _>(SCOPE, &[&part]).store(store);
         operation.run(effects.body(0))
@@ -265,8 +265,8 @@ async fn another_keys_record_is_incompatible() {
     for (store, at) in [
         (&store, key()),
         (&near, key()),
-        (&store.namespace("n"), key().in_namespace("n")),
-        (&store.namespace("n"), theirs.in_namespace("n")),
+        (&store.with_namespace("n"), key().in_namespace("n")),
+        (&store.with_namespace("n"), theirs.in_namespace("n")),
     ] {
         let part = if at.as_str().ends_with('k') {
             "k"

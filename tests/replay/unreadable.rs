@@ -18,7 +18,7 @@ fn memory() -> SharedStore {
 #[tokio::test]
 async fn a_result_that_is_too_large_never_runs_again() {
     for (limit, recorded) in [(103 + DONE_HEADER, true), (102 + DONE_HEADER, false)] {
-        let (store, effects) = (memory().max_result(limit), Effects::new());
+        let (store, effects) = (memory().with_max_result(limit), Effects::new());
         let call = || {
             let effects = effects.clone();
             operation::<Result<String, Error>, _>("replay", &[&"k"])

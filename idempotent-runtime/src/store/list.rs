@@ -15,7 +15,7 @@ use crate::{
 /// use idempotent_runtime::{record::State, store::Filter};
 ///
 /// // Everything of `payments.…` whose owner has been silent for longer than its lease.
-/// let stuck = Filter::new().prefix("payments.").state(State::Running).lapsed(true);
+/// let stuck = Filter::new().with_prefix("payments.").with_state(State::Running).with_lapsed(true);
 /// # let _ = stuck;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,14 +49,14 @@ impl Filter {
 
     /// Only records whose scope begins with `prefix`.
     #[must_use]
-    pub fn prefix(mut self, prefix: &str) -> Self {
+    pub fn with_prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
         self
     }
 
     /// Records in this state only.
     #[must_use]
-    pub const fn state(mut self, state: State) -> Self {
+    pub const fn with_state(mut self, state: State) -> Self {
         self.state = Some(state);
         self
     }
@@ -64,14 +64,14 @@ impl Filter {
     /// `true`: only running records whose owner has been silent for longer than its lease; `false`:
     /// all but these.
     #[must_use]
-    pub const fn lapsed(mut self, lapsed: bool) -> Self {
+    pub const fn with_lapsed(mut self, lapsed: bool) -> Self {
         self.lapsed = Some(lapsed);
         self
     }
 
     /// About how many records a page has; at least 1.
     #[must_use]
-    pub const fn page(mut self, records: usize) -> Self {
+    pub const fn with_page(mut self, records: usize) -> Self {
         self.page = if records == 0 { 1 } else { records };
         self
     }
@@ -173,14 +173,14 @@ impl SharedStore {
     ///
     /// **What is in doubt** is `State::Lost`, and also a running record under `on_crash = fail`
     /// whose lease has lapsed: it becomes lost only with the next call. To find both, list a second
-    /// time with `.state(State::Running).lapsed(true)`, and look at each record's `on_crash`.
+    /// time with `.with_state(State::Running).with_lapsed(true)`, and look at each record's `on_crash`.
     ///
     /// ```
     /// # use idempotent_runtime::{SharedStore, StoreError, record::State, store::{Filter, MemoryStore}};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), StoreError> {
     /// # let store = SharedStore::new(MemoryStore::new());
-    /// let in_doubt = Filter::new().prefix("payments.").state(State::Lost);
+    /// let in_doubt = Filter::new().with_prefix("payments.").with_state(State::Lost);
     /// let mut cursor = None;
     /// loop {
     ///     let page = store.list(&in_doubt, cursor.as_ref()).await?;

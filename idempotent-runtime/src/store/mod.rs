@@ -139,7 +139,7 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// The store's time in µs since 1970, where it is known without asking. It may be some seconds behind, not ahead. A
-    /// [near cache](SharedStore::near_cache) reckons with it when another process' result ends; by default it has to go by
+    /// [near cache](SharedStore::with_near_cache) reckons with it when another process' result ends; by default it has to go by
     /// this machine's clock.
     fn clock(&self) -> Option<u64> {
         None

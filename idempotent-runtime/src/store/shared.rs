@@ -87,10 +87,10 @@ impl SharedStore {
     /// The same store within a namespace. Its keys never collide with those of another namespace,
     /// or of none.
     ///
-    /// Namespaces nest: `store.namespace("tenant-a").namespace("mail")` is `mail` within
+    /// Namespaces nest: `store.with_namespace("tenant-a").with_namespace("mail")` is `mail` within
     /// `tenant-a`, and has no key in common with `mail` within `tenant-b`, or with `mail` alone.
     #[must_use]
-    pub fn namespace(&self, namespace: &str) -> Self {
+    pub fn with_namespace(&self, namespace: &str) -> Self {
         self.seen(|handle| {
             let path = key::namespace_path(handle.namespace.as_deref(), namespace);
             handle.namespace = Some(path);
@@ -102,7 +102,7 @@ impl SharedStore {
     /// recorded: the call that ran the body gets it, and replays get
     /// [`Error::NotRecorded`](crate::Error::NotRecorded).
     #[must_use]
-    pub fn max_result(&self, bytes: usize) -> Self {
+    pub fn with_max_result(&self, bytes: usize) -> Self {
         self.seen(|handle| handle.max_result = bytes)
     }
 
@@ -112,7 +112,7 @@ impl SharedStore {
     ///
     /// A name has up to 64 bytes; a longer one is cut. An empty one means the default.
     #[must_use]
-    pub fn owner(&self, name: &str) -> Self {
+    pub fn with_owner(&self, name: &str) -> Self {
         self.seen(|handle| handle.owner = Owner::new(name))
     }
 
@@ -122,7 +122,7 @@ impl SharedStore {
     ///
     /// The function runs in the caller's own task when the call begins.
     #[must_use]
-    pub fn trace(&self, current: fn() -> Option<[u8; 16]>) -> Self {
+    pub fn with_trace(&self, current: fn() -> Option<[u8; 16]>) -> Self {
         self.seen(|handle| handle.trace = Some(current))
     }
 

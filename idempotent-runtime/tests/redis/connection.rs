@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_millis(400);
 fn proxied(server: &RedisServer) -> (Proxy, RedisStore) {
     let proxy = Proxy::start(&format!("127.0.0.1:{}", server.port()));
     let store = RedisOptions::new()
-        .response_timeout(PATIENCE)
+        .with_response_timeout(PATIENCE)
         .open(&proxy.url())
         .expect("a valid URL");
     (proxy, store)

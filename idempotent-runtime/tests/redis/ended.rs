@@ -132,8 +132,8 @@ async fn tokens_grow_where_answers_are_later_than_the_retention() {
     let server = RedisServer::start();
     let proxy = Proxy::start(&format!("127.0.0.1:{}", server.port()));
     let late = RedisOptions::new()
-        .response_timeout(Duration::from_secs(20))
-        .connection_timeout(Duration::from_secs(20))
+        .with_response_timeout(Duration::from_secs(20))
+        .with_connection_timeout(Duration::from_secs(20))
         .open(&proxy.url())
         .expect("a valid URL");
     proxy.delay(Direction::Replies, Duration::from_millis(950));
@@ -171,7 +171,7 @@ async fn a_short_retention_counts_from_the_write() {
     let server = RedisServer::start();
     let proxy = Proxy::start(&format!("127.0.0.1:{}", server.port()));
     let store = RedisOptions::new()
-        .response_timeout(Duration::from_secs(20))
+        .with_response_timeout(Duration::from_secs(20))
         .open(&proxy.url())
         .expect("a valid URL");
     let owned = granted(store.claim(&key("1"), &brief(1)).await.expect("claim"));

@@ -154,7 +154,7 @@ async fn a_server_that_evicts_is_refused_unless_allowed() {
     assert_eq!(value(&server, &key("1")), None);
 
     let allowed = RedisOptions::new()
-        .allow_eviction(true)
+        .with_allow_eviction(true)
         .open(&server.url())
         .expect("a valid URL");
     first_call(&allowed, &key("1"), 1, b"42").await;

@@ -26,7 +26,7 @@ use idempotent_runtime::{
 use serde_json::{Value, json};
 
 /// A row has 400 KB at most, with its key and the names of its attributes: give this to
-/// [`SharedStore::max_result`](idempotent_runtime::SharedStore::max_result).
+/// [`SharedStore::with_max_result`](idempotent_runtime::SharedStore::with_max_result).
 pub const MAX_RESULT: usize = 300_000;
 
 /// A table of DynamoDB.

@@ -64,7 +64,7 @@ pub use options::RedisOptions;
 /// # What the server must be
 /// The server is checked at every connect. A version before 7.0, and a `maxmemory-policy` that
 /// evicts, are [`Config`](crate::StoreErrorKind::Config) errors (for the latter see
-/// [`RedisOptions::allow_eviction`]). Redis forgets acknowledged writes when it restarts without
+/// [`RedisOptions::with_allow_eviction`]). Redis forgets acknowledged writes when it restarts without
 /// AOF or fails over: set `appendonly yes`, and `min-replicas-to-write` if there are replicas. A
 /// server that takes no data at the moment (`OOM`, `NOREPLICAS`, `MISCONF`) still replays; new keys
 /// are [`Refused`](crate::StoreErrorKind::Refused).
@@ -162,7 +162,7 @@ impl RedisStore {
     /// `redis-sentinel`.
     ///
     /// The sentinels are asked at every connect, and after a failover. User, password, database and
-    /// TLS in the first URL are for the Redis server; see [`RedisOptions::sentinel_login`] for
+    /// TLS in the first URL are for the Redis server; see [`RedisOptions::with_sentinel_login`] for
     /// those of the sentinels.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use crate::StoreErrorKind;
 /// use std::time::Duration;
 /// use idempotent_runtime::store::redis::RedisOptions;
 ///
-/// let store = RedisOptions::new().response_timeout(Duration::from_secs(5)).open("redis://cache.internal/2")?;
+/// let store = RedisOptions::new().with_response_timeout(Duration::from_secs(5)).open("redis://cache.internal/2")?;
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
@@ -63,7 +63,7 @@ impl RedisOptions {
     /// replaced. Two seconds outlast a server that forks, syncs its disk or is far away, and allow
     /// several tries within a lease of 30 seconds. Keep it below a third of the shortest lease, or
     /// heartbeats come too late.
-    pub fn response_timeout(mut self, timeout: Duration) -> Self {
+    pub fn with_response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
         self
     }
@@ -71,7 +71,7 @@ impl RedisOptions {
     /// How long it may take to connect and log in: 2 seconds by default. A longer wait fails as
     /// [`NotSent`](StoreErrorKind::NotSent). A claim waits 0.9 seconds for a connection, and then
     /// fails as `NotSent` too, while connecting goes on.
-    pub fn connection_timeout(mut self, timeout: Duration) -> Self {
+    pub fn with_connection_timeout(mut self, timeout: Duration) -> Self {
         self.connection_timeout = timeout;
         self
     }
@@ -79,7 +79,7 @@ impl RedisOptions {
     /// Whether to accept a server that evicts keys when its memory is full. By default it is
     /// refused: an evicted record lets its operation run again, and one sweep may evict all of
     /// them.
-    pub fn allow_eviction(mut self, allow: bool) -> Self {
+    pub fn with_allow_eviction(mut self, allow: bool) -> Self {
         self.allow_eviction = allow;
         self
     }
@@ -87,7 +87,7 @@ impl RedisOptions {
     /// User and password for the sentinels themselves; none by default. The user and password in
     /// the URLs are for the Redis servers.
     #[cfg(feature = "redis-sentinel")]
-    pub fn sentinel_login(mut self, user: Option<&str>, password: &str) -> Self {
+    pub fn with_sentinel_login(mut self, user: Option<&str>, password: &str) -> Self {
         self.sentinel_login = Credentials::of(user, Some(password));
         self
     }
@@ -102,7 +102,7 @@ impl RedisOptions {
     /// runs in a task of the runtime that uses the store, and its time counts as time to connect.
     /// An error of it fails the attempt as [`NotSent`](StoreErrorKind::NotSent), with that error as
     /// the source, so it should show no secret. Sentinels have a login of their own
-    /// ([`sentinel_login`](Self::sentinel_login)).
+    /// ([`with_sentinel_login`](Self::with_sentinel_login)).
     ///
     /// ```no_run
     /// # fn main() -> Result<(), idempotent_runtime::StoreError> {
@@ -110,11 +110,11 @@ impl RedisOptions {
     /// use idempotent_runtime::store::redis::{Credentials, RedisOptions};
     ///
     /// let store = RedisOptions::new()
-    ///     .credentials(|| async { token().await.map(|token| Credentials::new("payments", token)) })
+    ///     .with_credentials(|| async { token().await.map(|token| Credentials::new("payments", token)) })
     ///     .open("rediss://cache.internal")?;
     /// # Ok(()) }
     /// ```
-    pub fn credentials<F, E>(mut self, provide: impl Fn() -> F + Send + Sync + 'static) -> Self
+    pub fn with_credentials<F, E>(mut self, provide: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Credentials, E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
@@ -126,14 +126,14 @@ impl RedisOptions {
     /// Trusts the certificate authorities in this PEM text, and no others. By default those of the
     /// operating system are trusted. It applies to `rediss://` URLs.
     #[cfg(feature = "redis-tls")]
-    pub fn tls_root(mut self, pem: impl Into<Vec<u8>>) -> Self {
+    pub fn with_tls_root(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.tls.roots = Some(pem.into());
         self
     }
 
     /// Presents this certificate to the server, with its private key; both in PEM.
     #[cfg(feature = "redis-tls")]
-    pub fn tls_identity(
+    pub fn with_tls_identity(
         mut self,
         certificate: impl Into<Vec<u8>>,
         key: impl Into<Vec<u8>>,

@@ -56,7 +56,7 @@ pub(crate) fn server(url: &str) -> Result<Server, StoreError> {
     if tls && rest.contains('#') {
         return Err(config(
             "a `rediss://` URL takes no `#…` at its end: certificates are always checked; to trust one of your own, name \
-             its authority with `RedisOptions::tls_root`",
+             its authority with `RedisOptions::with_tls_root`",
         ));
     }
     check_parameters(scheme, rest)?;
