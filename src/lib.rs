@@ -8,8 +8,8 @@ pub use idempotent_runtime::{
     Decision, ENV, Error, Execution, Fallible, Inspection, IntoErr, InvalidKey, Key, KeyDigest,
     KeyPart, KeyParts, Label, MaybePart, Observation, Observed, OnCrash, OnErr, Operation,
     OptionalPart, Outcome, Recorded, RecordedErr, RerunOrFail, Resolution, Run, SharedStore, Store,
-    StoreError, StoreErrorKind, codec, current, drain, fingerprint, install, observe, operation,
-    operation_with_codec, optional_part, record, store, try_current, with_store,
+    StoreError, StoreErrorKind, codec, current, drain, error, fingerprint, install, observe,
+    operation, operation_with_codec, optional_part, record, store, try_current, with_store,
 };
 
 /// The guide's examples run with the tests.

@@ -8,7 +8,7 @@ mod call;
 pub mod codec;
 mod context;
 mod default_store;
-mod error;
+pub mod error;
 mod events;
 pub mod fingerprint;
 mod key;

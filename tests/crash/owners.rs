@@ -4,7 +4,9 @@ use std::{pin::Pin, time::Duration};
 
 use crate::common::{Answer, Effects, GENEROUS, poll_once, settled, until, yields};
 use idempotent_fn::{
-    Error, OnCrash, OnErr, Operation, SharedStore, operation,
+    Error, OnCrash, OnErr, Operation, SharedStore,
+    error::BodyRan,
+    operation,
     record::State,
     store::{ManualClock, MemoryStore},
 };
@@ -195,7 +197,7 @@ async fn a_late_owner_is_superseded_where_there_is_no_result() {
         let answer = owner.await.unwrap_err();
         assert!(matches!(answer, Error::Superseded { .. }), "{answer:?}");
         assert!(answer.is_retryable());
-        assert_eq!(answer.body_ran(), Some(true));
+        assert_eq!(answer.body_ran(), BodyRan::Yes);
     }
 }
 

@@ -4,7 +4,9 @@ use std::{pin::Pin, time::Duration};
 
 use crate::common::{Answer, Effects, GENEROUS, faulty::Faulty, poll_once, poll_until, settled};
 use idempotent_fn::{
-    Error, OnCrash, Operation, Resolution, SharedStore, operation,
+    Error, OnCrash, Operation, Resolution, SharedStore,
+    error::BodyRan,
+    operation,
     store::{ManualClock, MemoryStore},
 };
 
@@ -73,7 +75,7 @@ async fn refused(store: &SharedStore) {
     assert!(matches!(error, Error::KeyReused { .. }), "{error:?}");
     assert_eq!(
         (error.is_retryable(), error.body_ran()),
-        (false, Some(false))
+        (false, BodyRan::No)
     );
 }
 

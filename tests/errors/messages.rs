@@ -8,7 +8,7 @@ use crate::common::{
     poll_once, poll_until,
 };
 use idempotent_fn::{
-    Error, OnCrash, Operation, SharedStore, StoreError, StoreErrorKind, operation,
+    Error, OnCrash, Operation, SharedStore, StoreError, StoreErrorKind, error::BodyRan, operation,
     store::MemoryStore,
 };
 
@@ -44,7 +44,7 @@ fn says(error: &Error, words: &[&str]) {
     assert_eq!(error.operation().scope(), "errors.charge");
 }
 
-fn means(error: &Error, is_retryable: bool, body_ran: Option<bool>) {
+fn means(error: &Error, is_retryable: bool, body_ran: BodyRan) {
     assert_eq!(error.is_retryable(), is_retryable, "{error:?}");
     assert_eq!(error.body_ran(), body_ran, "{error:?}");
     let in_flight = matches!(error, Error::InFlight { .. });
@@ -59,7 +59,7 @@ async fn in_flight() {
     let duplicate = charge(&store).wait(Duration::ZERO);
     let error = duplicate.run(effects.body(0)).await.unwrap_err();
     says(&error, &["in flight", "retry after"]);
-    means(&error, true, Some(false));
+    means(&error, true, BodyRan::No);
     let digest = error.operation().digest().unwrap().to_string();
     assert!(error.to_string().contains(&digest));
 }
@@ -71,7 +71,7 @@ async fn key_reused() {
     call(1).await.unwrap();
     let error = call(2).await.unwrap_err();
     says(&error, &["another payload", "use a new key"]);
-    means(&error, false, Some(false));
+    means(&error, false, BodyRan::No);
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn indeterminate() {
     drop(owner);
     let error = call().run(effects.body(0)).await.unwrap_err();
     says(&error, &["check", "`resolve`"]);
-    means(&error, false, None);
+    means(&error, false, BodyRan::Unknown);
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn reentrant() {
     let inner = charge(&store).run(async { Ok(0) });
     let error = charge(&store).run(inner).await.unwrap_err();
     says(&error, &["inside its own body"]);
-    means(&error, false, Some(false));
+    means(&error, false, BodyRan::No);
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn incompatible_and_not_recorded() {
     let text = operation::<Result<String, Error>, _>("errors.charge", &[&SECRET]).store(&store);
     let error = text.run(async { Ok(SECRET.to_owned()) }).await.unwrap_err();
     says(&error, &["cannot read", "not run again"]);
-    means(&error, false, None);
+    means(&error, false, BodyRan::Unknown);
 
     // Nor does it show what is recorded, which may well have the key in it.
     let store = memory();
@@ -117,7 +117,7 @@ async fn incompatible_and_not_recorded() {
     charge(&small).run(effects.body(0)).await.unwrap();
     let error = charge(&small).run(effects.body(0)).await.unwrap_err();
     says(&error, &["not recorded", "97 bytes", "not run again"]);
-    means(&error, false, Some(true));
+    means(&error, false, BodyRan::Yes);
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn superseded() {
     charge(&elsewhere).forget().await.unwrap();
     let error = owner.await.unwrap_err();
     says(&error, &["took over"]);
-    means(&error, true, Some(true));
+    means(&error, true, BodyRan::Yes);
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn invalid_key() {
         let error = operation.run(effects.body(0)).await.unwrap_err();
         assert!(matches!(error, Error::InvalidKey { .. }));
         says(&error, &[word]);
-        means(&error, false, Some(false));
+        means(&error, false, BodyRan::No);
         assert!(error.operation().digest().is_none());
     }
     assert_eq!(effects.started(), 0);
@@ -167,7 +167,7 @@ async fn unavailable() {
         let call = charge(&SharedStore::new(faulty)).run(effects.body(0));
         let error = call.await.unwrap_err();
         says(&error, &["the store", "was not run"]);
-        means(&error, true, Some(false));
+        means(&error, true, BodyRan::No);
         assert!(printed(&error).contains("the link has a fault"));
         assert_eq!(effects.started(), 0);
     }
@@ -246,7 +246,7 @@ async fn a_bad_lease_or_ttl() {
         let error = operation.run(effects.body(0)).await.unwrap_err();
         assert!(matches!(error, Error::Config { .. }));
         says(&error, &[word]);
-        means(&error, false, Some(false));
+        means(&error, false, BodyRan::No);
     }
     assert!(charge(&store).inspect().await.unwrap().is_none());
     assert_eq!(effects.started(), 0);

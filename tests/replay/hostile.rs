@@ -10,6 +10,7 @@ use crate::common::{Answer, Effects, bytes::Bytes, settled};
 use idempotent_fn::{
     Codec, Error, Key, OnCrash, Operation, Resolution, SharedStore, Store,
     codec::MessagePack,
+    error::BodyRan,
     operation,
     record::{DONE_HEADER, HEADER, Nonce, Outcome, Record, State},
     store::{ClaimReply, ClaimRequest, MemoryStore, NearCache},
@@ -346,7 +347,7 @@ async fn any_text_is_a_key_of_its_own() {
         let empty = operation::<Answer, _>(SCOPE, &[&""]).store(&store);
         let error = empty.run(effects.body(0)).await.unwrap_err();
         assert!(matches!(error, Error::InvalidKey { .. }), "{error:?}");
-        assert_eq!(error.body_ran(), Some(false));
+        assert_eq!(error.body_ran(), BodyRan::No);
     }
 }
 

@@ -210,6 +210,18 @@ pub enum Error {
     },
 }
 
+/// What is known of the body of a call that ended with an [`Error`]: [`Error::body_ran`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BodyRan {
+    /// A body for this key ran to its end (or a person said so), or was running when it was superseded or its `timeout` was
+    /// over.
+    Yes,
+    /// This call did not run it.
+    No,
+    /// An earlier attempt may have run it, or not.
+    Unknown,
+}
+
 impl Error {
     /// Whether the same call may succeed later.
     #[must_use]
@@ -249,17 +261,16 @@ impl Error {
         }
     }
 
-    /// What is known of the effect: `Some(true)`: a body for this key ran to its end (or a person said so), or was running
-    /// when it was superseded or its `timeout` was over; `Some(false)`: this call did not run it; `None`: an earlier attempt may or may not have.
+    /// What is known of the body, and so of the effect.
     #[must_use]
-    pub const fn body_ran(&self) -> Option<bool> {
+    pub const fn body_ran(&self) -> BodyRan {
         match self {
             Self::Superseded { .. }
             | Self::NotRecorded { .. }
             | Self::AlreadyRecorded { .. }
-            | Self::TimedOut { .. } => Some(true),
-            Self::Indeterminate { .. } | Self::Incompatible { .. } => None,
-            _ => Some(false),
+            | Self::TimedOut { .. } => BodyRan::Yes,
+            Self::Indeterminate { .. } | Self::Incompatible { .. } => BodyRan::Unknown,
+            _ => BodyRan::No,
         }
     }
 

@@ -12,10 +12,10 @@ use crate::{
 /// Which records a listing shows.
 ///
 /// ```
-/// use idempotent_runtime::{record::State, store::Filter};
+/// use idempotent_runtime::{record::State, store::{Filter, Lapsed}};
 ///
 /// // Everything of `payments.…` whose owner has been silent for longer than its lease.
-/// let stuck = Filter::new().with_prefix("payments.").with_state(State::Running).with_lapsed(true);
+/// let stuck = Filter::new().with_prefix("payments.").with_state(State::Running).with_lapsed(Lapsed::Only);
 /// # let _ = stuck;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub struct Filter {
     pub prefix: String,
     /// Records in this state only.
     pub state: Option<State>,
-    /// `true`: only running records whose lease is over; `false`: all but these.
-    pub lapsed: Option<bool>,
+    /// What is shown of running records whose lease is over.
+    pub lapsed: Lapsed,
     /// About how many records a page has.
     pub page: usize,
 }
@@ -42,7 +42,7 @@ impl Filter {
         Self {
             prefix: String::new(),
             state: None,
-            lapsed: None,
+            lapsed: Lapsed::Included,
             page: Self::DEFAULT_PAGE,
         }
     }
@@ -61,11 +61,11 @@ impl Filter {
         self
     }
 
-    /// `true`: only running records whose owner has been silent for longer than its lease; `false`:
-    /// all but these.
+    /// Whether to show running records whose owner has been silent for longer than its lease, or
+    /// nothing else; by default they are shown with the others.
     #[must_use]
-    pub const fn with_lapsed(mut self, lapsed: bool) -> Self {
-        self.lapsed = Some(lapsed);
+    pub const fn with_lapsed(mut self, lapsed: Lapsed) -> Self {
+        self.lapsed = lapsed;
         self
     }
 
@@ -80,16 +80,33 @@ impl Filter {
     /// each record that is not past its end and has the [`prefix`](Self::prefix).
     #[must_use]
     pub fn shows(&self, state: State, lease_left: Duration) -> bool {
-        let lapsed = state == State::Running && lease_left.is_zero();
+        let has_lapsed = state == State::Running && lease_left.is_zero();
         self.state.is_none_or(|wanted| wanted == state)
-            && self.lapsed.is_none_or(|wanted| wanted == lapsed)
+            && match self.lapsed {
+                Lapsed::Included => true,
+                Lapsed::Only => has_lapsed,
+                Lapsed::Excluded => !has_lapsed,
+            }
     }
 
     /// Whether to show records that cannot be read: only if the filter names no state.
     #[must_use]
     pub const fn shows_unreadable(&self) -> bool {
-        self.state.is_none() && self.lapsed.is_none()
+        self.state.is_none() && matches!(self.lapsed, Lapsed::Included)
     }
+}
+
+/// What a [`Filter`] shows of running records whose owner has been silent for longer than its
+/// lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lapsed {
+    /// These records and all others.
+    #[default]
+    Included,
+    /// These records only.
+    Only,
+    /// All records but these.
+    Excluded,
 }
 
 impl Default for Filter {
@@ -173,7 +190,7 @@ impl SharedStore {
     ///
     /// **What is in doubt** is `State::Lost`, and also a running record under `on_crash = fail`
     /// whose lease has lapsed: it becomes lost only with the next call. To find both, list a second
-    /// time with `.with_state(State::Running).with_lapsed(true)`, and look at each record's `on_crash`.
+    /// time with `.with_state(State::Running).with_lapsed(Lapsed::Only)`, and look at each record's `on_crash`.
     ///
     /// ```
     /// # use idempotent_runtime::{SharedStore, StoreError, record::State, store::{Filter, MemoryStore}};

@@ -20,7 +20,7 @@ mod warning;
 use std::{future::Future, time::Duration};
 
 pub use counters::{Counters, Counts};
-pub use list::{Cursor, Filter, Found, Listed, Page};
+pub use list::{Cursor, Filter, Found, Lapsed, Listed, Page};
 #[cfg(feature = "memory")]
 pub use memory::{ManualClock, MemoryStore};
 pub use near::NearCache;

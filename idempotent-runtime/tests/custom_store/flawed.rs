@@ -12,8 +12,8 @@ use idempotent_runtime::{
     Key, Store, StoreError, StoreErrorKind,
     record::{OutcomeRef, Record, State},
     store::{
-        ClaimReply, ClaimRequest, Cursor, Filter, Found, LocalStore, Page, Settled, Subscription,
-        Topics,
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, Lapsed, LocalStore, Page, Settled,
+        Subscription, Topics,
         conformance::{Loss, Subject},
         protocol::{self, Current, Step, Write},
     },
@@ -211,7 +211,7 @@ impl Store for Flawed {
     ) -> Result<Page<Found>, StoreError> {
         let mut filter = filter.clone();
         match self.flaw {
-            Flaw::ListsWhateverIsThere => (filter.state, filter.lapsed) = (None, None),
+            Flaw::ListsWhateverIsThere => (filter.state, filter.lapsed) = (None, Lapsed::Included),
             Flaw::ListsOtherNamespaces => {
                 filter.prefix = filter.prefix.replace("a@", "").replace("b@", "");
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use idempotent_runtime::{
     Key, Store, StoreErrorKind,
     record::State,
-    store::{Cursor, Filter, redis::RedisStore},
+    store::{Cursor, Filter, Lapsed, redis::RedisStore},
 };
 use idempotent_test_support::{RedisCluster, RedisServer};
 
@@ -100,13 +100,13 @@ async fn a_listing_is_by_prefix_state_and_lapse() {
     );
 
     assert!(
-        listed(&store, &Filter::new().with_lapsed(true))
+        listed(&store, &Filter::new().with_lapsed(Lapsed::Only))
             .await
             .is_empty()
     );
     write(&store, &of("a.b", "silent"), State::Running).await;
     elapse(&server, &of("a.b", "silent"), PAST_LEASE);
-    let lapsed = listed(&store, &Filter::new().with_lapsed(true)).await;
+    let lapsed = listed(&store, &Filter::new().with_lapsed(Lapsed::Only)).await;
     assert_eq!(lapsed, BTreeSet::from(["a.b|silent".to_owned()]));
 
     // What is past its end is there, and is not shown.

@@ -10,7 +10,7 @@ use crate::{
     SharedStore, StoreErrorKind,
     key::Key,
     record::{Record, State},
-    store::{ClaimRequest, Cursor, Filter, Found, Listed, Store},
+    store::{ClaimRequest, Cursor, Filter, Found, Lapsed, Listed, Store},
 };
 
 /// More pages than these rules can have.
@@ -124,9 +124,14 @@ pub async fn a_listing_shows_what_was_asked_for(subject: &impl Subject) {
         (all.clone().with_state(State::Done), &[1]),
         (all.clone().with_state(State::Failed), &[2]),
         (all.clone().with_state(State::Lost), &[3]),
-        (all.clone().with_lapsed(true), &[4]),
-        (all.clone().with_lapsed(false), &[0, 1, 2, 3]),
-        (all.clone().with_state(State::Done).with_lapsed(true), &[]),
+        (all.clone().with_lapsed(Lapsed::Only), &[4]),
+        (all.clone().with_lapsed(Lapsed::Excluded), &[0, 1, 2, 3]),
+        (
+            all.clone()
+                .with_state(State::Done)
+                .with_lapsed(Lapsed::Only),
+            &[],
+        ),
         (all.clone().with_prefix(keys[1].as_str()), &[1]),
     ] {
         let Some(shown) = by_key(&trial, &filter).await else {
