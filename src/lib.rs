@@ -1,15 +1,12 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use idempotent_macros::idempotent;
-#[cfg(feature = "axum")]
-pub use idempotent_runtime::Axum;
+#[doc(inline)]
 pub use idempotent_runtime::{
-    AlreadyInstalled, ByFn, ByFrom, Codec, CodecError, DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT,
-    Decision, ENV, Error, Execution, Fallible, Inspection, IntoErr, InvalidKey, Key, KeyDigest,
-    KeyPart, KeyParts, Label, MaybePart, Observation, Observed, OnCrash, OnErr, Operation,
-    OptionalPart, Outcome, Recorded, RecordedErr, RerunOrFail, Resolution, Run, SharedStore, Store,
-    StoreError, StoreErrorKind, codec, current, drain, error, fingerprint, install, observe,
-    operation, operation_with_codec, optional_part, record, store, try_current, with_store,
+    ENV, Error, Execution, Observation, Observed, OnCrash, OnErr, Operation, RerunOrFail,
+    SharedStore, Store, StoreError, StoreErrorKind, codec, current, drain, error, fingerprint,
+    install, key, observe, operation, operation_with_codec, record, store, try_current, with_store,
 };
 
 /// The guide's examples run with the tests.

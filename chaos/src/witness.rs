@@ -7,7 +7,8 @@ use std::{
 };
 
 use idempotent_fn::{
-    Key, Store, StoreError,
+    Store, StoreError,
+    key::Key,
     record::{Nonce, OutcomeRef, Record, State},
     store::{ClaimReply, ClaimRequest, LocalStore, Settled, Subscription},
 };

@@ -11,10 +11,7 @@ use std::{
 
 use idempotent_fn::{
     SharedStore, drain, install,
-    store::{
-        MemoryStore, NearCache,
-        redis::{RedisOptions, RedisStore},
-    },
+    store::{MemoryStore, NearCache, RedisOptions, RedisStore},
     with_store,
 };
 use serde::{Deserialize, Serialize};

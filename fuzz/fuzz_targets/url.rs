@@ -2,10 +2,7 @@
 
 #![no_main]
 
-use idempotent_runtime::{
-    Store,
-    store::redis::{RedisOptions, RedisStore},
-};
+use idempotent_runtime::{Store, store::{RedisOptions, RedisStore}};
 use libfuzzer_sys::fuzz_target;
 
 const SECRET: &str = "hunter2-Zq9";

@@ -13,7 +13,7 @@ use crate::{SharedStore, StoreError, StoreErrorKind};
 /// `redis+sentinel://…`, `redis+unix://…` or `memory:`. What they may say is documented at
 #[cfg_attr(
     feature = "redis",
-    doc = "[`RedisStore::new`](crate::store::redis::RedisStore::new)."
+    doc = "[`RedisStore::new`](crate::store::RedisStore::new)."
 )]
 #[cfg_attr(not(feature = "redis"), doc = "`RedisStore::new` (feature `redis`).")]
 pub const ENV: &str = "IDEMPOTENT_STORE";

@@ -1,5 +1,6 @@
 //! The protocol and the stores of `idempotent-fn`. Depend on that crate: it re-exports what is public here.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Its own tests are not for the scheduler of `tests/races`.
 #![cfg(not(all(test, idempotent_shuttle)))]
 
@@ -11,8 +12,8 @@ mod default_store;
 pub mod error;
 mod events;
 pub mod fingerprint;
-mod key;
-mod operation;
+pub mod key;
+pub mod operation;
 mod policy;
 #[cfg(idempotent_shuttle)]
 #[path = "../../tests/races/src/mod.rs"]
@@ -22,20 +23,16 @@ mod runtime_check;
 pub mod store;
 mod sync;
 
-pub use call::{Run, drain};
-pub use codec::{Codec, CodecError};
+pub use call::drain;
 pub use context::{Execution, Observation, Observed, current, observe, try_current, with_store};
-pub use default_store::{AlreadyInstalled, ENV, install};
-pub use error::{Error, Label, StoreError, StoreErrorKind};
-pub use key::{
-    InvalidKey, Key, KeyDigest, KeyPart, KeyParts, MaybePart, OptionalPart, optional_part,
-};
-#[cfg(feature = "axum")]
-pub use operation::Axum;
-pub use operation::{
-    ByFn, ByFrom, DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Decision, Fallible, Inspection,
-    IntoErr, Operation, Outcome, Recorded, RecordedErr, Resolution, operation,
-    operation_with_codec,
-};
+pub use default_store::{ENV, install};
+pub use error::{Error, StoreError, StoreErrorKind};
+pub use operation::{Operation, operation, operation_with_codec};
 pub use policy::{OnCrash, OnErr, RerunOrFail};
 pub use store::{SharedStore, Store};
+
+// What is public in a module, named briefly in here.
+pub(crate) use codec::{Codec, CodecError};
+pub(crate) use error::Label;
+pub(crate) use key::{InvalidKey, Key};
+pub(crate) use operation::{DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Inspection};

@@ -9,7 +9,9 @@ use std::{
 };
 
 use idempotent_fn::{
-    Codec, CodecError, Error, OnErr, RerunOrFail, SharedStore, current, idempotent, install,
+    Error, OnErr, RerunOrFail, SharedStore,
+    codec::{Codec, CodecError},
+    current, idempotent, install,
     store::{ManualClock, MemoryStore},
     with_store,
 };

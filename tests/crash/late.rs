@@ -8,8 +8,9 @@ use crate::common::{
     poll_until, settled, until,
 };
 use idempotent_fn::{
-    Error, Key, OnCrash, OnErr, Operation, SharedStore, Store,
+    Error, OnCrash, OnErr, Operation, SharedStore, Store,
     error::BodyRan,
+    key::Key,
     operation,
     record::{Nonce, State},
     store::{ClaimReply, ClaimRequest, ManualClock, MemoryStore},

@@ -4,9 +4,10 @@ use std::{pin::Pin, time::Duration};
 
 use crate::common::{Answer, Effects, GENEROUS, faulty::Faulty, poll_once, poll_until, settled};
 use idempotent_fn::{
-    Error, OnCrash, Operation, Resolution, SharedStore,
+    Error, OnCrash, Operation, SharedStore,
     error::BodyRan,
     operation,
+    operation::Resolution,
     store::{ManualClock, MemoryStore},
 };
 

@@ -9,7 +9,7 @@ use crate::common::{
     poll_until, settled,
 };
 use idempotent_fn::{
-    Error, Key, OnCrash, Operation, SharedStore, operation, record::State, store::MemoryStore,
+    Error, OnCrash, Operation, SharedStore, key::Key, operation, record::State, store::MemoryStore,
 };
 
 type Call = Pin<Box<dyn Future<Output = Answer> + Send>>;

@@ -200,7 +200,7 @@ async fn an_outage_says_where_how_long_and_why() {
 #[tokio::test]
 async fn an_unreachable_server_is_named_with_the_cause_and_without_its_password() {
     let url = "redis://someone:hunter2@127.0.0.1:1/";
-    let store = idempotent_fn::store::redis::RedisStore::new(url).unwrap();
+    let store = idempotent_fn::store::RedisStore::new(url).unwrap();
     let call = charge(&SharedStore::new(store)).wait(Duration::ZERO);
     let error = call.run(Effects::new().body(0)).await.unwrap_err();
     says(

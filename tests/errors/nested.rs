@@ -12,8 +12,8 @@ use crate::common::{
     poll_once, settled,
 };
 use idempotent_fn::{
-    Codec, Error, OnCrash, OnErr, Operation, SharedStore,
-    codec::{Json, MessagePack},
+    Error, OnCrash, OnErr, Operation, SharedStore,
+    codec::{Codec, Json, MessagePack},
     operation, operation_with_codec,
     store::MemoryStore,
 };

@@ -11,7 +11,8 @@ use crate::common::{
     poll_once, poll_until, settled, until,
 };
 use idempotent_fn::{
-    Error, OnCrash, OnErr, Operation, Resolution, SharedStore, operation,
+    Error, OnCrash, OnErr, Operation, SharedStore, operation,
+    operation::Resolution,
     store::{MemoryStore, NearCache},
 };
 

@@ -4,7 +4,8 @@ use std::{pin::Pin, time::Duration};
 
 use crate::common::{Answer, Effects, GENEROUS, faulty::Faulty, poll_until, settled, until};
 use idempotent_fn::{
-    Error, Inspection, OnCrash, Operation, Resolution, SharedStore, operation,
+    Error, OnCrash, Operation, SharedStore, operation,
+    operation::{Inspection, Resolution},
     record::State,
     store::{Filter, ManualClock, MemoryStore},
 };
@@ -189,7 +190,10 @@ async fn a_given_result_is_kept_for_as_long_as_it_says_itself() {
         settled(&store).await;
         // Nothing is at hand to be asked.
         by_result(&store).resolve(Resolution::Rerun).await.unwrap();
-        assert_eq!(look(&store).await.ttl, idempotent_fn::DEFAULT_TTL);
+        assert_eq!(
+            look(&store).await.ttl,
+            idempotent_fn::operation::DEFAULT_TTL
+        );
         // Less than a millisecond is a millisecond, as it is for a body's result.
         by_result(&store)
             .resolve(Resolution::Done(0))

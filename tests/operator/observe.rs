@@ -8,8 +8,8 @@ use crate::common::{
     poll_once, poll_until, settled, yields,
 };
 use idempotent_fn::{
-    Codec, Error, Observed, OnCrash, Operation, SharedStore,
-    codec::MessagePack,
+    Error, Observed, OnCrash, Operation, SharedStore,
+    codec::{Codec, MessagePack},
     idempotent, observe, operation,
     store::{Counts, ManualClock, MemoryStore, NearCache},
     try_current, with_store,

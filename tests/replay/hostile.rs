@@ -8,10 +8,12 @@ use std::{
 
 use crate::common::{Answer, Effects, bytes::Bytes, settled};
 use idempotent_fn::{
-    Codec, Error, Key, OnCrash, Operation, Resolution, SharedStore, Store,
-    codec::MessagePack,
+    Error, OnCrash, Operation, SharedStore, Store,
+    codec::{Codec, MessagePack},
     error::BodyRan,
+    key::Key,
     operation,
+    operation::Resolution,
     record::{DONE_HEADER, HEADER, Nonce, Outcome, Record, State},
     store::{ClaimReply, ClaimRequest, MemoryStore, NearCache},
 };

@@ -10,7 +10,9 @@ use std::{
 
 use crate::common::{GENEROUS, faulty::Faulty};
 use idempotent_fn::{
-    Error, Key, Operation, SharedStore, operation,
+    Error, Operation, SharedStore,
+    key::Key,
+    operation,
     store::{MemoryStore, NearCache, Subscription, Topics},
 };
 use serde::{Deserialize, Deserializer, Serialize};

@@ -5,8 +5,12 @@ use crate::common::{
     refusal::{ByHand, Refusal, declines},
 };
 use idempotent_fn::{
-    Codec, CodecError, Error, SharedStore, error::BodyRan, operation, operation_with_codec,
-    record::DONE_HEADER, store::MemoryStore,
+    Error, SharedStore,
+    codec::{Codec, CodecError},
+    error::BodyRan,
+    operation, operation_with_codec,
+    record::DONE_HEADER,
+    store::MemoryStore,
 };
 use serde::{Deserialize, Serialize};
 

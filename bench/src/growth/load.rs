@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use idempotent_fn::{Error, SharedStore, idempotent, store::redis::RedisOptions};
+use idempotent_fn::{Error, SharedStore, idempotent, store::RedisOptions};
 use idempotent_test_support::RedisServer;
 use tokio::runtime::{Builder, Runtime};
 

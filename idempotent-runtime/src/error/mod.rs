@@ -9,6 +9,7 @@ use crate::{
     key::{InvalidKey, Key, KeyDigest},
 };
 
+pub use crate::default_store::AlreadyInstalled;
 pub(crate) use wire::noting_own;
 
 /// Names an operation and one of its keys without showing the key.

@@ -18,6 +18,7 @@ use crate::{
     key::KeyParts,
 };
 
+pub use crate::call::Run;
 pub use admin::{Inspection, Resolution};
 #[cfg(feature = "axum")]
 pub use axum::Axum;
@@ -69,7 +70,7 @@ where
     R::operation(scope, key)
 }
 
-/// As [`operation`], with the result's bytes made by `C`.
+/// As [`operation`](operation()), with the result's bytes made by `C`.
 #[inline]
 pub fn operation_with_codec<R, C>(
     scope: &'static str,

@@ -15,7 +15,7 @@ use crate::{
 /// `axum`), and yours for a foreign type:
 ///
 /// ```
-/// # use idempotent_runtime::{CodecError, Recorded};
+/// # use idempotent_runtime::{codec::CodecError, operation::Recorded};
 /// struct AsText;
 /// struct Foreign(u8); // imagine it comes from another crate and has no serde
 ///
@@ -85,7 +85,7 @@ pub trait Fallible: sealed::Sealed {
     type Ok;
     /// The error that, by default, is not.
     type Err;
-    /// [`Operation<Ok, Err>`](Operation). A name for it lets [`operation`](crate::operation) say only once that a type
+    /// [`Operation<Ok, Err>`](Operation). A name for it lets [`operation`](crate::operation()) say only once that a type
     /// is no `Result`.
     type Operation;
 }

@@ -12,13 +12,15 @@ mod near;
 mod notify;
 pub mod protocol;
 #[cfg(feature = "redis")]
-pub mod redis;
+pub(crate) mod redis;
 mod shared;
 #[cfg(feature = "redis")]
 mod warning;
 
 use std::{future::Future, time::Duration};
 
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisCredentials, RedisOptions, RedisStore};
 pub use counters::{Counters, Counts};
 pub use list::{Cursor, Filter, Found, Lapsed, Listed, Page};
 #[cfg(feature = "memory")]

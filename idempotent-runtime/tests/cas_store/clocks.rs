@@ -6,7 +6,8 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Key, Store, StoreError,
+    Store, StoreError,
+    key::Key,
     record::State,
     store::{
         ClaimReply, ClaimRequest, Settled,

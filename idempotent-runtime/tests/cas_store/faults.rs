@@ -3,7 +3,8 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use idempotent_runtime::{
-    Key, OnCrash, Store, StoreErrorKind,
+    OnCrash, Store, StoreErrorKind,
+    key::Key,
     record::{Nonce, Outcome, Record, State},
     store::{
         ClaimReply, ClaimRequest, Settled,

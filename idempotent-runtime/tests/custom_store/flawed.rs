@@ -9,7 +9,8 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Key, Store, StoreError, StoreErrorKind,
+    Store, StoreError, StoreErrorKind,
+    key::Key,
     record::{OutcomeRef, Record, State},
     store::{
         ClaimReply, ClaimRequest, Cursor, Filter, Found, Lapsed, LocalStore, Page, Settled,

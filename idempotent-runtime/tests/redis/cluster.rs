@@ -5,7 +5,7 @@ use std::time::Duration;
 use idempotent_runtime::{
     Store, StoreErrorKind,
     record::State,
-    store::redis::{RedisOptions, RedisStore},
+    store::{RedisOptions, RedisStore},
 };
 use idempotent_test_support::{RedisCluster, RedisServer, wait_until};
 

@@ -3,9 +3,10 @@
 use std::{future::Future, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use idempotent_runtime::{
-    Key, OnCrash, Store,
+    OnCrash, Store,
+    key::Key,
     record::{HOLD, Nonce, Outcome, Record, State},
-    store::{ClaimReply, ClaimRequest, Settled, Subscription, redis::RedisStore},
+    store::{ClaimReply, ClaimRequest, RedisStore, Settled, Subscription},
 };
 use idempotent_test_support::RedisServer;
 

@@ -8,12 +8,12 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Key, Store, StoreError, conformance_tests,
+    Store, StoreError, conformance_tests,
+    key::Key,
     record::{Nonce, Record, State},
     store::{
-        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Subscription,
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, RedisStore, Settled, Subscription,
         conformance::{Subject, all},
-        redis::RedisStore,
     },
 };
 use idempotent_test_support::{RedisCluster, RedisServer, Sentinel};

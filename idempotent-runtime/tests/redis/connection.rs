@@ -5,10 +5,7 @@ use std::{future::Future, pin::pin, task::Poll, time::Duration};
 use idempotent_runtime::{
     Store, StoreErrorKind,
     record::State,
-    store::{
-        ClaimReply, Settled,
-        redis::{RedisOptions, RedisStore},
-    },
+    store::{ClaimReply, RedisOptions, RedisStore, Settled},
 };
 use idempotent_test_support::{Direction, Proxy, RedisServer};
 

@@ -7,7 +7,7 @@ use std::sync::{
 
 use idempotent_runtime::{
     Store, StoreErrorKind,
-    store::redis::{Credentials, RedisOptions, RedisStore},
+    store::{RedisCredentials, RedisOptions, RedisStore},
 };
 use idempotent_test_support::{RedisCluster, RedisServer, Sentinel};
 
@@ -36,7 +36,7 @@ impl Vault {
                 tokio::task::yield_now().await;
                 vault.asked.fetch_add(1, SeqCst);
                 let password = vault.password.lock().expect("no panic").clone();
-                Ok::<_, std::io::Error>(Credentials::new("app", password))
+                Ok::<_, std::io::Error>(RedisCredentials::new("app", password))
             }
         })
     }
@@ -194,7 +194,7 @@ async fn a_callback_that_fails_hangs_or_panics_is_an_error_and_the_next_call_ask
                     0 => Err(std::io::Error::other("the vault is sealed")),
                     1 => std::future::pending().await,
                     2 => panic!("on purpose"),
-                    _ => Ok(Credentials::password("any")),
+                    _ => Ok(RedisCredentials::password("any")),
                 }
             }
         });

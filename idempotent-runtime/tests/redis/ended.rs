@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use idempotent_runtime::{
-    Key, Store,
+    Store,
+    key::Key,
     record::{Record, State},
-    store::{
-        ClaimReply, ClaimRequest, Settled,
-        redis::{RedisOptions, RedisStore},
-    },
+    store::{ClaimReply, ClaimRequest, RedisOptions, RedisStore, Settled},
 };
 use idempotent_test_support::{Direction, Proxy, RedisServer};
 

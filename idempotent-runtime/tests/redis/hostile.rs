@@ -9,9 +9,11 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Codec, Error, Key, OnCrash, Operation, Resolution, SharedStore,
-    codec::MessagePack,
+    Error, OnCrash, Operation, SharedStore,
+    codec::{Codec, MessagePack},
+    key::Key,
     operation,
+    operation::Resolution,
     record::{DONE_HEADER, Outcome, Record, State},
 };
 use idempotent_test_support::RedisServer;

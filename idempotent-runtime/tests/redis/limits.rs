@@ -5,10 +5,7 @@ use std::time::Duration;
 use idempotent_runtime::{
     Store, StoreErrorKind,
     record::State,
-    store::{
-        Settled,
-        redis::{RedisOptions, RedisStore},
-    },
+    store::{RedisOptions, RedisStore, Settled},
 };
 use idempotent_test_support::RedisServer;
 

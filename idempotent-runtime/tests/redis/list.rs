@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use idempotent_runtime::{
-    Key, Store, StoreErrorKind,
+    Store, StoreErrorKind,
+    key::Key,
     record::State,
-    store::{Cursor, Filter, Lapsed, redis::RedisStore},
+    store::{Cursor, Filter, Lapsed, RedisStore},
 };
 use idempotent_test_support::{RedisCluster, RedisServer};
 

@@ -1,7 +1,7 @@
 //! A server's answers during login are definite, and reported as such.
 
 use idempotent_runtime::{
-    Error, SharedStore, Store, StoreError, StoreErrorKind, operation, store::redis::RedisStore,
+    Error, SharedStore, Store, StoreError, StoreErrorKind, operation, store::RedisStore,
 };
 use idempotent_test_support::{RedisCluster, RedisServer, Sentinel};
 

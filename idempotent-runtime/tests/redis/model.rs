@@ -7,13 +7,13 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Key, OnCrash, Store,
+    OnCrash, Store,
     fingerprint::Fingerprint,
+    key::Key,
     record::{Nonce, Owner, Record, State},
     store::{
-        ClaimReply, ClaimRequest, Settled,
+        ClaimReply, ClaimRequest, RedisStore, Settled,
         protocol::{self, Current, Step as Decision, Write},
-        redis::RedisStore,
     },
 };
 use idempotent_test_support::RedisServer;

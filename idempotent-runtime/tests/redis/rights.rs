@@ -2,7 +2,7 @@
 
 use idempotent_runtime::{
     Store, StoreError, StoreErrorKind,
-    store::redis::{RedisOptions, RedisStore},
+    store::{RedisOptions, RedisStore},
 };
 use idempotent_test_support::RedisServer;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use idempotent_runtime::{
     Store, StoreErrorKind,
-    store::redis::{RedisOptions, RedisStore},
+    store::{RedisOptions, RedisStore},
 };
 use idempotent_test_support::{RedisServer, Sentinel, wait_until};
 

@@ -12,7 +12,7 @@ use std::{
 use idempotent_runtime::{
     Error, SharedStore, Store, StoreErrorKind, operation,
     record::{Outcome, Record, State},
-    store::{Settled, redis::RedisStore},
+    store::{RedisStore, Settled},
 };
 use idempotent_test_support::{RedisCluster, RedisServer};
 

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use idempotent_runtime::{
-    Key, Store,
+    Store,
+    key::Key,
     record::State,
-    store::{
-        Subscription,
-        redis::{RedisOptions, RedisStore},
-    },
+    store::{RedisOptions, RedisStore, Subscription},
 };
 use idempotent_test_support::{Proxy, RedisServer, wait_until};
 

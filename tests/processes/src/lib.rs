@@ -13,7 +13,7 @@ use std::{io::Write, time::Duration};
 
 use idempotent_fn::{
     SharedStore, StoreError,
-    store::redis::{RedisOptions, RedisStore},
+    store::{RedisOptions, RedisStore},
 };
 
 /// A duration in milliseconds from the environment: how the tests deploy another `ttl`, `lease` or `wait`.

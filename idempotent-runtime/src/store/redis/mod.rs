@@ -38,7 +38,7 @@ use crate::{
     },
 };
 
-pub use connection::Credentials;
+pub use connection::RedisCredentials;
 pub(crate) use connection::is_scheme;
 pub use options::RedisOptions;
 
@@ -51,7 +51,7 @@ pub use options::RedisOptions;
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), idempotent_runtime::StoreError> {
-/// use idempotent_runtime::store::redis::RedisStore;
+/// use idempotent_runtime::store::RedisStore;
 ///
 /// let store = RedisStore::connect("redis://user:password@cache.internal:6379/2").await?;
 /// # Ok(()) }

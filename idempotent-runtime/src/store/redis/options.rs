@@ -9,7 +9,7 @@ use super::connection::tls::Certificates;
 use super::{
     RedisStore,
     connection::{
-        credentials::{Credentials, Provider},
+        credentials::{Provider, RedisCredentials},
         url,
     },
 };
@@ -22,7 +22,7 @@ use crate::StoreErrorKind;
 /// ```no_run
 /// # fn main() -> Result<(), idempotent_runtime::StoreError> {
 /// use std::time::Duration;
-/// use idempotent_runtime::store::redis::RedisOptions;
+/// use idempotent_runtime::store::RedisOptions;
 ///
 /// let store = RedisOptions::new().with_response_timeout(Duration::from_secs(5)).open("redis://cache.internal/2")?;
 /// # Ok(()) }
@@ -38,7 +38,7 @@ pub struct RedisOptions {
         not(feature = "redis-sentinel"),
         allow(dead_code, reason = "who has no sentinels logs in to none")
     )]
-    pub(super) sentinel_login: Option<Credentials>,
+    pub(super) sentinel_login: Option<RedisCredentials>,
     #[cfg(feature = "redis-tls")]
     pub(super) tls: Certificates,
 }
@@ -88,7 +88,7 @@ impl RedisOptions {
     /// the URLs are for the Redis servers.
     #[cfg(feature = "redis-sentinel")]
     pub fn with_sentinel_login(mut self, user: Option<&str>, password: &str) -> Self {
-        self.sentinel_login = Credentials::of(user, Some(password));
+        self.sentinel_login = RedisCredentials::of(user, Some(password));
         self
     }
 
@@ -107,16 +107,16 @@ impl RedisOptions {
     /// ```no_run
     /// # fn main() -> Result<(), idempotent_runtime::StoreError> {
     /// # async fn token() -> Result<String, std::io::Error> { Ok(String::new()) }
-    /// use idempotent_runtime::store::redis::{Credentials, RedisOptions};
+    /// use idempotent_runtime::store::{RedisCredentials, RedisOptions};
     ///
     /// let store = RedisOptions::new()
-    ///     .with_credentials(|| async { token().await.map(|token| Credentials::new("payments", token)) })
+    ///     .with_credentials(|| async { token().await.map(|token| RedisCredentials::new("payments", token)) })
     ///     .open("rediss://cache.internal")?;
     /// # Ok(()) }
     /// ```
     pub fn with_credentials<F, E>(mut self, provide: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Result<Credentials, E>> + Send + 'static,
+        F: Future<Output = Result<RedisCredentials, E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         self.credentials = Some(Provider::new(provide));
