@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    fmt,
     future::Future,
     mem,
     pin::Pin,
@@ -31,6 +32,12 @@ pub struct Run<T: 'static, E: 'static, F, B> {
     pub(crate) call: Call<T, E, F>,
     /// Until it is needed: a replay boxes nothing.
     pub(crate) body: Option<B>,
+}
+
+impl<T, E, F, B> fmt::Debug for Run<T, E, F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").finish_non_exhaustive()
+    }
 }
 
 /// A call without its body's type.

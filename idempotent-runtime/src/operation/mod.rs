@@ -8,7 +8,7 @@ pub(crate) mod result;
 pub(crate) mod result_policy;
 pub(crate) mod scope;
 
-use std::{panic::Location, time::Duration};
+use std::{fmt, panic::Location, time::Duration};
 
 use serde::Serialize;
 
@@ -228,5 +228,14 @@ impl<T, E, F> Operation<T, E, F> {
     pub fn store(mut self, store: impl Into<SharedStore>) -> Self {
         self.plan.store = Some(store.into());
         self
+    }
+}
+
+impl<T, E, F> fmt::Debug for Operation<T, E, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operation")
+            .field("operation", &self.plan.label())
+            .field("store", &self.plan.store)
+            .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! Lists records in pages, for operators and their tools.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::SharedStore;
 use crate::{
@@ -116,9 +116,15 @@ impl Default for Filter {
 }
 
 /// Where the next page begins. Only the store that gave it understands it, while its process lives.
-/// It may contain parts of keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// It may contain parts of keys, so its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Cursor(String);
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cursor").finish_non_exhaustive()
+    }
+}
 
 impl Cursor {
     /// A cursor with this text, which only its store understands.
