@@ -2,7 +2,10 @@
 
 #![no_main]
 
-use idempotent_runtime::{Store, store::{RedisOptions, RedisStore}};
+use idempotent_runtime::{
+    Store,
+    store::{RedisOptions, RedisStore},
+};
 use libfuzzer_sys::fuzz_target;
 
 const SECRET: &str = "hunter2-Zq9";

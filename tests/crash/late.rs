@@ -330,15 +330,9 @@ async fn an_overtaken_call_whose_successor_died_asks_now_and_then() {
         let mut owner = Box::pin(charge(&store).wait(wait).run(effects.hang()));
         poll_until(&mut owner, || effects.started() == 1).await;
         clock.advance(LEASE);
-        let request = ClaimRequest {
-            nonce: Nonce::from_bytes([9; 16]),
-            lease: LEASE,
-            on_crash: OnCrash::Rerun,
-            fingerprint: None,
-            ttl: wait,
-            owner: None,
-            trace: None,
-        };
+        let mut request = ClaimRequest::new(Nonce::from_bytes([9; 16]));
+        request.lease = LEASE;
+        request.ttl = wait;
         let key = Key::new("late", &[&"k"]).unwrap();
         let granted = faulty.claim(&key, &request).await.unwrap();
         assert!(matches!(granted, ClaimReply::Granted { .. }));

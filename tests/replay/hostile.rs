@@ -34,27 +34,19 @@ fn charge(store: &SharedStore) -> Operation<u32, Error> {
 
 /// A record as an owner leaves it.
 fn record(state: State, result: &[u8]) -> Record {
-    let request = ClaimRequest {
-        nonce: Nonce::from_bytes([7; 16]),
-        lease: Duration::from_secs(30),
-        on_crash: OnCrash::Rerun,
-        fingerprint: None,
-        ttl: TTL,
-        owner: None,
-        trace: None,
-    };
+    let mut request = ClaimRequest::new(Nonce::from_bytes([7; 16]));
+    request.lease = Duration::from_secs(30);
+    request.ttl = TTL;
     let done = state == State::Done;
-    let mut record = Record {
-        state,
-        token: 5,
-        codec: if done {
-            <MessagePack as Codec<u8>>::ID
-        } else {
-            0
-        },
-        outcome: done.then(|| Outcome::Ok(result.into())),
-        ..request.record()
+    let mut record = request.record();
+    record.state = state;
+    record.token = 5;
+    record.codec = if done {
+        <MessagePack as Codec<u8>>::ID
+    } else {
+        0
     };
+    record.outcome = done.then(|| Outcome::Ok(result.into()));
     record.seal(&key());
     record
 }
@@ -235,10 +227,8 @@ async fn a_deep_result_is_incompatible() {
 #[tokio::test]
 async fn a_reason_that_is_no_text_is_shown_all_the_same() {
     let memory = MemoryStore::new();
-    let target = Record {
-        outcome: Some(Outcome::NotRecorded([0xff, 0xfe][..].into())),
-        ..record(State::Done, &[])
-    };
+    let mut target = record(State::Done, &[]);
+    target.outcome = Some(Outcome::NotRecorded([0xff, 0xfe][..].into()));
     Store::finish(&memory, &key(), &target)
         .await
         .expect("planted");
@@ -396,15 +386,9 @@ async fn results_of_any_size_run_once() {
 #[tokio::test]
 async fn the_store_of_bytes_is_a_store() {
     let place = Bytes::default();
-    let request = ClaimRequest {
-        nonce: Nonce::from_bytes([1; 16]),
-        lease: TTL,
-        on_crash: OnCrash::Rerun,
-        fingerprint: None,
-        ttl: TTL,
-        owner: None,
-        trace: None,
-    };
+    let mut request = ClaimRequest::new(Nonce::from_bytes([1; 16]));
+    request.lease = TTL;
+    request.ttl = TTL;
     for _ in 0..2 {
         let reply = place.claim(&key(), &request).await.expect("claimed");
         assert!(matches!(reply, ClaimReply::Granted { .. }));

@@ -182,6 +182,7 @@ impl<'a> OutcomeRef<'a> {
 
 /// What a replay needs of a [`Record`], seen where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordRef<'a> {
     /// Where the operation stands.
     pub state: State,
@@ -204,8 +205,10 @@ impl RecordRef<'_> {
     }
 }
 
-/// What a store keeps for one key.
+/// What a store keeps for one key. It is made by [`ClaimRequest::record`](crate::store::ClaimRequest::record), or
+/// [decoded](Self::decode).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Record {
     /// Where the operation stands.
     pub state: State,

@@ -30,7 +30,7 @@ pub use notify::{Subscription, Topics};
 pub use shared::SharedStore;
 
 use crate::{
-    OnCrash, StoreError, StoreErrorKind,
+    DEFAULT_LEASE, DEFAULT_TTL, OnCrash, StoreError, StoreErrorKind,
     fingerprint::Fingerprint,
     key::Key,
     record::{Nonce, OutcomeRef, Owner, Record, RecordRef, State},
@@ -68,6 +68,10 @@ pub const DEFAULT_MAX_RESULT: usize = 1024 * 1024;
 ///    out. When in doubt: `Ambiguous`. A store does not repeat commands on its own and is never quietly empty.
 /// 9. **Cancel-safe to the protocol.** A dropped future may or may not have been carried out; the caller takes it as
 ///    ambiguous. So does it with a command that has no answer after 10 seconds.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no store",
+    label = "needs a `SharedStore`, a reference to one, or what implements `Store`"
+)]
 pub trait Store: Send + Sync + 'static {
     /// Asks for the right to run: see [`protocol::claim`].
     fn claim(
@@ -183,6 +187,7 @@ pub trait LocalStore: Send + Sync {
 
 /// A claim that an attempt makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClaimRequest {
     /// The attempt.
     pub nonce: Nonce,
@@ -201,6 +206,35 @@ pub struct ClaimRequest {
 }
 
 impl ClaimRequest {
+    /// The claim of an attempt with the options' defaults: no fingerprint, [`OnCrash::Rerun`],
+    /// [`DEFAULT_LEASE`] and [`DEFAULT_TTL`].
+    ///
+    /// A store's tests make one, and from it a record:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), idempotent_runtime::record::NonceError> {
+    /// use std::time::Duration;
+    /// use idempotent_runtime::{record::Nonce, store::ClaimRequest};
+    ///
+    /// let mut request = ClaimRequest::new(Nonce::random()?);
+    /// request.lease = Duration::from_secs(5);
+    /// let mut owned = request.record();
+    /// owned.token = 7;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn new(nonce: Nonce) -> Self {
+        Self {
+            nonce,
+            lease: DEFAULT_LEASE,
+            on_crash: OnCrash::Rerun,
+            fingerprint: None,
+            ttl: DEFAULT_TTL,
+            owner: None,
+            trace: None,
+        }
+    }
+
     /// The running record of a first attempt; its token is still zero, for the store to set.
     #[must_use]
     pub fn record(&self) -> Record {

@@ -165,10 +165,8 @@ async fn rows_outlive_every_clock_and_tokens_grow() {
         for is_finished in [true, false] {
             let world = World::new();
             let (first, second) = (world.machine(first, BOUND), world.machine(second, BOUND));
-            let brief = ClaimRequest {
-                ttl: Duration::from_millis(1),
-                ..request(1)
-            };
+            let mut brief = request(1);
+            brief.ttl = Duration::from_millis(1);
             let owned = granted(first.claim(&key(), &brief).await.expect("a claim"));
             if is_finished {
                 first.finish(&key(), &done(&owned)).await.expect("a finish");

@@ -25,38 +25,30 @@ pub(crate) fn redis_key(key: &Key) -> String {
 
 /// The `number`th attempt's claim.
 pub(crate) fn request(number: u8) -> ClaimRequest {
-    ClaimRequest {
-        nonce: Nonce::from_bytes([number; 16]),
-        lease: LEASE,
-        on_crash: OnCrash::Rerun,
-        fingerprint: None,
-        ttl: TTL,
-        owner: None,
-        trace: None,
-    }
+    let mut request = ClaimRequest::new(Nonce::from_bytes([number; 16]));
+    request.lease = LEASE;
+    request.ttl = TTL;
+    request
 }
 
 pub(crate) fn failing(number: u8) -> ClaimRequest {
-    ClaimRequest {
-        on_crash: OnCrash::Fail,
-        ..request(number)
-    }
+    let mut request = request(number);
+    request.on_crash = OnCrash::Fail;
+    request
 }
 
 pub(crate) fn done(owned: &Record, result: &[u8]) -> Record {
-    Record {
-        state: State::Done,
-        codec: 7,
-        outcome: Some(Outcome::Ok(Arc::from(result))),
-        ..owned.clone()
-    }
+    let mut record = owned.clone();
+    record.state = State::Done;
+    record.codec = 7;
+    record.outcome = Some(Outcome::Ok(Arc::from(result)));
+    record
 }
 
 pub(crate) fn in_state(owned: &Record, state: State) -> Record {
-    Record {
-        state,
-        ..owned.clone()
-    }
+    let mut record = owned.clone();
+    record.state = state;
+    record
 }
 
 #[track_caller]
@@ -103,7 +95,9 @@ pub(crate) fn elapse(server: &RedisServer, key: &Key, by: Duration) {
     let finished = finished.filter(|record| matches!(record.state, State::Done | State::Failed));
     if let Some(record) = finished {
         let expires = record.expires.saturating_sub(by.unsigned_abs());
-        put(server, key, &Record { expires, ..record }.encode());
+        let mut record = record;
+        record.expires = expires;
+        put(server, key, &record.encode());
     }
     server.cli(&["PEXPIRE", &name, &(left - by).to_string()]);
 }

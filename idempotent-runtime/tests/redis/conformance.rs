@@ -44,10 +44,9 @@ impl Aged {
             State::Done | State::Failed => taken.get(&record.nonce).copied().unwrap_or(0),
             _ => 0,
         };
-        Record {
-            expires: record.expires + taken,
-            ..record
-        }
+        let mut record = record;
+        record.expires += taken;
+        record
     }
 
     fn settled(&self, settled: Settled) -> Settled {

@@ -27,10 +27,9 @@ fn header(owned: &Record) -> usize {
 
 /// The end of an attempt whose result was too large.
 fn without_result(owned: &Record) -> Record {
-    Record {
-        outcome: Some(Outcome::NotRecorded(Arc::from(&b"too large"[..]))),
-        ..done(owned, b"")
-    }
+    let mut record = done(owned, b"");
+    record.outcome = Some(Outcome::NotRecorded(Arc::from(&b"too large"[..])));
+    record
 }
 
 fn stat(server: &RedisServer, name: &str) -> u64 {
