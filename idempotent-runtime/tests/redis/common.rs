@@ -93,10 +93,8 @@ pub(crate) fn elapse(server: &RedisServer, key: &Key, by: Duration) {
     let by = i64::try_from(by.as_millis()).expect("short");
     let finished = value(server, key).and_then(|bytes| Record::decode(&bytes).ok());
     let finished = finished.filter(|record| matches!(record.state, State::Done | State::Failed));
-    if let Some(record) = finished {
-        let expires = record.expires.saturating_sub(by.unsigned_abs());
-        let mut record = record;
-        record.expires = expires;
+    if let Some(mut record) = finished {
+        record.expires = record.expires.saturating_sub(by.unsigned_abs());
         put(server, key, &record.encode());
     }
     server.cli(&["PEXPIRE", &name, &(left - by).to_string()]);
