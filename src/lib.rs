@@ -9,6 +9,11 @@ pub use idempotent_runtime::{
     install, key, observe, operation, operation_with_codec, record, store, try_current, with_store,
 };
 
+#[cfg(feature = "conformance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+#[doc(inline)]
+pub use idempotent_runtime::conformance_tests;
+
 /// The guide's examples run with the tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/GUIDE.md")]

@@ -120,7 +120,7 @@ impl SharedStore {
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// use idempotent_runtime::{SharedStore, install};
+    /// use idempotent_fn::{SharedStore, install};
     ///
     /// install(SharedStore::from_env().await?)?;
     /// # Ok(()) }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 /// Implement it for a type of your own, for every serde type or for one that has no serde:
 ///
 /// ```
-/// use idempotent_runtime::codec::{Codec, CodecError};
+/// use idempotent_fn::codec::{Codec, CodecError};
 ///
 /// struct Plain;
 ///

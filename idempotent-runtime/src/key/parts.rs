@@ -95,7 +95,7 @@ impl<const N: usize> KeyParts for [OptionalPart<'_>; N] {
 /// future, as an [`Execution`](crate::Execution) of its own. This is what `optional_key = true` writes; by hand:
 ///
 /// ```
-/// # use idempotent_runtime::{operation, Error, SharedStore, key::optional_part, store::MemoryStore};
+/// # use idempotent_fn::{operation, Error, SharedStore, key::optional_part, store::MemoryStore};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Error> {
 /// # let store = SharedStore::new(MemoryStore::new());

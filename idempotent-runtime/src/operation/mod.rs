@@ -36,7 +36,7 @@ pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 /// This is what `#[idempotent]` writes, and the same by hand:
 ///
 /// ```
-/// # use idempotent_runtime::{operation, Error, SharedStore, store::MemoryStore};
+/// # use idempotent_fn::{operation, Error, SharedStore, store::MemoryStore};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Error> {
 /// let store = SharedStore::new(MemoryStore::new());
@@ -137,7 +137,7 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use idempotent_runtime::{operation, Error, SharedStore, store::MemoryStore};
+    /// # use idempotent_fn::{operation, Error, SharedStore, store::MemoryStore};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Error> {
     /// # let store = SharedStore::new(MemoryStore::new());
@@ -176,7 +176,7 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use idempotent_runtime::{operation, Error, SharedStore, store::MemoryStore};
+    /// # use idempotent_fn::{operation, Error, SharedStore, store::MemoryStore};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// # let store = SharedStore::new(MemoryStore::new());

@@ -15,7 +15,7 @@ use crate::{
 /// `axum`), and yours for a foreign type:
 ///
 /// ```
-/// # use idempotent_runtime::{codec::CodecError, operation::Recorded};
+/// # use idempotent_fn::{codec::CodecError, operation::Recorded};
 /// struct AsText;
 /// struct Foreign(u8); // imagine it comes from another crate and has no serde
 ///

@@ -32,7 +32,7 @@ macro_rules! turns {
         /// The counts of one operation or of all, at one moment.
         ///
         /// ```
-        /// # use idempotent_runtime::{operation, Error, SharedStore, store::MemoryStore};
+        /// # use idempotent_fn::{operation, Error, SharedStore, store::MemoryStore};
         /// # #[tokio::main(flavor = "current_thread")]
         /// # async fn main() -> Result<(), Error> {
         /// let store = SharedStore::new(MemoryStore::new());

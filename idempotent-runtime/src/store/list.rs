@@ -12,7 +12,7 @@ use crate::{
 /// Which records a listing shows.
 ///
 /// ```
-/// use idempotent_runtime::{record::State, store::{Filter, Lapsed}};
+/// use idempotent_fn::{record::State, store::{Filter, Lapsed}};
 ///
 /// // Everything of `payments.…` whose owner has been silent for longer than its lease.
 /// let stuck = Filter::new().with_prefix("payments.").with_state(State::Running).with_lapsed(Lapsed::Only);
@@ -199,7 +199,7 @@ impl SharedStore {
     /// time with `.with_state(State::Running).with_lapsed(Lapsed::Only)`, and look at each record's `on_crash`.
     ///
     /// ```
-    /// # use idempotent_runtime::{SharedStore, StoreError, record::State, store::{Filter, MemoryStore}};
+    /// # use idempotent_fn::{SharedStore, StoreError, record::State, store::{Filter, MemoryStore}};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), StoreError> {
     /// # let store = SharedStore::new(MemoryStore::new());

@@ -212,9 +212,9 @@ impl ClaimRequest {
     /// A store's tests make one, and from it a record:
     ///
     /// ```
-    /// # fn main() -> Result<(), idempotent_runtime::record::NonceError> {
+    /// # fn main() -> Result<(), idempotent_fn::record::NonceError> {
     /// use std::time::Duration;
-    /// use idempotent_runtime::{record::Nonce, store::ClaimRequest};
+    /// use idempotent_fn::{record::Nonce, store::ClaimRequest};
     ///
     /// let mut request = ClaimRequest::new(Nonce::random()?);
     /// request.lease = Duration::from_secs(5);

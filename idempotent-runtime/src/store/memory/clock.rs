@@ -28,7 +28,7 @@ const LAST: u64 = MAX_TOKEN - (1 << 40);
 ///
 /// ```
 /// # use std::time::Duration;
-/// use idempotent_runtime::store::{ManualClock, MemoryStore};
+/// use idempotent_fn::store::{ManualClock, MemoryStore};
 ///
 /// let clock = ManualClock::new();
 /// let store = MemoryStore::with_clock(&clock);

@@ -87,7 +87,7 @@ impl MemoryStore {
     ///
     /// ```
     /// # use std::{sync::atomic::{AtomicU32, Ordering}, time::Duration};
-    /// # use idempotent_runtime::{operation, with_store, Error, store::MemoryStore};
+    /// # use idempotent_fn::{operation, with_store, Error, store::MemoryStore};
     /// # static RUNS: AtomicU32 = AtomicU32::new(0);
     /// # async fn charge() -> Result<u32, Error> {
     /// #     let call = operation::<Result<u32, Error>, _>("payments.charge", &[&"order-42"]);

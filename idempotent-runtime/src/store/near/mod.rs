@@ -32,7 +32,7 @@ const ROUNDED: Duration = Duration::from_millis(1);
 ///
 /// ```
 /// # use std::time::Duration;
-/// use idempotent_runtime::store::NearCache;
+/// use idempotent_fn::store::NearCache;
 ///
 /// let options = NearCache::new()
 ///     .with_max_bytes(8 * 1024 * 1024)
@@ -191,7 +191,7 @@ impl SharedStore {
     /// changes nothing.
     ///
     /// ```
-    /// # use idempotent_runtime::{Store, SharedStore, store::NearCache};
+    /// # use idempotent_fn::{Store, SharedStore, store::NearCache};
     /// # fn example(redis: impl Store) -> SharedStore {
     /// SharedStore::new(redis).with_near_cache(&NearCache::new())
     /// # }

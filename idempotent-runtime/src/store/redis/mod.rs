@@ -50,8 +50,8 @@ pub use options::RedisOptions;
 /// made in tasks of that runtime, so a call that nobody polls blocks no other.
 ///
 /// ```no_run
-/// # async fn example() -> Result<(), idempotent_runtime::StoreError> {
-/// use idempotent_runtime::store::RedisStore;
+/// # async fn example() -> Result<(), idempotent_fn::StoreError> {
+/// use idempotent_fn::store::RedisStore;
 ///
 /// let store = RedisStore::connect("redis://user:password@cache.internal:6379/2").await?;
 /// # Ok(()) }

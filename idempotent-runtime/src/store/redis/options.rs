@@ -20,9 +20,9 @@ use crate::StoreErrorKind;
 /// Options for a [`RedisStore`] whose defaults do not fit.
 ///
 /// ```no_run
-/// # fn main() -> Result<(), idempotent_runtime::StoreError> {
+/// # fn main() -> Result<(), idempotent_fn::StoreError> {
 /// use std::time::Duration;
-/// use idempotent_runtime::store::RedisOptions;
+/// use idempotent_fn::store::RedisOptions;
 ///
 /// let store = RedisOptions::new().with_response_timeout(Duration::from_secs(5)).open("redis://cache.internal/2")?;
 /// # Ok(()) }
@@ -105,9 +105,9 @@ impl RedisOptions {
     /// ([`with_sentinel_login`](Self::with_sentinel_login)).
     ///
     /// ```no_run
-    /// # fn main() -> Result<(), idempotent_runtime::StoreError> {
+    /// # fn main() -> Result<(), idempotent_fn::StoreError> {
     /// # async fn token() -> Result<String, std::io::Error> { Ok(String::new()) }
-    /// use idempotent_runtime::store::{RedisCredentials, RedisOptions};
+    /// use idempotent_fn::store::{RedisCredentials, RedisOptions};
     ///
     /// let store = RedisOptions::new()
     ///     .with_credentials(|| async { token().await.map(|token| RedisCredentials::new("payments", token)) })
