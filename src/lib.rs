@@ -1,4 +1,19 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Features
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `memory` (default) | [`store::MemoryStore`], records in this process |
+//! | `redis` | [`store::RedisStore`], records in one Redis or Valkey server |
+//! | `redis-cluster` | Redis Cluster (with `redis`) |
+//! | `redis-sentinel` | servers found by Sentinels (with `redis`) |
+//! | `redis-tls` | `rediss://` URLs, by rustls (with `redis`) |
+//! | `axum` | axum's `Json`, alone or with a status and headers, as results |
+//! | `json` | [`codec::Json`], a codec that people can read |
+//! | `tracing` | a span for each call, an event for each turn it takes |
+//! | `conformance` | [`store::conformance`], the suite that every store passes |
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use idempotent_macros::idempotent;

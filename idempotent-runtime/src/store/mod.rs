@@ -2,6 +2,7 @@
 
 pub mod cas;
 #[cfg(feature = "conformance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 pub mod conformance;
 pub(crate) mod counters;
 mod forward;

@@ -46,6 +46,7 @@ const COPIED: usize = 1024;
 /// once. A finished record is kept for 30 seconds past its end, or twice its lease
 /// ([`protocol::grace`](super::protocol::grace)). Replays use a coarse clock, so a result may be
 /// replayed for some milliseconds past its end.
+#[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,

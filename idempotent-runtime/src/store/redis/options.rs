@@ -27,6 +27,7 @@ use crate::StoreErrorKind;
 /// let store = RedisOptions::new().with_response_timeout(Duration::from_secs(5)).open("redis://cache.internal/2")?;
 /// # Ok(()) }
 /// ```
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 #[derive(Clone)]
 #[must_use]
 pub struct RedisOptions {
@@ -87,6 +88,7 @@ impl RedisOptions {
     /// User and password for the sentinels themselves; none by default. The user and password in
     /// the URLs are for the Redis servers.
     #[cfg(feature = "redis-sentinel")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-sentinel")))]
     pub fn with_sentinel_login(mut self, user: Option<&str>, password: &str) -> Self {
         self.sentinel_login = RedisCredentials::of(user, Some(password));
         self
@@ -126,6 +128,7 @@ impl RedisOptions {
     /// Trusts the certificate authorities in this PEM text, and no others. By default those of the
     /// operating system are trusted. It applies to `rediss://` URLs.
     #[cfg(feature = "redis-tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-tls")))]
     pub fn with_tls_root(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.tls.roots = Some(pem.into());
         self
@@ -133,6 +136,7 @@ impl RedisOptions {
 
     /// Presents this certificate to the server, with its private key; both in PEM.
     #[cfg(feature = "redis-tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-tls")))]
     pub fn with_tls_identity(
         mut self,
         certificate: impl Into<Vec<u8>>,
@@ -160,6 +164,7 @@ impl RedisOptions {
     /// [`Config`](StoreErrorKind::Config) when a URL or a certificate cannot be read, or the URLs
     /// contradict one another.
     #[cfg(feature = "redis-cluster")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-cluster")))]
     pub fn open_cluster<U: AsRef<str>>(
         self,
         urls: impl IntoIterator<Item = U>,
@@ -174,6 +179,7 @@ impl RedisOptions {
     /// # Errors
     /// [`Config`](StoreErrorKind::Config) when a URL or a certificate cannot be read.
     #[cfg(feature = "redis-sentinel")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-sentinel")))]
     pub fn open_sentinel<U: AsRef<str>>(
         self,
         urls: impl IntoIterator<Item = U>,
