@@ -23,6 +23,14 @@ static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
 /// Makes `store` the default store of this process: a [`SharedStore`], a reference to one, or a [`Store`](crate::Store) as
 /// it is.
 ///
+/// ```
+/// use idempotent_fn::{install, store::MemoryStore};
+///
+/// # fn main() -> Result<(), idempotent_fn::error::AlreadyInstalled> {
+/// install(MemoryStore::bounded(100_000))?;
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`AlreadyInstalled`] when a default store is in use: by an earlier `install`, or because a call has already used the
 /// one from the environment. Install first thing in `main`.

@@ -254,6 +254,20 @@ impl fmt::Debug for Execution {
 ///
 /// It is known in the body's own task: a task that the body spawns does not have it; pass it on.
 ///
+/// ```
+/// # use idempotent_fn::{Error, current, idempotent, store::MemoryStore, with_store};
+/// #[idempotent(scope = "payments.charge", key = order)]
+/// async fn charge(order: u64) -> Result<String, Error> {
+///     let bank_key = current().derive_key("bank"); // the same on every attempt at this order
+///     Ok(bank_key)
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # assert_eq!(with_store(MemoryStore::new(), charge(42)).await?.len(), 32);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Panics
 /// Outside of a body. [`try_current`] does not.
 #[must_use]
@@ -272,6 +286,23 @@ pub fn try_current() -> Option<Execution> {
 
 /// Runs `future` with `store` as the default store, in this task: for tests and tenants. `install` and the environment
 /// do not matter inside.
+///
+/// ```
+/// # use idempotent_fn::{Error, SharedStore, idempotent, store::MemoryStore, with_store};
+/// #[idempotent(scope = "payments.charge", key = order)]
+/// async fn charge(order: u64) -> Result<u64, Error> {
+///     Ok(order)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let store = SharedStore::new(MemoryStore::new());
+/// with_store(&store, charge(42)).await?;
+/// with_store(&store, charge(42)).await?;
+/// assert_eq!(store.counters().ran(), 1);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// `store` is a [`SharedStore`], a reference to one, or a [`Store`](crate::Store) as it is. Tasks spawned inside do not
 /// inherit it.

@@ -106,6 +106,21 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// Cancel-safe: it is done or it is not; doing it again does no harm.
     ///
+    /// ```
+    /// # use idempotent_fn::{Error, SharedStore, operation, operation::Resolution, record::State, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let store = SharedStore::new(MemoryStore::new());
+    /// let charge = || operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]).store(&store);
+    /// // The bank says that the charge went through, with this receipt.
+    /// charge().resolve(Resolution::Done(4711)).await?;
+    /// let seen = charge().inspect().await?.expect("a record");
+    /// assert_eq!(seen.state, State::Done);
+    /// assert_eq!(charge().run(async { Ok(0) }).await?, 4711);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::InFlight`] while an owner runs; [`Error::KeyReused`] where the key was used with another payload;
     /// [`Error::AlreadyRecorded`] where a result is recorded (see [`forget`](Self::forget)); [`Error::Config`] where the

@@ -61,7 +61,21 @@ pub struct Operation<T, E, F = ByFrom> {
 ///
 /// `scope` is the operation's durable name. `key` has one part, `&[&order]`, or more, `&(&user, &order)`, each of them not
 /// empty; different parts never meet in one key. A bad key is reported by [`Operation::run`] as [`Error::InvalidKey`]. `M` is
-/// found by inference ([`Recorded`](crate::Recorded)).
+/// found by inference ([`Recorded`]).
+///
+/// ```
+/// # use idempotent_fn::{Error, store::MemoryStore, with_store};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # with_store(MemoryStore::new(), async {
+/// let (tenant, order) = ("eu", 42);
+/// let charge = idempotent_fn::operation::<Result<String, Error>, _>("payments.charge", &(&tenant, &order));
+/// let receipt = charge.run(async move { Ok(format!("receipt {order}")) }).await?;
+/// # assert_eq!(receipt, "receipt 42");
+/// # Ok(())
+/// # }).await
+/// # }
+/// ```
 #[inline]
 pub fn operation<R, M>(scope: &'static str, key: &(impl KeyParts + ?Sized)) -> R::Operation
 where
@@ -94,6 +108,17 @@ impl<T, E> Operation<T, E> {
     }
 
     /// How the library's [`Error`] becomes the function's own; by default `E::from`.
+    ///
+    /// ```
+    /// # use idempotent_fn::{operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), String> {
+    /// let charge = operation::<Result<u64, String>, _>("payments.charge", &[&"order-42"]).store(MemoryStore::new());
+    /// let charge = charge.map_err(|error| format!("not charged: {error}"));
+    /// assert_eq!(charge.run(async { Ok(4711) }).await?, 4711);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn map_err<F: FnOnce(Error) -> E>(self, map: F) -> Operation<T, E, ByFn<F>> {
         let Self { plan, terms, .. } = self;
         Operation {
@@ -200,6 +225,23 @@ impl<T, E, F> Operation<T, E, F> {
 
     /// What an `Err` of the body means, decided case by case: by a function that answers [`OnErr`], for errors that can be
     /// recorded, or [`RerunOrFail`](crate::RerunOrFail), for any. `M` is found by inference.
+    ///
+    /// ```
+    /// # use idempotent_fn::{operation, Error, RerunOrFail, store::MemoryStore};
+    /// #[derive(Debug)]
+    /// enum Refusal { Busy, Unclear, Library(Error) }
+    /// # impl From<Error> for Refusal { fn from(error: Error) -> Self { Self::Library(error) } }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let charge = operation::<Result<u64, Refusal>, _>("payments.charge", &[&"order-42"]).store(MemoryStore::new());
+    /// let charge = charge.on_err_with(|refusal| match refusal {
+    ///     Refusal::Busy => RerunOrFail::Rerun, // nothing happened
+    ///     _ => RerunOrFail::Fail,
+    /// });
+    /// charge.run(async { Err(Refusal::Unclear) }).await.unwrap_err();
+    /// # }
+    /// ```
     pub fn on_err_with<D, M>(self, decide: fn(&E) -> D) -> Self
     where
         D: Decision<E, M>,

@@ -224,7 +224,7 @@ pub struct Record {
     pub attempts: u32,
     /// The payload's fingerprint, where the operation has one.
     pub fingerprint: Option<Fingerprint>,
-    /// Who can read the outcome's bytes ([`Codec::ID`](crate::Codec::ID)); 0 while there are none.
+    /// Who can read the outcome's bytes ([`Codec::ID`](crate::codec::Codec::ID)); 0 while there are none.
     pub codec: u32,
     /// End of retention in milliseconds since 1970 by the store's clock; 0 unless done or failed. The store sets it.
     pub expires: u64,

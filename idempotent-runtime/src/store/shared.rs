@@ -30,6 +30,14 @@ use crate::{
 ///
 /// Cloning is cheap, and clones are one store: they share records, duplicates in flight and
 /// counters.
+///
+/// ```
+/// use idempotent_fn::{SharedStore, store::MemoryStore};
+///
+/// let store = SharedStore::new(MemoryStore::new());
+/// let tenant = store.with_namespace("tenant-a").with_max_result(64 * 1024);
+/// # let _ = tenant;
+/// ```
 // One pointer, because every call passes it on.
 #[derive(Clone)]
 pub struct SharedStore(Arc<Handle>);
@@ -107,7 +115,7 @@ impl SharedStore {
     }
 
     /// The same store, with the name under which this process claims. Operators see it on a record
-    /// that is running or in doubt ([`Inspection::owner`](crate::Inspection::owner)). By default it
+    /// that is running or in doubt ([`Inspection::owner`](crate::operation::Inspection::owner)). By default it
     /// is `host:pid`.
     ///
     /// A name has up to 64 bytes; a longer one is cut. An empty one means the default.
@@ -118,7 +126,7 @@ impl SharedStore {
 
     /// The same store, with a function that returns the current trace's 16 bytes. They are stored
     /// in the record, so that operators find the call's trace
-    /// ([`Inspection::trace`](crate::Inspection::trace)). By default there is none.
+    /// ([`Inspection::trace`](crate::operation::Inspection::trace)). By default there is none.
     ///
     /// The function runs in the caller's own task when the call begins.
     #[must_use]
