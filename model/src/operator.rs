@@ -1,7 +1,6 @@
 //! An operator, who looks at the key and then resolves or forgets it.
 
 use idempotent_runtime::{
-    OnCrash,
     record::State,
     store::{
         ClaimRequest,

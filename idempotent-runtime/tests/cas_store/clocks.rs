@@ -10,7 +10,7 @@ use idempotent_runtime::{
     key::Key,
     record::State,
     store::{
-        ClaimReply, ClaimRequest, Settled,
+        ClaimReply, Settled,
         cas::{CasStore, CasTable, Loaded, Put, Swapped, Time},
     },
 };

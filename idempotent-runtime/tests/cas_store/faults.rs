@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use idempotent_runtime::{
-    OnCrash, Store, StoreErrorKind,
+    Store, StoreErrorKind,
     key::Key,
     record::{Nonce, Outcome, Record, State},
     store::{

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use idempotent_runtime::{
     Store,
-    record::{MAX_TOKEN, Record, State},
-    store::{ClaimRequest, Settled},
+    record::{MAX_TOKEN, State},
+    store::Settled,
 };
 use idempotent_test_support::RedisServer;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use idempotent_runtime::{
     OnCrash, Store,
-    record::{Nonce, Record, State},
-    store::{ClaimReply, ClaimRequest, Settled},
+    record::{Nonce, State},
+    store::{ClaimReply, Settled},
 };
 use idempotent_test_support::RedisServer;
 
