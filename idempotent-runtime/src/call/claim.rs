@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    background::{PATIENCE, answer, note, owe_outcome, without_result},
-    single_flight::{Landing, Lead},
+    background::{PATIENCE, owe_outcome, report, with_timeout, without_result},
+    single_flight::{FlightOutcome, Lead},
 };
 use crate::{
     StoreError,
@@ -176,11 +176,11 @@ impl Claim {
             }
         };
         self.settled();
-        note(&self.attempt, &settled);
+        report(&self.attempt, &settled);
         if let (Some(lead), Settled::Applied | Settled::PutBack, State::Done) =
             (self.lead.take(), &settled, self.record.state)
         {
-            lead.land(Landing::Record(Arc::new(self.record.clone())));
+            lead.land(FlightOutcome::Record(Arc::new(self.record.clone())));
         }
         match settled {
             Settled::Stale { record, lease_left } => Some((record, lease_left)),
@@ -193,7 +193,7 @@ impl Claim {
         loop {
             let attempt = &self.attempt;
             let reply = attempt.store.finish(&attempt.key, &self.record);
-            let answer = answer(attempt, PATIENCE, reply).await;
+            let answer = with_timeout(attempt, PATIENCE, reply).await;
             match answer
                 .as_ref()
                 .err()

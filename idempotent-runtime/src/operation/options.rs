@@ -25,7 +25,7 @@ use crate::{
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// An operation without the types of its result: compiled here, and not once for each of them.
-pub(crate) struct Plan {
+pub(crate) struct Options {
     pub(crate) scope: &'static str,
     pub(crate) key: Key,
     pub(crate) invalid: Option<InvalidKey>,
@@ -63,8 +63,8 @@ impl Written {
     }
 }
 
-impl Plan {
-    /// Inlined, and the key is written before there is a plan: so no address of the plan is known to anybody, and it is
+impl Options {
+    /// Inlined, and the key is written before there are options: so no address of them is known to anybody, and they are
     /// put together where it stays in the end, with one move of the key. Otherwise it is moved
     /// twice as a whole, 330 bytes that were just written in smaller pieces: 22 ns more a replay.
     #[inline]
@@ -122,7 +122,7 @@ impl Plan {
     }
 
     /// The store this call goes to, and the key as it stands there.
-    pub(crate) fn place(&self) -> Result<(Chosen, Key), Error> {
+    pub(crate) fn store_and_key(&self) -> Result<(Chosen, Key), Error> {
         self.check()?;
         let store = self.choose()?;
         if store.needs_io() {
@@ -165,10 +165,10 @@ impl Plan {
         if self.is_unprotected {
             return Err(self.config("its key is `None`, so there is no record"));
         }
-        self.check_terms()
+        self.check_options()
     }
 
-    fn check_terms(&self) -> Result<(), Error> {
+    fn check_options(&self) -> Result<(), Error> {
         if let Some(reason) = self.invalid {
             let operation = self.label();
             return Err(Error::InvalidKey { operation, reason });
@@ -254,12 +254,12 @@ impl Plan {
         });
     }
 
-    /// Prepares the claim. Everything that may be wrong is found here, also with the `terms`.
+    /// Prepares the claim. Everything that may be wrong is found here, also with the `policy`.
     pub(crate) fn prepare(
         &self,
-        terms: Result<(), &'static str>,
+        policy: Result<(), &'static str>,
     ) -> Result<(Arc<Attempt>, Span), Error> {
-        let store = match self.agreed(terms) {
+        let store = match self.agreed(policy) {
             Ok(store) => store,
             Err(error) => {
                 Span::new(self.scope, None).refused(&error);
@@ -303,13 +303,13 @@ impl Plan {
     /// comes first; only that there is a store is not asked.
     pub(crate) fn unprotected(
         &self,
-        terms: Result<(), &'static str>,
+        policy: Result<(), &'static str>,
     ) -> Result<(Arc<Unprotected>, Span), Error> {
         let span = Span::new(self.scope, None);
         let store = self.named();
         let key = self
-            .check_terms()
-            .and_then(|()| terms.map_err(|reason| self.config(reason)))
+            .check_options()
+            .and_then(|()| policy.map_err(|reason| self.config(reason)))
             .and_then(|()| self.check_timers())
             .and_then(|()| self.random_key());
         match key {
@@ -369,10 +369,10 @@ impl Plan {
     }
 
     /// The store, where nothing is wrong with what was asked for.
-    fn agreed(&self, terms: Result<(), &'static str>) -> Result<Chosen, Error> {
+    fn agreed(&self, policy: Result<(), &'static str>) -> Result<Chosen, Error> {
         self.check()?;
         let store = self.choose()?;
-        terms.map_err(|reason| self.config(reason))?;
+        policy.map_err(|reason| self.config(reason))?;
         Ok(store)
     }
 

@@ -14,7 +14,7 @@ use crate::{
 type TtlOf<T, E> = fn(&Result<T, E>) -> Duration;
 
 /// How an operation's results are recorded and read.
-pub(crate) struct Terms<T, E> {
+pub(crate) struct ResultPolicy<T, E> {
     pub(crate) ok: Format<T>,
     pub(crate) err: Option<Format<E>>,
     pub(crate) on_err: Option<OnErr>,
@@ -22,15 +22,15 @@ pub(crate) struct Terms<T, E> {
     pub(crate) ttl: Option<TtlOf<T, E>>,
 }
 
-impl<T, E> Clone for Terms<T, E> {
+impl<T, E> Clone for ResultPolicy<T, E> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T, E> Copy for Terms<T, E> {}
+impl<T, E> Copy for ResultPolicy<T, E> {}
 
-impl<T, E> Terms<T, E> {
+impl<T, E> ResultPolicy<T, E> {
     pub(crate) fn new(ok: Format<T>) -> Self {
         Self {
             ok,
