@@ -10,17 +10,17 @@ use crate::{
     store::protocol::grace,
 };
 
-const GONE: u64 = 1_790_000_000_000_000;
+const DELETE_AT: u64 = 1_790_000_000_000_000;
 const USUAL: Record = Record {
     state: State::Done,
     nonce: Nonce::from_bytes([0xa5; 16]),
-    token: GONE - 86_400_000_000,
+    token: DELETE_AT - 86_400_000_000,
     lease: Duration::from_secs(30),
     on_crash: OnCrash::Rerun,
     attempts: 1,
     fingerprint: None,
     codec: 1,
-    expires: GONE / 1000,
+    expires: DELETE_AT / 1000,
     ttl: Duration::from_secs(24 * 60 * 60),
     check: 0x0102_0304_0506_0708,
     owner: None,
@@ -37,17 +37,19 @@ fn outcomes() -> [Outcome; 4] {
     ]
 }
 
-fn pack(key: &[u8], record: &Record, gone: u64) -> Packed {
-    Packed::new(key, &Parts::of(record), record.check, gone)
+fn pack(key: &[u8], record: &Record, delete_at: u64) -> Packed {
+    Packed::new(key, &Parts::of(record), record.check, delete_at)
 }
 
-fn comes_back(key: &[u8], record: &Record, gone: u64) {
-    let packed = pack(key, record, gone);
+fn comes_back(key: &[u8], record: &Record, delete_at: u64) {
+    let packed = pack(key, record, delete_at);
     assert!(packed.key() == key, "another key for {record:?}");
     let grace = u64::try_from(grace(record.lease).as_micros()).unwrap();
     match record.state {
-        State::Done | State::Failed => assert_eq!(packed.gone(), record.expires * 1000 + grace),
-        State::Running | State::Lost => assert_eq!(packed.gone(), gone),
+        State::Done | State::Failed => {
+            assert_eq!(packed.delete_at(), record.expires * 1000 + grace)
+        }
+        State::Running | State::Lost => assert_eq!(packed.delete_at(), delete_at),
     }
     assert_eq!(&packed.record(), record);
     let view = View::of(packed.bytes());
@@ -60,8 +62,8 @@ fn comes_back(key: &[u8], record: &Record, gone: u64) {
 
 #[test]
 fn every_number_comes_back() {
-    for gone in [GONE, 0, u64::MAX] {
-        for token in [0, 1, GONE, MAX_TOKEN] {
+    for delete_at in [DELETE_AT, 0, u64::MAX] {
+        for token in [0, 1, DELETE_AT, MAX_TOKEN] {
             for lease in [Duration::from_millis(1), Duration::from_secs(30), MAX_LEASE] {
                 for outcome in outcomes() {
                     let record = Record {
@@ -71,7 +73,7 @@ fn every_number_comes_back() {
                         outcome: Some(outcome),
                         ..USUAL
                     };
-                    comes_back(b"key", &record, gone);
+                    comes_back(b"key", &record, delete_at);
                 }
             }
         }
@@ -103,7 +105,7 @@ fn every_state_key_fingerprint_and_result_comes_back() {
                             outcome: Some(outcome.clone()).filter(|_| is_done),
                             ..USUAL
                         };
-                        comes_back(&vec![b'k'; key], &record, GONE);
+                        comes_back(&vec![b'k'; key], &record, DELETE_AT);
                     }
                 }
             }
