@@ -10,9 +10,9 @@ use std::{
 };
 
 use crate::{
-    CodecError, Error, Label, OnCrash, OnErr,
+    CodecError, Error, OnCrash, OnErr, OperationId,
     operation::result_policy::ResultPolicy,
-    record::{OutcomeRef, Record},
+    record::{Record, RecordedBytesRef},
 };
 
 /// What the flow asks of a body and of the result that it leaves.
@@ -36,7 +36,11 @@ pub(crate) trait ErasedBody {
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<Encoded, CodecError>;
 
     /// Takes the recorded result in place of the body's.
-    fn replay(&mut self, record: &Record, label: &dyn Fn() -> Label) -> Result<(), Error>;
+    fn replay(
+        &mut self,
+        record: &Record,
+        operation_id: &dyn Fn() -> OperationId,
+    ) -> Result<(), Error>;
 }
 
 /// A buffer that has grown larger is given back.
@@ -68,11 +72,11 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    pub(crate) fn outcome(self, bytes: &[u8]) -> OutcomeRef<'_> {
+    pub(crate) fn outcome(self, bytes: &[u8]) -> RecordedBytesRef<'_> {
         if self.is_err {
-            OutcomeRef::Err(bytes)
+            RecordedBytesRef::Err(bytes)
         } else {
-            OutcomeRef::Ok(bytes)
+            RecordedBytesRef::Ok(bytes)
         }
     }
 }
@@ -178,8 +182,12 @@ where
         Ok(Encoded { codec, is_err })
     }
 
-    fn replay(&mut self, record: &Record, label: &dyn Fn() -> Label) -> Result<(), Error> {
-        self.result = Poll::Ready(self.policy.replay(label, record)?);
+    fn replay(
+        &mut self,
+        record: &Record,
+        operation_id: &dyn Fn() -> OperationId,
+    ) -> Result<(), Error> {
+        self.result = Poll::Ready(self.policy.replay(operation_id, record)?);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     StoreError,
     context::Attempt,
     events,
-    record::{MAX_TTL, Outcome, OutcomeRef, Record, State},
+    record::{MAX_TTL, Record, RecordedBytes, RecordedBytesRef, State},
     store::{
         Settled,
         counters::Turn,
@@ -114,7 +114,7 @@ impl Claim {
     }
 
     /// [`end`](Self::end), with a result: at once, where a store in this process takes it from where it lies.
-    pub(crate) fn complete(&mut self, codec: u32, outcome: OutcomeRef<'_>) {
+    pub(crate) fn complete(&mut self, codec: u32, outcome: RecordedBytesRef<'_>) {
         let attempt = &self.attempt;
         let completed = attempt
             .store
@@ -207,7 +207,7 @@ impl Claim {
 
     /// Whether the store knows of a result.
     pub(crate) fn is_recorded(&self) -> bool {
-        let without = matches!(self.record.outcome, Some(Outcome::NotRecorded(_)));
+        let without = matches!(self.record.outcome, Some(RecordedBytes::NotRecorded(_)));
         self.is_settled() && self.record.state == State::Done && !without
     }
 
@@ -244,7 +244,7 @@ pub(crate) fn not_recorded(record: &Record, reason: &str) -> Record {
     Record {
         state: State::Done,
         codec: 0,
-        outcome: Some(Outcome::NotRecorded(reason.as_bytes().into())),
+        outcome: Some(RecordedBytes::NotRecorded(reason.as_bytes().into())),
         ..record.clone()
     }
 }

@@ -287,7 +287,7 @@ async fn go_on<W: ErasedBody + ?Sized>(
     }
     if let Some(after) = timed_out {
         return Err(Error::TimedOut {
-            operation: attempt.label(),
+            operation: attempt.operation_id(),
             after,
             on_crash: attempt.request.on_crash,
         });
@@ -320,7 +320,7 @@ fn replay<W: ErasedBody + ?Sized>(
     work: &mut W,
     found: &Replay,
 ) -> Result<(), Error> {
-    work.replay(&found.record, &|| attempt.label())?;
+    work.replay(&found.record, &|| attempt.operation_id())?;
     attempt.count(found.turn);
     attempt.answered(found.outcome, true, &found.record);
     events::replayed(attempt.scope, &attempt.key);

@@ -20,7 +20,7 @@ use super::{
     heartbeat::{Body, poll_end},
 };
 use crate::{
-    Error, Key, Label, OnCrash, SharedStore,
+    Error, Key, OnCrash, OperationId, SharedStore,
     context::{
         Context, Running,
         observe::{Observation, Refusals},
@@ -83,7 +83,7 @@ impl Unprotected {
 
     fn timed_out(&self) -> Error {
         Error::TimedOut {
-            operation: Label {
+            operation: OperationId {
                 scope: self.scope,
                 digest: None,
             },

@@ -8,7 +8,7 @@ use crate::{
     Error, Key, OnCrash, Operation, SharedStore,
     call::{claim::kept_for, too_large},
     codec::redact::shape_of,
-    record::{DONE_HEADER, Nonce, Outcome, Owner, Record, State},
+    record::{DONE_HEADER, Nonce, Owner, Record, RecordedBytes, State},
     store::{Settled, protocol::replacement},
 };
 
@@ -71,7 +71,10 @@ impl SharedStore {
             ttl: record.ttl,
             expires: matches!(record.state, State::Done | State::Failed)
                 .then(|| at(Duration::from_millis(record.expires))),
-            has_result: matches!(record.outcome, Some(Outcome::Ok(_) | Outcome::Err(_))),
+            has_result: matches!(
+                record.outcome,
+                Some(RecordedBytes::Ok(_) | RecordedBytes::Err(_))
+            ),
         }
     }
 }
@@ -90,7 +93,7 @@ impl<T, E, F> Operation<T, E, F> {
         let (store, key) = self.options.store_and_key()?;
         let read = unconstrained(store.read(&key))
             .await
-            .map_err(|error| Error::store(self.options.label(), error))?;
+            .map_err(|error| Error::store(self.options.operation_id(), error))?;
         Ok(read.map(|(record, lease_left)| store.inspection(record, lease_left)))
     }
 
@@ -112,7 +115,7 @@ impl<T, E, F> Operation<T, E, F> {
     /// [`forget`](Self::forget)) or the given one cannot be; those of [`inspect`](Self::inspect).
     pub async fn resolve(self, resolution: Resolution<T>) -> Result<(), Error> {
         let (store, key) = self.options.store_and_key()?;
-        let operation = self.options.label();
+        let operation = self.options.operation_id();
         let (outcome, ttl) = match resolution {
             Resolution::Rerun => (None, None),
             Resolution::Done(value) => {
@@ -162,9 +165,9 @@ impl<T, E, F> Operation<T, E, F> {
         store: &SharedStore,
         key: &Key,
         ttl: Option<Duration>,
-        decide: impl Fn(Option<&Record>, Duration) -> Result<Option<Outcome>, Error>,
+        decide: impl Fn(Option<&Record>, Duration) -> Result<Option<RecordedBytes>, Error>,
     ) -> Result<(), Error> {
-        let operation = self.options.label();
+        let operation = self.options.operation_id();
         let failed = |error| Error::store(operation, error);
         let random = |error| {
             Error::config(
@@ -200,11 +203,11 @@ impl<T, E, F> Operation<T, E, F> {
         Err(Error::in_flight(operation, Duration::ZERO, lease_left))
     }
 
-    fn outcome(&self, store: &SharedStore, value: &T) -> Result<Outcome, Error> {
+    fn outcome(&self, store: &SharedStore, value: &T) -> Result<RecordedBytes, Error> {
         let mut bytes = Vec::new();
         let refused = |reason: String| {
             Error::config(
-                self.options.label(),
+                self.options.operation_id(),
                 format!("the given result cannot be recorded: {reason}"),
             )
         };
@@ -213,6 +216,6 @@ impl<T, E, F> Operation<T, E, F> {
         if DONE_HEADER + bytes.len() > limit {
             return Err(refused(too_large(bytes.len(), limit)));
         }
-        Ok(Outcome::Ok(bytes.into()))
+        Ok(RecordedBytes::Ok(bytes.into()))
     }
 }

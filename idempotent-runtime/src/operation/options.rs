@@ -6,7 +6,8 @@ use tokio::runtime::Handle;
 
 use super::scope;
 use crate::{
-    DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKey, Key, Label, OnCrash, SharedStore,
+    DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKeyError, Key, OnCrash, OperationId,
+    SharedStore,
     call::unprotected::{self, Unprotected},
     context::{
         Attempt, Context, Progress,
@@ -28,7 +29,7 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 pub(crate) struct Options {
     pub(crate) scope: &'static str,
     pub(crate) key: Key,
-    pub(crate) invalid: Option<InvalidKey>,
+    pub(crate) invalid: Option<InvalidKeyError>,
     /// A part of the key is missing, and the body runs as if there were no record of it anywhere.
     pub(crate) is_unprotected: bool,
     pub(crate) store: Option<SharedStore>,
@@ -48,7 +49,7 @@ pub(crate) struct Options {
 /// What an operation's parts make: a key, if they are good.
 struct Written {
     key: Key,
-    invalid: Option<InvalidKey>,
+    invalid: Option<InvalidKeyError>,
     is_unprotected: bool,
 }
 
@@ -114,8 +115,8 @@ impl Options {
     }
 
     /// The operation and its key as far as they may be shown.
-    pub(crate) fn label(&self) -> Label {
-        Label {
+    pub(crate) fn operation_id(&self) -> OperationId {
+        OperationId {
             scope: self.scope,
             digest: (self.invalid.is_none() && !self.is_unprotected).then(|| self.key.digest()),
         }
@@ -148,7 +149,7 @@ impl Options {
     }
 
     fn config(&self, reason: impl Into<Arc<str>>) -> Error {
-        Error::config(self.label(), reason)
+        Error::config(self.operation_id(), reason)
     }
 
     /// As much of [`check`](Self::check) as a replay needs.
@@ -170,7 +171,7 @@ impl Options {
 
     fn check_options(&self) -> Result<(), Error> {
         if let Some(reason) = self.invalid {
-            let operation = self.label();
+            let operation = self.operation_id();
             return Err(Error::InvalidKey { operation, reason });
         }
         let (ttl, lease) = (self.ttl(), self.lease);
@@ -348,7 +349,7 @@ impl Options {
         let nonce = Nonce::random().map_err(|error| self.no_randomness(error))?;
         let number = format!("{:032x}", u128::from_be_bytes(*nonce.as_bytes()));
         Key::new(self.scope, &[&"unprotected", &number]).map_err(|reason| Error::InvalidKey {
-            operation: self.label(),
+            operation: self.operation_id(),
             reason,
         })
     }

@@ -147,7 +147,7 @@ impl<'a> Acquire<'a> {
                     self.judge(record, Turn::ReplayedByFlight)
                 }
                 Followed::Landed(FlightOutcome::Failed(error)) => {
-                    Err(Error::store(attempt.label(), error))
+                    Err(Error::store(attempt.operation_id(), error))
                 }
                 Followed::Landed(FlightOutcome::Free) | Followed::Stalled => continue,
                 Followed::TimedOut(lease_left) => Err(self.in_flight(lease_left)),
@@ -156,7 +156,7 @@ impl<'a> Acquire<'a> {
                     let silence =
                         format!("{store} has given no answer to another call with this key");
                     let error = StoreError::new(StoreErrorKind::NotSent, silence);
-                    Err(Error::store(attempt.label(), error))
+                    Err(Error::store(attempt.operation_id(), error))
                 }
             });
         }
@@ -254,14 +254,14 @@ impl<'a> Acquire<'a> {
         mut lease_left: Duration,
     ) -> Result<Arc<Record>, Error> {
         let superseded = Error::Superseded {
-            operation: self.attempt.label(),
+            operation: self.attempt.operation_id(),
         };
         loop {
             match record.state {
                 State::Done if !record.conflicts_with(self.attempt.request.fingerprint) => {
                     let attempt = self.attempt;
                     let verified = attempt.store.verify(&attempt.key, &record);
-                    verified.map_err(|error| Error::store(attempt.label(), error))?;
+                    verified.map_err(|error| Error::store(attempt.operation_id(), error))?;
                     return Ok(Arc::new(record));
                 }
                 State::Running if self.wait(lease_left).await.is_ok() => {}
@@ -280,7 +280,7 @@ impl<'a> Acquire<'a> {
     fn judge(&self, record: Arc<Record>, turn: Turn) -> Result<Acquired, Error> {
         let attempt = self.attempt;
         if record.conflicts_with(attempt.request.fingerprint) {
-            let operation = attempt.label();
+            let operation = attempt.operation_id();
             return Err(Error::KeyReused { operation });
         }
         match record.state {
@@ -307,7 +307,7 @@ impl<'a> Acquire<'a> {
                 Err(error) => error,
             };
             if !tries.again_after(&error).await {
-                return Err(Error::store(self.attempt.label(), error));
+                return Err(Error::store(self.attempt.operation_id(), error));
             }
         }
     }
@@ -319,12 +319,12 @@ impl<'a> Acquire<'a> {
 
     fn in_flight(&self, lease_left: Duration) -> Error {
         let waited = self.waits.map_or(Duration::ZERO, |since| since.elapsed());
-        Error::in_flight(self.attempt.label(), waited, lease_left)
+        Error::in_flight(self.attempt.operation_id(), waited, lease_left)
     }
 
     fn indeterminate(&self) -> Error {
         Error::Indeterminate {
-            operation: self.attempt.label(),
+            operation: self.attempt.operation_id(),
         }
     }
 }

@@ -154,7 +154,7 @@ pub(crate) async fn claim_with_retry(
     if let Some(lead) = lead {
         lead.land(FlightOutcome::Failed(error.clone()));
     }
-    Err(Error::store(attempt.label(), error))
+    Err(Error::store(attempt.operation_id(), error))
 }
 
 /// The lease of a grant counts from the first asking that reached the store, since `begun`: where the answer was long in

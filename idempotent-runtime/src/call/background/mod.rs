@@ -14,7 +14,7 @@ use crate::{
     context::Attempt,
     error::Shown,
     events,
-    record::{HOLD, Outcome, Record, State},
+    record::{HOLD, Record, RecordedBytes, State},
     store::{
         ClaimReply, Settled,
         counters::Turn,
@@ -172,7 +172,10 @@ pub(crate) fn without_result(
     target: &Record,
     error: &StoreError,
 ) -> Option<Record> {
-    let carries = matches!(target.outcome, Some(Outcome::Ok(_) | Outcome::Err(_)));
+    let carries = matches!(
+        target.outcome,
+        Some(RecordedBytes::Ok(_) | RecordedBytes::Err(_))
+    );
     if error.kind() != StoreErrorKind::TooLarge || !carries {
         return None;
     }

@@ -6,7 +6,7 @@ use super::layout::Packed;
 use crate::{
     OnCrash,
     fingerprint::Fingerprint,
-    record::{MAX_LEASE, MAX_TOKEN, Nonce, Outcome, Owner, Parts, Record, State, View},
+    record::{MAX_LEASE, MAX_TOKEN, Nonce, Owner, Parts, Record, RecordedBytes, State, View},
     store::protocol::grace,
 };
 
@@ -28,12 +28,12 @@ const USUAL: Record = Record {
     outcome: None,
 };
 
-fn outcomes() -> [Outcome; 4] {
+fn outcomes() -> [RecordedBytes; 4] {
     [
-        Outcome::Ok([][..].into()),
-        Outcome::Ok([7; 40][..].into()),
-        Outcome::Err([8; 3][..].into()),
-        Outcome::NotRecorded([9; 300][..].into()),
+        RecordedBytes::Ok([][..].into()),
+        RecordedBytes::Ok([7; 40][..].into()),
+        RecordedBytes::Err([8; 3][..].into()),
+        RecordedBytes::NotRecorded([9; 300][..].into()),
     ]
 }
 
@@ -83,7 +83,7 @@ fn every_number_comes_back() {
 #[test]
 fn every_state_key_fingerprint_and_result_comes_back() {
     let sixteen = [None, Some([0x5a; 16])];
-    let huge = Outcome::Ok(vec![3; 1 << 20].into());
+    let huge = RecordedBytes::Ok(vec![3; 1 << 20].into());
     for state in [State::Running, State::Done, State::Failed, State::Lost] {
         for on_crash in [OnCrash::Rerun, OnCrash::Fail] {
             for (fingerprint, trace) in sixteen.into_iter().zip([sixteen[1], None]) {
@@ -117,7 +117,7 @@ fn every_state_key_fingerprint_and_result_comes_back() {
 #[test]
 fn a_usual_record_takes_68_bytes_beside_key_and_result() {
     let usual = Record {
-        outcome: Some(Outcome::Ok([7; 40][..].into())),
+        outcome: Some(RecordedBytes::Ok([7; 40][..].into())),
         ..USUAL
     };
     assert_eq!(pack(&[b'k'; 26], &usual, 0).size(), 68 + 26 + 40);

@@ -15,14 +15,14 @@ use std::{fmt, mem, sync::Arc, time::Duration};
 use arrayvec::ArrayVec;
 
 use super::{
-    ClaimReply, ClaimRequest, Cursor, Filter, Found, LocalStore, Page, Settled, Store,
-    Subscription, Topics,
+    ClaimReply, ClaimRequest, Cursor, Filter, Found, KeyNotifier, LocalStore, Page, Settled, Store,
+    Subscription,
     protocol::{self, Current, Step, Write},
 };
 use crate::{
     StoreError, StoreErrorKind,
     key::Key,
-    record::{HOLD, OutcomeRef, Parts, Record, RecordRef, State, View},
+    record::{HOLD, Parts, Record, RecordRef, RecordedBytesRef, State, View},
     sync::{
         atomic::{AtomicUsize, Ordering},
         mutant,
@@ -56,7 +56,7 @@ struct Shared {
     len: AtomicUsize,
     max_records: usize,
     clock: Clock,
-    topics: Topics,
+    notifier: KeyNotifier,
     expiry: Expiry,
 }
 
@@ -71,8 +71,8 @@ impl MemoryStore {
     #[must_use]
     pub fn with_clock(clock: &ManualClock) -> Self {
         let store = Self::build(Clock::Manual(clock.clone()), usize::MAX);
-        let topics = store.shared.topics.clone();
-        clock.on_advance(move || topics.publish_all());
+        let notifier = store.shared.notifier.clone();
+        clock.on_advance(move || notifier.publish_all());
         store
     }
 
@@ -127,7 +127,7 @@ impl MemoryStore {
                 len: AtomicUsize::new(0),
                 max_records,
                 clock,
-                topics: Topics::default(),
+                notifier: KeyNotifier::default(),
                 expiry: Expiry::new(),
             }),
         }
@@ -242,7 +242,7 @@ impl MemoryStore {
             is_own.then(|| packed.take().unwrap_or_else(|| pack(parts, now)))
         });
         if is_own && completed.is_ok() {
-            self.shared.topics.publish(key.as_str());
+            self.shared.notifier.publish(key.as_str());
             return true;
         }
         false
@@ -398,7 +398,13 @@ impl LocalStore for MemoryStore {
         granted.ok().and(token)
     }
 
-    fn complete(&self, key: &Key, owned: &Record, codec: u32, outcome: OutcomeRef<'_>) -> bool {
+    fn complete(
+        &self,
+        key: &Key,
+        owned: &Record,
+        codec: u32,
+        outcome: RecordedBytesRef<'_>,
+    ) -> bool {
         let mut parts = Parts {
             record: owned,
             state: State::Done,
@@ -427,7 +433,7 @@ impl Store for MemoryStore {
             return Ok(Settled::Applied);
         }
         let settled = self.step(key, |current, now| protocol::finish(current, target, now))?;
-        self.shared.topics.publish(key.as_str());
+        self.shared.notifier.publish(key.as_str());
         Ok(settled)
     }
 
@@ -444,12 +450,12 @@ impl Store for MemoryStore {
         let settled = self.step(key, |current, now| {
             protocol::overrule(current, seen, replacement, now)
         })?;
-        self.shared.topics.publish(key.as_str());
+        self.shared.notifier.publish(key.as_str());
         Ok(settled)
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
-        Ok(self.shared.topics.subscribe(key).0)
+        Ok(self.shared.notifier.subscribe(key).0)
     }
 
     async fn list(

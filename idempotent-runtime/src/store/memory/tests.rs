@@ -16,7 +16,7 @@ use super::{
 use crate::{
     OnCrash, StoreErrorKind,
     key::Key,
-    record::{HOLD, Nonce, OutcomeRef, Record, State},
+    record::{HOLD, Nonce, Record, RecordedBytesRef, State},
     store::{ClaimReply, ClaimRequest, LocalStore, ManualClock, Settled, Store},
 };
 
@@ -74,7 +74,7 @@ fn finish(store: &MemoryStore, key: &Key, granted: &Record, state: State, retain
         ..granted.clone()
     };
     if state == State::Done {
-        let result = OutcomeRef::Ok(&[1]);
+        let result = RecordedBytesRef::Ok(&[1]);
         assert!(store.complete(key, &target, 1, result));
         return;
     }

@@ -15,7 +15,7 @@ use super::deadline::Deadline;
 use crate::{
     fingerprint::Fingerprint,
     key::Key,
-    record::{Nonce, Outcome, Record, RecordRef, State},
+    record::{Nonce, Record, RecordRef, RecordedBytes, State},
     sync::{
         RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
@@ -40,7 +40,7 @@ pub(super) struct Entry {
     token: u64,
     fingerprint: Option<Fingerprint>,
     codec: u32,
-    outcome: Outcome,
+    outcome: RecordedBytes,
     until: Deadline,
     /// Whether it was read since the hand last passed.
     used: AtomicBool,
@@ -62,7 +62,7 @@ struct Shard {
 
 impl Entry {
     /// An entry for a done `record` whose result is `outcome`.
-    pub(super) fn new(record: &Record, outcome: &Outcome, until: Deadline) -> Self {
+    pub(super) fn new(record: &Record, outcome: &RecordedBytes, until: Deadline) -> Self {
         Self {
             nonce: record.nonce,
             token: record.token,

@@ -18,7 +18,7 @@ use self::{
 use super::{SharedStore, protocol};
 use crate::{
     key::Key,
-    record::{Outcome, Record, RecordRef, State},
+    record::{Record, RecordRef, RecordedBytes, State},
 };
 
 /// How far the store's time and this process' estimate of it may differ.
@@ -143,7 +143,7 @@ impl Lookup<'_> {
     fn keep(&self, record: &Record, left: Duration) {
         let life = cmp::min(surely(left), self.near.max_age);
         let entry = match (&record.outcome, self.at.after(life)) {
-            (Some(outcome @ (Outcome::Ok(_) | Outcome::Err(_))), Some(until))
+            (Some(outcome @ (RecordedBytes::Ok(_) | RecordedBytes::Err(_))), Some(until))
                 if self.store.replays_near() && record.state == State::Done && !life.is_zero() =>
             {
                 Entry::new(record, outcome, until)

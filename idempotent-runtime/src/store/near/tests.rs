@@ -26,7 +26,7 @@ fn done(token: u64, bytes: usize) -> Record {
         check: 0,
         owner: None,
         trace: None,
-        outcome: Some(Outcome::Ok(Arc::from(vec![0; bytes]))),
+        outcome: Some(RecordedBytes::Ok(Arc::from(vec![0; bytes]))),
     }
 }
 

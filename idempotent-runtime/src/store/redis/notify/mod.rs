@@ -29,7 +29,7 @@ use super::{
 use crate::{
     StoreError,
     key::Key,
-    store::{Subscription, Topics},
+    store::{KeyNotifier, Subscription},
 };
 
 /// The pauses between attempts to subscribe again.
@@ -48,7 +48,7 @@ pub(super) struct Subscriber {
     slot: ListenerSlot,
     #[cfg(feature = "redis-cluster")]
     pub(super) shards: Shards,
-    pub(super) topics: Topics,
+    pub(super) notifier: KeyNotifier,
     events: mpsc::UnboundedSender<Event>,
     /// Whether the current lack of push has been reported.
     is_warned: AtomicBool,
@@ -69,9 +69,9 @@ pub(super) struct ListenerSlot {
 impl ListenerSlot {
     /// Notes a new connection. If there was one before, it wakes all waiters, because messages may
     /// have been missed in between.
-    pub(super) fn begun(&self, topics: &Topics) {
+    pub(super) fn begun(&self, notifier: &KeyNotifier) {
         if self.listened.swap(true, Ordering::Relaxed) {
-            topics.publish_all();
+            notifier.publish_all();
         }
     }
 }
@@ -80,7 +80,7 @@ impl Default for Subscriber {
     fn default() -> Self {
         let (events, unkept) = mpsc::unbounded_channel();
         let sender = events.clone();
-        let topics = Topics::reporting(move |key| {
+        let notifier = KeyNotifier::reporting(move |key| {
             // Without a keeper there is no connection, and nothing to unsubscribe.
             let _ = sender.send(Event::Vacated(key.clone()));
         });
@@ -88,7 +88,7 @@ impl Default for Subscriber {
             slot: ListenerSlot::default(),
             #[cfg(feature = "redis-cluster")]
             shards: Shards::default(),
-            topics,
+            notifier,
             events,
             is_warned: AtomicBool::new(false),
             #[cfg(test)]
@@ -118,7 +118,7 @@ impl Subscriber {
         }
         // First register the waiter, then subscribe at the server: a message in between finds the
         // waiter.
-        let (subscription, _) = subscriber.topics.subscribe(key);
+        let (subscription, _) = subscriber.notifier.subscribe(key);
         let listening = {
             let (hub, connector, key) = (hub.clone(), connector.clone(), key.clone());
             hub.runtime
@@ -134,7 +134,7 @@ impl Subscriber {
     /// Subscribes at the server. Whether there is push for `key` now.
     async fn begin(&self, hub: &Arc<Hub>, connector: &Arc<Connector>, key: &Key) -> bool {
         let result = self.listen(hub, connector, std::slice::from_ref(key)).await;
-        if !self.topics.waits_for(key.as_str()) {
+        if !self.notifier.waits_for(key.as_str()) {
             // The waiter left before the subscription existed, so its leaving unsubscribed nothing.
             self.tell(Event::Vacated(key.clone()));
         }
@@ -169,7 +169,7 @@ impl Subscriber {
 
     pub(super) fn listener(&self) -> Box<dyn PushListener> {
         Box::new(Listener {
-            topics: self.topics.clone(),
+            notifier: self.notifier.clone(),
             events: self.events.clone(),
         })
     }
@@ -198,14 +198,14 @@ impl Subscriber {
     ) -> Result<Arc<Connection>, StoreError> {
         let open = || {
             let connector = connector.clone();
-            let (slot, topics, listener) =
-                (self.slot.clone(), self.topics.clone(), self.listener());
+            let (slot, notifier, listener) =
+                (self.slot.clone(), self.notifier.clone(), self.listener());
             async move {
                 let connection = connector.subscriber(None, listener).await?;
-                let keys = topics.keys();
+                let keys = notifier.keys();
                 let listening = listen(&connection, &keys).await;
                 listening.map_err(|failure| explain(failure, &connector))?;
-                slot.begun(&topics);
+                slot.begun(&notifier);
                 Ok(connection)
             }
         };
@@ -219,16 +219,16 @@ impl Subscriber {
     async fn resume(&self, hub: &Arc<Hub>, connector: &Arc<Connector>) -> Result<(), StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = connector.target {
-            sharded::listen(hub, connector, &self.topics.keys()).await?;
+            sharded::listen(hub, connector, &self.notifier.keys()).await?;
             // A slot may have moved, and a message may have been missed.
-            self.topics.publish_all();
+            self.notifier.publish_all();
             return Ok(());
         }
         match self.slot.connection.current() {
             Some(connection) => {
-                let listening = listen(&connection, &self.topics.keys()).await;
+                let listening = listen(&connection, &self.notifier.keys()).await;
                 listening.map_err(|failure| explain(failure, connector))?;
-                self.topics.publish_all();
+                self.notifier.publish_all();
                 Ok(())
             }
             None => self.connection(hub, connector).await.map(drop),
@@ -275,7 +275,7 @@ async fn keep(
 
 /// Ends a subscription without waiters.
 async fn vacate(subscriber: &Subscriber, connector: &Connector, hub: &Hub, key: &Key) {
-    if subscriber.topics.waits_for(key.as_str()) {
+    if subscriber.notifier.waits_for(key.as_str()) {
         return;
     }
     #[cfg(feature = "redis-cluster")]
@@ -296,11 +296,11 @@ async fn withdraw(subscriber: &Subscriber, connection: &Connection, key: &Key) {
         .clone()
         .unsubscribe(RedisKey(key))
         .await;
-    if left.is_ok() && subscriber.topics.waits_for(key.as_str()) {
+    if left.is_ok() && subscriber.notifier.waits_for(key.as_str()) {
         if listen(connection, std::slice::from_ref(key)).await.is_err() {
             subscriber.lost();
         }
-        subscriber.topics.publish(key.as_str());
+        subscriber.notifier.publish(key.as_str());
     }
 }
 
@@ -309,7 +309,7 @@ async fn withdraw(subscriber: &Subscriber, connection: &Connection, key: &Key) {
 async fn mend(hub: &Arc<Hub>, connector: &Arc<Connector>) {
     let subscriber = &hub.subscriber;
     let mut pause = FIRST_PAUSE;
-    while !subscriber.topics.is_empty() {
+    while !subscriber.notifier.is_empty() {
         if subscriber.resume(hub, connector).await.is_ok() {
             return;
         }
@@ -320,7 +320,7 @@ async fn mend(hub: &Arc<Hub>, connector: &Arc<Connector>) {
 
 /// Passes the server's messages to the waiters.
 struct Listener {
-    topics: Topics,
+    notifier: KeyNotifier,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -332,7 +332,7 @@ impl PushListener for Listener {
                     && let Ok(channel) = str::from_utf8(channel)
                     && let Some(key) = channel.strip_prefix(PREFIX)
                 {
-                    self.topics.publish(key);
+                    self.notifier.publish(key);
                 }
             }
             // The slot has moved to another node, or a waiter has left.
@@ -352,7 +352,7 @@ impl Listener {
             && let Some(key) = str::from_utf8(channel)
                 .ok()
                 .and_then(|channel| channel.strip_prefix(PREFIX))
-            && self.topics.waits_for(key)
+            && self.notifier.waits_for(key)
         {
             self.lost();
         }

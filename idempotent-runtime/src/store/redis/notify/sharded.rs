@@ -107,11 +107,11 @@ async fn connection(
     let slot = subscriber.shards.slot(node);
     let open = || {
         let (connector, node, slot) = (connector.clone(), node.clone(), slot.clone());
-        let (cluster, topics) = (hub.cluster.clone(), subscriber.topics.clone());
+        let (cluster, notifier) = (hub.cluster.clone(), subscriber.notifier.clone());
         let listener = subscriber.listener();
         async move {
             let connection = connector.subscriber(Some(&node.address), listener).await?;
-            for key in topics.keys() {
+            for key in notifier.keys() {
                 let owner = cluster.known_owner(slot_map::of_key(&scripts::name(&key)));
                 if owner.is_some_and(|owner| owner.address == node.address) {
                     // A key whose slot has moved is handled by its own waiter, or when all are
@@ -120,7 +120,7 @@ async fn connection(
                         acknowledged(&connection, "SSUBSCRIBE", &PushKind::SSubscribe, &key).await;
                 }
             }
-            slot.begun(&topics);
+            slot.begun(&notifier);
             Ok(connection)
         }
     };
@@ -142,14 +142,14 @@ pub(crate) async fn vacate(hub: &Hub, key: &Key) {
         return;
     };
     let left = acknowledged(&connection, "SUNSUBSCRIBE", &PushKind::SUnsubscribe, key).await;
-    if left.is_ok() && subscriber.topics.waits_for(key.as_str()) {
+    if left.is_ok() && subscriber.notifier.waits_for(key.as_str()) {
         if acknowledged(&connection, "SSUBSCRIBE", &PushKind::SSubscribe, key)
             .await
             .is_err()
         {
             subscriber.lost();
         }
-        subscriber.topics.publish(key.as_str());
+        subscriber.notifier.publish(key.as_str());
     }
 }
 
