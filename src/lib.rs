@@ -19,7 +19,7 @@
 pub use idempotent_macros::idempotent;
 #[doc(inline)]
 pub use idempotent_runtime::{
-    ENV, Error, Execution, Observation, Observed, OnCrash, OnErr, Operation, RerunOrFail,
+    Error, Execution, Observation, Observed, OnCrash, OnErr, Operation, RerunOrFail, STORE_ENV_VAR,
     SharedStore, Store, StoreError, StoreErrorKind, codec, current, drain, error, fingerprint,
     install, key, observe, operation, operation_with_codec, record, store, try_current, with_store,
 };

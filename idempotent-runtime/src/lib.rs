@@ -25,7 +25,7 @@ mod sync;
 
 pub use call::drain;
 pub use context::{Execution, Observation, Observed, current, observe, try_current, with_store};
-pub use default_store::{ENV, install};
+pub use default_store::{STORE_ENV_VAR, install};
 pub use error::{Error, StoreError, StoreErrorKind};
 pub use operation::{Operation, operation, operation_with_codec};
 pub use policy::{OnCrash, OnErr, RerunOrFail};
@@ -33,6 +33,6 @@ pub use store::{SharedStore, Store};
 
 // What is public in a module, named briefly in here.
 pub(crate) use codec::{Codec, CodecError};
-pub(crate) use error::Label;
-pub(crate) use key::{InvalidKey, Key};
+pub(crate) use error::OperationId;
+pub(crate) use key::{InvalidKeyError, Key};
 pub(crate) use operation::{DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Inspection};

@@ -14,7 +14,7 @@ use idempotent_fn::{
     key::Key,
     operation,
     operation::Resolution,
-    record::{DONE_HEADER, HEADER, Nonce, Outcome, Record, State},
+    record::{DONE_HEADER, HEADER, Nonce, Record, RecordedBytes, State},
     store::{ClaimReply, ClaimRequest, MemoryStore, NearCache},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -46,7 +46,7 @@ fn record(state: State, result: &[u8]) -> Record {
     } else {
         0
     };
-    record.outcome = done.then(|| Outcome::Ok(result.into()));
+    record.outcome = done.then(|| RecordedBytes::Ok(result.into()));
     record.seal(&key());
     record
 }
@@ -228,7 +228,7 @@ async fn a_deep_result_is_incompatible() {
 async fn a_reason_that_is_no_text_is_shown_all_the_same() {
     let memory = MemoryStore::new();
     let mut target = record(State::Done, &[]);
-    target.outcome = Some(Outcome::NotRecorded([0xff, 0xfe][..].into()));
+    target.outcome = Some(RecordedBytes::NotRecorded([0xff, 0xfe][..].into()));
     Store::finish(&memory, &key(), &target)
         .await
         .expect("planted");

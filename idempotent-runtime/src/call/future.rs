@@ -12,9 +12,9 @@ use std::{
 
 use super::{
     Flow,
-    background::spawn::carry_on,
+    background::spawn::spawn_body,
     begin,
-    body::{Detached, Lasting, Typed},
+    body::{BodySlot, Detached, OwnedBody},
     detached,
     unprotected::unprotected,
 };
@@ -22,7 +22,7 @@ use crate::{
     Error,
     context::Attempt,
     events::Span,
-    operation::{IntoErr, Operation, options::Plan},
+    operation::{IntoErr, Operation, options::Options},
 };
 
 /// The future of [`Operation::run`]: a call whose body is finished also when its caller goes away.
@@ -47,12 +47,12 @@ pub(crate) struct Call<T: 'static, E: 'static, F> {
     pub(crate) needs: fn() -> Needs<T, E, F>,
 }
 
-type DetachedWork<T, E> = Typed<T, E, Detached<T, E>>;
+type DetachedBody<T, E> = BodySlot<T, E, Detached<T, E>>;
 
 /// What a call needs of its types. [`Operation::run`] asks for it, and for that alone: were it asked for again where the
 /// call is polled, each type that lacks something would be two errors.
 pub(crate) struct Needs<T: 'static, E: 'static, F> {
-    lasting: fn(DetachedWork<T, E>) -> Box<dyn Lasting>,
+    owned: fn(DetachedBody<T, E>) -> Box<dyn OwnedBody>,
     into_err: fn(F, Error) -> E,
 }
 
@@ -64,7 +64,7 @@ where
 {
     pub(crate) fn met() -> Self {
         Self {
-            lasting: |work| Box::new(work),
+            owned: |work| Box::new(work),
             into_err: F::into_err,
         }
     }
@@ -108,8 +108,8 @@ trait Waiting<T, E> {
     /// When it was taken before: then it has panicked.
     fn take(&mut self) -> Detached<T, E>;
 
-    /// [Claims the scope](Plan::claim_scope) for its type.
-    fn claim_scope(&self, plan: &mut Plan);
+    /// [Claims the scope](Options::claim_scope) for its type.
+    fn claim_scope(&self, options: &mut Options);
 }
 
 impl<T, E, B> Waiting<T, E> for Option<B>
@@ -123,8 +123,8 @@ where
         }
     }
 
-    fn claim_scope(&self, plan: &mut Plan) {
-        plan.claim_scope::<B>();
+    fn claim_scope(&self, options: &mut Options) {
+        options.claim_scope::<B>();
     }
 }
 
@@ -139,7 +139,7 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
     fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         let mut place = Poll::Pending;
         if let Phase::Start(operation) = &mut self.phase {
-            body.claim_scope(&mut operation.plan);
+            body.claim_scope(&mut operation.options);
             operation.replay(&mut place);
         }
         if place.is_pending() {
@@ -184,21 +184,21 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         let Phase::Start(operation) = &self.phase else {
             return Ok(());
         };
-        if operation.plan.is_unprotected {
+        if operation.options.is_unprotected {
             let (call, span) = operation.unprotected()?;
-            let work = Typed::new(operation.terms, body.take());
-            let flow = unprotected(call, ((self.needs)().lasting)(work));
+            let work = BodySlot::new(operation.policy, body.take());
+            let flow = unprotected(call, ((self.needs)().owned)(work));
             self.wait_for(None, InSpan { span, flow });
             return Ok(());
         }
         let (attempt, span) = operation.prepare()?;
-        let mut work = Typed::new(operation.terms, body.take());
+        let mut work = BodySlot::new(operation.policy, body.take());
         let begun = span.in_scope(|| begin(attempt, &mut work, cx));
         let Some((attempt, rest)) = begun else {
             *place = work.into_poll();
             return Ok(());
         };
-        let flow = detached(Arc::clone(&attempt), ((self.needs)().lasting)(work), rest);
+        let flow = detached(Arc::clone(&attempt), ((self.needs)().owned)(work), rest);
         self.wait_for(Some(attempt), InSpan { span, flow });
         Ok(())
     }
@@ -225,7 +225,7 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
             Poll::Pending => *home = Some(flow),
             Poll::Ready(ended) => {
                 let work: Box<dyn Any> = ended?;
-                match work.downcast::<DetachedWork<T, E>>() {
+                match work.downcast::<DetachedBody<T, E>>() {
                     Ok(work) => *place = work.into_poll(),
                     Err(_) => unreachable!("a flow gives back the work that it was given"),
                 }
@@ -247,7 +247,7 @@ impl<T: 'static, E: 'static, F> Drop for Call<T, E, F> {
         {
             attempt.orphan();
             // Whatever it answers, nobody is there to hear it; the record tells the next caller.
-            carry_on(&attempt.runtime, Orphaned(flow));
+            spawn_body(&attempt.runtime, Orphaned(flow));
         }
     }
 }

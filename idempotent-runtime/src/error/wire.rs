@@ -8,7 +8,7 @@ use serde::{
     ser::SerializeStruct,
 };
 
-use crate::{Error, InvalidKey, Label, OnCrash, StoreError, StoreErrorKind};
+use crate::{Error, InvalidKeyError, OnCrash, OperationId, StoreError, StoreErrorKind};
 
 thread_local! {
     /// How many of our errors this thread has written.
@@ -111,7 +111,7 @@ struct Read {
 
 impl Read {
     fn error(self) -> Error {
-        let operation = Label {
+        let operation = OperationId {
             scope: ELSEWHERE,
             digest: None,
         };
@@ -140,7 +140,7 @@ impl Read {
             },
             "invalid_key" => Error::InvalidKey {
                 operation,
-                reason: InvalidKey::NoParts,
+                reason: InvalidKeyError::NoParts,
             },
             "unavailable" => Error::Unavailable {
                 operation,

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use idempotent_runtime::{
     Store, StoreErrorKind,
     key::Key,
-    record::{Nonce, Outcome, Record, State},
+    record::{Nonce, Record, RecordedBytes, State},
     store::{
         ClaimReply, ClaimRequest, Settled,
         cas::{self, CasStore},
@@ -36,7 +36,7 @@ pub(crate) fn request(number: u8) -> ClaimRequest {
 pub(crate) fn done(owned: &Record) -> Record {
     let mut record = owned.clone();
     record.state = State::Done;
-    record.outcome = Some(Outcome::Ok([1][..].into()));
+    record.outcome = Some(RecordedBytes::Ok([1][..].into()));
     record
 }
 

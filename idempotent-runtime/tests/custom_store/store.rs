@@ -17,7 +17,7 @@ use idempotent_runtime::{
     key::Key,
     record::Record,
     store::{
-        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Subscription, Topics,
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, KeyNotifier, Page, Settled, Subscription,
         protocol::{self, Current, Step},
     },
 };
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     rows: Mutex<HashMap<Key, Row>>,
     /// The store's own clock, which alone judges leases and retention: microseconds since 1970. It starts there.
     pub(crate) clock: AtomicU64,
-    pub(crate) topics: Topics,
+    pub(crate) notifier: KeyNotifier,
 }
 
 struct Row {
@@ -81,7 +81,7 @@ impl Store for TableStore {
 
     async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
         let settled = self.step(key, |current, now| protocol::finish(current, target, now));
-        self.shared.topics.publish(key.as_str()); // after the write, never before
+        self.shared.notifier.publish(key.as_str()); // after the write, never before
         Ok(settled)
     }
 
@@ -98,7 +98,7 @@ impl Store for TableStore {
         let settled = self.step(key, |current, now| {
             protocol::overrule(current, seen, replacement, now)
         });
-        self.shared.topics.publish(key.as_str());
+        self.shared.notifier.publish(key.as_str());
         Ok(settled)
     }
 
@@ -134,6 +134,6 @@ impl Store for TableStore {
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
-        Ok(self.shared.topics.subscribe(key).0)
+        Ok(self.shared.notifier.subscribe(key).0)
     }
 }

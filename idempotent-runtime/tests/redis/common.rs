@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, task::Poll, time::Duration};
 use idempotent_runtime::{
     OnCrash, Store,
     key::Key,
-    record::{HOLD, Nonce, Outcome, Record, State},
+    record::{HOLD, Nonce, Record, RecordedBytes, State},
     store::{ClaimReply, ClaimRequest, RedisStore, Settled, Subscription},
 };
 use idempotent_test_support::RedisServer;
@@ -41,7 +41,7 @@ pub(crate) fn done(owned: &Record, result: &[u8]) -> Record {
     let mut record = owned.clone();
     record.state = State::Done;
     record.codec = 7;
-    record.outcome = Some(Outcome::Ok(Arc::from(result)));
+    record.outcome = Some(RecordedBytes::Ok(Arc::from(result)));
     record
 }
 

@@ -14,7 +14,7 @@ use idempotent_runtime::{
     key::Key,
     operation,
     operation::Resolution,
-    record::{DONE_HEADER, Outcome, Record, State},
+    record::{DONE_HEADER, Record, RecordedBytes, State},
 };
 use idempotent_test_support::RedisServer;
 
@@ -174,7 +174,7 @@ async fn results_that_do_not_decode_never_run_the_body() {
     );
     let no_text = sealed({
         let mut record = planted(State::Done, &[]);
-        record.outcome = Some(Outcome::NotRecorded([0xff, 0xfe][..].into()));
+        record.outcome = Some(RecordedBytes::NotRecorded([0xff, 0xfe][..].into()));
         record
     });
     put(&site.server, &key("1"), &no_text.encode());
