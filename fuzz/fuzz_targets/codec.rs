@@ -14,10 +14,7 @@ enum External {
     Unit,
     New(Box<Internal>),
     Tuple(IpAddr, u128),
-    Struct {
-        list: Vec<Adjacent>,
-        at: Option<char>,
-    },
+    Struct { list: Vec<Adjacent>, at: Option<char> },
     Next(Box<External>),
 }
 
@@ -26,11 +23,7 @@ enum External {
 enum Internal {
     Unit,
     Map(BTreeMap<String, Untagged>),
-    Struct {
-        ip: Option<IpAddr>,
-        n: i128,
-        inner: Vec<External>,
-    },
+    Struct { ip: Option<IpAddr>, n: i128, inner: Vec<External> },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -116,9 +109,7 @@ fn try_as<T: Serialize + DeserializeOwned + Debug>(bytes: &[u8]) {
     let mut library = rmp_serde::Serializer::new(&mut by_library)
         .with_struct_map()
         .with_human_readable();
-    value
-        .serialize(&mut library)
-        .expect("the library writes it");
+    value.serialize(&mut library).expect("the library writes it");
     assert_eq!(written, by_library);
 }
 

@@ -16,7 +16,16 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use idempotent_runtime::{StoreError, key::Key, StoreErrorKind::{Ambiguous, Config, NotSent, Refused, TooLarge}, record::Nonce, store::{Cursor, cas::{CasTable, Loaded, Put, Row, Scanned, Swapped, Time}}};
+use idempotent_runtime::{
+    StoreError,
+    StoreErrorKind::{Ambiguous, Config, NotSent, Refused, TooLarge},
+    key::Key,
+    record::Nonce,
+    store::{
+        Cursor,
+        cas::{CasTable, Loaded, Put, Row, Scanned, Swapped, Time},
+    },
+};
 use serde_json::{Value, json};
 
 /// A row has 400 KB at most, with its key and the names of its attributes: give this to

@@ -9,7 +9,16 @@ use std::{
 };
 
 use idempotent_dynamodb::{DynamoTable, MAX_RESULT};
-use idempotent_runtime::{Store, StoreError, StoreErrorKind, conformance_tests, key::Key, record::Nonce, store::{Cursor, cas::{self, CasStore, CasTable, Loaded, Put, Scanned, Swapped, Time}, conformance::{self, Loss, Subject}}};
+use idempotent_runtime::{
+    Store, StoreError, StoreErrorKind, conformance_tests,
+    key::Key,
+    record::Nonce,
+    store::{
+        Cursor,
+        cas::{self, CasStore, CasTable, Loaded, Put, Scanned, Swapped, Time},
+        conformance::{self, Loss, Subject},
+    },
+};
 
 use serde_json::json;
 
