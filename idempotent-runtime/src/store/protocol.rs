@@ -277,7 +277,8 @@ pub fn finish(current: Option<Current<'_>>, target: &Record, now: u64) -> Step<S
 }
 
 /// An operator's decision: replaces the very record that was `seen` (its nonce and state; `None`: no record) by
-/// `replacement`, with a larger token. A record past its end is as none. `now` as in [`claim`].
+/// `replacement`, with a larger token. A record past its end is as none, except that the token grows and its attempts count
+/// on, as in [`claim`]; `now` likewise.
 pub fn overrule(
     current: Option<Current<'_>>,
     seen: Option<&Record>,
@@ -287,7 +288,7 @@ pub fn overrule(
     if current.is_some_and(|current| current.record.nonce == replacement.nonce) {
         return Step::keep(Settled::Applied);
     }
-    let last_token = current.map_or(0, |current| current.record.token);
+    let last = current.map(|current| current.record);
     match (visible(current, now), seen) {
         (None, None) => {}
         (Some(Current { record, .. }), Some(seen))
@@ -295,8 +296,14 @@ pub fn overrule(
         (None, Some(_)) => return Step::keep(Settled::Absent),
         (Some(current), _) => return Step::keep(stale(current)),
     }
-    let token = next_token(last_token, now);
-    Step::write(replacement.clone().with_token(token), now, Settled::Applied)
+    let token = next_token(last.map_or(0, |last| last.token), now);
+    let attempts = last.map_or(0, |last| last.attempts);
+    let replacement = Record {
+        // Fewer would make a waiter believe that the record it saw was lost.
+        attempts: cmp::max(replacement.attempts, attempts),
+        ..replacement.clone().with_token(token)
+    };
+    Step::write(replacement, now, Settled::Applied)
 }
 
 /// What an attempt leaves in which nothing happened: the key is free.
