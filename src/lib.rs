@@ -7,7 +7,8 @@ pub use idempotent_runtime::{
     AlreadyInstalled, ByFn, ByFrom, Codec, CodecError, DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT,
     Decision, ENV, Error, Execution, Fallible, Inspection, IntoErr, InvalidKey, Key, KeyDigest,
     KeyPart, KeyParts, Label, MaybePart, Observation, Observed, OnCrash, OnErr, Operation,
-    OptionalPart, Outcome, Recorded, RecordedErr, RerunOrFail, Resolution, Run, SharedStore, Store,
-    StoreError, StoreErrorKind, codec, current, drain, fingerprint, install, observe, operation,
-    operation_with_codec, optional_part, record, store, try_current, with_store,
+    OptionalPart, Outcome, Recorded, RecordedErr, RerunOrFail, Resolution, Run, SendErr,
+    SharedStore, Store, StoreError, StoreErrorKind, codec, current, drain, fingerprint, install,
+    observe, operation, operation_at, operation_with_codec, optional_part, record, store,
+    try_current, with_store,
 };

@@ -85,6 +85,20 @@ impl Key {
         text.split_once('|').map_or(text, |(scope, _)| scope)
     }
 
+    /// The scope as it was before it was written into the key.
+    pub(crate) fn plain_scope(&self) -> String {
+        let mut bytes = Vec::new();
+        let mut rest = self.scope().as_bytes();
+        while let Some((&first, more)) = rest.split_first() {
+            let escaped = (first == b'%').then(|| more.get(..2)).flatten();
+            let escaped =
+                escaped.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+            bytes.push(escaped.unwrap_or(first));
+            rest = if escaped.is_some() { &more[2..] } else { more };
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// How a scope, or the beginning of one, is written in a key.
     pub(crate) fn scope_text(scope: &str) -> String {
         let mut key = Self::empty();

@@ -46,12 +46,15 @@ pub use handover::drain;
 pub use key::{InvalidKey, Key, KeyDigest};
 pub use observe::{Observation, Observed, observe};
 pub use operation::{
-    DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Operation, operation, operation_with_codec,
+    DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Operation, operation, operation_at,
+    operation_with_codec,
 };
 pub use parts::{KeyPart, KeyParts, MaybePart, OptionalPart, optional_part};
 #[cfg(feature = "axum")]
 pub use recorded::Axum;
-pub use recorded::{ByFn, ByFrom, Decision, Fallible, IntoErr, Outcome, Recorded, RecordedErr};
+pub use recorded::{
+    ByFn, ByFrom, Decision, Fallible, IntoErr, Outcome, Recorded, RecordedErr, SendErr,
+};
 pub use resolve::{Inspection, Resolution};
 pub use store::{SharedStore, Store};
 
