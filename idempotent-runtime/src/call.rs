@@ -16,7 +16,7 @@ use crate::{
     handover::carry_on,
     operation::Operation,
     recorded::IntoErr,
-    run::{Flow, begin, detached},
+    run::{Flow, begin, detached, poll_give_way},
     scope::BodyType,
     unprotected::unprotected,
     work::{Detached, Lasting, Typed},
@@ -130,6 +130,10 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
     fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         let mut place = Poll::Pending;
         if let Phase::Start(operation) = &mut self.phase {
+            // As `give_way`.
+            if poll_give_way(&mut operation.plan.gave_way, cx).is_pending() {
+                return Poll::Pending;
+            }
             operation.plan.claim_scope(body.body_type());
             operation.replay(&mut place);
         }

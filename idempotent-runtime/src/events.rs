@@ -35,6 +35,21 @@ pub(crate) fn ran(attempt: &Attempt, recorded: bool) {
     event!(DEBUG, attempt, "ran", recorded = recorded);
 }
 
+/// A body, or what is asked about its result, panicked; said before the panic goes on.
+pub(crate) fn panicked(attempt: &Attempt) {
+    outcome("panicked");
+    event!(ERROR, attempt, "panicked");
+}
+
+/// The same without a key.
+pub(crate) fn panicked_unprotected(scope: &'static str) {
+    outcome("panicked");
+    #[cfg(feature = "tracing")]
+    tracing::error!(target: "idempotent_fn", scope, "panicked without a key");
+    #[cfg(not(feature = "tracing"))]
+    let _ = scope;
+}
+
 /// A body has run without a key.
 pub(crate) fn ran_unprotected(scope: &'static str) {
     outcome("ran");

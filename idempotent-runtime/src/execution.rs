@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use crate::{
     Error, Label, SharedStore,
     default_store::Chosen,
+    events,
     key::{Key, KeyDigest},
     observe::{Observation, Observed, Observer, Refusals},
     record::Record,
@@ -84,6 +85,12 @@ impl Attempt {
 
     pub(crate) fn count(&self, turn: Turn) {
         self.store.counters().count(self.scope, turn);
+    }
+
+    /// The body, or what is asked about its result, panicked.
+    pub(crate) fn panicked(&self) {
+        self.count(Turn::Panicked);
+        events::panicked(self);
     }
 
     /// The call was answered with a result of its function.
