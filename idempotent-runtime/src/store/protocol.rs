@@ -277,8 +277,7 @@ pub fn finish(current: Option<Current<'_>>, target: &Record, now: u64) -> Step<S
 }
 
 /// An operator's decision: replaces the very record that was `seen` (its nonce and state; `None`: no record) by
-/// `replacement`, with a larger token. A record past its end is as none, except that the token grows and its attempts count
-/// on, as in [`claim`]; `now` likewise.
+/// `replacement`, with a larger token. A record past its end is as none. `now` as in [`claim`].
 pub fn overrule(
     current: Option<Current<'_>>,
     seen: Option<&Record>,
@@ -288,7 +287,7 @@ pub fn overrule(
     if current.is_some_and(|current| current.record.nonce == replacement.nonce) {
         return Step::keep(Settled::Applied);
     }
-    let last = current.map(|current| current.record);
+    let last_token = current.map_or(0, |current| current.record.token);
     match (visible(current, now), seen) {
         (None, None) => {}
         (Some(Current { record, .. }), Some(seen))
@@ -296,14 +295,8 @@ pub fn overrule(
         (None, Some(_)) => return Step::keep(Settled::Absent),
         (Some(current), _) => return Step::keep(stale(current)),
     }
-    let token = next_token(last.map_or(0, |last| last.token), now);
-    let attempts = last.map_or(0, |last| last.attempts);
-    let replacement = Record {
-        // Fewer would make a waiter believe that the record it saw was lost.
-        attempts: cmp::max(replacement.attempts, attempts),
-        ..replacement.clone().with_token(token)
-    };
-    Step::write(replacement, now, Settled::Applied)
+    let token = next_token(last_token, now);
+    Step::write(replacement.clone().with_token(token), now, Settled::Applied)
 }
 
 /// What an attempt leaves in which nothing happened: the key is free.
@@ -347,7 +340,9 @@ pub fn replacement(
 ) -> Record {
     let base = seen.map_or_else(
         || Record {
-            attempts: 0,
+            // Not 0: a waiter under `fail` that saw the key run, and is then granted a first attempt, takes its record for
+            // lost. Here it was past its end, or the operator knows that it was lost.
+            attempts: 1,
             ..request.record()
         },
         |seen| Record {

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- An operator's decision, which names the state and nonce it saw ('' for no record). A record past its end is as none,
--- but for its token and its attempts:
+-- but for its token:
 --
---   the record that was seen, or absent as seen  -> the replacement, with a larger token, and as many attempts at least
+--   the record that was seen, or absent as seen  -> the replacement, with a larger token
 --   the replacement's nonce                      -> unchanged: it was applied before
 --   anything else                                -> unchanged
 --
@@ -23,14 +23,13 @@ local function sealed(check, token)
   return struct.pack('>I4I4', high, low)
 end
 
-local function keep(last_token, last_attempts)
+local function keep(last_token)
   local record = ARGV[2]
   local token = math.min(math.max(last_token + 1, now), MAX_TOKEN)
   local state, check = string.sub(record, 2, 2), string.sub(record, 56, 63)
   if state == 'D' then check = sealed(check, token) end
-  local attempts = math.max(struct.unpack('>I4', record, 32), last_attempts)
-  record = string.sub(record, 1, 18) .. struct.pack('>I8', token) .. string.sub(record, 27, 31)
-    .. struct.pack('>I4', attempts) .. string.sub(record, 36, 55) .. check .. string.sub(record, 64)
+  record = string.sub(record, 1, 18) .. struct.pack('>I8', token) .. string.sub(record, 27, 55) .. check
+    .. string.sub(record, 64)
   if state ~= 'L' then record = with_end(record, math.floor(now / 1000) + tonumber(ARGV[5])) end
   redis.call('SET', KEYS[1], record, 'PX', ARGV[3])
   -- Last, as in finish.lua.
@@ -39,15 +38,14 @@ local function keep(last_token, last_attempts)
 end
 
 local current = redis.call('GET', KEYS[1])
-local state, token, attempts = current and state_of(current), 0, 0
+local state, token = current and state_of(current), 0
 if state then
   if string.sub(current, 3, 18) == string.sub(ARGV[2], 3, 18) then return { now, 'A', '', 0 } end
   token = struct.unpack('>I8', current, 19)
-  attempts = struct.unpack('>I4', current, 32)
 end
 if not current or has_ended(current, state, now) then
-  if ARGV[1] == '' then return keep(token, attempts) end
+  if ARGV[1] == '' then return keep(token) end
   return { now, 'N', '', 0 }
 end
-if state and string.sub(current, 2, 18) == ARGV[1] then return keep(token, attempts) end
+if state and string.sub(current, 2, 18) == ARGV[1] then return keep(token) end
 return { now, 'S', current, lease_left(current) }
