@@ -12,3 +12,8 @@ pub use idempotent_runtime::{
     observe, operation, operation_at, operation_with_codec, optional_part, record, store,
     try_current, with_store,
 };
+
+/// The guide's examples run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/GUIDE.md")]
+struct Guide;

@@ -1,4 +1,4 @@
-//! What a call takes from the allocator: exact counts, so that nobody adds one unawares.
+//! Allocations per call: exact counts, so that nobody adds one unnoticed.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Runtimes that lack what a call needs: a clear error, before anything is claimed, and no panic that the program's hook
-//! would hear of. A process of its own: there is one hook.
+//! Runtimes without timers or I/O: a clear error before anything is claimed, and no panic that
+//! reaches the program's hook. It is a test program of its own, because a process has one hook.
 #![cfg(feature = "redis")]
 
 mod common;

@@ -1,8 +1,9 @@
-//! One mistake a file in `tests/ui/`, and what the compiler says about it beside it. To accept changes:
-//! `TRYBUILD=overwrite cargo test --all-features --test ui`.
+//! Each file in `tests/ui/` is one mistake, with the compiler's message beside it. To accept
+//! changes: `TRYBUILD=overwrite cargo test --all-features --test ui`.
 //!
-//! The texts belong to one compiler. None of them quotes the standard library's sources, so that it makes no difference
-//! whether those are installed. On another compiler each mistake must still be one, in our words where they are ours.
+//! The texts belong to one compiler version. None quotes the standard library's sources, which need
+//! not be installed. On another compiler each mistake must still be an error, with our own text
+//! where we wrote it.
 
 use std::{
     env, fs,

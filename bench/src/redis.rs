@@ -209,8 +209,8 @@ impl Bench {
     /// What a first call sends, without us: the claim's command, and the script of the finish.
     fn commands_alone(&self) -> (&'static str, &'static str, Call) {
         let connection = self.connection();
-        let script = include_str!("../../idempotent-runtime/src/store/redis/finish.lua");
-        let shared = include_str!("../../idempotent-runtime/src/store/redis/common.lua");
+        let script = include_str!("../../idempotent-runtime/src/store/redis/scripts/finish.lua");
+        let shared = include_str!("../../idempotent-runtime/src/store/redis/scripts/common.lua");
         let script = redis::Script::new(&script.replace("-- common.lua\n", shared));
         let mut loading = connection.clone();
         let loaded = script.load_async(&mut loading);

@@ -96,9 +96,10 @@ use annotate::annotate;
 /// ## `on_err = rerun | record | fail`
 /// What it means that the body returned `Err`. `rerun`: nothing happened, a retry runs the body. `record`: it is final
 /// and replayed as an `Ok` is (`E: Serialize + DeserializeOwned`). `fail`: its effects are unknown, as after a crash
-/// under `on_crash = fail`. Or a closure that captures nothing, or a function by its path (`self::classify`),
-/// that decides: `fn(&E) -> OnErr`, where the error can be recorded, or `fn(&E) -> RerunOrFail` for any error. By
-/// default `rerun`, and `fail` under `on_crash = fail`.
+/// under `on_crash = fail`. Or a closure that captures nothing, or a function, that decides: `fn(&E) -> OnErr`, where the
+/// error can be recorded, or `fn(&E) -> RerunOrFail` for any error. By default `rerun`, and `fail` under
+/// `on_crash = fail`. A bare word that looks like one of the three (`recrod`, `retry`) is refused; a function of such a
+/// name is written as a path (`self::retry`).
 ///
 /// An `Err` is never recorded while a call that the body made stands refused for now (in flight, unavailable, superseded,
 /// timed out, in doubt), nor where it carries this library's `Error` of any kind: `on_crash` decides. Refusals that stay,

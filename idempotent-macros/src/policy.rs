@@ -26,27 +26,30 @@ const WORDS: &[(&str, Policy, &[&str])] = &[
         Policy::Rerun,
         &[
             "retry", "again", "repeat", "restart", "run", "release", "ignore", "forget", "none",
+            "skip",
         ],
     ),
     (
         "record",
         Policy::Record,
         &[
-            "store", "save", "keep", "cache", "persist", "replay", "return", "final", "complete",
+            "recorded", "store", "stored", "save", "saved", "keep", "cache", "cached", "persist",
+            "replay", "return", "final", "complete",
         ],
     ),
     (
         "fail",
         Policy::Fail,
         &[
+            "failed",
             "abort",
+            "reject",
             "error",
             "stop",
             "panic",
             "lost",
             "unknown",
             "doubt",
-            "in_doubt",
             "indeterminate",
         ],
     ),
@@ -73,17 +76,22 @@ const ON_CRASH: Words = Words {
     hint: "write `rerun` (the next call runs the body again) or `fail` (nobody knows what happened: ask an operator)",
 };
 
-/// A function is a path of two segments at least (`self::classify`), or is called by a closure: a bare word that is none of
-/// ours may be a mistake, and the compiler would only say that there is no such value.
+/// A closure, or a path to a function, decides. A bare word may be a function too, unless it looks like one of ours: the
+/// compiler would only say that there is no such value.
 pub(crate) fn on_err(input: ParseStream<'_>) -> Result<OnErr> {
     let value = expression(input)?;
-    match &value {
-        Expr::Closure(_) => Ok(OnErr::Decide(value)),
-        Expr::Path(path) if path.path.get_ident().is_none() && !is_variant(path) => {
-            Ok(OnErr::Decide(value))
-        }
-        _ => ON_ERR.policy(&value).map(OnErr::Always),
+    let decides = match &value {
+        Expr::Closure(_) => true,
+        Expr::Path(path) => match path.path.get_ident() {
+            Some(word) => ON_ERR.meant_by(&word.to_string()).is_none(),
+            None => !is_variant(path),
+        },
+        _ => false,
+    };
+    if decides {
+        return Ok(OnErr::Decide(value));
     }
+    ON_ERR.policy(&value).map(OnErr::Always)
 }
 
 pub(crate) fn on_crash(input: ParseStream<'_>) -> Result<Policy> {
@@ -103,14 +111,18 @@ impl Words {
         }
         let Self { option, hint, .. } = self;
         let message = match word.as_deref().map(|word| (word, self.meant_by(word))) {
-            Some((_, Some(name))) => format!("did you mean `{option} = {name}`? Otherwise {hint}"),
-            Some((word, None)) if bare && self.policies.contains(&Policy::Record) => format!(
-                "`{word}` is no word of `{option}`: {hint}. For a function of this name: `|error| {word}(error)`"
+            Some((word, Some(name))) if bare && self.takes_a_function() => format!(
+                "did you mean `{option} = {name}`? Otherwise {hint}. For a function of this name, write `self::{word}`"
             ),
+            Some((_, Some(name))) => format!("did you mean `{option} = {name}`? Otherwise {hint}"),
             Some((word, None)) => format!("`{word}` is no word of `{option}`: {hint}"),
             None => format!("this is nothing that `{option}` can be: {hint}"),
         };
         Err(Error::new_spanned(value, message))
+    }
+
+    fn takes_a_function(&self) -> bool {
+        self.policies.contains(&Policy::Record)
     }
 
     fn words(
@@ -124,13 +136,15 @@ impl Words {
     /// The policy that a slip of the pen, or a word of the same meaning, stands for.
     fn meant_by(&self, word: &str) -> Option<&'static str> {
         let word = word.to_lowercase();
-        let by_letters = |(name, ..): &&(&'static str, Policy, _)| distance(&word, name) <= 1;
-        let by_meaning =
-            |(_, _, others): &&(&'static str, Policy, &[&str])| others.contains(&&*word);
-        let found = self.words().find(by_letters);
-        found
-            .or_else(|| self.words().find(by_meaning))
-            .map(|(name, ..)| *name)
+        let mut by_meaning = self.words().filter(|(.., others)| others.contains(&&*word));
+        if let Some((name, ..)) = by_meaning.next() {
+            return Some(name);
+        }
+        let slips = self
+            .words()
+            .map(|(name, ..)| (distance(&word, name), *name));
+        let nearest = slips.filter(|(slips, _)| *slips <= 2).min();
+        nearest.map(|(_, name)| name)
     }
 }
 
@@ -153,5 +167,61 @@ fn written(value: &Expr) -> Option<String> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse::Parser;
+
+    use super::{OnErr, on_crash, on_err};
+
+    #[test]
+    fn a_word_that_looks_like_a_policy_is_none_and_others_are_functions() {
+        for (word, name) in [
+            ("recrod", "record"),
+            ("reccorrd", "record"),
+            ("Record", "record"),
+            ("rerunn", "rerun"),
+            ("retry", "rerun"),
+            ("again", "rerun"),
+            ("fial", "fail"),
+            ("Abort", "fail"),
+            ("doubt", "fail"),
+            ("OnErr::Record", "record"),
+        ] {
+            let refused = on_err.parse_str(word).err().expect(word).to_string();
+            assert!(
+                refused.starts_with(&format!("did you mean `on_err = {name}`?")),
+                "{word}: {refused}"
+            );
+        }
+        for function in [
+            "policy",
+            "in_doubt",
+            "classify",
+            "is_final",
+            "self::retry",
+            "Self::record",
+            "errors::fail",
+        ] {
+            assert!(
+                matches!(on_err.parse_str(function), Ok(OnErr::Decide(_))),
+                "{function}"
+            );
+        }
+        for policy in ["rerun", "record", "fail"] {
+            assert!(
+                matches!(on_err.parse_str(policy), Ok(OnErr::Always(_))),
+                "{policy}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_function_decides_after_a_crash() {
+        for word in ["policy", "record", "self::fail", "|_| fail", "\"fail\""] {
+            assert!(on_crash.parse_str(word).is_err(), "{word}");
+        }
     }
 }

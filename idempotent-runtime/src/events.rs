@@ -1,24 +1,40 @@
 //! What operators see (feature `tracing`): one span per operation, one event per turn it takes. The key appears as a
 //! digest, never as it is.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use crate::{Error, Key, StoreError, execution::Attempt, record::Record};
+use crate::{Error, Key, StoreError, record::Record};
+
+/// What an event is about: an operation and one of its keys.
+pub(crate) trait Subject {
+    fn scope(&self) -> &'static str;
+    fn key(&self) -> &Key;
+}
+
+impl<T: Subject> Subject for Arc<T> {
+    fn scope(&self) -> &'static str {
+        T::scope(self)
+    }
+
+    fn key(&self) -> &Key {
+        T::key(self)
+    }
+}
 
 /// Emits a `tracing` event where the feature is on, and only looks at its arguments where it is off.
 macro_rules! event {
-    ($level:ident, $attempt:expr, $message:literal $(, $name:ident = $value:expr)* $(,)?) => {{
+    ($level:ident, $call:expr, $message:literal $(, $name:ident = $value:expr)* $(,)?) => {{
         #[cfg(feature = "tracing")]
         tracing::event!(
             target: "idempotent_fn",
             tracing::Level::$level,
-            scope = $attempt.scope,
-            key_digest = %$attempt.key.digest(),
+            scope = $call.scope(),
+            key_digest = %$call.key().digest(),
             $($name = $value,)*
             $message
         );
         #[cfg(not(feature = "tracing"))]
-        let _ = (&$attempt $(, &$value)*);
+        let _ = ($call.scope(), $call.key() $(, &$value)*);
     }};
 }
 
@@ -30,15 +46,15 @@ pub(crate) fn replayed(scope: &'static str, key: &Key) {
     let _ = (scope, key);
 }
 
-pub(crate) fn ran(attempt: &Attempt, recorded: bool) {
+pub(crate) fn ran(call: &impl Subject, recorded: bool) {
     outcome("ran");
-    event!(DEBUG, attempt, "ran", recorded = recorded);
+    event!(DEBUG, call, "ran", recorded = recorded);
 }
 
 /// A body, or what is asked about its result, panicked; said before the panic goes on.
-pub(crate) fn panicked(attempt: &Attempt) {
+pub(crate) fn panicked(call: &impl Subject) {
     outcome("panicked");
-    event!(ERROR, attempt, "panicked");
+    event!(ERROR, call, "panicked");
 }
 
 /// The same without a key.
@@ -60,92 +76,78 @@ pub(crate) fn ran_unprotected(scope: &'static str) {
 }
 
 /// Told once the waiting is over, whatever came of it.
-pub(crate) fn waited(attempt: &Attempt, waited: Duration) {
-    event!(DEBUG, attempt, "waited", waited_ms = millis(waited));
+pub(crate) fn waited(call: &impl Subject, waited: Duration) {
+    event!(DEBUG, call, "waited", waited_ms = millis(waited));
 }
 
-pub(crate) fn taken_over(attempt: &Attempt, record: &Record) {
+pub(crate) fn taken_over(call: &impl Subject, record: &Record) {
     event!(
         WARN,
-        attempt,
+        call,
         "taken over",
         fencing_token = record.token,
         attempt = record.attempts
     );
 }
 
-pub(crate) fn stale(attempt: &Attempt, record: &Record) {
-    event!(WARN, attempt, "stale", owner_fencing_token = record.token);
+pub(crate) fn stale(call: &impl Subject, record: &Record) {
+    event!(WARN, call, "stale", owner_fencing_token = record.token);
 }
 
-pub(crate) fn unrecorded(attempt: &Attempt, error: &StoreError) {
-    event!(ERROR, attempt, "unrecorded", error = error.to_string());
+pub(crate) fn unrecorded(call: &impl Subject, error: &StoreError) {
+    event!(ERROR, call, "unrecorded", error = error.to_string());
 }
 
-pub(crate) fn gave_up(attempt: &Attempt, error: &StoreError) {
-    event!(ERROR, attempt, "gave up", error = error.to_string());
+pub(crate) fn gave_up(call: &impl Subject, error: &StoreError) {
+    event!(ERROR, call, "gave up", error = error.to_string());
 }
 
 /// What is owed to the store is not asked for in the background: too much is owed already, and the lease settles it.
-pub(crate) fn not_owed(attempt: &Attempt) {
+pub(crate) fn not_owed(call: &impl Subject) {
     event!(
         ERROR,
-        attempt,
+        call,
         "too much is owed to the store; left to its lease"
     );
 }
 
 /// A body's `Err` is not recorded, since it comes of a call that this library refused.
-pub(crate) fn not_final(attempt: &Attempt, refused: &'static str) {
+pub(crate) fn not_final(call: &impl Subject, refused: &'static str) {
     event!(
         WARN,
-        attempt,
+        call,
         "an error that comes of a refused call is not recorded",
         refused = refused
     );
 }
 
-pub(crate) fn timed_out(attempt: &Attempt, after: Duration) {
-    event!(WARN, attempt, "timed out", after_ms = millis(after));
+pub(crate) fn timed_out(call: &impl Subject, after: Duration) {
+    event!(WARN, call, "timed out", after_ms = millis(after));
 }
 
-pub(crate) fn record_lost(attempt: &Attempt) {
-    event!(ERROR, attempt, "record lost");
+pub(crate) fn record_lost(call: &impl Subject) {
+    event!(ERROR, call, "record lost");
 }
 
-pub(crate) fn not_recordable(attempt: &Attempt, reason: &str) {
-    event!(ERROR, attempt, "result not recordable", reason = reason);
+pub(crate) fn not_recordable(call: &impl Subject, reason: &str) {
+    event!(ERROR, call, "result not recordable", reason = reason);
 }
 
-pub(crate) fn heartbeat_failed(attempt: &Attempt, error: &StoreError) {
-    event!(WARN, attempt, "heartbeat failed", error = error.to_string());
+pub(crate) fn heartbeat_failed(call: &impl Subject, error: &StoreError) {
+    event!(WARN, call, "heartbeat failed", error = error.to_string());
 }
 
-pub(crate) fn heartbeat_late(attempt: &Attempt, late: Duration) {
+pub(crate) fn heartbeat_late(call: &impl Subject, late: Duration) {
     event!(
         WARN,
-        attempt,
+        call,
         "heartbeat late: the body blocks its thread or is not polled",
         late_ms = millis(late)
     );
 }
 
-pub(crate) fn not_subscribed(attempt: &Attempt, error: &StoreError) {
-    event!(
-        WARN,
-        attempt,
-        "waiting by polling",
-        error = error.to_string()
-    );
-}
-
-/// A store that works, but not as well as it should.
-#[cfg(feature = "redis")]
-pub(crate) fn store_warning(message: &str) {
-    #[cfg(feature = "tracing")]
-    tracing::warn!(target: "idempotent_fn", "{message}");
-    #[cfg(not(feature = "tracing"))]
-    let _ = message;
+pub(crate) fn not_subscribed(call: &impl Subject, error: &StoreError) {
+    event!(WARN, call, "waiting by polling", error = error.to_string());
 }
 
 /// Notes on the call's span how it ended.

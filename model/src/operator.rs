@@ -5,7 +5,7 @@ use idempotent_runtime::{
     record::State,
     store::{
         ClaimRequest,
-        protocol::{self, Step as Decision},
+        protocol::{self, Step as Decision, Write},
     },
 };
 
@@ -66,8 +66,8 @@ impl World {
             &replacement.real(),
             self.now(variant),
         );
-        if let Some((record, retain)) = write {
-            self.write(variant, &record, retain, true);
+        if let Some(Write { record, keep, .. }) = write {
+            self.write(variant, &record, keep, true);
             let token = Rec::of(&record).token;
             if token <= self.history.token {
                 self.history.breaks(Claim::TokensGrow);

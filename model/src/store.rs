@@ -6,7 +6,7 @@ use idempotent_runtime::{
     record::{HOLD, Record, State},
     store::{
         ClaimReply, ClaimRequest, Settled,
-        protocol::{self, Current, Step as Decision},
+        protocol::{self, Current, Step as Decision, Write},
     },
 };
 
@@ -103,12 +103,12 @@ impl World {
         &mut self,
         variant: &Variant,
         record: &Record,
-        retain: Duration,
+        keep: Duration,
         overruling: bool,
     ) {
         let rec = Rec::of(record);
         assert!(
-            matches!(rec.state, State::Done | State::Failed) || retain == HOLD,
+            matches!(rec.state, State::Done | State::Failed) || keep == HOLD,
             "what is unfinished is kept for HOLD"
         );
         if let Some(Kept {
@@ -217,8 +217,8 @@ impl World {
         }
         let Decision { write, reply } = protocol::claim(current, &request, self.now(variant));
         let before = self.cell.kept.map(|kept| (kept.rec.nonce, kept.rec.token));
-        if let Some((record, retain)) = write {
-            self.write(variant, &record, retain, false);
+        if let Some(Write { record, keep, .. }) = write {
+            self.write(variant, &record, keep, false);
         }
         match reply {
             ClaimReply::Granted { record, .. } => {
@@ -288,14 +288,14 @@ impl World {
     }
 
     fn settle(&mut self, variant: &Variant, caller: usize, decision: Decision<Settled>) -> Told {
-        if let Some((record, retain)) = decision.write {
+        if let Some(Write { record, keep, .. }) = decision.write {
             if usize::from(self.history.holder) != caller {
                 self.history.breaks(Claim::StaleRefused);
             }
             if self.history.finished[caller] {
                 self.history.breaks(Claim::StaysFinished);
             }
-            self.write(variant, &record, retain, false);
+            self.write(variant, &record, keep, false);
             if record.state == State::Lost && self.history.started[caller] {
                 self.history.pins(caller);
             }

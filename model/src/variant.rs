@@ -106,7 +106,7 @@ pub enum Broken {
     NotSeenThrough,
     /// A caller that goes away while it finishes just goes.
     NotHandedOver,
-    /// The lease's age is reckoned from the asking caller's retention.
+    /// The lease's age is computed from the asking caller's retention.
     AgeFromTtl,
     /// The asking caller's policy decides about a lapsed owner.
     TakersPolicy,
@@ -148,7 +148,7 @@ impl Broken {
             Self::AbandonTouchesDone => "an abandon touches what is done",
             Self::NotSeenThrough => "a claim is not seen through",
             Self::NotHandedOver => "a finish is not handed over",
-            Self::AgeFromTtl => "the lease's age is reckoned from the caller's `ttl`",
+            Self::AgeFromTtl => "the lease's age is computed from the caller's `ttl`",
             Self::TakersPolicy => "the taker's policy instead of the record's",
             Self::LostIsFinal => "what is lost cannot be revived",
             Self::SleepsAtOnce => "a waiter sleeps without asking again once it has subscribed",

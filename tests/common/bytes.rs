@@ -54,8 +54,8 @@ impl Bytes {
             age: Duration::ZERO,
         });
         let Step { write, reply } = decide(current);
-        if let Some((record, _)) = write {
-            rows.insert(key.clone(), record.encode());
+        if let Some(write) = write {
+            rows.insert(key.clone(), write.bytes());
         }
         Ok(reply)
     }

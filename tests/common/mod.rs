@@ -1,4 +1,4 @@
-//! What the tests of one behaviour share with those of another.
+//! Helpers that the tests share.
 
 #![allow(
     dead_code,

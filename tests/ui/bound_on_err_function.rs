@@ -13,7 +13,7 @@ fn policy(_: &str) -> bool {
     true
 }
 
-#[idempotent(key = order, on_err = self::policy)]
+#[idempotent(key = order, on_err = policy)]
 async fn charge(order: u64) -> Result<u64, Failure> {
     Ok(order)
 }

@@ -1,4 +1,4 @@
-use idempotent_fn::{Error, idempotent};
+use idempotent_fn::idempotent;
 
 #[idempotent(key = order)]
 async fn charge(order: u64) -> Result<u64, Box<dyn std::error::Error>> {

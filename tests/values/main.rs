@@ -1,5 +1,5 @@
-//! A recorded result comes back as the value that it was, or is refused when it is encoded: never another value, never
-//! none.
+//! A recorded result comes back as the same value, or is refused when encoded: never another value,
+//! never none.
 
 #![allow(
     clippy::option_option,

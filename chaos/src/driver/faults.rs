@@ -17,6 +17,8 @@ use crate::{
 /// A fault that is in force.
 pub(super) struct Active {
     pub(super) kind: Kind,
+    /// The process it befalls: another may have taken its place when it ends.
+    process: u32,
     since: Micros,
     pub(super) until: Instant,
     /// What the link had counted before.
@@ -25,6 +27,7 @@ pub(super) struct Active {
 
 /// Requests that are held back, and on their way.
 pub(super) struct Late {
+    process: u32,
     since: Micros,
     due: Instant,
     before: u64,
@@ -46,7 +49,7 @@ impl Driver {
         signals.hush.pass();
         let observed = self.worker.is_paused();
         self.worker.resume();
-        self.report(Kind::Stop, since, observed);
+        self.report(Kind::Stop, self.process, since, observed);
     }
 
     /// Has no faults while somebody wants it calm. The last one before makes the worker look for a connection anew, as
@@ -128,6 +131,7 @@ impl Driver {
         }
         self.active = Some(Active {
             kind,
+            process: self.process,
             since,
             until,
             before,
@@ -137,6 +141,7 @@ impl Driver {
     pub(super) fn end_fault(&mut self) {
         let Some(Active {
             kind,
+            process,
             since,
             before,
             ..
@@ -157,14 +162,15 @@ impl Driver {
             _ => {}
         }
         match kind {
-            Kind::Stop => self.report(kind, since, stopped),
+            Kind::Stop => self.report(kind, process, since, stopped),
             // What it holds back is on its way for some time yet.
             Kind::Late => self.late.push(Late {
+                process,
                 since,
                 due: Instant::now() + Duration::from_millis(BRIEF_MS * 3),
                 before,
             }),
-            _ => self.report(kind, since, counted > before),
+            _ => self.report(kind, process, since, counted > before),
         }
     }
 
@@ -174,7 +180,8 @@ impl Driver {
         let due = |late: &mut Late| all || Instant::now() >= late.due;
         let ended: Vec<_> = self.late.extract_if(.., due).collect();
         for late in ended {
-            self.report(Kind::Late, late.since, arrived > late.before);
+            let observed = arrived > late.before;
+            self.report(Kind::Late, late.process, late.since, observed);
         }
     }
 
@@ -192,10 +199,10 @@ impl Driver {
         }
     }
 
-    fn report(&self, kind: Kind, since: Micros, observed: bool) {
+    fn report(&self, kind: Kind, process: u32, since: Micros, observed: bool) {
         let event = Event::Fault {
             kind,
-            process: Some(self.process),
+            process: Some(process),
             call: None,
             until: now(),
             observed,
@@ -222,7 +229,7 @@ impl Driver {
         }
         // Killed in the middle of something, or it was no fault.
         let observed = self.worker.wait().signal() == Some(9) && !self.calls.is_empty();
-        self.report(Kind::Kill, since, observed);
+        self.report(Kind::Kill, process, since, observed);
         self.in_wave.clear();
         self.to_hold = 1;
         let orphans = self.calls.drain().map(|(_, key)| key);

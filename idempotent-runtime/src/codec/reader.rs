@@ -11,7 +11,7 @@ use serde::de::{
     Unexpected, VariantAccess, Visitor,
 };
 
-use crate::shape;
+use super::redact;
 
 /// Reads a `T` from what `format` reads.
 pub(super) fn read<'de, T, D>(format: D) -> Result<T, Unreadable>
@@ -48,11 +48,11 @@ impl Unreadable {
 impl de::Error for Unreadable {
     /// The type's own words may show the value.
     fn custom<T: fmt::Display>(_: T) -> Self {
-        Self::of(shape::HIDDEN)
+        Self::of(redact::HIDDEN)
     }
 
     fn invalid_type(met: Unexpected<'_>, wanted: &dyn Expected) -> Self {
-        Self::of(shape::mismatch(
+        Self::of(redact::mismatch(
             "invalid type",
             Some(kind(met)),
             &wanted.to_string(),
@@ -60,7 +60,7 @@ impl de::Error for Unreadable {
     }
 
     fn invalid_value(met: Unexpected<'_>, wanted: &dyn Expected) -> Self {
-        Self::of(shape::mismatch(
+        Self::of(redact::mismatch(
             "invalid value",
             Some(kind(met)),
             &wanted.to_string(),
@@ -68,7 +68,11 @@ impl de::Error for Unreadable {
     }
 
     fn invalid_length(_: usize, wanted: &dyn Expected) -> Self {
-        Self::of(shape::mismatch("invalid length", None, &wanted.to_string()))
+        Self::of(redact::mismatch(
+            "invalid length",
+            None,
+            &wanted.to_string(),
+        ))
     }
 
     fn unknown_variant(_: &str, wanted: &'static [&'static str]) -> Self {
@@ -138,7 +142,7 @@ impl Said {
     #[cold]
     fn take_or(&self, error: impl fmt::Display) -> Unreadable {
         let said = self.0.take();
-        said.unwrap_or_else(|| Unreadable::of(shape::shape_of_text(&error)))
+        said.unwrap_or_else(|| Unreadable::of(redact::shape_of_text(&error)))
     }
 }
 

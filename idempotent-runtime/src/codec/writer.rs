@@ -16,7 +16,7 @@ use std::{fmt, ops::Range};
 use rmp::encode as mark;
 use serde::ser::{self, Serialize};
 
-use crate::number::{self, Number};
+use super::number::{self, Number};
 
 /// As deeply as values may be nested. Each level takes stack when it is read, and running out of it ends the process.
 pub(super) const MAX_DEPTH: usize = 128;
@@ -73,6 +73,7 @@ impl ser::Error for Refused {
 type Written = Result<(), Refused>;
 
 const NIL: u8 = 0xc0;
+const OTHER_LENGTH: &str = "its `Serialize` says another length than it gives";
 
 /// Where the value goes in the end.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -185,6 +186,21 @@ impl<'a> Writer<'a> {
             levels: 1,
             count: 0,
             first_key: 0..0,
+        })
+    }
+
+    /// Begins a struct.
+    #[inline]
+    fn begin_fields<'w>(&'w mut self, len: usize) -> Result<Fields<'w, 'a>, Refused> {
+        self.enter()?;
+        let at = self.out.len();
+        self.header(Shape::Map, len)?;
+        Ok(Fields {
+            writer: self,
+            at,
+            left: len,
+            first: None,
+            levels: 1,
             is_number: false,
         })
     }
@@ -197,10 +213,13 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes, in place of what stands from `at` on, the number whose text begins at `text`, if a number says as much.
-    fn number(&mut self, at: usize, text: usize) {
-        let text = rmp::decode::read_str_from_slice(&self.out[text..]);
-        let Some(number) = text.ok().and_then(|(text, _)| Number::exactly(text)) else {
+    /// Writes, in place of the map that stands from `at` on, the number whose text is the map's only value, if a number
+    /// says as much.
+    fn number(&mut self, at: usize) {
+        use rmp::decode::read_str_from_slice as text;
+        let entry = text(self.out.get(at + 1..).unwrap_or_default());
+        let value = entry.and_then(|(_, rest)| text(rest));
+        let Some(number) = value.ok().and_then(|(value, _)| Number::exactly(value)) else {
             self.is_doubtful = true;
             return;
         };
@@ -245,8 +264,8 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
     type SerializeTupleStruct = Entries<'w, 'a>;
     type SerializeTupleVariant = Entries<'w, 'a>;
     type SerializeMap = Entries<'w, 'a>;
-    type SerializeStruct = Entries<'w, 'a>;
-    type SerializeStructVariant = Entries<'w, 'a>;
+    type SerializeStruct = Fields<'w, 'a>;
+    type SerializeStructVariant = Fields<'w, 'a>;
 
     small_integers! {
         serialize_i8: i8 => write_sint
@@ -397,14 +416,14 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
     }
 
     #[inline]
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Entries<'w, 'a>, Refused> {
-        if name == number::TOKEN && self.target == Target::MessagePack {
-            let mut entries = self.begin(Shape::Map, Some(len))?;
-            entries.is_number = true;
-            return Ok(entries);
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'w, 'a>, Refused> {
+        let is_number = name == number::TOKEN && len == 1 && self.target == Target::MessagePack;
+        if !is_number {
+            self.hear(name);
         }
-        self.hear(name);
-        self.begin(Shape::Map, Some(len))
+        let mut fields = self.begin_fields(len)?;
+        fields.is_number = is_number;
+        Ok(fields)
     }
 
     fn serialize_struct_variant(
@@ -413,9 +432,11 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
         _: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<Entries<'w, 'a>, Refused> {
+    ) -> Result<Fields<'w, 'a>, Refused> {
         self.begin_variant(variant)?;
-        Ok(self.begin(Shape::Map, Some(len))?.of_variant())
+        let mut fields = self.begin_fields(len)?;
+        fields.levels = 2;
+        Ok(fields)
     }
 }
 
@@ -436,8 +457,6 @@ struct Entries<'w, 'a> {
     /// Of a map: its keys.
     count: usize,
     first_key: Range<usize>,
-    /// Of a map that stands for a number.
-    is_number: bool,
 }
 
 impl Entries<'_, '_> {
@@ -474,12 +493,9 @@ impl Entries<'_, '_> {
     fn finish(self) -> Written {
         let Self { writer, at, .. } = self;
         writer.depth -= self.levels;
-        if self.is_number {
-            writer.number(at, self.first_key.end);
-        }
         match self.said {
             Some(said) if said == self.count => Ok(()),
-            Some(_) => Err(writer.refuse("its `Serialize` says another length than it gives")),
+            Some(_) => Err(writer.refuse(OTHER_LENGTH)),
             None => {
                 let end = writer.out.len();
                 writer.header(self.shape, self.count)?;
@@ -532,15 +548,58 @@ impl ser::SerializeMap for Entries<'_, '_> {
     }
 }
 
+/// The fields of a struct. Their names are text, and known beforehand: that takes half the time of a map's keys.
+struct Fields<'w, 'a> {
+    writer: &'w mut Writer<'a>,
+    /// Where the header is.
+    at: usize,
+    /// How many fields are still to come.
+    left: usize,
+    first: Option<&'static str>,
+    levels: usize,
+    /// Whether it stands for a number.
+    is_number: bool,
+}
+
+impl Fields<'_, '_> {
+    #[inline]
+    fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Written {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Err(self.writer.refuse(OTHER_LENGTH));
+        };
+        self.left = left;
+        self.writer.text(name);
+        match self.first {
+            None => self.first = Some(name),
+            // A field with the name of the enum's tag.
+            Some(first) => self.writer.is_doubtful |= name == first,
+        }
+        value.serialize(&mut *self.writer)
+    }
+
+    #[inline]
+    fn finish(self) -> Written {
+        let Self { writer, at, .. } = self;
+        writer.depth -= self.levels;
+        if self.is_number {
+            writer.number(at);
+        }
+        if self.left > 0 {
+            return Err(writer.refuse(OTHER_LENGTH));
+        }
+        Ok(())
+    }
+}
+
 macro_rules! structs {
     ($($trait:ident)*) => {$(
-        impl ser::$trait for Entries<'_, '_> {
+        impl ser::$trait for Fields<'_, '_> {
             type Ok = ();
             type Error = Refused;
 
+            #[inline]
             fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Written {
-                self.key(name)?;
-                value.serialize(&mut *self.writer)
+                self.field(name, value)
             }
 
             fn end(self) -> Written {

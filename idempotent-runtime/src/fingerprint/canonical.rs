@@ -4,7 +4,7 @@ use serde::ser::{self, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::FingerprintError;
-use crate::number::{self, Number};
+use crate::codec::number::{self, Number};
 
 type Written = Result<(), FingerprintError>;
 

@@ -1,12 +1,5 @@
 //! A record's bytes, and their check.
 
-#![allow(
-    missing_docs,
-    clippy::len_without_is_empty,
-    clippy::must_use_candidate,
-    reason = "public for the checker of the memory store's races only"
-)]
-
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -51,18 +44,18 @@ pub enum Unreadable {
 }
 
 /// A record seen as what it is written from: its fields, and the end that it is to have.
-pub struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// All else.
-    pub record: &'a Record,
+    pub(crate) record: &'a Record,
     /// As in [`Record`], and likewise the rest.
-    pub state: State,
-    pub codec: u32,
-    pub expires: u64,
-    pub outcome: Option<OutcomeRef<'a>>,
+    pub(crate) state: State,
+    pub(crate) codec: u32,
+    pub(crate) expires: u64,
+    pub(crate) outcome: Option<OutcomeRef<'a>>,
 }
 
 impl<'a> Parts<'a> {
-    pub fn of(record: &'a Record) -> Self {
+    pub(crate) fn of(record: &'a Record) -> Self {
         Self {
             record,
             state: record.state,
@@ -130,7 +123,7 @@ impl<'a> Parts<'a> {
     }
 
     /// The check of this record under `key`; 0 unless it is done.
-    pub fn check(&self, key: &str) -> u64 {
+    pub(crate) fn check(&self, key: &str) -> u64 {
         if self.state != State::Done {
             return 0;
         }
@@ -147,7 +140,7 @@ impl<'a> Parts<'a> {
     }
 
     /// How many bytes it has.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let record = self.record;
         let optional = |there: bool| if there { 16 } else { 0 };
         HEADER
@@ -159,7 +152,7 @@ impl<'a> Parts<'a> {
 
     /// Has `put` append its bytes, piece by piece.
     #[inline]
-    pub fn write(&self, check: u64, mut put: impl FnMut(&[u8])) {
+    pub(crate) fn write(&self, check: u64, mut put: impl FnMut(&[u8])) {
         debug_assert_eq!(
             self.state == State::Done,
             self.outcome.is_some(),
@@ -285,12 +278,12 @@ fn array<const N: usize>(header: &[u8; HEADER], at: usize) -> [u8; N] {
 }
 
 /// A number below 2^48 with its own check: one bit of either that changes shows.
-fn guarded(expires: u64) -> u64 {
+pub(crate) fn guarded(expires: u64) -> u64 {
     let expires = expires.min(LAST_END);
     (expires % GUARD) << 48 | expires
 }
 
-fn unguarded(guarded: u64) -> Result<u64, Unreadable> {
+pub(crate) fn unguarded(guarded: u64) -> Result<u64, Unreadable> {
     let expires = guarded & LAST_END;
     if guarded >> 48 == expires % GUARD {
         Ok(expires)

@@ -1,12 +1,5 @@
 //! A record's bytes, read where they lie: for a store that has written them itself.
 
-#![allow(
-    missing_docs,
-    clippy::missing_panics_doc,
-    clippy::must_use_candidate,
-    reason = "public for the checker of the memory store's races only"
-)]
-
 use std::time::Duration;
 
 use super::{
@@ -17,61 +10,60 @@ use crate::fingerprint::Fingerprint;
 
 /// The bytes of a record that this process has written.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
+pub(crate) struct View<'a> {
     header: &'a [u8; HEADER],
     rest: &'a [u8],
 }
 
 impl<'a> View<'a> {
-    /// # Panics
-    /// When they are fewer than a header.
+    /// They are at least a header.
     #[inline]
-    pub fn of(bytes: &'a [u8]) -> Self {
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
         let (header, rest) = bytes.split_first_chunk().expect("a record's header");
         Self { header, rest }
     }
 
     #[inline]
-    pub fn state(self) -> State {
+    pub(crate) fn state(self) -> State {
         State::from_letter(self.header[1]).expect("a state that was written")
     }
 
     #[inline]
-    pub fn nonce(self) -> Nonce {
+    pub(crate) fn nonce(self) -> Nonce {
         Nonce::from_bytes(self.array(2))
     }
 
-    #[inline]
-    pub fn token(self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn token(self) -> u64 {
         u64::from_be_bytes(self.array(18))
     }
 
-    pub fn lease(self) -> Duration {
+    pub(crate) fn lease(self) -> Duration {
         Duration::from_millis(u32::from_be_bytes(self.array(26)).into())
     }
 
     /// End of retention in milliseconds since 1970; 0 unless done or failed.
     #[inline]
-    pub fn expires(self) -> u64 {
+    pub(crate) fn expires(self) -> u64 {
         u64::from_be_bytes(self.array(39)) & ((1 << 48) - 1)
     }
 
     /// Whether it is done or failed.
     #[inline]
-    pub fn is_finished(self) -> bool {
+    pub(crate) fn is_finished(self) -> bool {
         matches!(self.state(), State::Done | State::Failed)
     }
 
     /// As [`Record::has_ended`](super::Record::has_ended).
     #[inline]
-    pub fn has_ended(self, now: u64) -> bool {
+    pub(crate) fn has_ended(self, now: u64) -> bool {
         let expires = self.expires();
         self.is_finished() && expires != 0 && now / 1000 >= expires
     }
 
     /// The record as a look at it needs it.
     #[inline]
-    pub fn peek(self) -> RecordRef<'a> {
+    pub(crate) fn peek(self) -> RecordRef<'a> {
         let flags = self.header[30];
         let mut rest = self.rest;
         let mut fingerprint = None;

@@ -1,4 +1,4 @@
-//! Looking at many records at once: for operators and their tools.
+//! Lists records in pages, for operators and their tools.
 
 use std::time::Duration;
 
@@ -21,18 +21,19 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Filter {
-    /// What the scope begins with; to a [`Store`](super::Store), what [`Key::as_str`] begins with. Empty for all.
+    /// The beginning of the scope. For a [`Store`](super::Store) it is the beginning of
+    /// [`Key::as_str`]. Empty for all.
     pub prefix: String,
     /// Records in this state only.
     pub state: Option<State>,
     /// `true`: only running records whose lease is over; `false`: all but these.
     pub lapsed: Option<bool>,
-    /// How many records a page has, more or less.
+    /// About how many records a page has.
     pub page: usize,
 }
 
 impl Filter {
-    /// About so many records make a page, where nothing else was said.
+    /// About how many records a page has by default.
     pub const DEFAULT_PAGE: usize = 100;
 
     /// All records, in pages of [`DEFAULT_PAGE`](Self::DEFAULT_PAGE).
@@ -46,7 +47,7 @@ impl Filter {
         }
     }
 
-    /// Records of the scopes that begin like this.
+    /// Only records whose scope begins with `prefix`.
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
@@ -60,7 +61,8 @@ impl Filter {
         self
     }
 
-    /// `true`: only running records whose owner has been silent for longer than its lease; `false`: all but these.
+    /// `true`: only running records whose owner has been silent for longer than its lease; `false`:
+    /// all but these.
     #[must_use]
     pub const fn lapsed(mut self, lapsed: bool) -> Self {
         self.lapsed = Some(lapsed);
@@ -74,8 +76,8 @@ impl Filter {
         self
     }
 
-    /// Whether a record in this state is shown, with this much of its lease left. Stores ask it of each record that is not
-    /// past its end, after the key's [`prefix`](Self::prefix).
+    /// Whether to show a record in this state, with this much of its lease left. Stores call it for
+    /// each record that is not past its end and has the [`prefix`](Self::prefix).
     #[must_use]
     pub fn shows(&self, state: State, lease_left: Duration) -> bool {
         let lapsed = state == State::Running && lease_left.is_zero();
@@ -83,7 +85,7 @@ impl Filter {
             && self.lapsed.is_none_or(|wanted| wanted == lapsed)
     }
 
-    /// Whether what cannot be read is shown: where nothing is asked of a record's state.
+    /// Whether to show records that cannot be read: only if the filter names no state.
     #[must_use]
     pub const fn shows_unreadable(&self) -> bool {
         self.state.is_none() && self.lapsed.is_none()
@@ -96,8 +98,8 @@ impl Default for Filter {
     }
 }
 
-/// Where the next page begins. It means something to the store that gave it, while its process lives; it may show parts
-/// of keys.
+/// Where the next page begins. Only the store that gave it understands it, while its process lives.
+/// It may contain parts of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(String);
 
@@ -115,61 +117,63 @@ impl Cursor {
     }
 }
 
-/// A part of a listing. It may be empty though others follow.
+/// One page of a listing. It may be empty although others follow.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Page<T> {
-    /// What it shows.
+    /// The records of this page.
     pub records: Vec<T>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<Cursor>,
 }
 
 impl<T> Page<T> {
-    /// A page, and where the next one begins.
+    /// A page, with the beginning of the next one.
     #[must_use]
     pub const fn new(records: Vec<T>, next: Option<Cursor>) -> Self {
         Self { records, next }
     }
 }
 
-/// A record that a store has found.
+/// A record found by a store.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Found {
     /// Its key.
     pub key: Key,
-    /// The record, and what is left of a running owner's lease; or why it cannot be read.
+    /// The record and what is left of a running owner's lease, or why it cannot be read.
     pub record: Result<(Record, Duration), StoreError>,
 }
 
 impl Found {
-    /// What stands at `key`.
+    /// The record at `key`, or why it cannot be read.
     #[must_use]
     pub const fn new(key: Key, record: Result<(Record, Duration), StoreError>) -> Self {
         Self { key, record }
     }
 }
 
-/// A record of a listing, as far as it concerns people.
+/// A listed record, as people see it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Listed {
-    /// Its key, without this handle's namespace. Personal data may be in it: its `Debug` shows a digest only.
+    /// Its key, without this handle's namespace. It may contain personal data, so its `Debug` shows
+    /// only a digest.
     pub key: Key,
-    /// What [`inspect`](crate::Operation::inspect) shows of it; or why it cannot be read.
+    /// What [`inspect`](crate::Operation::inspect) shows of it, or why it cannot be read.
     pub record: Result<Inspection, StoreError>,
 }
 
 impl SharedStore {
-    /// Lists records, page by page: all that this handle reaches and `filter` shows, those of its own namespace only.
+    /// Lists records, page by page: those in this handle's own namespace that `filter` shows.
     ///
-    /// A record that is there all the time is shown at least once; one that comes, goes or changes meanwhile may be shown
-    /// as it was, twice, or not at all. Records past their end are not shown. No page takes long, however large the store.
+    /// A record that is there all the time is shown at least once. A record that is added, removed
+    /// or changed meanwhile may be shown as it was, twice, or not at all. Records past their end
+    /// are not shown. No page takes long, however large the store.
     ///
-    /// **What is in doubt** is `State::Lost`, and also a running record under `on_crash = fail` whose lease has lapsed: it is
-    /// called lost only once somebody calls it. To find both, list a second time with
-    /// `.state(State::Running).lapsed(true)`, and look at each record's `on_crash`.
+    /// **What is in doubt** is `State::Lost`, and also a running record under `on_crash = fail`
+    /// whose lease has lapsed: it becomes lost only with the next call. To find both, list a second
+    /// time with `.state(State::Running).lapsed(true)`, and look at each record's `on_crash`.
     ///
     /// ```
     /// # use idempotent_runtime::{SharedStore, StoreError, record::State, store::{Filter, MemoryStore}};
@@ -195,7 +199,8 @@ impl SharedStore {
     /// Cancel-safe: it only looks.
     ///
     /// # Errors
-    /// [`Config`](crate::StoreErrorKind::Config) where the store cannot list; else those of the store.
+    /// [`Config`](crate::StoreErrorKind::Config) where the store cannot list; else those of the
+    /// store.
     pub async fn list(
         &self,
         filter: &Filter,
@@ -208,7 +213,7 @@ impl SharedStore {
         };
         let page = self.list_keys(&inner, cursor).await?;
         let own = page.records.into_iter().filter_map(|found| {
-            // Further namespaces in this one are not its own.
+            // Namespaces nested in this one are not part of it.
             let rest = found.key.as_str().strip_prefix(&*namespace)?;
             let key = Key::stored(rest).filter(|key| !key.scope().contains('@'))?;
             let verified = found.record.and_then(|(record, lease_left)| {
@@ -224,7 +229,7 @@ impl SharedStore {
         Ok(Page::new(own.collect(), page.next))
     }
 
-    /// What this handle puts before a key's own text.
+    /// The text that this handle puts before a key.
     fn namespace_text(&self) -> String {
         const OWN: &str = "s|k";
         let key = Key::stored(OWN).unwrap_or_else(Key::empty);

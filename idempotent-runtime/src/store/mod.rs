@@ -1,29 +1,31 @@
 //! What a store owes, and the handle that operations share.
 
+pub mod cas;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-pub(crate) mod count;
+pub(crate) mod counters;
+mod forward;
 mod list;
 #[cfg(feature = "memory")]
 mod memory;
 mod near;
+mod notify;
 pub mod protocol;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod shared;
-mod topics;
+#[cfg(feature = "redis")]
+mod warning;
 
 use std::{future::Future, time::Duration};
 
-#[cfg(feature = "memory")]
-pub use crate::clock::ManualClock;
-pub use count::{Counters, Counts};
+pub use counters::{Counters, Counts};
 pub use list::{Cursor, Filter, Found, Listed, Page};
 #[cfg(feature = "memory")]
-pub use memory::MemoryStore;
+pub use memory::{ManualClock, MemoryStore};
 pub use near::NearCache;
+pub use notify::{Subscription, Topics};
 pub use shared::SharedStore;
-pub use topics::{Subscription, Topics};
 
 use crate::{
     OnCrash, StoreError, StoreErrorKind,
@@ -39,7 +41,9 @@ pub const DEFAULT_MAX_RESULT: usize = 1024 * 1024;
 ///
 /// Write plain `async fn`s in the implementation. [`store::protocol`](crate::store::protocol) has every decision as a
 /// function; a store that can run code beside its records (under a lock, in a transaction) reads the record, calls the
-/// function and writes what it says. The suite in `store::conformance` (feature `conformance`) checks the contract.
+/// function and writes what it says ([`protocol::Write`]). Over a database that can only write on a condition,
+/// [`cas`] makes a store of two methods. The suite in `store::conformance` (feature `conformance`) checks the contract;
+/// `docs/WRITING_A_STORE.md` in the repository leads through all of it.
 ///
 /// # Contract
 /// 1. **Atomic.** Each method is one step: no other change of the same key comes between its reading and its writing.

@@ -1,4 +1,4 @@
-//! The handle around any store.
+//! `SharedStore`: the handle around any store.
 
 use std::{
     borrow::Cow,
@@ -15,31 +15,32 @@ use std::{
 use super::{
     ClaimReply, ClaimRequest, Cursor, DEFAULT_MAX_RESULT, Filter, Found, LocalStore, Page, Settled,
     Store, Subscription,
-    count::Counters,
+    counters::Counters,
     near::{Asked, Near},
 };
 use crate::{
     StoreError, StoreErrorKind,
-    flight::Flights,
+    call::single_flight::Flights,
     key::{self, Key},
     record::{Owner, Record, State},
 };
 
-/// A store as operations share it: what `install`, `store = …` and `with_store` take.
+/// A store as operations share it. `install`, `store = …` and `with_store` take one.
 ///
-/// Cloning is cheap, and clones are one store: the same records, the same duplicates in flight, the same counters.
-// One pointer: it is handed through every call.
+/// Cloning is cheap, and clones are one store: they share records, duplicates in flight and
+/// counters.
+// One pointer, because every call passes it on.
 #[derive(Clone)]
 pub struct SharedStore(Arc<Handle>);
 
-/// A store, and how it is seen.
+/// A store, and the options of one handle on it.
 #[derive(Clone)]
 struct Handle {
     inner: Arc<Inner>,
-    /// Those of its namespaces: see [`key::namespace_path`].
+    /// Its namespaces: see [`key::namespace_path`].
     namespace: Option<Box<str>>,
     max_result: usize,
-    /// Whether it replays from the near cache, and fills it.
+    /// Whether this handle replays from the near cache, and fills it.
     replays_near: bool,
     owner: Option<Owner>,
     trace: Option<fn() -> Option<[u8; 16]>>,
@@ -49,9 +50,9 @@ struct Inner {
     store: Box<dyn Erased>,
     flights: Flights,
     counters: Counters,
-    /// Bodies that are pending, where the store is in this process.
+    /// The number of pending bodies, if the store is in this process.
     running: AtomicUsize,
-    /// Made by the first handle that asks for one.
+    /// Created by the first handle that asks for it.
     near: OnceLock<Near>,
 }
 
@@ -75,17 +76,18 @@ impl SharedStore {
         }))
     }
 
-    /// The same store, seen otherwise.
+    /// The same store, with other options.
     fn seen(&self, change: impl FnOnce(&mut Handle)) -> Self {
         let mut handle = Handle::clone(&self.0);
         change(&mut handle);
         Self(Arc::new(handle))
     }
 
-    /// The same store, seen through a namespace: its keys never meet those of another namespace, or of none.
+    /// The same store within a namespace. Its keys never collide with those of another namespace,
+    /// or of none.
     ///
-    /// Namespaces nest: `store.namespace("tenant-a").namespace("mail")` is `mail` within `tenant-a`, and has no key in common
-    /// with `mail` within `tenant-b`, or with `mail` alone.
+    /// Namespaces nest: `store.namespace("tenant-a").namespace("mail")` is `mail` within
+    /// `tenant-a`, and has no key in common with `mail` within `tenant-b`, or with `mail` alone.
     #[must_use]
     pub fn namespace(&self, namespace: &str) -> Self {
         self.seen(|handle| {
@@ -94,49 +96,54 @@ impl SharedStore {
         })
     }
 
-    /// The same store with another limit for what is kept of a result (1 MiB by default): its bytes, and those of its record's
-    /// head. It must not be above what the server takes for one value. A larger result is not recorded: the call that ran the body gets it, replays get [`Error::NotRecorded`](crate::Error::NotRecorded).
+    /// The same store with another limit for a result's bytes and its record's head (1 MiB by
+    /// default). It must not exceed what the server takes for one value. A larger result is not
+    /// recorded: the call that ran the body gets it, and replays get
+    /// [`Error::NotRecorded`](crate::Error::NotRecorded).
     #[must_use]
     pub fn max_result(&self, bytes: usize) -> Self {
         self.seen(|handle| handle.max_result = bytes)
     }
 
-    /// The same store, with the name under which this process claims: whoever looks at a record that is running or in
-    /// doubt is shown it ([`Inspection::owner`](crate::Inspection::owner)). By default it is `host:pid`.
+    /// The same store, with the name under which this process claims. Operators see it on a record
+    /// that is running or in doubt ([`Inspection::owner`](crate::Inspection::owner)). By default it
+    /// is `host:pid`.
     ///
-    /// It has up to 64 bytes; a longer name is cut. An empty one stands for the default.
+    /// A name has up to 64 bytes; a longer one is cut. An empty one means the default.
     #[must_use]
     pub fn owner(&self, name: &str) -> Self {
         self.seen(|handle| handle.owner = Owner::new(name))
     }
 
-    /// The same store, with a way to find the trace that a call is part of: its 16 bytes are put into the record, so that
-    /// whoever looks at it finds the call's trace ([`Inspection::trace`](crate::Inspection::trace)). By default none is.
+    /// The same store, with a function that returns the current trace's 16 bytes. They are stored
+    /// in the record, so that operators find the call's trace
+    /// ([`Inspection::trace`](crate::Inspection::trace)). By default there is none.
     ///
-    /// It is asked in the caller's own task when the call begins.
+    /// The function runs in the caller's own task when the call begins.
     #[must_use]
     pub fn trace(&self, current: fn() -> Option<[u8; 16]>) -> Self {
         self.seen(|handle| handle.trace = Some(current))
     }
 
-    /// Who claims through this handle. In a store of this process it is no question, unless a name was given.
+    /// The owner's name for claims through this handle. A store in this process needs none, unless
+    /// one was given.
     pub(crate) fn claims_as(&self) -> Option<Owner> {
         let named = self.0.owner.clone();
         named.or_else(|| self.local().is_none().then(Owner::here).flatten())
     }
 
-    /// The trace that the present call is part of.
+    /// The trace of the current call.
     pub(crate) fn current_trace(&self) -> Option<[u8; 16]> {
         self.0.trace.and_then(|current| current())
     }
 
-    /// What happened in this store, counted since the process started.
+    /// The counters of this store, since the process started.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.0.inner.counters
     }
 
-    /// The same store, from a handle that uses its near cache.
+    /// The same store, through a handle that uses its near cache.
     pub(super) fn replaying_near(&self) -> Self {
         self.seen(|handle| handle.replays_near = true)
     }
@@ -145,12 +152,12 @@ impl SharedStore {
         self.0.replays_near
     }
 
-    /// Where its near cache is, once there is one.
+    /// Its near cache, once there is one.
     pub(super) fn near_place(&self) -> &OnceLock<Near> {
         &self.0.inner.near
     }
 
-    /// The store's time in µs since 1970, where it is known without asking.
+    /// The store's time in µs since 1970, if it is known without asking.
     pub(crate) fn clock(&self) -> Option<u64> {
         self.0.inner.store.clock()
     }
@@ -165,17 +172,18 @@ impl SharedStore {
         self.0.inner.store.describe()
     }
 
-    /// How many keys are being asked for, run or waited for in this process right now. Zero when all is quiet.
+    /// How many keys this process is claiming, running or waiting for right now. Zero when nothing
+    /// is in progress.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         match self.local() {
-            // Here nobody asks for others; but whoever waits, waits for a body that runs.
+            // There are no flights here, but every waiter waits for a running body.
             Some(_) => self.0.inner.running.load(Ordering::Relaxed),
             None => self.0.inner.flights.len(),
         }
     }
 
-    /// Counts a body that has begun and is pending, as long as the answer is kept.
+    /// Counts a pending body until the returned guard is dropped.
     pub(crate) fn running(&self) -> Running {
         self.0.inner.running.fetch_add(1, Ordering::Relaxed);
         Running(Arc::clone(&self.0.inner))
@@ -193,7 +201,7 @@ impl SharedStore {
         self.0.inner.store.local()
     }
 
-    /// Shows `look` the key as this handle's namespace has it.
+    /// Passes `look` the key within this handle's namespace.
     #[inline]
     pub(crate) fn qualified<R>(&self, key: &Key, look: impl FnOnce(&Key) -> R) -> R {
         match &self.0.namespace {
@@ -202,7 +210,7 @@ impl SharedStore {
         }
     }
 
-    /// Whether both handles reach the same records.
+    /// Whether both handles are of one store.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0.inner, &other.0.inner)
     }
@@ -226,7 +234,7 @@ impl SharedStore {
         self.0.inner.store.renew(key, owned)
     }
 
-    /// The first sending of a finish.
+    /// Sends a finish for the first time.
     pub(crate) fn finish<'a>(&'a self, key: &'a Key, target: &'a Record) -> Pending<'a, Settled> {
         let asked = self.ask(key);
         let settled = self.finish_again(key, target);
@@ -239,7 +247,8 @@ impl SharedStore {
         })
     }
 
-    /// Another sending. An earlier one may have been carried out long ago, so the record's end is not known from this.
+    /// Sends a finish again. An earlier one may have been carried out long ago, so the answer does
+    /// not tell the record's end.
     pub(crate) fn finish_again<'a>(
         &'a self,
         key: &'a Key,
@@ -267,12 +276,13 @@ impl SharedStore {
         store.overrule(key, seen, replacement).await
     }
 
-    /// Refuses a record that is not as it was recorded for `key`. One that only this process reaches is believed.
+    /// Refuses a record whose check does not fit `key`. A store that only this process reaches is
+    /// trusted.
     pub(crate) fn verify(&self, key: &Key, record: &Record) -> Result<(), StoreError> {
         verify(self.local(), key, record)
     }
 
-    /// Records whose whole key begins with the filter's prefix.
+    /// Lists records whose whole key begins with the filter's prefix.
     pub(super) async fn list_keys(
         &self,
         filter: &Filter,
@@ -286,7 +296,7 @@ impl SharedStore {
     }
 }
 
-/// A body that is pending.
+/// Counts a pending body while it lives.
 pub(crate) struct Running(Arc<Inner>);
 
 impl Drop for Running {
@@ -310,10 +320,10 @@ impl<S: Store> From<S> for SharedStore {
     }
 }
 
-/// What the store answers. It is a box and no more: calls keep one for as long as they are under way.
+/// A store's answer. It is only a box, because a call holds one while it waits.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Lets a near cache know of an answer, where there is one.
+/// Passes an answer to the near cache, if there is one.
 fn noting<'a, T: Send + 'a>(
     reply: Pending<'a, T>,
     asked: Option<Asked<'a>>,
@@ -329,7 +339,7 @@ fn noting<'a, T: Send + 'a>(
     })
 }
 
-/// The record with its check, where it has one.
+/// The record with its check, if its state has one.
 fn sealed<'a>(key: &Key, record: &'a Record) -> Cow<'a, Record> {
     if record.state != State::Done {
         return Cow::Borrowed(record);
@@ -350,8 +360,8 @@ fn verify(local: Option<&dyn LocalStore>, key: &Key, record: &Record) -> Result<
     ))
 }
 
-/// [`Store`], made into an object. What it sends is sealed, and what it is shown verified; only the record of a
-/// [`Settled::Stale`] is not: nobody replays it before it is.
+/// [`Store`] as an object-safe trait. It seals what it sends, and verifies what it is shown. Only
+/// the record of a [`Settled::Stale`] is verified later, before it is replayed.
 trait Erased: Send + Sync {
     fn claim<'a>(&'a self, key: &'a Key, request: &'a ClaimRequest) -> Pending<'a, ClaimReply>;
     fn renew<'a>(&'a self, key: &'a Key, owned: &'a Record) -> Pending<'a, Settled>;

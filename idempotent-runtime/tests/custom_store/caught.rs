@@ -66,6 +66,10 @@ flaws! {
     RecordsEveryOutcomeAsOk => a_finish_records_all_of_it;
     DoesNotPutBack => a_missing_record_is_put_back;
 
+    // Answers that were lost
+    TakesALostAnswerForARefusal => a_lost_answer_is_not_guessed;
+    TakesALostRequestForDone => a_lost_answer_is_not_guessed;
+
     // Time
     KeepsUnfinishedForAnHour => unfinished_records_are_held_for_seven_days
         a_lapsed_lease_is_taken_over_with_a_longer_one;

@@ -9,13 +9,13 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Key, Store, StoreError,
-    record::{HOLD, OutcomeRef, Record, State},
+    Key, Store, StoreError, StoreErrorKind,
+    record::{OutcomeRef, Record, State},
     store::{
         ClaimReply, ClaimRequest, Cursor, Filter, Found, LocalStore, Page, Settled, Subscription,
         Topics,
-        conformance::Subject,
-        protocol::{self, Current, Step},
+        conformance::{Loss, Subject},
+        protocol::{self, Current, Step, Write},
     },
 };
 
@@ -27,6 +27,8 @@ pub(crate) struct Flawed {
     table: TableStore,
     flaw: Flaw,
     planted: Arc<Mutex<HashMap<Key, Vec<u8>>>>,
+    /// What is lost of the next write.
+    loss: Arc<Mutex<Option<Loss>>>,
     kept: Arc<Mutex<Vec<Subscription>>>,
     running: Arc<tokio::sync::Semaphore>,
     face: Face,
@@ -46,6 +48,7 @@ impl Flawed {
             table,
             flaw,
             planted: Arc::default(),
+            loss: Arc::default(),
             kept: Arc::default(),
             running: Arc::new(tokio::sync::Semaphore::new(1)),
             face,
@@ -70,14 +73,23 @@ impl Flawed {
         {
             Record::decode(bytes)?;
         }
-        Ok(self.table.step(key, |current, now| {
+        let mut lost = None;
+        let reply = self.table.step(key, |current, now| {
             let age = current.map_or(Duration::ZERO, |current| current.age);
             let mut step = decide(current, now);
             if let Some(write) = &mut step.write {
                 self.spoil_retention(write, age, now);
+                lost = self.loss.lock().expect("no panic").take();
             }
+            step.write = step.write.filter(|_| lost != Some(Loss::Request));
             step
-        }))
+        });
+        let (kind, message) = match (lost, self.flaw) {
+            (None, _) | (Some(Loss::Request), Flaw::TakesALostRequestForDone) => return Ok(reply),
+            (_, Flaw::TakesALostAnswerForARefusal) => (StoreErrorKind::Refused, "refused"),
+            _ => (StoreErrorKind::Ambiguous, "no answer"),
+        };
+        Err(StoreError::new(kind, message))
     }
 
     fn publish(&self, key: &Key) {
@@ -99,7 +111,7 @@ impl Store for Flawed {
                 let reply = self.step(key, |current, now| {
                     let Step { write, reply } = self.decide_claim(current, request, now);
                     decided = write;
-                    Step { write: None, reply }
+                    Step::keep(reply)
                 })?;
                 tokio::task::yield_now().await;
                 return self.step(key, |_, _| Step {
@@ -173,10 +185,7 @@ impl Store for Flawed {
                 }
                 (record, current.lease_left())
             });
-            Step {
-                write: None,
-                reply: shown,
-            }
+            Step::keep(shown)
         })
     }
 
@@ -263,10 +272,7 @@ impl LocalStore for Face {
             if let Some(record) = seen.as_ref().filter(|_| under_lock) {
                 look(&record.as_ref());
             }
-            Step {
-                write: None,
-                reply: seen,
-            }
+            Step::keep(seen)
         });
         if let Some(record) = seen.filter(|_| !under_lock) {
             look(&record.as_ref());
@@ -279,8 +285,8 @@ impl LocalStore for Face {
             let granted =
                 (current.is_none() || grants).then(|| protocol::first_grant(request, 0, now));
             Step {
-                reply: granted.as_ref().map(|record| record.token),
-                write: granted.map(|record| (record, HOLD)),
+                reply: granted.as_ref().map(|write| write.record.token),
+                write: granted,
             }
         })
     }
@@ -296,12 +302,10 @@ impl LocalStore for Face {
                 state: State::Done,
                 codec,
                 outcome: Some(outcome.to_owned()),
-                expires: protocol::expires(State::Done, owned.ttl, now),
                 ..owned.clone()
             };
-            let keep = protocol::kept(target.state, target.ttl, target.lease);
             Step {
-                write: may.then_some((target, keep)),
+                write: may.then(|| Write::new(target, now)),
                 reply: may,
             }
         })
@@ -328,9 +332,20 @@ impl Subject for Flawed {
             .expect("no panic")
             .insert(key.clone(), bytes.to_vec());
         if let Ok(record) = Record::decode(bytes) {
-            let write = Some((record, HOLD));
-            self.table.step(key, |_, _| Step { write, reply: () });
+            self.table.step(key, |_, now| {
+                let mut write = Write::new(record.clone(), now);
+                write.record = record; // as it is
+                Step {
+                    write: Some(write),
+                    reply: (),
+                }
+            });
         }
+        true
+    }
+
+    async fn lose(&self, store: &Self, loss: Loss) -> bool {
+        *store.loss.lock().expect("no panic") = Some(loss);
         true
     }
 

@@ -42,10 +42,6 @@ struct Row {
     until: u64,
 }
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 impl TableStore {
     /// One atomic step: under the lock, the record as it stands → what to write → the answer.
     pub(crate) fn step<R>(
@@ -61,11 +57,11 @@ impl TableStore {
             age: Duration::from_micros(now.saturating_sub(row.written)),
         });
         let Step { write, reply } = decide(current, now);
-        if let Some((record, keep)) = write {
+        if let Some(write) = write {
             let row = Row {
-                record,
+                until: write.delete_at(now),
+                record: write.record,
                 written: now,
-                until: now.saturating_add(micros(keep)),
             };
             rows.insert(key.clone(), row);
         }
@@ -89,11 +85,7 @@ impl Store for TableStore {
     }
 
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
-        Ok(self.step(key, |current, now| Step {
-            write: None,
-            reply: protocol::visible(current, now)
-                .map(|current| (current.record.clone(), current.lease_left())),
-        }))
+        Ok(self.step(key, protocol::read))
     }
 
     async fn overrule(

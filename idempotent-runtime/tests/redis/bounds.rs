@@ -1,4 +1,4 @@
-//! Durations, ages and tokens at their bounds.
+//! Durations, ages and tokens at their limits.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is sent, and how often.
+//! The commands that are sent, counted.
 
 use std::time::{Duration, Instant};
 

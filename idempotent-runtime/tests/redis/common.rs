@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers that the tests share.
 
 use std::{future::Future, pin::Pin, sync::Arc, task::Poll, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The suite that every store passes, on one server, on a cluster and behind sentinels.
+//! The conformance suite on one server, on a cluster and behind sentinels.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,5 @@
-//! A heartbeat goes through the client library's channels, and needs none of the budget that the body has used up.
+//! A heartbeat passes through the client library's channels without the cooperative budget that the
+//! body has used up.
 
 use std::{
     sync::Arc,

@@ -1,4 +1,4 @@
-//! What a server answers is definite: nothing was changed, so nothing is in doubt.
+//! A server's error is a definite answer: nothing changed, so nothing is in doubt.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Records past their end: nobody sees them but late messages and the next claim.
+//! Records past their end: only late messages and the next claim see them.
 
 use std::time::Duration;
 

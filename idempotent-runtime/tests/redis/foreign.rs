@@ -1,4 +1,4 @@
-//! What is not a record of this version stays as it is.
+//! Bytes that are not a record of this version are left as they are.
 
 use std::time::Duration;
 

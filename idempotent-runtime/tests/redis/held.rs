@@ -1,4 +1,4 @@
-//! A call that was polled a few times and is then held, for as long as its owner likes, stops nobody.
+//! A call that is polled a few times and then kept without a poll blocks no other.
 
 use std::{pin::pin, time::Duration};
 

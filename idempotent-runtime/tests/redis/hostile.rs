@@ -1,4 +1,4 @@
-//! What others have left under our keys, seen by a whole call: a defined error, and never a body.
+//! Whole calls that meet foreign values under their keys: a defined error, and no body runs.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! What a server answers while a connection logs in is definite, and said as such.
+//! A server's answers during login are definite, and reported as such.
 
 use idempotent_runtime::{
     Error, SharedStore, Store, StoreError, StoreErrorKind, operation, store::redis::RedisStore,

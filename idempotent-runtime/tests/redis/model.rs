@@ -12,7 +12,7 @@ use idempotent_runtime::{
     record::{Nonce, Owner, Record, State},
     store::{
         ClaimReply, ClaimRequest, Settled,
-        protocol::{self, Current, Step as Decision},
+        protocol::{self, Current, Step as Decision, Write},
         redis::RedisStore,
     },
 };
@@ -143,7 +143,7 @@ impl Side {
 /// The protocol with a record and a clock in memory.
 #[derive(Default)]
 struct Model {
-    slot: Option<(Record, Duration)>,
+    slot: Option<Write>,
     written: Duration,
     now: Duration,
 }
@@ -151,13 +151,13 @@ struct Model {
 impl Model {
     fn step<R>(&mut self, decide: impl FnOnce(Option<Current<'_>>, u64) -> Decision<R>) -> R {
         let age = self.now.saturating_sub(self.written);
-        if self.slot.as_ref().is_some_and(|(_, retain)| age >= *retain) {
+        if self.slot.as_ref().is_some_and(|slot| age >= slot.keep) {
             self.slot = None;
         }
-        let current = self
-            .slot
-            .as_ref()
-            .map(|(record, _)| Current { record, age });
+        let current = self.slot.as_ref().map(|slot| Current {
+            record: &slot.record,
+            age,
+        });
         let micros = 1_000_000_000_000 + u64::try_from(self.now.as_micros()).expect("short");
         let Decision { write, reply } = decide(current, micros);
         if write.is_some() {
@@ -170,10 +170,7 @@ impl Model {
     }
 
     fn record(&mut self) -> Option<Record> {
-        self.step(|current, _| Decision {
-            write: None,
-            reply: current.map(|current| current.record.clone()),
-        })
+        self.step(|current, _| Decision::keep(current.map(|current| current.record.clone())))
     }
 }
 
@@ -349,11 +346,7 @@ impl Pair<'_> {
             }
             Step::Read => {
                 let real = runtime.block_on(store.read(key)).expect("read");
-                let ideal = model.step(|current, now| Decision {
-                    write: None,
-                    reply: protocol::visible(current, now)
-                        .map(|current| (current.record.clone(), current.lease_left())),
-                });
+                let ideal = model.step(protocol::read);
                 (seen_as(real), seen_as(ideal))
             }
             Step::Renew { attempt } => {

@@ -1,4 +1,5 @@
-//! The near cache in front of a real server: what is sent, and whose word ends a result.
+//! The near cache in front of a real server: which commands are sent, and which clock ends a
+//! result.
 
 use std::sync::{
     Arc,

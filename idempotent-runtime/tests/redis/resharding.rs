@@ -1,4 +1,4 @@
-//! Slots that move, and nodes that fail over, under many calls at once in one process.
+//! Resharding and failover under many concurrent calls in one process.
 
 use std::{
     sync::{

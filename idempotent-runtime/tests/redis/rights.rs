@@ -1,4 +1,4 @@
-//! Who may come in, by which door, and what is shown of it.
+//! ACLs, TLS and passwords.
 
 use idempotent_runtime::{
     Store, StoreError, StoreErrorKind,

@@ -1,4 +1,4 @@
-//! What an owner, or who was one, may change in the end.
+//! How a current or former owner may finish.
 
 use idempotent_runtime::{
     Store,

@@ -1,4 +1,4 @@
-//! A peer that vanished without a word is left as soon as somebody has waited for it in vain.
+//! A connection whose peer vanished silently is given up after the first wait in vain.
 
 use std::{pin::pin, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Values that the server does not take: told apart from what passes, and nobody else's failure.
+//! Values that the server does not take: not confused with transient failures, and no failure for
+//! other calls.
 
 use std::{
     sync::{

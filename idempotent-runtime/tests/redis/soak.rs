@@ -1,4 +1,5 @@
-//! Many calls at once on a real server, given up at random: nothing is left behind there or here, nothing runs twice.
+//! Many calls at once on a real server, given up at random: nothing is left behind on either side,
+//! nothing runs twice.
 
 use std::{
     future::{Future, poll_fn},

@@ -1,4 +1,4 @@
-//! Leases, takeovers, and messages that come twice or late.
+//! Leases, takeovers, and duplicate or late messages.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use idempotent_test_support::RedisServer;
 
 use crate::common::*;
 
-const TAKEOVER: &str = include_str!("../../src/store/redis/takeover.lua");
-const COMMON: &str = include_str!("../../src/store/redis/common.lua");
+const TAKEOVER: &str = include_str!("../../src/store/redis/scripts/takeover.lua");
+const COMMON: &str = include_str!("../../src/store/redis/scripts/common.lua");
 
 #[tokio::test]
 async fn a_running_owner_is_left_alone_until_its_lease_lapses() {

@@ -1,4 +1,4 @@
-//! What the flow needs is tried at connect: a store that can claim but not finish is found out before any body.
+//! The trial at connect: a store that can claim but not finish is refused before any body runs.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! Who waits is told.
+//! Waiters are woken.
 
 use std::time::Duration;
 

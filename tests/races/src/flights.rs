@@ -1,39 +1,140 @@
 //! Duplicates in one process: one leads, and whatever becomes of it, the others go on.
 
-use crate::{check, is_caught};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
-variant!(sound: "scenarios/flights.rs", flight = "flight.rs");
-variant!(unguarded: "scenarios/flights.rs", flight = "flight_unguarded.rs");
-variant!(any: "scenarios/flights.rs", flight = "flight_any.rs");
-variant!(late: "scenarios/flights.rs", flight = "flight_late.rs");
+use shuttle::{
+    future::{block_on, spawn, yield_now},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+use tokio::runtime::{Builder, Runtime};
 
-#[test]
-fn one_leads_and_all_are_answered() {
-    check(|| sound::duplicates(0));
+use super::{key, request};
+use crate::{
+    SharedStore,
+    call::single_flight::{Followed, Landing, Place, SEEN, join},
+    context::{Attempt, Context, Progress},
+    default_store::Chosen,
+    record::Record,
+    store::MemoryStore,
+    sync::time,
+};
+
+const LEASE: Duration = Duration::from_secs(30);
+
+/// Attempts know one; none is run on it.
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
+
+struct World {
+    /// Not asked: it has the flights.
+    store: SharedStore,
+    recorded: AtomicBool,
+    /// Who leads right now, and is believed to.
+    leaders: AtomicUsize,
+    ran: AtomicUsize,
 }
 
-#[test]
-fn a_leader_that_is_dropped_frees_its_followers() {
-    check(|| sound::duplicates(1));
-    check(|| sound::duplicates(2));
+impl World {
+    fn new() -> Arc<Self> {
+        time::restart();
+        Arc::new(Self {
+            store: SharedStore::new(MemoryStore::new()),
+            recorded: AtomicBool::default(),
+            leaders: AtomicUsize::default(),
+            ran: AtomicUsize::default(),
+        })
+    }
+
+    fn attempt(&self) -> Arc<Attempt> {
+        Arc::new(Attempt {
+            scope: "races",
+            key: key(1),
+            store: Chosen::Named(self.store.clone()),
+            request: request(1),
+            wait: LEASE * 100,
+            timeout: None,
+            runtime: RUNTIME.handle().clone(),
+            caller: Context::default(),
+            progress: Progress::default(),
+        })
+    }
+
+    fn record(&self) -> Arc<Record> {
+        Arc::new(self.attempt().request.record())
+    }
+
+    fn check_end(&self) {
+        assert_eq!(self.store.flights().len(), 0, "a flight is left");
+        assert_eq!(self.ran.load(Ordering::SeqCst), 1);
+    }
 }
 
-#[test]
-fn without_the_guard_followers_hang() {
-    is_caught(|| unguarded::duplicates(1), "deadlock");
+/// A call as `admit` makes it. It gives up while it leads, or goes on to the end.
+async fn call(world: Arc<World>, gives_up: bool) {
+    loop {
+        let attempt = world.attempt();
+        let follow = match join(&attempt) {
+            Place::Leader(lead) => {
+                assert_eq!(world.leaders.fetch_add(1, Ordering::SeqCst), 0, "two lead");
+                yield_now().await;
+                let recorded = world.recorded.load(Ordering::SeqCst);
+                if !recorded && !gives_up {
+                    world.ran.fetch_add(1, Ordering::SeqCst);
+                    yield_now().await;
+                    world.recorded.store(true, Ordering::SeqCst);
+                }
+                world.leaders.fetch_sub(1, Ordering::SeqCst);
+                if recorded || !gives_up {
+                    lead.land(Landing::Record(world.record()));
+                }
+                return;
+            }
+            Place::Follower(follow) => follow,
+            Place::Aside => panic!("there is one payload"),
+        };
+        let patience = time::now() + attempt.wait;
+        match follow.landed(patience, patience).await {
+            Followed::Landed(Landing::Record(_)) => {
+                let recorded = world.recorded.load(Ordering::SeqCst);
+                assert!(recorded, "answered with nothing recorded");
+                return;
+            }
+            Followed::Landed(Landing::Free) | Followed::Stalled => {}
+            Followed::Landed(Landing::Failed(_)) => panic!("nothing failed"),
+            Followed::TimedOut(_) | Followed::Unanswered => panic!("nobody waited for so long"),
+        }
+    }
 }
 
-#[test]
-fn a_leader_that_comes_back_does_not_end_its_successors_flight() {
-    check(sound::stalled);
+/// Three calls at once, of which the first ones give up when they lead.
+pub fn duplicates(given_up: usize) {
+    let world = World::new();
+    let calls = (0..3).map(|number| spawn(call(Arc::clone(&world), number < given_up)));
+    for call in calls.collect::<Vec<_>>() {
+        block_on(call).expect("it ends");
+    }
+    world.check_end();
 }
 
-#[test]
-fn a_flight_that_anybody_ends_has_two_leaders() {
-    is_caught(any::stalled, "two lead");
-}
-
-#[test]
-fn followers_that_listen_after_they_have_looked_hang() {
-    is_caught(|| late::duplicates(0), "deadlock");
+/// A leader that is silent for too long, and comes back while others go on.
+pub fn stalled() {
+    let world = World::new();
+    let attempt = world.attempt();
+    let Place::Leader(lead) = join(&attempt) else {
+        panic!("it is the first one");
+    };
+    let calls = (0..3).map(|_| spawn(call(Arc::clone(&world), false)));
+    let mut calls: Vec<_> = calls.collect();
+    calls.push(spawn(async move {
+        time::advance(SEEN);
+        yield_now().await;
+        drop(lead);
+    }));
+    for call in calls {
+        block_on(call).expect("it ends");
+    }
+    world.check_end();
 }

@@ -1,62 +1,124 @@
 //! The memory store's steps, side by side.
 
-use crate::{check, is_caught};
+use std::time::Duration;
 
-macro_rules! variant {
-    ($name:ident, $file:literal) => {
-        mod $name {
-            #[allow(
-                dead_code,
-                unreachable_pub,
-                clippy::all,
-                clippy::pedantic,
-                reason = "the runtime's own, checked there"
-            )]
-            mod source {
-                pub(crate) use super::Store;
-                pub(crate) use idempotent_runtime::store::{
-                    ClaimReply, ClaimRequest, Cursor, Filter, Found, LocalStore, Page, Settled,
-                    protocol,
-                };
-                pub(crate) use topics::{Subscription, Topics};
+use shuttle::{future::block_on, thread};
 
-                pub(crate) mod memory {
-                    include!(concat!(env!("OUT_DIR"), "/", $file));
-                }
-                pub(crate) mod topics {
-                    include!(concat!(env!("OUT_DIR"), "/topics.rs"));
-                }
-            }
-            include!("scenarios/memory.rs");
+use super::{key, request};
+use crate::{
+    StoreError, StoreErrorKind,
+    record::{OutcomeRef, Record, State},
+    store::{ClaimReply, LocalStore, ManualClock, MemoryStore, Store},
+};
+
+/// As a call claims: of the local face first.
+fn claim(store: &MemoryStore, part: u8, number: u8) -> Result<ClaimReply, StoreError> {
+    let (key, request) = (key(part), request(number));
+    match store.grant(&key, &request) {
+        Some(token) => {
+            let record = Record {
+                token,
+                ..request.record()
+            };
+            Ok(ClaimReply::Granted {
+                record,
+                takeover: false,
+            })
         }
+        None => block_on(Store::claim(store, &key, &request)),
+    }
+}
+
+fn finish(store: &MemoryStore, part: u8, granted: &Record) {
+    let completed = store.complete(&key(part), granted, 1, OutcomeRef::Ok(&[1]));
+    assert!(completed, "the owner completes its own");
+}
+
+/// A call as `admit` makes it: true when it ran.
+fn call(store: &MemoryStore, number: u8) -> bool {
+    let mut subscription = None;
+    loop {
+        match claim(store, 1, number).expect("it answers") {
+            ClaimReply::Granted { record, .. } => {
+                thread::yield_now();
+                finish(store, 1, &record);
+                return true;
+            }
+            ClaimReply::Held { record, .. } if record.state == State::Done => return false,
+            ClaimReply::Held { .. } => {}
+        }
+        match &mut subscription {
+            None => {
+                let subscribed = block_on(Store::subscribe(store, &key(1)));
+                subscription = Some(subscribed.expect("it answers"));
+            }
+            Some(subscription) => block_on(subscription.changed()),
+        }
+    }
+}
+
+pub fn duplicates() {
+    let store = MemoryStore::new();
+    let calls: Vec<_> = (1..=3)
+        .map(|number| {
+            let store = store.clone();
+            thread::spawn(move || call(&store, number))
+        })
+        .collect();
+    let ran = calls.into_iter().map(|call| call.join().expect("it ends"));
+    assert_eq!(ran.filter(|ran| *ran).count(), 1);
+    assert_eq!(store.len(), 1);
+}
+
+pub fn bounded() {
+    let store = MemoryStore::bounded(2);
+    let claims: Vec<_> = (1..=3)
+        .map(|number| {
+            let store = store.clone();
+            thread::spawn(move || match claim(&store, number, number) {
+                Ok(ClaimReply::Granted { .. }) => true,
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => {
+                    assert_eq!(error.kind(), StoreErrorKind::Refused);
+                    false
+                }
+            })
+        })
+        .collect();
+    let granted = claims
+        .into_iter()
+        .map(|claim| claim.join().expect("it ends"));
+    let granted = granted.filter(|granted| *granted).count();
+    assert_eq!(granted, 2, "a store takes as many as it may");
+    assert_eq!(store.len(), granted);
+}
+
+/// A result that has ended is swept by one while another claims its key again.
+pub fn swept() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::with_clock(&clock);
+    let ClaimReply::Granted { record, .. } = claim(&store, 1, 1).expect("it answers") else {
+        panic!("it is the first one");
     };
-}
-
-variant!(sound, "memory.rs");
-variant!(forgetful, "memory_forgetful.rs");
-variant!(crowded, "memory_crowded.rs");
-
-#[test]
-fn one_is_granted_and_the_waiters_are_told() {
-    check(sound::duplicates);
-}
-
-#[test]
-fn a_bounded_store_takes_no_more_than_it_may() {
-    check(sound::bounded);
-}
-
-#[test]
-fn a_bounded_store_that_looks_and_then_counts_takes_too_many() {
-    is_caught(crowded::bounded, "takes as many as it may");
-}
-
-#[test]
-fn what_is_swept_has_ended() {
-    check(sound::swept);
-}
-
-#[test]
-fn a_sweep_that_does_not_look_takes_a_live_record() {
-    is_caught(forgetful::swept, "a live record is gone");
+    finish(&store, 1, &record);
+    // Past its end, and past what it is kept for after that.
+    clock.advance(Duration::from_secs(100));
+    let threads: Vec<_> = [(1, 2), (2, 3), (3, 4)]
+        .map(|(part, number)| {
+            let store = store.clone();
+            thread::spawn(move || {
+                let reply = claim(&store, part, number).expect("it answers");
+                assert!(matches!(reply, ClaimReply::Granted { .. }), "{reply:?}");
+            })
+        })
+        .into();
+    for thread in threads {
+        thread.join().expect("it ends");
+    }
+    for (part, number) in [(1, 2), (2, 3), (3, 4)] {
+        let mut owner = None;
+        LocalStore::peek(&store, &key(part), &mut |record| owner = Some(record.nonce));
+        assert_eq!(owner, Some(request(number).nonce), "a live record is gone");
+    }
+    assert_eq!(store.len(), 3);
 }

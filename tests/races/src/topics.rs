@@ -1,21 +1,57 @@
 //! Who waits for a change is told of it, whoever else comes and goes.
 
-use crate::{check, is_caught};
+use std::sync::Arc;
 
-variant!(sound: "scenarios/topics.rs", source = "topics.rs");
-variant!(hasty: "scenarios/topics.rs", source = "topics_hasty.rs");
+use shuttle::{
+    future::block_on,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+};
 
-#[test]
-fn no_wake_up_is_lost() {
-    check(sound::waiting);
+use super::key;
+use crate::store::Topics;
+
+/// Waiters subscribe and then look, the writer writes and then tells; somebody else subscribes and leaves.
+pub fn waiting() {
+    let topics = Topics::default();
+    let written = Arc::new(AtomicBool::new(false));
+    let mut threads = Vec::new();
+    for _ in 0..2 {
+        let (topics, written) = (topics.clone(), Arc::clone(&written));
+        threads.push(thread::spawn(move || {
+            let (mut subscription, _) = topics.subscribe(&key(1));
+            if !written.load(Ordering::SeqCst) {
+                block_on(subscription.changed());
+                assert!(written.load(Ordering::SeqCst), "told of nothing");
+            }
+        }));
+    }
+    let leaver = topics.clone();
+    threads.push(thread::spawn(move || drop(leaver.subscribe(&key(1)))));
+    written.store(true, Ordering::SeqCst);
+    topics.publish(key(1).as_str());
+    for thread in threads {
+        thread.join().expect("it ends");
+    }
+    assert_eq!(
+        (topics.len(), topics.keys().len()),
+        (0, 0),
+        "a topic is left"
+    );
 }
 
-#[test]
-fn a_topic_that_leaves_with_its_first_waiter_loses_one() {
-    is_caught(hasty::waiting, "deadlock");
-}
-
-#[test]
-fn each_topic_that_begins_is_reported_when_it_ends() {
-    check(sound::coming_and_going);
+pub fn coming_and_going() {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&ended);
+    let topics = Topics::reporting(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    let come = |topics: Topics| thread::spawn(move || usize::from(topics.subscribe(&key(1)).1));
+    let comers: Vec<_> = (0..3).map(|_| come(topics.clone())).collect();
+    let begun: usize = comers
+        .into_iter()
+        .map(|comer| comer.join().expect("it ends"))
+        .sum();
+    assert_eq!(ended.load(Ordering::SeqCst), begun);
+    assert!(topics.is_empty() && topics.keys().is_empty());
 }

@@ -40,7 +40,7 @@ pub async fn recorded(id: u64) -> Outcome {
 }
 
 /// Errors decide.
-#[idempotent(key = id, on_err = self::decide)]
+#[idempotent(key = id, on_err = decide)]
 pub async fn decided(id: u64) -> Outcome {
     Err(Failure(format!("{id} {}", fresh())))
 }

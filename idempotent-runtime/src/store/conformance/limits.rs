@@ -7,9 +7,10 @@ use super::{
     trial::{DAY, HOUR, Trial, done, kept, new_key, request, unique},
 };
 use crate::{
+    StoreErrorKind,
     key::Key,
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Outcome, Record},
-    store::{ClaimRequest, Settled},
+    store::{ClaimRequest, DEFAULT_MAX_RESULT, Settled, Store},
 };
 
 /// A lease of a millisecond lapses and is taken over; one of a day holds for a day.
@@ -101,12 +102,18 @@ pub async fn the_shortest_and_longest_retentions_work(subject: &impl Subject) {
     }
 }
 
-/// Results come back exactly, whatever their bytes, from nothing to a mebibyte.
+/// Results come back exactly, whatever their bytes, from nothing to a mebibyte or the store's own limit. What is above that is
+/// refused as too large, and changes nothing.
 pub async fn results_come_back_byte_for_byte(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let every_byte: Vec<u8> = (0..=u8::MAX).collect();
-    let mebibyte = every_byte.repeat(4096);
-    for bytes in [&[][..], &[0], &every_byte, &mebibyte] {
+    let limit = subject.max_result().min(DEFAULT_MAX_RESULT);
+    let mut largest = every_byte.repeat(2 * limit.div_ceil(256));
+    if limit < DEFAULT_MAX_RESULT {
+        is_too_large(&trial, &largest).await;
+    }
+    largest.truncate(limit);
+    for bytes in [&[][..], &[0], &every_byte, &largest] {
         let key = new_key();
         let outcome = Some(Outcome::Ok(bytes.into()));
         let target = Record {
@@ -126,6 +133,17 @@ pub async fn results_come_back_byte_for_byte(subject: &impl Subject) {
             );
         }
     }
+}
+
+async fn is_too_large<S: Subject>(trial: &Trial<'_, S>, result: &[u8]) {
+    let key = new_key();
+    let owned = trial.start(&key).await;
+    let answer = trial.store.finish(&key, &done(&owned, result)).await;
+    let kind = answer.map_err(|error| error.kind());
+    let rule = "contract 8: a result above the store's own limit is TooLarge, and nothing changes";
+    assert_eq!(kind, Err(StoreErrorKind::TooLarge), "{rule}");
+    trial.stands(&key, &owned, rule).await;
+    trial.finished(&key, &done(&owned, b"none")).await;
 }
 
 /// Keys that look alike, that imitate one another, that are long or strange, are each their own.

@@ -9,7 +9,8 @@
 //! or run them all, from anywhere, with [`all`]. Every rule uses new, random keys, so a server may be shared. No rule
 //! sleeps or asserts a duration: [`Subject::elapse`] makes records older.
 //!
-//! `tests/custom_store` in this package's sources is a complete store with its subject, in about a hundred lines.
+//! `tests/cas_store` in this package's sources is a store over conditional puts with its subject, and `tests/custom_store` one
+//! that can decide beside its records; each has about a hundred lines.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -18,6 +19,7 @@
 
 mod claims;
 mod data;
+mod doubts;
 mod grace;
 mod lapses;
 mod limits;
@@ -31,7 +33,7 @@ mod wakes;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use super::Store;
+use super::{DEFAULT_MAX_RESULT, Store};
 use crate::key::Key;
 
 /// A store, as the suite needs it.
@@ -54,11 +56,33 @@ pub trait Subject: Send + Sync + 'static {
         std::future::ready(false)
     }
 
+    /// Has the next write that `store` sends go unanswered, if that can be done; `false`: it can't, and the rule about that
+    /// is passed over. The write fails on its way for this handle alone, as by a connection that breaks.
+    fn lose(&self, store: &Self::Store, loss: Loss) -> impl Future<Output = bool> + Send {
+        let _ = (store, loss);
+        std::future::ready(false)
+    }
+
+    /// The largest result that the store takes, in bytes, if that is less than [`DEFAULT_MAX_RESULT`]. A larger one must be
+    /// [`TooLarge`](crate::StoreErrorKind::TooLarge).
+    fn max_result(&self) -> usize {
+        DEFAULT_MAX_RESULT
+    }
+
     /// How many keys `store` has subscribers for, if that can be seen.
     fn subscribed(&self, store: &Self::Store) -> impl Future<Output = Option<usize>> + Send {
         let _ = store;
         std::future::ready(None)
     }
+}
+
+/// What of a write is lost on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The request: nothing is written.
+    Request,
+    /// The answer: it is written.
+    Answer,
 }
 
 /// One rule of the suite, to be run against an `S`.
@@ -140,6 +164,8 @@ suite! {
         an_overtaken_owner_is_refused
         a_lost_owner_may_still_settle
         a_missing_record_is_put_back;
+    doubts:
+        a_lost_answer_is_not_guessed;
     retention:
         retention_restarts_on_complete
         unfinished_records_are_held_for_seven_days

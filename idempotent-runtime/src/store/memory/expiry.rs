@@ -1,31 +1,31 @@
-//! When which record is to be removed.
+//! Which records are due for removal, and when.
 
-use std::{
-    collections::BTreeMap,
-    num::NonZeroU32,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::PoisonError};
 
 use arrayvec::ArrayVec;
 
-use super::records::Mark;
+use super::table::Mark;
+use crate::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
+};
 
-/// The marks of keys by the time at which their records may be removed, rounded up, so that many go together.
+/// The marks of keys, by the time at which their records may be removed. Times are rounded up, so
+/// that many records go together.
 ///
-/// A record knows when its mark is due, and has no second one: what is written again under the same key goes by the mark
-/// that is there. Should that be due too early, the sweep notes the record anew; only a record that is now to go earlier
-/// gets another mark, and the one before finds nothing.
+/// A record stores when its mark is due, and has only one mark. A record that is written again
+/// keeps the mark that is there. If that mark is due too early, the sweep adds a new one. Only a
+/// record that must now go earlier gets another mark at once, and the old mark then matches
+/// nothing.
 pub(super) struct Expiry {
-    /// A key's list is its mark's: calls side by side rarely meet in one.
+    /// A key's list is chosen by its mark, so that concurrent calls rarely share one.
     lists: [Mutex<Ends>; LISTS],
     /// The first end in each list, to be read without its lock.
     first: [AtomicU64; LISTS],
 }
 
-/// In batches of [`BATCH`] at most: a list that grew without end would be copied all at once.
+/// Batches of [`BATCH`] at most: a single vector that grew without bound would be copied all at
+/// once.
 type Ends = BTreeMap<u64, Vec<Vec<Mark>>>;
 
 /// When a mark is due, in units of 2^[`FINEST`] µs since 1970.
@@ -34,15 +34,15 @@ pub(super) struct Due(pub(super) NonZeroU32);
 
 const LISTS: usize = 8;
 const BATCH: usize = 256;
-/// Keys swept per call. A call adds at most one, so two drain the backlog. It is no more than that takes: an allocator may
-/// put off what it has to do for what is freed, and then do it all in one call.
+/// Keys swept per call. A call adds at most one, so two drain the backlog. More would risk slow
+/// calls: an allocator may defer its work for freed memory, and then do it all at once.
 const SWEPT: usize = 2;
 /// Ends are rounded to 2^21 µs, about two seconds, or more: so they fit into 32 bits.
 const FINEST: u32 = 21;
 
 impl Due {
-    /// The end of the span of time that `gone` lies in. Spans are at most a 64th of what is left until then: the fewer
-    /// there are, the fuller is each one's last batch.
+    /// The end of the time span that contains `gone`. A span is at most a 64th of the time left
+    /// until then. Fewer spans mean fuller batches.
     pub(super) fn of(gone: u64, now: u64) -> Self {
         let left = gone.saturating_sub(now).max(1);
         let bits = left.ilog2().saturating_sub(6).max(FINEST);
@@ -64,7 +64,7 @@ impl Expiry {
         }
     }
 
-    /// Notes that the record that goes by `mark` is to be looked at when it is `due`.
+    /// Schedules the record behind `mark` for the sweep at `due`.
     pub(super) fn add(&self, mark: Mark, due: Due) {
         let end = due.micros();
         let list = mark.list(LISTS);
@@ -79,7 +79,7 @@ impl Expiry {
         }
     }
 
-    /// Whether [`take`](Self::take) has any.
+    /// Whether [`take`](Self::take) would return any.
     #[inline]
     pub(super) fn is_due(&self, now: u64) -> bool {
         (0..LISTS).any(|list| self.is_list_due(list, now))
@@ -89,7 +89,7 @@ impl Expiry {
         self.first[list].load(Ordering::Relaxed) <= now
     }
 
-    /// Takes a few marks that are due, of this mark's list, or else of the next one that has some.
+    /// Takes a few due marks from this mark's list, or from the next list that has some.
     pub(super) fn take(&self, mark: Mark, now: u64) -> ArrayVec<(Mark, Due), SWEPT> {
         let mut taken = ArrayVec::new();
         let mut lists = (0..LISTS).map(|step| (mark.list(LISTS) + step) % LISTS);

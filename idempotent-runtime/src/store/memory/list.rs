@@ -1,15 +1,15 @@
-//! Looking at all records, shard by shard.
+//! Lists records, shard by shard.
 
 use std::time::Duration;
 
 use super::{
     Cursor, Filter, Found, Page, age,
-    packed::Packed,
-    records::{Mark, Records},
+    layout::Packed,
+    table::{Mark, Records},
 };
 use crate::{StoreError, StoreErrorKind, key::Key, record::State};
 
-/// Where a listing stands: in this shard, behind this mark.
+/// The position of a listing: this shard, after this mark.
 struct Place {
     shard: usize,
     after: Option<Mark>,
@@ -50,10 +50,12 @@ impl Place {
     }
 }
 
-/// How many records one page looks at, about: a listing that finds little must not hold its thread for long.
+/// About how many records one page examines: a listing that matches little must not block its
+/// thread for long.
 const LOOKED_AT: usize = 4_096;
 
-/// A page: shard by shard, in the order of the marks. Records that share one are not taken apart.
+/// Returns a page, shard by shard in the order of the marks. Records that share a mark stay on one
+/// page.
 pub(super) fn list(
     records: &Records,
     now: u64,
@@ -84,7 +86,7 @@ pub(super) fn list(
     Ok(Page::new(page, None))
 }
 
-/// The record, where it is to be shown.
+/// The record, if the filter shows it.
 fn found(packed: &Packed, now: u64, filter: &Filter) -> Option<Found> {
     let key = str::from_utf8(packed.key()).ok()?;
     let view = packed.view();

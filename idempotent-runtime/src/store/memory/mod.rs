@@ -1,49 +1,51 @@
 //! Records in this process' memory.
 
+mod clock;
 mod expiry;
-mod list;
-mod packed;
+mod layout;
 #[cfg(test)]
-mod packed_tests;
-mod records;
+mod layout_tests;
+mod list;
+mod table;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fmt, mem,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use arrayvec::ArrayVec;
 
 use super::{
     ClaimReply, ClaimRequest, Cursor, Filter, Found, LocalStore, Page, Settled, Store,
     Subscription, Topics,
-    protocol::{self, Current, Step},
+    protocol::{self, Current, Step, Write},
 };
 use crate::{
     StoreError, StoreErrorKind,
-    clock::{Clock, ManualClock},
     key::Key,
     record::{HOLD, OutcomeRef, Parts, Record, RecordRef, State, View},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mutant,
+    },
 };
+use clock::Clock;
 use expiry::{Due, Expiry};
-use packed::Packed;
-use records::{Mark, Records};
+use layout::Packed;
+use table::{Mark, Records};
 
-/// Records up to this many bytes are copied when they are read; longer ones are shared.
+pub use clock::ManualClock;
+
+/// Records up to this many bytes are copied when read. Longer ones are shared.
 const COPIED: usize = 1024;
 
-/// Keeps records in a [`DashMap`](dashmap::DashMap) of this process: for one process, or for tests. They end with the process.
+/// Keeps records in a [`DashMap`](dashmap::DashMap) of this process: for one process, or for tests.
+/// They end with the process.
 ///
-/// Clones are the same store. Each key has its own entry; no key waits for another's body, nor for another's result to be
-/// decoded. Records that nothing is left of are removed in small steps by later calls, never all at once; a finished one is
-/// kept for 30 seconds past its end, or twice its lease ([`protocol::grace`](super::protocol::grace)). A result may be
-/// replayed for some milliseconds past its end: replays go by a coarse clock.
+/// Clones are the same store. Each key has its own entry: no key waits for another's body, nor for
+/// another's result to be decoded. Later calls remove expired records in small steps, never all at
+/// once. A finished record is kept for 30 seconds past its end, or twice its lease
+/// ([`protocol::grace`](super::protocol::grace)). Replays use a coarse clock, so a result may be
+/// replayed for some milliseconds past its end.
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
@@ -65,7 +67,7 @@ impl MemoryStore {
         Self::build(Clock::system(), usize::MAX)
     }
 
-    /// An empty store that goes by `clock`: leases lapse and results expire when the test moves it.
+    /// An empty store on `clock`: leases lapse and results expire when the test moves it.
     #[must_use]
     pub fn with_clock(clock: &ManualClock) -> Self {
         let store = Self::build(Clock::Manual(clock.clone()), usize::MAX);
@@ -74,14 +76,14 @@ impl MemoryStore {
         store
     }
 
-    /// An empty store that goes by tokio's clock, for tests that pause and advance it: leases, waits and `ttl` then go by one
-    /// clock.
+    /// An empty store on Tokio's clock, for tests that pause and advance it. Leases, waits and
+    /// `ttl` then use one clock.
     ///
-    /// A clock that is advanced by a lease or more in one step while a body is pending has its owner silent for as long, and a
-    /// duplicate takes over: advance it in steps shorter than a third of the lease, or give the operation a long lease or
-    /// `on_crash = fail`.
+    /// If you advance the clock by a lease or more in one step while a body is pending, the owner
+    /// counts as silent, and a duplicate takes over. Advance it in steps shorter than a third of
+    /// the lease, or give the operation a long lease or `on_crash = fail`.
     ///
-    /// Make it and use it within the runtime. Two lines are all it takes:
+    /// Create and use it within the runtime. It takes two lines:
     ///
     /// ```
     /// # use std::{sync::atomic::{AtomicU32, Ordering}, time::Duration};
@@ -110,8 +112,9 @@ impl MemoryStore {
     }
 
     /// An empty store that keeps at most `max_records` records. A full store refuses new keys
-    /// ([`Error::Unavailable`](crate::Error::Unavailable)) until records leave it, some time after their end; it never drops a record early, since
-    /// the next call with its key would then run again.
+    /// ([`Error::Unavailable`](crate::Error::Unavailable)) until records leave it, some time after
+    /// their end. It never drops a record early, because the next call with its key would run
+    /// again.
     #[must_use]
     pub fn bounded(max_records: usize) -> Self {
         Self::build(Clock::system(), max_records)
@@ -130,20 +133,21 @@ impl MemoryStore {
         }
     }
 
-    /// Records kept at the moment, those past their end but not yet removed included.
+    /// The number of records kept, including those past their end that are not removed yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.len.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing is kept.
+    /// Whether it keeps no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// One atomic step on one key: `decide` sees the record and the time, and says what to write. It sees no result: that is
-    /// put into its reply afterwards, since it may be long, and this is under a lock.
+    /// Runs one atomic step on one key: `decide` sees the record and the time, and returns what to
+    /// write. It runs under a lock, so it does not see the result, which may be long. The result is
+    /// put into the reply afterwards.
     fn step<R: Reply>(
         &self,
         key: &Key,
@@ -159,7 +163,7 @@ impl MemoryStore {
             let Step { write, reply } = decide(current, now);
             answer = Some(reply);
             seen = kept.cloned();
-            write.map(|(record, keep)| pack(key, &record, keep, now))
+            write.map(|write| pack(key, &write, now))
         })?;
         let mut reply = answer.expect("it was let decide");
         if let (Some(record), Some(seen)) = (reply.record(), &seen)
@@ -170,8 +174,8 @@ impl MemoryStore {
         Ok(reply)
     }
 
-    /// The same with records as they lie here: what most calls do is decided without unpacking one. What it answers, `decide`
-    /// leaves where it is wanted: to hand it on would copy it at each step.
+    /// As [`step`](Self::step), on packed records: most calls are decided without unpacking one.
+    /// `decide` stores its answer outside, which saves copies.
     fn change(
         &self,
         key: &Key,
@@ -182,17 +186,18 @@ impl MemoryStore {
         let mark = shared.records.mark(key);
         let (mut now, mut added, mut is_full, mut replaced) = (0, None, false, None);
         shared.records.change(key, mark, |place| {
-            // Asked only once the key is held: a thread that waited for it would come with an older time than the
-            // record's, and where that record has gone in between, grant a smaller token than it had.
+            // Read under the key's lock. A thread that read it before waiting for the lock would
+            // have an older time than the record. If that record was removed in between, it would
+            // grant a smaller token.
             now = shared.clock.now();
             let kept = place.as_deref().filter(|packed| now < packed.gone());
             let mut packed = decide(kept, now)?;
-            let before = place.as_deref().and_then(Packed::due);
-            // A running record is settled by its owner, or taken over.
+            let before = place.as_deref().and_then(|packed| packed.due);
+            // A running record has no mark: its owner finishes it, or another takes it over.
             let due = (packed.view().state() != State::Running)
                 .then(|| Due::of(packed.gone(), now))
                 .filter(|due| before.is_none_or(|before| *due < before));
-            packed.set_due(due.or(before));
+            packed.due = due.or(before);
             let new = match place {
                 Some(place) => {
                     replaced = Some(mem::replace(place, packed));
@@ -217,7 +222,8 @@ impl MemoryStore {
         if is_full { Err(full()) } else { Ok(()) }
     }
 
-    /// Finishes the attempt of `owned`, if the record is still its own. A long result is packed before the lock is taken.
+    /// Completes the attempt, if the record is still its own. A long result is packed before the
+    /// lock is taken.
     fn complete_own(&self, key: &Key, parts: &mut Parts<'_>, check: u64) -> bool {
         let ttl = parts.record.ttl;
         let pack = |parts: &mut Parts<'_>, now| {
@@ -243,7 +249,7 @@ impl MemoryStore {
     }
 }
 
-/// What a step answers: it may show the record that was seen.
+/// The answer of a step, which may contain the record that was seen.
 trait Reply {
     fn record(&mut self) -> Option<&mut Record>;
 }
@@ -272,14 +278,14 @@ impl Reply for Option<(Record, Duration)> {
     }
 }
 
-/// A record whose bytes are to be kept for `keep`.
-fn pack(key: &Key, record: &Record, keep: Duration, now: u64) -> Packed {
-    let gone = now.saturating_add(micros(keep));
+/// Packs what is written `now`.
+fn pack(key: &Key, write: &Write, now: u64) -> Packed {
     let key = key.as_str().as_bytes();
-    Packed::new(key, &Parts::of(record), record.check, gone)
+    let parts = Parts::of(&write.record);
+    Packed::new(key, &parts, write.record.check, write.delete_at(now))
 }
 
-/// How long ago the record was granted or renewed, if it runs: it is kept for [`HOLD`] from then on.
+/// How long ago a running record was granted or renewed: it is kept for [`HOLD`] from then on.
 fn age(state: State, gone: u64, now: u64) -> Duration {
     match state {
         State::Running => {
@@ -303,20 +309,28 @@ fn full() -> StoreError {
 }
 
 impl Shared {
-    /// Counts one record more, if there is room.
+    /// Counts one more record, if there is room.
     fn take_room(&self) -> bool {
+        mutant!("the bound is looked at, then counted" => {
+            let has_room = self.len.load(Ordering::Relaxed) < self.max_records;
+            self.len.fetch_add(usize::from(has_room), Ordering::Relaxed);
+            return has_room;
+        });
         let more = |len: usize| (len < self.max_records).then_some(len + 1);
         self.len
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .is_ok()
     }
 
-    /// Removes a few records that nothing is left of, as a call with this mark does. One that was written again since it was
-    /// marked is marked anew, unless it runs.
+    /// Removes a few expired records, starting at this mark's list. A record that was written again
+    /// since gets a new mark, unless it runs.
     fn sweep(&self, mark: Mark, now: u64) {
         for (mark, due) in self.expiry.take(mark, now) {
-            let is_gone = |packed: &Packed| packed.gone() <= now;
-            let goes_by_it = |packed: &Packed| packed.due() == Some(due);
+            let is_gone = |packed: &Packed| {
+                mutant!("a sweep takes live records" => return true);
+                packed.gone() <= now
+            };
+            let goes_by_it = |packed: &Packed| packed.due == Some(due);
             let removed = self
                 .records
                 .remove(mark, |packed| is_gone(packed) && goes_by_it(packed));
@@ -328,7 +342,7 @@ impl Shared {
             self.records.update(mark, goes_by_it, |packed| {
                 let is_running = packed.view().state() == State::Running;
                 again = (!is_running).then(|| Due::of(packed.gone(), now));
-                packed.set_due(again);
+                packed.due = again;
             });
             if let Some(again) = again {
                 self.expiry.add(mark, again);
@@ -377,9 +391,9 @@ impl LocalStore for MemoryStore {
             if kept.is_some() {
                 return None;
             }
-            let record = protocol::first_grant(request, 0, now);
-            token = Some(record.token);
-            Some(pack(key, &record, HOLD, now))
+            let write = protocol::first_grant(request, 0, now);
+            token = Some(write.record.token);
+            Some(pack(key, &write, now))
         });
         granted.ok().and(token)
     }
@@ -392,7 +406,7 @@ impl LocalStore for MemoryStore {
             expires: 0,
             outcome: Some(outcome),
         };
-        // No check: only this process reaches its records, so nobody would look at it.
+        // No check: only this process reaches these records, so nobody verifies it.
         self.complete_own(key, &mut parts, 0)
     }
 }
@@ -418,11 +432,7 @@ impl Store for MemoryStore {
     }
 
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
-        self.step(key, |current, now| Step {
-            write: None,
-            reply: protocol::visible(current, now)
-                .map(|current| (current.record.clone(), current.lease_left())),
-        })
+        self.step(key, protocol::read)
     }
 
     async fn overrule(

@@ -279,7 +279,8 @@ fn a_panic_under_a_lock_leaves_the_store_as_it_was() {
     assert_eq!(store.len(), 1);
 }
 
-/// Claims, ends and time in a seeded order, with keys that share marks among them, beside what should be kept.
+/// Claims, ends and time in a seeded order, with keys that share marks among them, beside what
+/// should be kept.
 #[test]
 fn nothing_goes_early_and_everything_goes() {
     let mut random = 88_172_645_463_325_252_u64;

@@ -129,7 +129,8 @@ fn what_is_looked_at_stays_and_what_has_ended_goes() {
     );
 }
 
-/// Otherwise each removal would take as long as there are entries, with everybody else waiting for the lock.
+/// Otherwise each removal would take time in proportion to the entries, while all others wait for
+/// the lock.
 #[test]
 fn a_removal_moves_at_most_one_other_entry() {
     let records = Records::new(1 << 20);
@@ -190,6 +191,19 @@ fn either_clock_ends_it() {
     assert!(end.has_come(Moment::by(later, now)));
 }
 
+/// Whichever part of a millisecond the store's clock shows when it writes: a short result, too, ends here before it ends there.
+#[test]
+fn a_result_recorded_here_ends_before_the_stores_record() {
+    for millis in [1, 2, 400, 999, 1000, 5000] {
+        let ttl = Duration::from_millis(millis);
+        for now in [7_000_000, 7_000_001, 7_000_500, 7_000_999] {
+            let written = Duration::from_micros(now);
+            let end = Duration::from_millis(protocol::expires(State::Done, ttl, now));
+            assert!(written + surely(ttl) <= end, "{ttl:?}, written at {now}");
+        }
+    }
+}
+
 #[test]
 fn what_another_process_recorded_ends_by_the_stores_clock() {
     let second = 1_000_000;
@@ -208,7 +222,7 @@ fn what_another_process_recorded_ends_by_the_stores_clock() {
     );
     // This machine's clock has to do: by it, this ended long ago.
     assert_eq!(left(&record(1), None), Duration::ZERO);
-    let later = u64::try_from((moment::since_1970() + TTL).as_millis()).unwrap();
+    let later = u64::try_from((deadline::since_1970() + TTL).as_millis()).unwrap();
     let record = Record {
         expires: later,
         ..done(1, 1)

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     fingerprint::Fingerprint,
-    record::{Nonce, Outcome, Owner},
+    record::{HOLD, MAX_TTL, Nonce, Outcome, Owner},
 };
 
 /// Every record × every event. A record is its state and its owner (A, or O for an operator); events come from A, whose
@@ -54,7 +54,7 @@ fn record(state: State, owner: u8) -> Record {
         outcome,
         ..request(owner).record()
     };
-    written(record, NOW)
+    Write::new(record, NOW).record
 }
 
 /// The record in a column's head, and its age.
@@ -116,7 +116,7 @@ fn send(
                 ClaimReply::Granted { takeover: true, .. } => "taken",
                 ClaimReply::Held { .. } => "held",
             };
-            return (step.write.map(|(record, _)| record), reply);
+            return (step.write.map(|write| write.record), reply);
         }
         "renew" => renew(current, &target(State::Running), NOW),
         "complete" => finish(current, &target(State::Done), NOW),
@@ -132,7 +132,7 @@ fn send(
         Settled::Stale { .. } => "stale",
         Settled::Absent => "absent",
     };
-    (step.write.map(|(record, _)| record), reply)
+    (step.write.map(|write| write.record), reply)
 }
 
 fn current(from: Option<&(Record, Duration)>) -> Option<Current<'_>> {
@@ -264,7 +264,7 @@ fn a_taken_lease_doubles_between_the_option_and_a_day() {
             NOW,
         );
         assert_eq!(
-            step.write.expect("a takeover").0.lease,
+            step.write.expect("a takeover").record.lease,
             granted,
             "{lapsed:?}, {option:?}"
         );
@@ -292,7 +292,21 @@ fn each_state_is_kept_for_its_time() {
         (State::Lost, second, HOLD, Duration::ZERO),
     ] {
         assert_eq!(retention(state, ttl), shown, "{state:?} {ttl:?}");
-        assert_eq!(kept(state, ttl, LEASE), shown + grace, "{state:?} {ttl:?}");
+        let ended = Record {
+            state,
+            ttl,
+            ..record(State::Running, b'A')
+        };
+        let write = Write::new(ended, NOW);
+        assert_eq!(write.shown(), shown, "{state:?} {ttl:?}");
+        assert_eq!(write.keep, shown + grace, "{state:?} {ttl:?}");
+        let kept = u64::try_from(write.keep.as_micros()).expect("short");
+        assert_eq!(write.delete_at(NOW), NOW + kept, "{state:?} {ttl:?}");
+        let undated = Record {
+            expires: 0,
+            ..write.record.clone()
+        };
+        assert_eq!(Write::undated(write.record).record, undated);
     }
     assert_eq!(grace(second), 30 * second, "30 s at least");
     assert_eq!(grace(day), 2 * day, "or twice the lease");

@@ -1,4 +1,4 @@
-//! A claim: one native command, and a script where a record is in the way.
+//! A claim: one native command, and a script if a record is in the way.
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use redis::{Cmd, Value};
 
 use super::{
     RedisStore,
-    hub::Hub,
+    connection::per_runtime::Hub,
     scripts::{self, Argument, RedisKey},
 };
 use crate::{
@@ -16,19 +16,20 @@ use crate::{
     store::{ClaimReply, ClaimRequest, protocol::MAX_LEASE_GROWTH},
 };
 
-/// A record that changes this often while it is claimed is somebody's loop.
+/// How often a claim starts over because the record changed. More changes mean that somebody writes
+/// it in a loop.
 const ROUNDS: usize = 32;
 
-/// What became of a record that was seen.
+/// What a claim found when it acted on the record it saw.
 enum Met {
     Answered(ClaimReply),
-    /// Another record stands now.
+    /// There is another record now.
     Changed(Record),
-    /// It is gone.
+    /// There is no record now.
     Gone,
 }
 
-/// One claim under way.
+/// One claim in progress.
 struct Attempt<'a> {
     store: &'a RedisStore,
     hub: Arc<Hub>,
@@ -71,7 +72,7 @@ pub(super) async fn claim(
             ControlFlow::Break(reply) => return Ok(reply),
             ControlFlow::Continue(record) => record,
         };
-        // In a box, as all that is rare: the more room a call takes, the longer it takes.
+        // Boxed because rare: keeps the common future small.
         match Box::pin(attempt.meet(record)).await? {
             Met::Answered(reply) => return Ok(reply),
             Met::Changed(record) => seen = Some(record),
@@ -84,11 +85,11 @@ pub(super) async fn claim(
     ))
 }
 
-/// What `SET NX` came to.
+/// The result of `SET NX`.
 enum Placed {
     Fresh,
     Found(Record),
-    /// The server takes no data, but the record that stands is an answer.
+    /// The server takes no data, but the current record answers the claim.
     Answered(ClaimReply),
 }
 
@@ -100,7 +101,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// `SET key record NX GET PX HOLD`: the first call's claim, and a replay's answer.
+    /// Sends `SET key record NX GET PX HOLD`: it claims a free key, and returns the record of any
+    /// other.
     async fn place(&self) -> Result<Placed, StoreError> {
         let mut command = Cmd::with_capacity(7, self.bytes.len() + self.key.as_str().len() + 64);
         command
@@ -126,7 +128,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Replays and waiting need no room: only what would have to be written is refused.
+    /// Answers a claim that a full server refused, by reading. Replays and waiting need no write.
     async fn answer_by_reading(&self) -> Result<Option<ClaimReply>, StoreError> {
         let Some((record, lease_left)) = self.store.look(&self.hub, self.key).await? else {
             return Ok(None);
@@ -144,13 +146,15 @@ impl Attempt<'_> {
         Ok(answers.then_some(ClaimReply::Held { record, lease_left }))
     }
 
-    /// What a record that stands answers, if that can be told without asking again. With [`meet`](Self::meet) it decides
-    /// as [`protocol::claim`](crate::store::protocol::claim) does.
+    /// The answer of the record that was found, if it can be told without another command. Together
+    /// with [`meet`](Self::meet) it decides as [`protocol::claim`](crate::store::protocol::claim)
+    /// does.
     fn answer(&self, record: Record) -> ControlFlow<ClaimReply, Record> {
         let own = record.nonce == self.request.nonce;
         match record.state {
             State::Running if own => ControlFlow::Break(granted_before(record)),
-            // By the server's time as it is known here, which may be a little behind; the script goes by the server's own.
+            // By this process' estimate of the server's time, which may be a little behind. The
+            // script uses the server's own.
             State::Done if own || !record.has_ended(self.fresh.token) => {
                 ControlFlow::Break(held(record, Duration::ZERO))
             }
@@ -167,12 +171,12 @@ impl Attempt<'_> {
         match record.state {
             State::Running if conflicts => self.measure(record).await,
             State::Running => self.overtake(record).await,
-            // Lost is the claim's own here, and what is done seems past its end.
+            // A lost record is this claim's own here, and a done one seems past its end.
             State::Lost | State::Failed | State::Done => self.take(record, false).await,
         }
     }
 
-    /// Looks first, and takes a running record only once its lease was seen lapsed.
+    /// Looks first, and takes a running record only if the look saw its lease lapsed.
     async fn overtake(&self, record: Record) -> Result<Met, StoreError> {
         match self.take(record, false).await? {
             Met::Answered(ClaimReply::Held { record, lease_left })
@@ -184,7 +188,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// The lease that a record of another payload has left.
+    /// Reads what is left of the lease of a record with another payload.
     async fn measure(&self, seen: Record) -> Result<Met, StoreError> {
         Ok(match self.store.look(&self.hub, self.key).await? {
             Some((record, lease_left)) if same(&record, &seen) => {
@@ -195,7 +199,8 @@ impl Attempt<'_> {
         })
     }
 
-    /// Takes the very record that was seen, if its state and age allow it.
+    /// Runs the takeover script. It takes only the record that was seen, if its state and age allow
+    /// it.
     async fn take(&self, seen: Record, lapsed: bool) -> Result<Met, StoreError> {
         let arguments = [
             Argument::Bytes(&scripts::seen(&seen)),
@@ -230,7 +235,7 @@ impl Attempt<'_> {
     }
 }
 
-/// The grant whose first answer was lost.
+/// A grant of this attempt whose first answer was lost.
 fn granted_before(record: Record) -> ClaimReply {
     let takeover = record.attempts > 1;
     ClaimReply::Granted { record, takeover }
@@ -244,7 +249,7 @@ fn same(one: &Record, other: &Record) -> bool {
     one.nonce == other.nonce && one.state == other.state
 }
 
-/// A lease as the record's bytes hold it.
+/// A lease in whole milliseconds, as a record's bytes hold it.
 fn whole_millis(lease: Duration) -> Duration {
     Duration::from_millis(scripts::millis(lease))
 }

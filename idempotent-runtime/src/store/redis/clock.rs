@@ -1,38 +1,42 @@
-//! The server's time, as it was last learned.
+//! The server's time, extrapolated from what was last learned.
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU64, Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
-/// This process' clocks may drift apart by this much before the server is asked again: a machine that slept has a
-/// monotonic clock that did not count.
+/// How far this process' two clocks may drift apart before the server is asked again. A machine
+/// that slept has a monotonic clock that stood still.
 const DRIFT: u64 = 1_000_000;
 
-/// How long what was learned is good for more than tokens: until then the clocks' rates part by microseconds.
+/// How long a learned time is good for an end of retention: the clocks' rates differ by
+/// microseconds until then.
 const FRESH: u64 = 5_000_000;
 
-/// How long what was learned is good for tokens: clocks whose rates differ by a ten-thousandth part by a third of a
-/// second until then.
+/// How long a learned time is good for tokens: clocks whose rates differ by a ten-thousandth differ
+/// by a third of a second until then.
 const RECENT: u64 = 3_600_000_000;
 
-/// Tells a server's time without asking, for the token of a fresh claim.
+/// Tells a server's time without a command, for the token of a fresh claim.
 ///
-/// It is learned at every connect and in every script's answer, and goes on with the monotonic clock. It is behind the
-/// server's by the time an answer takes, so it is no measure for leases: the server judges those.
+/// It learns the time at every connect and from every script's answer, and continues with the
+/// monotonic clock. It lags the server by the time that an answer takes. So it does not judge
+/// leases: the server does.
 ///
-/// It never goes back: an answer that took longer than an earlier one, or a server whose time was set back, changes
-/// nothing. A fresh claim's token has to be above that of every record which is not there any more. Such a record stood
-/// past its end for its grace, of 30 seconds at least, and a claim that meets it in that time has its token from a script,
-/// which reads the one before. So a clock may be wrong by nearly that long: more than an answer takes, or than the nodes of
-/// a cluster are apart, to whose other clocks a slot may move. Each node has a clock of its own, and nothing compares two.
+/// It never goes back: a slower answer, or a server whose time was set back, changes nothing. A
+/// fresh claim's token must be above that of every removed record. A removed record was kept past
+/// its end for its grace, 30 seconds at least. A claim in that time meets the record, and a script
+/// derives its token from the record's. So a clock may be wrong by nearly that long. That is more
+/// than an answer takes, and more than the clocks of a cluster's nodes differ, between which a slot
+/// may move. Each node has a clock of its own, and nothing compares two.
 pub(super) struct Clock {
     origin: Instant,
-    /// The server's time at `origin`, µs since 1970, or earlier; 0 while unknown.
+    /// A lower bound of the server's time at `origin`, µs since 1970; 0 while unknown.
     ahead: AtomicU64,
-    /// The server's time at `origin`, or later: as if the latest answer had been given when it was asked for.
+    /// An upper bound of the server's time at `origin`: as if the latest answer had been given when
+    /// it was asked for.
     latest: AtomicU64,
-    /// The wall clock's time at `origin`, as it was when the server's was learned.
+    /// The wall clock's time at `origin`, computed when the server's time was learned.
     wall: AtomicI64,
     /// When it was learned, µs since `origin`.
     learned: AtomicU64,
@@ -49,7 +53,7 @@ impl Clock {
         }
     }
 
-    /// Takes over the server's time, µs since 1970, in an answer to what was sent at `asked`.
+    /// Learns the server's time, µs since 1970, from an answer to a command sent at `asked`.
     pub(super) fn learn(&self, server: u64, asked: Instant) {
         let elapsed = micros(self.origin.elapsed());
         let trip = micros(asked.elapsed());
@@ -63,18 +67,19 @@ impl Clock {
             .fetch_max(server.saturating_sub(elapsed), Ordering::Relaxed);
     }
 
-    /// The server's time, µs since 1970, or a little earlier; none while it is unknown, or after this machine has slept.
+    /// The server's time, µs since 1970, or a little earlier. `None` while it is unknown, or after
+    /// this machine has slept.
     pub(super) fn now(&self) -> Option<u64> {
         self.at(micros(self.origin.elapsed()))
     }
 
-    /// As [`now`](Self::now), for a token: none where it was learned too long ago.
+    /// As [`now`](Self::now), for a token: `None` if it was learned too long ago.
     pub(super) fn recent(&self) -> Option<u64> {
         let elapsed = micros(self.origin.elapsed());
         self.at(elapsed).filter(|_| self.age(elapsed) <= RECENT)
     }
 
-    /// The server's time, µs since 1970, or a little later; none where it was not learned just now.
+    /// The server's time, µs since 1970, or a little later. `None` unless it was learned just now.
     pub(super) fn fresh(&self) -> Option<u64> {
         let elapsed = micros(self.origin.elapsed());
         let now = self.at(elapsed).filter(|_| self.age(elapsed) <= FRESH)?;
@@ -92,7 +97,7 @@ impl Clock {
     }
 }
 
-/// The wall clock's time when this process' clock began, were both to run alike.
+/// The wall clock's time at `origin`, if both clocks run alike.
 fn wall_origin(elapsed: u64) -> i64 {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -125,7 +130,8 @@ mod tests {
         assert!(clock.now().expect("learned") >= first);
     }
 
-    /// Late answers tell an earlier time than it was already known to be, and so does a server that was set back.
+    /// A late answer tells a time that is earlier than the known one. So does a server that was set
+    /// back.
     #[test]
     fn a_learned_time_never_goes_back() {
         let clock = Clock::new();
@@ -138,7 +144,7 @@ mod tests {
         assert!(clock.now().expect("learned") >= THEN + SECOND);
     }
 
-    /// An end of retention that is reckoned from it is never early.
+    /// An end of retention computed from it is never early.
     #[test]
     fn a_fresh_time_is_not_behind_the_servers() {
         let clock = Clock::new();

@@ -1,23 +1,25 @@
-//! A script with a value that may be more than the server takes.
+//! Sends a script with a value that may be larger than the server takes.
 
 use std::sync::Arc;
 
 use redis::Cmd;
 
 #[cfg(feature = "redis-cluster")]
-use super::target::Target;
+use super::connection::target::Target;
 use super::{
     RedisStore,
-    calls::{Noted, is_unknown},
-    failure::Failure,
-    hub::Hub,
-    limits::{self, Limits, Told},
-    link::Live,
+    commands::{Noted, is_unknown},
+    connection::{
+        limits::{self, Limits, Told},
+        per_runtime::Hub,
+        slot::Live,
+    },
+    error::Failure,
     scripts::{Argument, Script},
 };
 use crate::{StoreError, StoreErrorKind, key::Key};
 
-/// Values up to this size are sent without a look at the server's limits.
+/// Values up to this size are sent without checking the server's limits.
 pub(super) const LARGE: usize = 64 * 1024;
 
 impl RedisStore {
@@ -35,8 +37,8 @@ impl RedisStore {
         let live = self.holder(hub, key).await?;
         let mut told = live.told();
         if told.refuses(size) {
-            // What the server told once may not be true any more: a refusal says to raise the limit, and a result that is
-            // not recorded for it is gone.
+            // The known limits may be outdated: our refusal tells the operator to raise them, and a
+            // result that is not recorded is gone.
             told = self.ask_again(&live).await?;
         }
         connector.limits.check(told, size, self.place())?;
@@ -60,7 +62,7 @@ impl RedisStore {
                 live.tell(told);
                 Ok(told)
             }
-            // It does not say any more.
+            // It may no longer be asked.
             Err(Failure::Refused(_)) => Ok(Told::default()),
             Err(failure) => {
                 let error = failure.explain("asking for its limits", self.place());
@@ -69,12 +71,12 @@ impl RedisStore {
         }
     }
 
-    /// The connection to the server that has the key.
+    /// A connection to the server that has the key.
     async fn holder(&self, hub: &Arc<Hub>, key: &Key) -> Result<Arc<Live>, StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
             let connector = &self.inner.connector;
-            let slot = super::slots::of_key(&super::scripts::name(key));
+            let slot = super::connection::slot_map::of_key(&super::scripts::name(key));
             let node = hub.cluster.owner(hub, connector, Some(slot), None).await?;
             return node.live(hub, connector, None).await;
         }
@@ -82,7 +84,8 @@ impl RedisStore {
         self.live(hub, None).await
     }
 
-    /// Sends one command, once; apart: over a connection for it alone, so that nobody shares what may become of it.
+    /// Sends one command, once. With `apart` it uses a connection of its own, so that a hang-up
+    /// affects no other call.
     async fn send_large(
         &self,
         hub: &Arc<Hub>,
@@ -95,14 +98,16 @@ impl RedisStore {
         let connector = &self.inner.connector;
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = connector.target {
-            let (value, clock) = super::route::send_apart(hub, connector, command).await?;
+            let (value, clock) =
+                super::connection::route::send_apart(hub, connector, command).await?;
             return Ok((value, Some(clock)));
         }
         let own = connector.apart().await.map_err(Failure::NotSent)?;
         Ok((own.send(command).await?, None))
     }
 
-    /// Tells a value that is too large from a failure that passes: the server says so, or hangs up a second time.
+    /// Distinguishes a value that is too large from a transient failure: the server says so, or
+    /// hangs up a second time.
     fn explain_large(
         &self,
         failure: Failure,

@@ -1,16 +1,15 @@
-//! Records in pages: `SCAN` on each primary, and the values in pipelines. No command takes long, however many records
-//! there are.
+//! Lists records in pages: `SCAN` on each primary, and the values in pipelines. No command takes
+//! long, however many records there are.
 
 use std::sync::Arc;
 
 use redis::Value;
 
 #[cfg(feature = "redis-cluster")]
-use super::target::Target;
+use super::connection::target::Target;
 use super::{
     RedisStore,
-    hub::Hub,
-    link::Live,
+    connection::{per_runtime::Hub, slot::Live},
     scripts::{self, Answer, PREFIX},
 };
 use crate::{
@@ -19,13 +18,13 @@ use crate::{
     store::{Cursor, Filter, Found, Page},
 };
 
-/// Keys that one `SCAN` looks at, at most; more where few of them are records.
+/// The most keys that one `SCAN` examines; more if few of them are records.
 const LOOKED_AT: usize = 1_000;
-/// `SCAN`s for one page, where they find nothing.
+/// The most `SCAN`s for one page that finds nothing.
 const SCANS: usize = 8;
-/// Values that one pipeline asks for: each may be as large as a result.
+/// The most values in one pipeline: each may be as large as a result.
 const VALUES: usize = 32;
-/// Where a scan begins, and what it ends with.
+/// The cursor at which a scan begins, and with which it ends.
 const START: &str = "0";
 
 pub(super) async fn list(
@@ -47,7 +46,7 @@ pub(super) async fn list(
     ))
 }
 
-/// A page of one server's records from `at` on, and where the next begins there.
+/// A page of one server's records from `at` on, and the cursor of the next.
 async fn page(
     store: &RedisStore,
     hub: &Arc<Hub>,
@@ -98,7 +97,7 @@ async fn scan(
         return Err(scripts::unexpected());
     };
     let next = text(next).ok_or_else(scripts::unexpected)?;
-    // The trials of connections being made have no record's name.
+    // Keys of connection trials are not records.
     let mut keys: Vec<_> = names
         .into_iter()
         .filter_map(|name| Key::stored(text(name)?.strip_prefix(PREFIX)?))
@@ -108,7 +107,7 @@ async fn scan(
     Ok((next, keys))
 }
 
-/// Reads some records, as [`RedisStore::look`] does each.
+/// Reads several records, each as [`RedisStore::look`] does.
 async fn read_all(
     store: &RedisStore,
     hub: &Arc<Hub>,
@@ -125,7 +124,8 @@ async fn read_all(
     let answers = answers.map_err(|failure| failure.explain("a listing", store.place()))?;
     for (key, answer) in keys.iter().zip(answers) {
         let record = match answer {
-            // The script is not known there, or the slot has moved: on its own it is brought along, and follows.
+            // The server does not know the script, or the slot has moved. Read on its own, the
+            // record is found.
             Value::ServerError(_) => store.look(hub, key).await,
             answer => Answer::parse(answer).and_then(|answer| answer.visible()),
         };
@@ -145,7 +145,7 @@ async fn read_all(
     Ok(())
 }
 
-/// Matches the keys that begin with this text, whatever characters are in it.
+/// A pattern for the keys that begin with this text, with its special characters escaped.
 fn pattern(prefix: &str) -> String {
     let mut pattern = PREFIX.to_owned();
     for character in prefix.chars() {
@@ -171,21 +171,21 @@ fn foreign() -> StoreError {
 
 #[cfg(feature = "redis-cluster")]
 mod cluster {
-    //! One primary after the other. Should a slot have another owner in the end than in the beginning, it may have been
-    //! missed, and all begins anew; what moves within a migration that outlasts the listing is not seen.
+    //! Lists one primary after the other. If a slot has another owner at the end than at the
+    //! beginning, it may have been missed, so the listing starts over. Keys that move during a
+    //! migration which outlasts the listing are not seen.
 
     use std::sync::Arc;
 
+    use super::super::connection::{per_runtime::Hub, slot_map::Slots};
     use super::{START, foreign, page};
     use crate::{
         StoreError,
-        store::{
-            Cursor, Filter, Found, Page,
-            redis::{RedisStore, hub::Hub, slots::Slots},
-        },
+        store::{Cursor, Filter, Found, Page, redis::RedisStore},
     };
 
-    /// What a cursor says: whose slots they were, where on which node, and which nodes are done.
+    /// The contents of a cursor: the slots' owners, the node and its position, and the nodes that
+    /// are done.
     struct Place {
         owners: u64,
         at: String,
@@ -213,7 +213,7 @@ mod cluster {
             Cursor::new(text)
         }
 
-        /// The beginning, on the first node.
+        /// The start of a listing, on the first node.
         fn first(slots: &Slots) -> Option<Self> {
             Some(Self {
                 owners: slots.owners_digest(),
@@ -223,7 +223,7 @@ mod cluster {
             })
         }
 
-        /// The place after a page that ended at `next`; none at the end.
+        /// The position after a page that ended at `next`; `None` at the end.
         fn after(mut self, next: String, slots: &Slots) -> Option<Self> {
             self.at = next;
             if self.at == START {

@@ -1,53 +1,32 @@
 //! Records in Redis or Valkey: for several processes, and for restarts.
 //!
-//! A key's record is one string value under `idempotent:` and the key's text, so an operator finds it by its scope:
-//! `redis-cli --scan --pattern 'idempotent:payments.charge|*'`.
+//! A key's record is one string value under `idempotent:` and the key's text, so an operator finds
+//! it by its scope: `redis-cli --scan --pattern 'idempotent:payments.charge|*'`.
 
-mod calls;
-mod check;
 mod claim;
 mod clock;
-#[cfg(feature = "redis-cluster")]
-mod cluster;
-mod connect;
-mod credentials;
-mod failure;
-mod hub;
+mod commands;
+mod connection;
+mod error;
 mod large;
-mod limits;
-mod link;
 mod list;
-mod making;
+mod notify;
 mod options;
-mod refusal;
-#[cfg(feature = "redis-cluster")]
-mod route;
 mod scripts;
-#[cfg(feature = "redis-sentinel")]
-mod sentinel;
-#[cfg(feature = "redis-cluster")]
-mod shards;
-#[cfg(feature = "redis-cluster")]
-mod slots;
-mod socket;
-mod subscriber;
-mod target;
-#[cfg(feature = "redis-tls")]
-mod tls;
-mod trial;
-mod url;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use self::{
     clock::Clock,
-    connect::Connector,
-    hub::{Hub, Hubs},
-    limits::Limits,
+    connection::{
+        Connector,
+        limits::Limits,
+        per_runtime::{Hub, Hubs},
+        target::Target,
+        url::{self, Named},
+    },
+    notify::Subscriber,
     scripts::Argument,
-    subscriber::Subscriber,
-    target::Target,
-    url::Named,
 };
 use crate::{
     StoreError,
@@ -55,20 +34,20 @@ use crate::{
     record::Record,
     store::{
         ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Store, Subscription,
-        protocol,
+        protocol::{self, Write},
     },
 };
 
-pub use credentials::Credentials;
+pub use connection::Credentials;
+pub(crate) use connection::is_scheme;
 pub use options::RedisOptions;
-pub(crate) use url::is_scheme;
 
 /// Keeps records in Redis (7.0 or later) or Valkey. Feature `redis`.
 ///
-/// Cloning is cheap, and clones are one store. Nothing is sent before the first use; then each tokio runtime that uses
-/// the store has one connection of its own for commands, which all of its tasks share, and one for wake-ups once
-/// somebody waits: one of each to every node of a cluster. Connections are made in tasks of that runtime, so no call that
-/// is held waits in another's way.
+/// Cloning is cheap, and clones are one store. Nothing is sent before the first use. Each Tokio
+/// runtime that uses the store has one connection for commands, shared by all its tasks, and one
+/// for wake-ups once a call waits. In a cluster it has one of each to every node. Connections are
+/// made in tasks of that runtime, so a call that nobody polls blocks no other.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), idempotent_runtime::StoreError> {
@@ -79,45 +58,49 @@ pub(crate) use url::is_scheme;
 /// ```
 ///
 /// # Cost
-/// A first call sends two commands, a replay one: `SET … NX GET PX`. What a record's state and age decide is decided in
-/// scripts, by the server's clock.
+/// A first call sends two commands, a replay one: `SET … NX GET PX`. Scripts decide by a record's
+/// state and age, on the server's clock.
 ///
 /// # What the server must be
-/// It is asked at every connect. A version before 7.0, and a `maxmemory-policy` that evicts, are
-/// [`Config`](crate::StoreErrorKind::Config) errors (for the latter see [`RedisOptions::allow_eviction`]). Redis
-/// forgets acknowledged writes when it restarts without AOF or fails over: set `appendonly yes`, and
-/// `min-replicas-to-write` where there are replicas. A server that takes no data at the moment (`OOM`, `NOREPLICAS`,
-/// `MISCONF`) still replays; new keys are [`Refused`](crate::StoreErrorKind::Refused).
+/// The server is checked at every connect. A version before 7.0, and a `maxmemory-policy` that
+/// evicts, are [`Config`](crate::StoreErrorKind::Config) errors (for the latter see
+/// [`RedisOptions::allow_eviction`]). Redis forgets acknowledged writes when it restarts without
+/// AOF or fails over: set `appendonly yes`, and `min-replicas-to-write` if there are replicas. A
+/// server that takes no data at the moment (`OOM`, `NOREPLICAS`, `MISCONF`) still replays; new keys
+/// are [`Refused`](crate::StoreErrorKind::Refused).
 ///
-/// All that a call needs is tried at every connect, on a key of its own under `idempotent:` that goes at once: a command
-/// that the ACL user may not use, or that `rename-command` took away, is a [`Config`](crate::StoreErrorKind::Config)
-/// error that names it, and not found out once a body has run. In a cluster each primary is tried.
+/// Each connect also tries all that a call needs, on a key of its own under `idempotent:` that is
+/// deleted at once. A command that the ACL user may not use, or that `rename-command` removed, is a
+/// [`Config`](crate::StoreErrorKind::Config) error that names it, before any body has run. In a
+/// cluster each primary is tried.
 ///
 /// # Rights
-/// An ACL user needs no more than
+/// An ACL user needs only
 ///
 /// ```text
 /// ~idempotent:* &idempotent:* -@all +set +get +pttl +pexpire +time +evalsha +eval +publish +subscribe +unsubscribe
 /// ```
 ///
-/// with `+spublish +ssubscribe +sunsubscribe +cluster|slots +asking` instead of the last three in a cluster.
-/// `+info` lets the store look at version and eviction policy, `+script|load` saves the first use of each script a
-/// round trip; `+config|get` tells it the largest value that the server takes (see below); without `+publish` or
-/// `+subscribe` waiters poll. By Sentinel, `+role` lets it make sure that the server is a primary. [`Store::list`] needs `+scan`.
+/// with `+spublish +ssubscribe +sunsubscribe +cluster|slots +asking` instead of the last three in a
+/// cluster. `+info` lets the store look at version and eviction policy, `+script|load` saves the
+/// first use of each script a round trip; `+config|get` tells it the largest value that the server
+/// takes (see below); without `+publish` or `+subscribe` waiters poll. With Sentinel, `+role` lets
+/// it check that the server is a primary. [`Store::list`] needs `+scan`.
 ///
 /// # Large results
-/// What the server would not take (`proto-max-bulk-len`, and the limits on a client's memory: `maxmemory-clients`,
-/// `client-query-buffer-limit`, `client-output-buffer-limit`) is not sent: it is
-/// [`TooLarge`](crate::StoreErrorKind::TooLarge), the whole record counted. Where the server would not tell its limits,
-/// values above 512 KiB have a connection of their own, and one that is refused or hung up on twice is `TooLarge`.
+/// What the server would not take (`proto-max-bulk-len`, and the limits on a client's memory:
+/// `maxmemory-clients`, `client-query-buffer-limit`, `client-output-buffer-limit`) is not sent: it
+/// is [`TooLarge`](crate::StoreErrorKind::TooLarge), where the whole record counts. If the server
+/// does not tell its limits, values above 512 KiB have a connection of their own, and a value that
+/// is refused, or makes the server hang up twice, is `TooLarge`.
 ///
 /// # Late and lost answers
-/// No command is repeated behind the caller's back. One whose answer is late or lost is
-/// [`Ambiguous`](crate::StoreErrorKind::Ambiguous): sent again with the same nonce, it changes nothing twice. The connection
-/// is replaced then, and also where it was silent while a caller gave up. What could not be handed to a connection is
-/// [`NotSent`](crate::StoreErrorKind::NotSent), and what a server answered is definite: `LOADING`, `BUSY`, `MASTERDOWN`,
-/// `CLUSTERDOWN` and `TRYAGAIN` are [`Refused`](crate::StoreErrorKind::Refused), and
-/// [transient](crate::StoreError::is_transient).
+/// The store does not repeat commands on its own. One whose answer is late or lost is
+/// [`Ambiguous`](crate::StoreErrorKind::Ambiguous): sent again with the same nonce, it changes
+/// nothing twice. The connection is then replaced, and also if it was silent while a caller gave
+/// up. A command that no connection took is [`NotSent`](crate::StoreErrorKind::NotSent), and a
+/// server's answer is definite: `LOADING`, `BUSY`, `MASTERDOWN`, `CLUSTERDOWN` and `TRYAGAIN` are
+/// [`Refused`](crate::StoreErrorKind::Refused), and [transient](crate::StoreError::is_transient).
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<Inner>,
@@ -130,7 +113,7 @@ struct Inner {
 }
 
 impl RedisStore {
-    /// A store at `url`, with the default [`RedisOptions`]; it connects when it is first used.
+    /// A store at `url`, with the default [`RedisOptions`]. It connects at its first use.
     ///
     /// | URL | names |
     /// |---|---|
@@ -139,19 +122,20 @@ impl RedisStore {
     /// | `redis+cluster://user:password@host1:port,host2,host3/` | a cluster by some of its nodes (feature `redis-cluster`) |
     /// | `redis+sentinel://user:password@host1:port,host2/primary?db=0&sentinel_user=…&sentinel_password=…` | the primary that these sentinels know by this name (feature `redis-sentinel`) |
     ///
-    /// `rediss`, `rediss+cluster` and `rediss+sentinel` are the same by TLS (feature `redis-tls`); `valkey` may stand for
-    /// `redis`, and `valkeys` for `rediss`. All but hosts, path and the primary's name may be left out. The port is 6379,
-    /// that of sentinels 26379, unless it is named. User and password before the `@` are for the servers with the records;
-    /// write `%40` for `@`, `%3A` for `:`, `%2F` for `/` and `%25` for `%` in them.
+    /// `rediss`, `rediss+cluster` and `rediss+sentinel` are the same by TLS (feature `redis-tls`).
+    /// `valkey` may stand for `redis`, and `valkeys` for `rediss`. All but hosts, path and the
+    /// primary's name may be left out. The default port is 6379, and 26379 for sentinels. User and
+    /// password before the `@` are for the servers with the records. Write `%40` for `@`, `%3A` for
+    /// `:`, `%2F` for `/` and `%25` for `%` in them.
     ///
     /// # Errors
-    /// [`Config`](crate::StoreErrorKind::Config) when the URL cannot be read, or needs a feature that is off. The text says
-    /// what to write, and shows nothing of the URL.
+    /// [`Config`](crate::StoreErrorKind::Config) when the URL cannot be read, or needs a feature
+    /// that is off. The text says what to write, and shows nothing of the URL.
     pub fn new(url: &str) -> Result<Self, StoreError> {
         RedisOptions::new().open(url)
     }
 
-    /// As [`new`](Self::new), and checks at once that the server is there and is fit.
+    /// As [`new`](Self::new), and checks at once that the server is reachable and fit.
     ///
     /// # Errors
     /// As [`new`](Self::new) and [`check`](Self::check).
@@ -161,21 +145,25 @@ impl RedisStore {
         Ok(store)
     }
 
-    /// A store on a Redis Cluster, of which `urls` name some nodes. Feature `redis-cluster`.
+    /// A store on a Redis Cluster; `urls` name some of its nodes. Feature `redis-cluster`.
     ///
-    /// User, password and TLS are the first URL's. Each record and its wake-ups stay within one slot.
+    /// User, password and TLS come from the first URL. Each record and its wake-ups stay within one
+    /// slot.
     ///
     /// # Errors
-    /// [`Config`](crate::StoreErrorKind::Config) when a URL cannot be read, or they contradict one another.
+    /// [`Config`](crate::StoreErrorKind::Config) when a URL cannot be read, or they contradict one
+    /// another.
     #[cfg(feature = "redis-cluster")]
     pub fn cluster<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> Result<Self, StoreError> {
         RedisOptions::new().open_cluster(urls)
     }
 
-    /// A store on the primary called `master`, which the sentinels at `urls` know. Feature `redis-sentinel`.
+    /// A store on the primary called `master`, which the sentinels at `urls` know. Feature
+    /// `redis-sentinel`.
     ///
-    /// The sentinels are asked at every connect, and after a failover. User, password, database and TLS in the first
-    /// URL are for the Redis server; see [`RedisOptions::sentinel_login`] for those of the sentinels.
+    /// The sentinels are asked at every connect, and after a failover. User, password, database and
+    /// TLS in the first URL are for the Redis server; see [`RedisOptions::sentinel_login`] for
+    /// those of the sentinels.
     ///
     /// # Errors
     /// [`Config`](crate::StoreErrorKind::Config) when a URL cannot be read.
@@ -187,7 +175,7 @@ impl RedisStore {
         RedisOptions::new().open_sentinel(urls, master)
     }
 
-    /// Connects, if nothing has yet, and looks at what the server is.
+    /// Connects, if not connected yet, and checks the server.
     ///
     /// # Errors
     /// [`Config`](crate::StoreErrorKind::Config) when the server is too old or evicts records,
@@ -198,7 +186,7 @@ impl RedisStore {
         self.connected(&hub).await
     }
 
-    /// The store that a feature makes the default where nobody chose one. Its errors say so.
+    /// The default store of the feature `redis` if nobody chose one. Its errors say so.
     pub(crate) fn unchosen(url: &str) -> Result<Self, StoreError> {
         let Named { target, .. } = url::parse(url)?;
         let place = target.describe();
@@ -271,20 +259,26 @@ impl Store for RedisStore {
 
     async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
         let hub = self.hub()?;
-        let retention = protocol::retention(target.state, target.ttl);
-        // Its end by the server's time, where that is known; else the script sets it, and tells the time. A short
-        // retention counts from the write, however late the message arrives.
+        let shown = protocol::retention(target.state, target.ttl);
+        // Computes the end here if the server's time is known; otherwise the script sets it, and
+        // returns the time. A short retention must count from the write, however late the message
+        // arrives, so the script sets it too.
         let now = self
             .fresh_time(&hub, key)
-            .filter(|_| retention >= scripts::LONG);
-        let bytes = scripts::ending(target, now).encode();
+            .filter(|_| shown >= scripts::LONG);
         let granted = scripts::granted(target).encode();
+        let target = target.clone();
+        let write = match now {
+            Some(now) => Write::new(target, now),
+            None => Write::undated(target),
+        };
+        let bytes = write.bytes();
         let arguments = [
             Argument::Bytes(&bytes),
-            Argument::Millis(scripts::kept(target)),
+            Argument::Millis(write.keep),
             Argument::Bytes(self.inner.connector.target.publish()),
             Argument::Bytes(&granted),
-            Argument::Millis(retention),
+            Argument::Millis(shown),
         ];
         let arguments = &arguments[..arguments.len() - usize::from(now.is_some())];
         self.run(&hub, &scripts::FINISH, key, arguments, "a finish")
@@ -303,13 +297,14 @@ impl Store for RedisStore {
         replacement: &Record,
     ) -> Result<Settled, StoreError> {
         let seen = seen.map(scripts::seen);
-        let bytes = scripts::undecided(replacement).encode();
+        let write = scripts::undecided(replacement);
+        let bytes = write.bytes();
         let arguments = [
             Argument::Bytes(seen.as_ref().map_or(&[][..], |seen| seen)),
             Argument::Bytes(&bytes),
-            Argument::Millis(scripts::kept(replacement)),
+            Argument::Millis(write.keep),
             Argument::Bytes(self.inner.connector.target.publish()),
-            Argument::Millis(protocol::retention(replacement.state, replacement.ttl)),
+            Argument::Millis(write.shown()),
         ];
         self.run(
             &self.hub()?,
@@ -347,7 +342,7 @@ impl Store for RedisStore {
     }
 }
 
-/// Shows where the store is, without user and password.
+/// Shows the store's address, without user and password.
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("RedisStore").field(&self.describe()).finish()

@@ -1,21 +1,23 @@
-//! How a store reaches its server.
+//! Options of a Redis store: how it reaches its server.
 
 use std::{error::Error, fmt, future::Future, time::Duration};
 
 #[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
-use super::target::Target;
+use super::connection::target::Target;
 #[cfg(feature = "redis-tls")]
-use super::tls::Certificates;
+use super::connection::tls::Certificates;
 use super::{
     RedisStore,
-    credentials::{Credentials, Provider},
-    url,
+    connection::{
+        credentials::{Credentials, Provider},
+        url,
+    },
 };
 use crate::StoreError;
 #[cfg(doc)]
 use crate::StoreErrorKind;
 
-/// How a [`RedisStore`] reaches its server, where the defaults do not fit.
+/// Options for a [`RedisStore`] whose defaults do not fit.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), idempotent_runtime::StoreError> {
@@ -57,44 +59,50 @@ impl RedisOptions {
 
     /// How long an answer may take: 2 seconds by default.
     ///
-    /// A longer wait fails as [`Ambiguous`](StoreErrorKind::Ambiguous), and the connection is replaced. Two seconds
-    /// outlast a server that forks, syncs its disk or is far away, and leave room for several tries within a lease of
-    /// 30 seconds; keep it below a third of the shortest lease, or heartbeats come too late.
+    /// A longer wait fails as [`Ambiguous`](StoreErrorKind::Ambiguous), and the connection is
+    /// replaced. Two seconds outlast a server that forks, syncs its disk or is far away, and allow
+    /// several tries within a lease of 30 seconds. Keep it below a third of the shortest lease, or
+    /// heartbeats come too late.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
         self
     }
 
     /// How long it may take to connect and log in: 2 seconds by default. A longer wait fails as
-    /// [`NotSent`](StoreErrorKind::NotSent). A claim waits 0.9 seconds for a connection that is being made and then fails
-    /// so too, while connecting goes on.
+    /// [`NotSent`](StoreErrorKind::NotSent). A claim waits 0.9 seconds for a connection, and then
+    /// fails as `NotSent` too, while connecting goes on.
     pub fn connection_timeout(mut self, timeout: Duration) -> Self {
         self.connection_timeout = timeout;
         self
     }
 
-    /// Whether a server is accepted that evicts keys when its memory is full. No by default: an evicted record lets its
-    /// operation run again, and one sweep may take all of them.
+    /// Whether to accept a server that evicts keys when its memory is full. By default it is
+    /// refused: an evicted record lets its operation run again, and one sweep may evict all of
+    /// them.
     pub fn allow_eviction(mut self, allow: bool) -> Self {
         self.allow_eviction = allow;
         self
     }
 
-    /// User and password for the sentinels themselves; none by default. Those in the URLs are for the Redis servers.
+    /// User and password for the sentinels themselves; none by default. The user and password in
+    /// the URLs are for the Redis servers.
     #[cfg(feature = "redis-sentinel")]
     pub fn sentinel_login(mut self, user: Option<&str>, password: &str) -> Self {
         self.sentinel_login = Credentials::of(user, Some(password));
         self
     }
 
-    /// Asks `provide` for user and password at each connect, instead of taking them from the URL. None by default.
+    /// Calls `provide` for user and password at each connect, instead of taking them from the URL.
+    /// By default there is no callback.
     ///
-    /// For passwords that change while the process runs: tokens of a cloud's identity service, rotated secrets. Each
-    /// connection asks anew: for commands, for wake-ups, to each node of a cluster, and after every loss. A server that
-    /// ends the connections of a token which has run out is so met with a fresh one; nothing is sent on connections that
-    /// stand. The callback runs in a task of the runtime that uses the store, and its time counts as time to connect; an
-    /// error of it fails the try as [`NotSent`](StoreErrorKind::NotSent), with that error as the source: it should
-    /// show no secret. Sentinels have a login of their own ([`sentinel_login`](Self::sentinel_login)).
+    /// It is for passwords that change while the process runs: tokens of a cloud's identity
+    /// service, rotated secrets. Each connection calls it: for commands, for wake-ups, to each node
+    /// of a cluster, and after every loss. So a server that closes the connections of an expired
+    /// token is answered with a fresh one. Existing connections do not log in again. The callback
+    /// runs in a task of the runtime that uses the store, and its time counts as time to connect.
+    /// An error of it fails the attempt as [`NotSent`](StoreErrorKind::NotSent), with that error as
+    /// the source, so it should show no secret. Sentinels have a login of their own
+    /// ([`sentinel_login`](Self::sentinel_login)).
     ///
     /// ```no_run
     /// # fn main() -> Result<(), idempotent_runtime::StoreError> {
@@ -115,15 +123,15 @@ impl RedisOptions {
         self
     }
 
-    /// Trusts the certificate authorities in this PEM text, and no others. By default those of the operating system
-    /// are trusted. It applies to `rediss://` URLs.
+    /// Trusts the certificate authorities in this PEM text, and no others. By default those of the
+    /// operating system are trusted. It applies to `rediss://` URLs.
     #[cfg(feature = "redis-tls")]
     pub fn tls_root(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.tls.roots = Some(pem.into());
         self
     }
 
-    /// Shows this certificate to the server, with the key that belongs to it; both in PEM.
+    /// Presents this certificate to the server, with its private key; both in PEM.
     #[cfg(feature = "redis-tls")]
     pub fn tls_identity(
         mut self,
@@ -149,7 +157,8 @@ impl RedisOptions {
     /// A store on a cluster, as [`RedisStore::cluster`] with these options.
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when a URL or a certificate cannot be read, or the URLs contradict one another.
+    /// [`Config`](StoreErrorKind::Config) when a URL or a certificate cannot be read, or the URLs
+    /// contradict one another.
     #[cfg(feature = "redis-cluster")]
     pub fn open_cluster<U: AsRef<str>>(
         self,

@@ -6,7 +6,7 @@ use idempotent_runtime::{
     record::{HOLD, MAX_TTL, Nonce, Outcome, Record, State},
     store::{
         ClaimReply, ClaimRequest, Settled,
-        protocol::{self, Current, Step},
+        protocol::{self, Current, Step, Write},
     },
 };
 
@@ -14,8 +14,8 @@ use super::Flawed;
 use crate::caught::Flaw;
 
 impl Flawed {
-    pub(super) fn spoil_retention(&self, write: &mut (Record, Duration), age: Duration, now: u64) {
-        let (record, keep) = write;
+    pub(super) fn spoil_retention(&self, write: &mut Write, age: Duration, now: u64) {
+        let Write { record, keep, .. } = write;
         let done = record.state == State::Done;
         let right = protocol::retention(record.state, record.ttl);
         let retention = match self.flaw {
@@ -79,7 +79,10 @@ impl Flawed {
         seen: Option<&Record>,
         request: &ClaimRequest,
     ) -> Step<ClaimReply> {
-        let Some((written, _)) = &mut step.write else {
+        let Some(Write {
+            record: written, ..
+        }) = &mut step.write
+        else {
             return step;
         };
         match (self.flaw, seen) {
@@ -110,10 +113,7 @@ impl Flawed {
     ) -> Step<Settled> {
         let Some(Current { record, age }) = current else {
             return match self.flaw {
-                Flaw::DoesNotPutBack => Step {
-                    write: None,
-                    reply: Settled::Absent,
-                },
+                Flaw::DoesNotPutBack => Step::keep(Settled::Absent),
                 _ => settle(None, target, now),
             };
         };
@@ -138,20 +138,21 @@ impl Flawed {
             _ => {}
         }
         let mut step = settle(Some(Current { record: &seen, age }), target, now);
-        match (self.flaw, &mut step.write) {
-            (Flaw::RenewLeavesTheAge, write) if renew => *write = None,
-            (Flaw::ForgetsThePayloadOnFinish, Some((written, _))) => written.fingerprint = None,
-            (Flaw::ForgetsTheTrace, Some((written, _))) => written.trace = None,
-            (Flaw::LosesTheCheck, Some((written, _))) => written.check = 0,
-            (Flaw::ReleaseForgets, Some((written, _))) if written.state == State::Failed => {
+        let written = step.write.as_mut().map(|write| &mut write.record);
+        match (self.flaw, written) {
+            (Flaw::RenewLeavesTheAge, _) if renew => step.write = None,
+            (Flaw::ForgetsThePayloadOnFinish, Some(written)) => written.fingerprint = None,
+            (Flaw::ForgetsTheTrace, Some(written)) => written.trace = None,
+            (Flaw::LosesTheCheck, Some(written)) => written.check = 0,
+            (Flaw::ReleaseForgets, Some(written)) if written.state == State::Failed => {
                 (written.attempts, written.token) = (0, 0);
             }
-            (Flaw::CutsResults, Some((written, _))) => {
+            (Flaw::CutsResults, Some(written)) => {
                 if let Some(Outcome::Ok(bytes)) = &mut written.outcome {
                     *bytes = bytes[..bytes.len().min(65_535)].into();
                 }
             }
-            (Flaw::RecordsEveryOutcomeAsOk, Some((written, _))) => {
+            (Flaw::RecordsEveryOutcomeAsOk, Some(written)) => {
                 let bytes = written
                     .outcome
                     .as_ref()
@@ -187,7 +188,13 @@ impl Flawed {
             _ => {}
         }
         let mut step = protocol::overrule(current, seen.as_ref(), replacement, now);
-        if let (Some((written, _)), Some(Current { record, .. })) = (&mut step.write, current) {
+        if let (
+            Some(Write {
+                record: written, ..
+            }),
+            Some(Current { record, .. }),
+        ) = (&mut step.write, current)
+        {
             match self.flaw {
                 Flaw::OverrulesWithTheOldToken => written.token = record.token,
                 Flaw::OverrulesWithTheOldCheck => written.check = replacement.check,
@@ -218,7 +225,7 @@ pub(super) fn held(record: &Record) -> Step<ClaimReply> {
         record: record.clone(),
         lease_left: Duration::ZERO,
     };
-    Step { write: None, reply }
+    Step::keep(reply)
 }
 
 pub(super) fn stale(record: &Record) -> Step<Settled> {
@@ -226,7 +233,7 @@ pub(super) fn stale(record: &Record) -> Step<Settled> {
         record: record.clone(),
         lease_left: Duration::ZERO,
     };
-    Step { write: None, reply }
+    Step::keep(reply)
 }
 
 pub(super) fn nobody() -> Nonce {

@@ -1,4 +1,4 @@
-//! Callers that go away, at every point where a call waits, on a slow link.
+//! Callers that go away at every await point, on a slow link.
 
 use std::{
     future::{Future, poll_fn},

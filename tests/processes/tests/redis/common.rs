@@ -1,4 +1,4 @@
-//! A server, worker processes on it, and the effects they had.
+//! Helpers: a server, worker processes on it, and the effects they had.
 
 use std::{collections::BTreeMap, fs, process::Command};
 

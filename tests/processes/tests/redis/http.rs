@@ -1,4 +1,4 @@
-//! Two servers, one impatient client.
+//! Two HTTP servers, and one impatient client.
 
 use std::{net::Ipv4Addr, time::Duration};
 

@@ -1,0 +1,342 @@
+//! From a call to the right to run, or to the recorded result.
+
+mod retry;
+
+use std::{
+    cmp,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::time::{self, Instant};
+
+use self::retry::{ASKING, Asked, Tries, ask};
+use super::{
+    background::{PATIENCE, answer},
+    claim::Claim,
+    single_flight::{self, Followed, Landing, Lead, Place, Pulse},
+};
+use crate::{
+    Error, OnCrash, StoreError, StoreErrorKind,
+    backoff::Backoff,
+    context::{Attempt, observe::Observed},
+    events,
+    record::{Record, State},
+    store::{Subscription, counters::Turn, protocol::lost},
+};
+
+/// How long a waiter sleeps at most when changes are pushed to it, should a message be lost.
+const PUSH_POLL: Duration = Duration::from_secs(5);
+/// How often a waiter looks when the store pushes nothing, or a lease has lapsed that nobody takes over.
+const POLL: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
+/// How often a leader shows itself while it asks or waits.
+const BEAT: Duration = Duration::from_millis(250);
+
+/// What a call is to do.
+pub(crate) enum Admission {
+    Run(Box<Claim>),
+    Replay(Replay),
+}
+
+/// A recorded result, and how this call came by it.
+pub(crate) struct Replay {
+    pub(crate) record: Arc<Record>,
+    pub(crate) outcome: Observed,
+    pub(crate) turn: Turn,
+}
+
+/// What came of a flight.
+enum Flown {
+    /// This call asks the store, for all if it has the lead.
+    Leads(Option<Lead>),
+    /// Another call has asked.
+    Landed(Result<Admission, Error>),
+}
+
+/// Asks the store, waits for whoever runs, and asks again, until there is an answer or `wait` is over.
+pub(crate) async fn admit(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
+    let mut waiter = Waiter::new(attempt);
+    // A store in this process is asked as cheaply as a flight is joined, and wakes its waiters itself.
+    let mut lead = None;
+    if attempt.store.local().is_none() {
+        lead = match waiter.fly().await {
+            Flown::Leads(lead) => lead,
+            Flown::Landed(admission) => {
+                waiter.tell();
+                return admission;
+            }
+        };
+    }
+    let pulse = lead.as_ref().and_then(Lead::pulse);
+    let admission = showing(pulse, waiter.lead(lead)).await;
+    waiter.tell();
+    admission
+}
+
+/// Does `work`, and shows all the while that it is polled.
+async fn showing<T>(pulse: Option<Pulse>, work: impl Future<Output = T>) -> T {
+    let Some(pulse) = pulse else {
+        return work.await;
+    };
+    let (mut work, mut next) = (pin!(work), pin!(time::sleep(BEAT)));
+    poll_fn(|cx| {
+        pulse.beat();
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        while next.as_mut().poll(cx).is_ready() {
+            next.as_mut().reset(Instant::now() + BEAT);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+struct Waiter<'a> {
+    attempt: &'a Arc<Attempt>,
+    deadline: Instant,
+    /// Since when it has been waiting, if it ever did.
+    waits: Option<Instant>,
+    subscription: Option<Subscription>,
+    poll: Backoff,
+    /// A running owner was seen whose effects must not be repeated.
+    saw_fail: bool,
+}
+
+impl<'a> Waiter<'a> {
+    fn new(attempt: &'a Arc<Attempt>) -> Self {
+        let deadline = Instant::now() + attempt.wait;
+        Self {
+            attempt,
+            deadline,
+            waits: None,
+            subscription: None,
+            poll: POLL,
+            saw_fail: false,
+        }
+    }
+
+    fn tell(&self) {
+        if let Some(since) = self.waits {
+            self.attempt.count(Turn::Waited);
+            events::waited(self.attempt, since.elapsed());
+        }
+    }
+
+    /// Finds out who asks for all duplicates of this process, and waits for that one if it is another.
+    async fn fly(&mut self) -> Flown {
+        let attempt = self.attempt;
+        loop {
+            let follow = match single_flight::join(attempt) {
+                Place::Leader(lead) => return Flown::Leads(Some(lead)),
+                Place::Aside => return Flown::Leads(None),
+                Place::Follower(follow) => follow,
+            };
+            self.waits.get_or_insert_with(Instant::now);
+            // As long as it would wait for an answer itself.
+            let answered = cmp::max(self.deadline, Instant::now() + ASKING);
+            return Flown::Landed(match follow.landed(self.deadline, answered).await {
+                // The leader asked while it stood; its end has come since, and this call may have come after that.
+                Followed::Landed(Landing::Record(record)) if self.has_ended(&record) => continue,
+                Followed::Landed(Landing::Record(record)) => {
+                    self.judge(record, Turn::ReplayedByFlight)
+                }
+                Followed::Landed(Landing::Failed(error)) => {
+                    Err(Error::store(attempt.label(), error))
+                }
+                Followed::Landed(Landing::Free) | Followed::Stalled => continue,
+                Followed::TimedOut(lease_left) => Err(self.in_flight(lease_left)),
+                Followed::Unanswered => {
+                    let place = attempt.store.describe();
+                    let silence =
+                        format!("{place} has given no answer to another call with this key");
+                    let error = StoreError::new(StoreErrorKind::NotSent, silence);
+                    Err(Error::store(attempt.label(), error))
+                }
+            });
+        }
+    }
+
+    /// Whether the record is past its end by now, as far as the store's time is known.
+    fn has_ended(&self, record: &Record) -> bool {
+        let now = self.attempt.store.clock();
+        now.is_some_and(|now| record.has_ended(now))
+    }
+
+    /// Asks the store, and waits for another process' owner.
+    async fn lead(&mut self, mut lead: Option<Lead>) -> Result<Admission, Error> {
+        loop {
+            if self.saw_fail && self.is_gone().await? {
+                return Err(self.indeterminate());
+            }
+            let asked = ask(self.attempt, lead, self.deadline).await?;
+            if self.attempt.is_orphaned() {
+                // The claim has been seen through, and nobody is left to run or wait for. If it was granted, dropping
+                // it releases the key.
+                return Err(self.in_flight(Duration::ZERO));
+            }
+            let (record, lease_left) = match asked {
+                Asked::Granted(mut claim) if self.saw_fail && claim.record().attempts == 1 => {
+                    // The record vanished between looking and asking: the same doubt, and now ours to keep.
+                    claim.end(lost(claim.record()));
+                    claim.finish().await;
+                    return Err(self.indeterminate());
+                }
+                Asked::Granted(claim) => return Ok(Admission::Run(Box::new(claim))),
+                Asked::Held(kept, record, lease_left) => {
+                    lead = kept;
+                    (record, lease_left)
+                }
+            };
+            if record.state != State::Running
+                || record.conflicts_with(self.attempt.request.fingerprint)
+            {
+                let admission = self.judge(Arc::new(record), Turn::ReplayedByStore);
+                if let (Some(lead), Ok(Admission::Replay(replay))) = (lead, &admission) {
+                    lead.land(Landing::Record(Arc::clone(&replay.record)));
+                }
+                return admission;
+            }
+            self.saw_fail |= record.on_crash == OnCrash::Fail;
+            if let Some(lead) = &lead {
+                lead.waits(lease_left);
+            }
+            self.wait(lease_left).await?;
+        }
+    }
+
+    /// Waits for the running owner: until its record changes, its lease lapses, or the time is over. The first time it
+    /// only subscribes, for the owner may finish before the subscription is in force: the caller asks again.
+    async fn wait(&mut self, lease_left: Duration) -> Result<(), Error> {
+        let attempt = self.attempt;
+        let now = Instant::now();
+        if now >= self.deadline {
+            return Err(self.in_flight(lease_left));
+        }
+        let Some(subscription) = &mut self.subscription else {
+            self.waits.get_or_insert(now);
+            let subscription = attempt.store.subscribe(&attempt.key);
+            let patience = cmp::min(PATIENCE, self.deadline - now);
+            let subscription = answer(attempt, patience, subscription).await;
+            self.subscription = Some(subscription.unwrap_or_else(|error| {
+                events::not_subscribed(attempt, &error);
+                Subscription::polling()
+            }));
+            return Ok(());
+        };
+        // A lease that is over and stays over is asked about less and less often: whoever held it is gone, and this call may
+        // be one that only reads.
+        let pause = if lease_left.is_zero() {
+            self.poll.pause()
+        } else if subscription.is_push() {
+            cmp::min(lease_left, PUSH_POLL)
+        } else {
+            cmp::min(lease_left, self.poll.pause())
+        };
+        // Clocks differ by a moment.
+        let pause = cmp::max(pause, Duration::from_millis(1));
+        let until = cmp::min(self.deadline, now + pause);
+        let _ = time::timeout_at(until, subscription.changed()).await;
+        Ok(())
+    }
+
+    /// Waits for the recorded result of whoever overtook this attempt. It asks for nothing: the attempt has run.
+    async fn adopt(
+        &mut self,
+        mut record: Record,
+        mut lease_left: Duration,
+    ) -> Result<Arc<Record>, Error> {
+        let superseded = Error::Superseded {
+            operation: self.attempt.label(),
+        };
+        loop {
+            match record.state {
+                State::Done if !record.conflicts_with(self.attempt.request.fingerprint) => {
+                    let attempt = self.attempt;
+                    let verified = attempt.store.verify(&attempt.key, &record);
+                    verified.map_err(|error| Error::store(attempt.label(), error))?;
+                    return Ok(Arc::new(record));
+                }
+                State::Running if self.wait(lease_left).await.is_ok() => {}
+                _ => return Err(superseded),
+            }
+            match self.read(PATIENCE).await {
+                Ok(Some(read)) => (record, lease_left) = read,
+                Ok(None) => return Err(superseded),
+                // The record stands as it was last seen, as far as anybody knows.
+                Err(error) => events::heartbeat_failed(self.attempt, &error),
+            }
+        }
+    }
+
+    /// What a record that is not running means for this call. The fingerprint comes first, always.
+    fn judge(&self, record: Arc<Record>, turn: Turn) -> Result<Admission, Error> {
+        let attempt = self.attempt;
+        if record.conflicts_with(attempt.request.fingerprint) {
+            let operation = attempt.label();
+            return Err(Error::KeyReused { operation });
+        }
+        match record.state {
+            State::Done => Ok(Admission::Replay(Replay {
+                record,
+                outcome: match self.waits {
+                    Some(_) => Observed::Shared,
+                    None => Observed::Replayed,
+                },
+                turn,
+            })),
+            State::Lost => Err(self.indeterminate()),
+            // Neither is held against a claim; a store that says so is asked again by the caller's retry.
+            State::Running | State::Failed => Err(self.in_flight(Duration::ZERO)),
+        }
+    }
+
+    /// Whether there is no record any more. Asked as patiently as a claim is: a lost answer ends no waiting.
+    async fn is_gone(&self) -> Result<bool, Error> {
+        let mut tries = Tries::new(self.deadline);
+        loop {
+            let error = match self.read(tries.patience()).await {
+                Ok(read) => return Ok(read.is_none()),
+                Err(error) => error,
+            };
+            if !tries.again_after(&error).await {
+                return Err(Error::store(self.attempt.label(), error));
+            }
+        }
+    }
+
+    async fn read(&self, patience: Duration) -> Result<Option<(Record, Duration)>, StoreError> {
+        let reply = self.attempt.store.read(&self.attempt.key);
+        answer(self.attempt, patience, reply).await
+    }
+
+    fn in_flight(&self, lease_left: Duration) -> Error {
+        let waited = self.waits.map_or(Duration::ZERO, |since| since.elapsed());
+        Error::in_flight(self.attempt.label(), waited, lease_left)
+    }
+
+    fn indeterminate(&self) -> Error {
+        Error::Indeterminate {
+            operation: self.attempt.label(),
+        }
+    }
+}
+
+/// The result of whoever overtook this attempt: recorded, or waited for, or [`Error::Superseded`].
+pub(crate) async fn adopt(
+    attempt: &Arc<Attempt>,
+    record: Record,
+    lease_left: Duration,
+) -> Result<Replay, Error> {
+    let mut waiter = Waiter::new(attempt);
+    let adopted = waiter.adopt(record, lease_left).await;
+    waiter.tell();
+    Ok(Replay {
+        record: adopted?,
+        outcome: Observed::Adopted,
+        turn: Turn::Adopted,
+    })
+}

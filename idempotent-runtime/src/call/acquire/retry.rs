@@ -1,0 +1,189 @@
+//! Asking the store for the right to run, until there is an answer.
+
+use std::{cmp, mem, sync::Arc, time::Duration};
+
+use tokio::time::{self, Instant};
+
+use crate::{
+    Error, StoreError, StoreErrorKind,
+    backoff::Backoff,
+    call::{
+        background::{PATIENCE, PAUSES, answer, is_passing, note, owe_claim},
+        claim::Claim,
+        single_flight::{Landing, Lead},
+    },
+    context::Attempt,
+    record::Record,
+    store::{ClaimReply, Settled},
+};
+
+/// How often a claim is asked for at most while its caller waits, when there is no answer.
+const ASKS: u32 = 4;
+/// How long at most, where `wait` is shorter: time for the second asking.
+pub(crate) const ASKING: Duration = Duration::from_secs(1);
+
+/// What the store said to a claim.
+pub(crate) enum Asked {
+    Granted(Claim),
+    Held(Option<Lead>, Record, Duration),
+}
+
+/// The guard of a claim that has no answer yet: it is armed before the claim is sent, and dropping it asks again with the
+/// same nonce until answered, and releases. Nothing ran.
+struct Asking<'a> {
+    attempt: &'a Arc<Attempt>,
+    lead: Option<Lead>,
+    is_open: bool,
+}
+
+impl<'a> Asking<'a> {
+    fn new(attempt: &'a Arc<Attempt>, lead: Option<Lead>) -> Self {
+        attempt.arm(true);
+        Self {
+            attempt,
+            lead,
+            is_open: true,
+        }
+    }
+
+    /// There is an answer, or the claim never came through: nothing is owed.
+    fn close(&mut self) -> Option<Lead> {
+        self.is_open = false;
+        self.attempt.arm(false);
+        self.lead.take()
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if mem::take(&mut self.is_open) {
+            owe_claim(Arc::clone(self.attempt));
+            self.attempt.arm(false);
+        }
+    }
+}
+
+/// How often, and for how long, a question is asked again that had no answer, or none that lasts.
+pub(crate) struct Tries {
+    asked: u32,
+    pauses: Backoff,
+    deadline: Instant,
+    give_up: Instant,
+}
+
+impl Tries {
+    /// For a caller who waits until `deadline`, or long enough for a second asking.
+    pub(crate) fn new(deadline: Instant) -> Self {
+        Self {
+            asked: 1,
+            pauses: PAUSES,
+            deadline,
+            give_up: cmp::max(deadline, Instant::now() + ASKING),
+        }
+    }
+
+    /// How long to wait for the next answer.
+    pub(crate) fn patience(&self) -> Duration {
+        cmp::min(
+            PATIENCE,
+            self.give_up.saturating_duration_since(Instant::now()),
+        )
+    }
+
+    /// Pauses, if the question is worth asking again after this error; `false`: the error is the answer.
+    pub(crate) async fn again_after(&mut self, error: &StoreError) -> bool {
+        let next = Instant::now() + self.pauses.pause();
+        let again = if error.is_transient() {
+            // It will serve soon, it says: worth the caller's whole `wait`.
+            next < self.deadline
+        } else {
+            let refused = error.kind() == StoreErrorKind::Refused || !is_passing(error);
+            !refused && self.asked < ASKS && next < self.give_up
+        };
+        if again {
+            self.asked += 1;
+            time::sleep_until(next).await;
+        }
+        again
+    }
+}
+
+/// Asks for the right to run. An answer that is lost is asked for again with the same nonce, for a short while; then the
+/// runtime sees the claim through.
+pub(crate) async fn ask(
+    attempt: &Arc<Attempt>,
+    lead: Option<Lead>,
+    deadline: Instant,
+) -> Result<Asked, Error> {
+    let mut asking = Asking::new(attempt, lead);
+    let mut in_doubt = false;
+    let begun = Instant::now();
+    let mut tries = Tries::new(deadline);
+    let error = loop {
+        let patience = tries.patience();
+        let reply = attempt.store.claim(&attempt.key, &attempt.request);
+        let mut reply = answer(attempt, patience, reply).await;
+        if is_late(attempt, &reply, begun) {
+            // The grant stands, whatever becomes of this: who gives up now has to see the claim through.
+            in_doubt = true;
+            reply = Box::pin(renew_first(attempt, patience, reply)).await;
+        }
+        match reply {
+            Ok(ClaimReply::Granted { record, takeover }) => {
+                let lead = asking.lead.take();
+                let claim = Claim::new(Arc::clone(attempt), lead, record, takeover);
+                asking.is_open = false;
+                return Ok(Asked::Granted(claim));
+            }
+            Ok(ClaimReply::Held { record, lease_left }) => {
+                return Ok(Asked::Held(asking.close(), record, lease_left));
+            }
+            Err(error) => {
+                in_doubt |= error.is_ambiguous();
+                if !tries.again_after(&error).await {
+                    break error;
+                }
+            }
+        }
+    };
+    let lead = if in_doubt {
+        asking.lead.take()
+    } else {
+        asking.close()
+    };
+    if let Some(lead) = lead {
+        lead.land(Landing::Failed(error.clone()));
+    }
+    Err(Error::store(attempt.label(), error))
+}
+
+/// The lease of a grant counts from the first asking that reached the store, since `begun`: where the answer was long in
+/// coming, the lease is renewed before the body may begin on it.
+fn is_late(attempt: &Attempt, reply: &Result<ClaimReply, StoreError>, begun: Instant) -> bool {
+    let Ok(ClaimReply::Granted { record, .. }) = reply else {
+        return false;
+    };
+    attempt.store.local().is_none() && begun.elapsed() > record.lease / 3
+}
+
+/// Renews the lease of a grant that came late.
+async fn renew_first(
+    attempt: &Attempt,
+    patience: Duration,
+    granted: Result<ClaimReply, StoreError>,
+) -> Result<ClaimReply, StoreError> {
+    let Ok(ClaimReply::Granted { record, .. }) = &granted else {
+        return granted;
+    };
+    let renewed = attempt.store.renew(&attempt.key, record);
+    match answer(attempt, patience, renewed).await? {
+        Settled::Stale { record, lease_left } => {
+            attempt.store.verify(&attempt.key, &record)?;
+            Ok(ClaimReply::Held { record, lease_left })
+        }
+        settled => {
+            note(attempt, &settled);
+            granted
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A body and its result without their types: the flow is compiled once, not once for each annotated function.
+
+use std::{
+    any::Any,
+    cell::Cell,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use crate::{
+    CodecError, Error, Label, OnCrash, OnErr,
+    operation::result_policy::Terms,
+    record::{OutcomeRef, Record},
+};
+
+/// What the flow asks of a body and of the result that it leaves.
+pub(crate) trait Work {
+    /// Polls the body. Once it has returned, its result is kept here, and the body is gone.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Drops the body, wherever it is.
+    fn stop(&mut self);
+
+    /// What the result means for the record.
+    fn verdict(&self, on_crash: OnCrash) -> OnErr;
+
+    /// Whether the body has returned an `Err`.
+    fn is_err(&self) -> bool;
+
+    /// How long the result is to be kept, where the result says so.
+    fn ttl(&self) -> Option<Duration>;
+
+    /// Appends the result's bytes.
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<Encoded, CodecError>;
+
+    /// Takes the recorded result in place of the body's.
+    fn replay(&mut self, record: &Record, label: &dyn Fn() -> Label) -> Result<(), Error>;
+}
+
+/// A buffer that has grown larger is given back.
+const LARGEST_KEPT: usize = 4 * 1024;
+
+thread_local! {
+    /// Results are encoded here first: how long one gets is known afterwards.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// An empty buffer for [`Work::encode`].
+pub(crate) fn with_buffer<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    // Taken out: encoding may call anything, also this.
+    let mut bytes = BUFFER.try_with(Cell::take).unwrap_or_default();
+    let result = encode(&mut bytes);
+    if bytes.capacity() <= LARGEST_KEPT {
+        bytes.clear();
+        let _ = BUFFER.try_with(|buffer| buffer.set(bytes));
+    }
+    result
+}
+
+/// What a work's bytes are.
+pub(crate) struct Encoded {
+    /// Whose.
+    pub(crate) codec: u32,
+    /// Those of an `Err`.
+    pub(crate) is_err: bool,
+}
+
+impl Encoded {
+    pub(crate) fn outcome(self, bytes: &[u8]) -> OutcomeRef<'_> {
+        if self.is_err {
+            OutcomeRef::Err(bytes)
+        } else {
+            OutcomeRef::Ok(bytes)
+        }
+    }
+}
+
+/// A work that may outlive its caller, and is known again afterwards.
+pub(crate) trait Lasting: Work + Any + Send {}
+
+impl<W: Work + Any + Send> Lasting for W {}
+
+/// A body that may outlive its caller.
+pub(crate) type Detached<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+
+/// The work of a function that returns `Result<T, E>`.
+pub(crate) struct Typed<T, E, B> {
+    terms: Terms<T, E>,
+    body: Option<B>,
+    /// Kept as a body's poll answers it: taken apart and put together again, it would be copied piece by piece.
+    result: Poll<Result<T, E>>,
+}
+
+impl<T, E, B> Typed<T, E, B> {
+    pub(crate) fn new(terms: Terms<T, E>, body: B) -> Self {
+        Self {
+            terms,
+            body: Some(body),
+            result: Poll::Pending,
+        }
+    }
+
+    /// The body's result or the recorded one, as it lies here.
+    #[inline]
+    pub(crate) fn into_poll(self) -> Poll<Result<T, E>> {
+        self.result
+    }
+
+    /// The same, after a flow that went well.
+    pub(crate) fn into_result(self) -> Result<T, E> {
+        match self.result {
+            Poll::Ready(result) => result,
+            Poll::Pending => panic!("the flow ends well with a result only"),
+        }
+    }
+}
+
+impl<T, E, B> Work for Typed<T, E, B>
+where
+    B: Future<Output = Result<T, E>> + Unpin,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(body) = &mut self.body {
+            self.result = Pin::new(body).poll(cx);
+            if self.result.is_pending() {
+                return Poll::Pending;
+            }
+            self.body = None;
+        }
+        Poll::Ready(())
+    }
+
+    fn stop(&mut self) {
+        self.body = None;
+    }
+
+    fn verdict(&self, on_crash: OnCrash) -> OnErr {
+        match &self.result {
+            Poll::Ready(Ok(value)) if (self.terms.ok.is_transient)(value) => {
+                self.terms.judge_transient(on_crash)
+            }
+            Poll::Ready(Ok(_)) => OnErr::Record,
+            Poll::Ready(Err(error)) => self.terms.judge_err(on_crash, error),
+            // Nothing was returned, and nobody knows what happened.
+            Poll::Pending => OnErr::Fail,
+        }
+    }
+
+    fn is_err(&self) -> bool {
+        matches!(self.result, Poll::Ready(Err(_)))
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        match &self.result {
+            Poll::Ready(result) => Some((self.terms.ttl?)(result)),
+            Poll::Pending => None,
+        }
+    }
+
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<Encoded, CodecError> {
+        let (codec, is_err) = match (&self.result, &self.terms.err) {
+            (Poll::Ready(Ok(value)), _) => {
+                (self.terms.ok.encode)(value, bytes)?;
+                (self.terms.ok.codec, false)
+            }
+            (Poll::Ready(Err(error)), Some(format)) => {
+                (format.encode)(error, bytes)?;
+                (format.codec, true)
+            }
+            (Poll::Ready(Err(_)), None) => {
+                let reason = "it is an `Err`, and this function records none";
+                return Err(CodecError::own(reason));
+            }
+            (Poll::Pending, _) => return Err(CodecError::own("there is no result")),
+        };
+        Ok(Encoded { codec, is_err })
+    }
+
+    fn replay(&mut self, record: &Record, label: &dyn Fn() -> Label) -> Result<(), Error> {
+        self.result = Poll::Ready(self.terms.replay(label, record)?);
+        Ok(())
+    }
+}

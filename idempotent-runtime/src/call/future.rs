@@ -1,0 +1,284 @@
+//! A call as its caller holds it: polled, or dropped.
+
+use std::{
+    any::Any,
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::{
+    Flow,
+    background::spawn::carry_on,
+    begin,
+    body::{Detached, Lasting, Typed},
+    detached, poll_give_way,
+    unprotected::unprotected,
+};
+use crate::{
+    Error,
+    context::Attempt,
+    events::Span,
+    operation::{IntoErr, Operation, options::Plan},
+};
+
+/// The future of [`Operation::run`]: a call whose body is finished also when its caller goes away.
+// The body's type is gone once it is boxed: so little is compiled for each function. That this has a name spares some more.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct Run<T: 'static, E: 'static, F, B> {
+    pub(crate) call: Call<T, E, F>,
+    /// Until it is needed: a replay boxes nothing.
+    pub(crate) body: Option<B>,
+}
+
+/// A call without its body's type.
+pub(crate) struct Call<T: 'static, E: 'static, F> {
+    pub(crate) phase: Phase<T, E, F>,
+    /// One pointer, that the call stays small.
+    pub(crate) needs: fn() -> Needs<T, E, F>,
+}
+
+type DetachedWork<T, E> = Typed<T, E, Detached<T, E>>;
+
+/// What a call needs of its types. [`Operation::run`] asks for it, and for that alone: were it asked for again where the
+/// call is polled, each type that lacks something would be two errors.
+pub(crate) struct Needs<T: 'static, E: 'static, F> {
+    lasting: fn(DetachedWork<T, E>) -> Box<dyn Lasting>,
+    into_err: fn(F, Error) -> E,
+}
+
+impl<T, E, F> Needs<T, E, F>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    F: IntoErr<E>,
+{
+    pub(crate) fn met() -> Self {
+        Self {
+            lasting: |work| Box::new(work),
+            into_err: F::into_err,
+        }
+    }
+}
+
+#[expect(clippy::large_enum_variant, reason = "a replay boxes nothing")]
+pub(crate) enum Phase<T: 'static, E: 'static, F> {
+    /// Nothing has happened. A replay goes from here straight to the end.
+    Start(Operation<T, E, F>),
+    Flow {
+        /// None where there is no key: then nothing is left behind.
+        attempt: Option<Arc<Attempt>>,
+        /// Taken out while it is polled: if it stays out, the body panicked.
+        flow: Option<InSpan<Flow>>,
+        into_err: F,
+    },
+    /// At the end.
+    Gone,
+}
+
+// The body is moved while it has not been polled, and pinned in a box from then on.
+impl<T: 'static, E: 'static, F, B> Unpin for Run<T, E, F, B> {}
+
+impl<T, E, F, B> Future for Run<T, E, F, B>
+where
+    T: 'static,
+    E: 'static,
+    B: Future<Output = Result<T, E>> + Send + 'static,
+{
+    type Output = Result<T, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { call, body } = self.get_mut();
+        call.poll(body, cx)
+    }
+}
+
+/// A body that may be boxed, if it is needed.
+trait Waiting<T, E> {
+    /// # Panics
+    /// When it was taken before: then it has panicked.
+    fn take(&mut self) -> Detached<T, E>;
+
+    /// [Claims the scope](Plan::claim_scope) for its type.
+    fn claim_scope(&self, plan: &mut Plan);
+}
+
+impl<T, E, B> Waiting<T, E> for Option<B>
+where
+    B: Future<Output = Result<T, E>> + Send + 'static,
+{
+    fn take(&mut self) -> Detached<T, E> {
+        match Option::take(self) {
+            Some(body) => Box::pin(body),
+            None => polled_after_panic(),
+        }
+    }
+
+    fn claim_scope(&self, plan: &mut Plan) {
+        plan.claim_scope::<B>();
+    }
+}
+
+#[cold]
+fn polled_after_panic() -> ! {
+    panic!("an idempotent call was polled after its body had panicked")
+}
+
+impl<T: 'static, E: 'static, F> Call<T, E, F> {
+    // Results are written to one `place` and not handed on: each move of a new one costs some nanoseconds.
+    #[inline]
+    fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        let mut place = Poll::Pending;
+        if let Phase::Start(operation) = &mut self.phase {
+            // As `give_way`.
+            if poll_give_way(&mut operation.plan.gave_way, cx).is_pending() {
+                return Poll::Pending;
+            }
+            body.claim_scope(&mut operation.plan);
+            operation.replay(&mut place);
+        }
+        if place.is_pending() {
+            self.flow(body, cx, &mut place);
+        } else {
+            self.phase = Phase::Gone;
+        }
+        place
+    }
+
+    fn flow(
+        &mut self,
+        body: &mut dyn Waiting<T, E>,
+        cx: &mut Context<'_>,
+        place: &mut Poll<Result<T, E>>,
+    ) {
+        let went_well = match self.start(body, cx, place) {
+            Ok(()) if place.is_pending() => self.go_on(cx, place),
+            started => started,
+        };
+        if let Err(error) = went_well {
+            match mem::replace(&mut self.phase, Phase::Gone) {
+                Phase::Flow { into_err, .. } | Phase::Start(Operation { into_err, .. }) => {
+                    *place = Poll::Ready(Err(((self.needs)().into_err)(into_err, error)));
+                }
+                Phase::Gone => {
+                    unreachable!("neither `start` nor `go_on` ends a call")
+                }
+            }
+        } else if place.is_ready() {
+            self.phase = Phase::Gone;
+        }
+    }
+
+    /// Begins, if that has not been done, and ends at once if nothing is to be waited for.
+    fn start(
+        &mut self,
+        body: &mut dyn Waiting<T, E>,
+        cx: &mut Context<'_>,
+        place: &mut Poll<Result<T, E>>,
+    ) -> Result<(), Error> {
+        let Phase::Start(operation) = &self.phase else {
+            return Ok(());
+        };
+        if operation.plan.is_unprotected {
+            let (call, span) = operation.unprotected()?;
+            let work = Typed::new(operation.terms, body.take());
+            let flow = unprotected(call, ((self.needs)().lasting)(work));
+            self.wait_for(None, InSpan { span, flow });
+            return Ok(());
+        }
+        let (attempt, span) = operation.prepare()?;
+        let mut work = Typed::new(operation.terms, body.take());
+        let begun = span.in_scope(|| begin(attempt, &mut work, cx));
+        let Some((attempt, rest)) = begun else {
+            *place = work.into_poll();
+            return Ok(());
+        };
+        let flow = detached(Arc::clone(&attempt), ((self.needs)().lasting)(work), rest);
+        self.wait_for(Some(attempt), InSpan { span, flow });
+        Ok(())
+    }
+
+    /// From now on, this is polled.
+    fn wait_for(&mut self, attempt: Option<Arc<Attempt>>, flow: InSpan<Flow>) {
+        if let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Gone) {
+            self.phase = Phase::Flow {
+                attempt,
+                flow: Some(flow),
+                into_err: operation.into_err,
+            };
+        }
+    }
+
+    fn go_on(&mut self, cx: &mut Context<'_>, place: &mut Poll<Result<T, E>>) -> Result<(), Error> {
+        let Phase::Flow { flow: home, .. } = &mut self.phase else {
+            panic!("an idempotent call was polled after it had ended");
+        };
+        let Some(mut flow) = home.take() else {
+            polled_after_panic();
+        };
+        match Pin::new(&mut flow).poll(cx) {
+            Poll::Pending => *home = Some(flow),
+            Poll::Ready(ended) => {
+                let work: Box<dyn Any> = ended?;
+                match work.downcast::<DetachedWork<T, E>>() {
+                    Ok(work) => *place = work.into_poll(),
+                    Err(_) => unreachable!("a flow gives back the work that it was given"),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T: 'static, E: 'static, F> Drop for Call<T, E, F> {
+    fn drop(&mut self) {
+        if let Phase::Flow {
+            attempt: Some(attempt),
+            flow,
+            ..
+        } = &mut self.phase
+            && let Some(flow) = flow.take()
+            && attempt.is_armed()
+        {
+            attempt.orphan();
+            // Whatever it answers, nobody is there to hear it; the record tells the next caller.
+            carry_on(&attempt.runtime, Orphaned(flow));
+        }
+    }
+}
+
+struct Orphaned(InSpan<Flow>);
+
+impl Future for Orphaned {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Nobody is refused: nobody is there.
+        let InSpan { span, flow } = &mut self.0;
+        span.in_scope(|| flow.as_mut().poll(cx)).map(drop)
+    }
+}
+
+/// A flow polled inside its span.
+pub(crate) struct InSpan<Fl> {
+    pub(crate) span: Span,
+    pub(crate) flow: Fl,
+}
+
+impl<R, Fl> Future for InSpan<Fl>
+where
+    Fl: Future<Output = Result<R, Error>> + Unpin,
+{
+    type Output = Fl::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { span, flow } = &mut *self;
+        let polled = span.in_scope(|| Pin::new(flow).poll(cx));
+        if let Poll::Ready(Err(error)) = &polled {
+            span.refused(error);
+        }
+        polled
+    }
+}

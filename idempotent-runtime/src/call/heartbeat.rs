@@ -1,0 +1,200 @@
+//! The body, with its lease renewed while it is pending.
+//!
+//! Heartbeats ride in the call's own future: no task per call, and a future that nobody polls loses its lease, as it
+//! should.
+//!
+//! They are polled after the body, in the same poll, and the body may have used up all of tokio's cooperative budget by
+//! then (so may whatever else the caller polls in its task). Whatever is ours therefore needs no budget: without that, a
+//! body that yields properly would lose its lease.
+
+use std::{
+    future::{Future, poll_fn},
+    mem,
+    panic::{self, AssertUnwindSafe},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    task::coop::unconstrained,
+    time::{self, Instant, Sleep},
+};
+
+use super::{
+    background::{PATIENCE, answer, note},
+    body::Work,
+    claim::Claim,
+};
+use crate::{
+    StoreError,
+    context::{self, Attempt, Running},
+    events,
+    record::Record,
+    store::Settled,
+};
+
+/// How a body ended.
+pub(crate) enum Driven {
+    /// Its result is in the work.
+    Returned,
+    /// Another attempt owns the record, which is this one; the body was stopped.
+    Overtaken(Record, Duration),
+    /// It has run for as long as it may, this long; it was stopped.
+    TimedOut(Duration),
+}
+
+impl Claim {
+    /// Polls the work's body for the first time. Should it panic, it is dropped in the surroundings that it had.
+    pub(crate) fn poll_once(&mut self, work: &mut dyn Work, cx: &mut Context<'_>) -> Poll<()> {
+        self.start();
+        let running = Running::Protected(Arc::clone(&self.attempt));
+        let attempt = Arc::clone(&self.attempt);
+        telling_of_panics(
+            || {
+                context::Context::sync_inside(running, || {
+                    let polled = panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx)));
+                    polled.unwrap_or_else(|panicked| {
+                        work.stop();
+                        panic::resume_unwind(panicked)
+                    })
+                })
+            },
+            || attempt.panicked(),
+        )
+    }
+
+    /// Polls the work's body to its end, or to that of its time, and renews the lease every third of it. The body is dropped
+    /// before this returns.
+    pub(crate) async fn drive<W: Work + ?Sized>(&mut self, work: &mut W) -> Driven {
+        let attempt = Arc::clone(&self.attempt);
+        let mut body = pin!(context::Context::inside(
+            Running::Protected(Arc::clone(&attempt)),
+            Body(work)
+        ));
+        let _running = attempt.store.local().map(|_| attempt.store.running());
+        let mut heartbeat = None;
+        let mut end = attempt
+            .timeout
+            .map(|timeout| Box::pin(time::sleep(timeout)));
+        // One that has started was polled just now, and will wake this task.
+        let mut is_pending = !self.start();
+        poll_fn(|cx| {
+            let mut poll_body =
+                || telling_of_panics(|| body.as_mut().poll(cx), || attempt.panicked());
+            if !mem::take(&mut is_pending) && poll_body().is_ready() {
+                return Poll::Ready(Driven::Returned);
+            }
+            let heartbeat =
+                heartbeat.get_or_insert_with(|| Heartbeat::new(&attempt, self.record().clone()));
+            let beat = poll_fn(|cx| heartbeat.poll(cx, self));
+            if let Poll::Ready((record, lease_left)) = pin!(unconstrained(beat)).poll(cx) {
+                return Poll::Ready(Driven::Overtaken(record, lease_left));
+            }
+            poll_end(&mut end, cx).map(|()| Driven::TimedOut(attempt.timeout.unwrap_or_default()))
+        })
+        .await
+    }
+}
+
+/// Does `work`, which is the user's code. If it panics, `tell` is called, and the panic goes on. Nothing unwinds meanwhile: a
+/// subscriber to events that panics itself does not end the process.
+pub(crate) fn telling_of_panics<R>(work: impl FnOnce() -> R, tell: impl FnOnce()) -> R {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panicked| {
+        tell();
+        panic::resume_unwind(panicked)
+    })
+}
+
+/// Ready once a body's time is over, where that is limited.
+pub(crate) fn poll_end(end: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
+    match end {
+        Some(end) => pin!(unconstrained(end.as_mut())).poll(cx),
+        None => Poll::Pending,
+    }
+}
+
+/// A work's body, which ends with this at the latest: its destructors see the same surroundings as it did.
+pub(crate) struct Body<'a, W: Work + ?Sized>(pub(crate) &'a mut W);
+
+impl<W: Work + ?Sized> Future for Body<'_, W> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll(cx)
+    }
+}
+
+impl<W: Work + ?Sized> Drop for Body<'_, W> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+struct Heartbeat<'a> {
+    attempt: &'a Arc<Attempt>,
+    owned: Record,
+    every: Duration,
+    phase: Phase,
+}
+
+enum Phase {
+    /// The body has not been pending yet.
+    Idle,
+    Resting(Pin<Box<Sleep>>),
+    Renewing(Pin<Box<dyn Future<Output = Result<Settled, StoreError>> + Send>>),
+}
+
+impl<'a> Heartbeat<'a> {
+    fn new(attempt: &'a Arc<Attempt>, owned: Record) -> Self {
+        let every = owned.lease / 3;
+        Self {
+            attempt,
+            owned,
+            every,
+            phase: Phase::Idle,
+        }
+    }
+
+    /// Ready once another attempt owns the record.
+    fn poll(&mut self, cx: &mut Context<'_>, claim: &Claim) -> Poll<(Record, Duration)> {
+        loop {
+            match &mut self.phase {
+                Phase::Idle => self.rest(),
+                Phase::Resting(sleep) => {
+                    ready!(sleep.as_mut().poll(cx));
+                    let late = Instant::now() - sleep.deadline();
+                    if late > self.every {
+                        // The body blocked its thread, or nobody polled it: the lease may be gone.
+                        events::heartbeat_late(self.attempt, late);
+                    }
+                    let (attempt, owned) = (Arc::clone(self.attempt), self.owned.clone());
+                    let renew = async move {
+                        let reply = attempt.store.renew(&attempt.key, &owned);
+                        answer(&attempt, PATIENCE, reply).await
+                    };
+                    self.phase = Phase::Renewing(Box::pin(renew));
+                }
+                Phase::Renewing(renew) => {
+                    match ready!(renew.as_mut().poll(cx)) {
+                        Ok(settled) => {
+                            note(self.attempt, &settled);
+                            if let Settled::Stale { record, lease_left } = settled {
+                                return Poll::Ready((record, lease_left));
+                            }
+                            claim.extend(self.owned.lease);
+                        }
+                        // No answer is not a refusal: the body goes on, and the next heartbeat asks again.
+                        Err(error) => events::heartbeat_failed(self.attempt, &error),
+                    }
+                    self.rest();
+                }
+            }
+        }
+    }
+
+    fn rest(&mut self) {
+        self.phase = Phase::Resting(Box::pin(time::sleep(self.every)));
+    }
+}

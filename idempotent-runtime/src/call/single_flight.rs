@@ -1,0 +1,253 @@
+//! Duplicates in one process: one of them asks the store, the others wait for what it learns.
+//!
+//! They wait on shared state, never on the leader's future, and a leader is believed only as long as it is seen at work:
+//! one that runs for its lease, one that asks or waits for [`SEEN`]. Whoever comes after a leader that nobody polls asks
+//! for itself: a flight saves commands, the store decides.
+
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    StoreError,
+    context::Attempt,
+    fingerprint::Fingerprint,
+    key::Key,
+    record::Record,
+    sync::{
+        DashMap, Entry, Mutex, MutexGuard, Notify, mutant,
+        time::{self, Instant},
+    },
+};
+
+/// How long a leader that asks or waits is believed after it was last polled.
+pub(crate) const SEEN: Duration = Duration::from_secs(1);
+
+/// The flights of one store.
+#[derive(Default)]
+pub(crate) struct Flights {
+    by_key: DashMap<Key, Arc<Flight>, foldhash::fast::RandomState>,
+}
+
+/// It costs a call little that nobody follows, as nearly all are: no more than a lock and a list that is empty.
+struct Flight {
+    fingerprint: Option<Fingerprint>,
+    phase: Mutex<Phase>,
+    /// Told of each new phase.
+    changed: Notify,
+}
+
+impl Flight {
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, phase: Phase) {
+        *self.phase() = phase;
+        self.changed.notify_waiters();
+    }
+}
+
+enum Phase {
+    Flying(Belief),
+    Landed(Landing),
+}
+
+/// What is believed of a flight.
+#[derive(Clone, Copy)]
+struct Belief {
+    /// The leader is at work until then.
+    leader: Instant,
+    /// Whoever runs, the leader or another process' owner, holds its lease until then, as the store has said. `None`: it
+    /// has not said anything yet.
+    owner: Option<Instant>,
+}
+
+/// What a flight ended with.
+#[derive(Clone)]
+pub(crate) enum Landing {
+    /// The recorded result.
+    Record(Arc<Record>),
+    /// Nothing to share: the next one asks the store.
+    Free,
+    /// The store could not be asked.
+    Failed(StoreError),
+}
+
+/// A call's place among its duplicates.
+pub(crate) enum Place {
+    /// Ask the store, then say what it said.
+    Leader(Lead),
+    /// Somebody is asking already.
+    Follower(Follow),
+    /// Somebody is asking with another payload: ask for yourself.
+    Aside,
+}
+
+impl Flights {
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    fn remove(&self, key: &Key, flight: &Arc<Flight>) {
+        mutant!("anybody ends a flight" => self.by_key.remove_if(key, |_, _| true));
+        self.by_key
+            .remove_if(key, |_, current| Arc::ptr_eq(current, flight));
+    }
+}
+
+/// Joins the flight of the attempt's key, or starts it.
+pub(crate) fn join(attempt: &Arc<Attempt>) -> Place {
+    let fingerprint = attempt.request.fingerprint;
+    match attempt.store.flights().by_key.entry(attempt.key.clone()) {
+        Entry::Occupied(entry) => {
+            let flight = entry.get();
+            if matches!((flight.fingerprint, fingerprint), (Some(a), Some(b)) if a != b) {
+                return Place::Aside;
+            }
+            Place::Follower(Follow {
+                attempt: Arc::clone(attempt),
+                flight: Arc::clone(flight),
+            })
+        }
+        Entry::Vacant(entry) => {
+            // From now on, and not from when the call began: that may be long ago.
+            let belief = Belief {
+                leader: time::now() + SEEN,
+                owner: None,
+            };
+            let flight = Arc::new(Flight {
+                fingerprint,
+                phase: Mutex::new(Phase::Flying(belief)),
+                changed: Notify::new(),
+            });
+            entry.insert(Arc::clone(&flight));
+            Place::Leader(Lead {
+                attempt: Arc::clone(attempt),
+                flight: Some(flight),
+            })
+        }
+    }
+}
+
+/// The leader's side. Dropping it frees the followers to ask for themselves.
+pub(crate) struct Lead {
+    attempt: Arc<Attempt>,
+    flight: Option<Arc<Flight>>,
+}
+
+impl Lead {
+    /// The leader runs, was just seen at work, and may be silent for `lease` from now on.
+    pub(crate) fn extend(&self, lease: Duration) {
+        self.believe(lease, lease);
+    }
+
+    /// The leader waits for another process' owner, which may be silent for `lease_left`.
+    pub(crate) fn waits(&self, lease_left: Duration) {
+        self.believe(SEEN, lease_left);
+    }
+
+    fn believe(&self, leader: Duration, owner: Duration) {
+        if let Some(flight) = &self.flight {
+            let now = time::now();
+            flight.enter(Phase::Flying(Belief {
+                leader: now + leader,
+                owner: Some(now + owner),
+            }));
+        }
+    }
+
+    /// What the leader shows itself with while it asks or waits.
+    pub(crate) fn pulse(&self) -> Option<Pulse> {
+        self.flight.clone().map(Pulse)
+    }
+
+    pub(crate) fn land(mut self, landing: Landing) {
+        self.end(landing);
+    }
+
+    fn end(&mut self, landing: Landing) {
+        if let Some(flight) = self.flight.take() {
+            // Out of the map first: whoever comes now asks the store, and finds what has landed.
+            self.attempt
+                .store
+                .flights()
+                .remove(&self.attempt.key, &flight);
+            flight.enter(Phase::Landed(landing));
+        }
+    }
+}
+
+/// Says of a leader that it is polled.
+pub(crate) struct Pulse(Arc<Flight>);
+
+impl Pulse {
+    /// The leader is being polled. Nobody is woken for this: who waits looks again before it doubts.
+    pub(crate) fn beat(&self) {
+        if let Phase::Flying(belief) = &mut *self.0.phase() {
+            belief.leader = belief.leader.max(time::now() + SEEN);
+        }
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        mutant!("a dropped leader frees nobody" => return);
+        self.end(Landing::Free);
+    }
+}
+
+/// A follower's side.
+pub(crate) struct Follow {
+    attempt: Arc<Attempt>,
+    flight: Arc<Flight>,
+}
+
+/// How a follower's waiting ended.
+pub(crate) enum Followed {
+    Landed(Landing),
+    /// The leader has been silent for too long; the flight is over and the next one asks the store.
+    Stalled,
+    /// The follower's own time is over; whoever runs has this much left of its lease, as the store has said.
+    TimedOut(Duration),
+    /// The follower's own time is over, and the store has not answered the leader.
+    Unanswered,
+}
+
+impl Follow {
+    /// Waits for the landing, until `deadline`; or for as long as an answer may be waited for, until `answered`, where the
+    /// store has said nothing yet. Cancel-safe.
+    pub(crate) async fn landed(self, deadline: Instant, answered: Instant) -> Followed {
+        loop {
+            // Before it looks: a change that comes in between is told of too.
+            let changed = self.flight.changed.notified();
+            let belief = match &*self.flight.phase() {
+                Phase::Landed(landing) => return Followed::Landed(landing.clone()),
+                Phase::Flying(belief) => *belief,
+            };
+            let now = time::now();
+            if now >= belief.leader {
+                self.attempt
+                    .store
+                    .flights()
+                    .remove(&self.attempt.key, &self.flight);
+                return Followed::Stalled;
+            }
+            let until = match belief.owner {
+                Some(owner) if now >= deadline => {
+                    return Followed::TimedOut(owner.saturating_duration_since(now));
+                }
+                None if now >= answered => return Followed::Unanswered,
+                Some(_) => deadline,
+                None => answered,
+            };
+            mutant!("a follower listens after it has looked" => {
+                self.flight.changed.notified().await;
+                continue;
+            });
+            // A time-out is looked at above.
+            let _ = time::timeout_at(belief.leader.min(until), changed).await;
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! A call whose optional key is `None`: there is no record, but all else that surrounds a body.
+//!
+//! It has an execution of its own. Without one, its body would see the body that it was called from, and derive that one's
+//! keys: two calls would give a bank one key for two payments.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{self, Poll},
+    time::{Duration, SystemTime},
+};
+
+use tokio::time;
+
+use super::{
+    Flow,
+    body::{Lasting, Typed, Work},
+    heartbeat::{Body, poll_end, telling_of_panics},
+};
+use crate::{
+    Error, Key, Label, OnCrash, SharedStore,
+    context::{
+        Context, Running,
+        observe::{Observation, Refusals},
+    },
+    default_store, events,
+    store::counters::Turn,
+};
+
+/// One call without a key.
+pub(crate) struct Unprotected {
+    pub(crate) scope: &'static str,
+    /// Random: no two calls derive the same keys for others.
+    pub(crate) key: Key,
+    /// Now, in µs since 1970, as a store would have given it.
+    pub(crate) token: u64,
+    /// How long the body may run, where that is limited.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) on_crash: OnCrash,
+    /// Who counts; nothing is asked of it.
+    pub(crate) store: Option<SharedStore>,
+    /// The body this call was made from.
+    pub(crate) caller: Context,
+    /// What the body was refused by other operations: noted here, and not with the body around it.
+    pub(crate) refusals: Refusals,
+}
+
+impl Unprotected {
+    fn count(&self, turn: Turn) {
+        let store = self.store.as_ref().or_else(|| default_store::in_use());
+        if let Some(store) = store {
+            store.counters().count(self.scope, turn);
+        }
+    }
+
+    /// Polls the work's body to its end, or to that of its time.
+    async fn drive<W: Work + ?Sized>(self: &Arc<Self>, work: &mut W) -> Result<(), Error> {
+        let timed_out = {
+            let running = Running::Unprotected(Arc::clone(self));
+            let mut body = pin!(Context::inside(running, Body(work)));
+            let mut end = self.timeout.map(|timeout| Box::pin(time::sleep(timeout)));
+            let mut poll = |cx: &mut task::Context<'_>| {
+                telling_of_panics(|| body.as_mut().poll(cx), || self.panicked())
+            };
+            poll_fn(|cx| match poll(cx) {
+                Poll::Ready(()) => Poll::Ready(false),
+                Poll::Pending => poll_end(&mut end, cx).map(|()| true),
+            })
+            .await
+        };
+        if timed_out {
+            let error = self.timed_out();
+            self.count(Turn::of(&error));
+            self.caller.refused(self.scope, None, &error);
+            return Err(error);
+        }
+        self.count(Turn::Unprotected);
+        self.caller
+            .answered(self.scope, None, Observation::unprotected());
+        events::ran_unprotected(self.scope);
+        Ok(())
+    }
+
+    fn panicked(&self) {
+        self.count(Turn::Panicked);
+        events::panicked_unprotected(self.scope);
+    }
+
+    fn timed_out(&self) -> Error {
+        Error::TimedOut {
+            operation: Label {
+                scope: self.scope,
+                digest: None,
+            },
+            after: self.timeout.unwrap_or_default(),
+            on_crash: self.on_crash,
+        }
+    }
+}
+
+/// In µs since 1970, by this machine's clock.
+pub(crate) fn now() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_1970.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0))
+}
+
+/// The whole of a call without a key. Nothing is left behind when it is dropped: the body stops with its caller.
+#[inline(never)]
+pub(crate) fn unprotected(call: Arc<Unprotected>, mut work: Box<dyn Lasting>) -> Flow {
+    Box::pin(async move {
+        call.drive(&mut *work).await?;
+        Ok(work)
+    })
+}
+
+/// The same for a body that may borrow, and need not be `Send`.
+pub(crate) async fn unprotected_attached<T, E, B>(
+    call: Arc<Unprotected>,
+    mut work: Typed<T, E, Pin<Box<B>>>,
+) -> Result<Result<T, E>, Error>
+where
+    B: Future<Output = Result<T, E>>,
+{
+    call.drive(&mut work).await?;
+    Ok(work.into_result())
+}

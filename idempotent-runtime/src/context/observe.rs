@@ -1,0 +1,242 @@
+//! What the code around a call learns of it, besides its answer: who observes, and which body made it.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::{Context, observed};
+use crate::{Error, Key, record::Record};
+
+/// How a call came to its answer: see [`observe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Observed {
+    /// No call has ended inside: none was made, or its caller went away first.
+    Nothing,
+    /// Its body ran, to its end. Where it has no key (`optional_key = true`), nothing is recorded, and there is neither an
+    /// `attempt` nor a `fencing_token`.
+    Ran,
+    /// It was answered with a result that was recorded before.
+    Replayed,
+    /// It waited for another call with the same key, and was answered with that one's result.
+    Shared,
+    /// Its body ran, but another attempt had taken over; it was answered with that one's recorded result.
+    Adopted,
+    /// It was refused: this library's [`Error`](crate::Error) is its answer. Whether a body ran, the error knows
+    /// ([`Error::body_ran`](crate::Error::body_ran)).
+    Refused,
+}
+
+/// What [`observe`] saw of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Observation {
+    /// How it came to its answer.
+    pub outcome: Observed,
+    /// Whether the answer is the key's recorded result: what every later call with the key replays. `false` for an `Err`
+    /// that is not recorded, for a result that the store has not acknowledged yet, for a call without a key, and for a
+    /// refusal.
+    pub recorded: bool,
+    /// Which attempt with the key the answer comes from, counted from 1. `None` for a refusal, for a call without a key,
+    /// and where the near cache answered, which does not keep this.
+    pub attempt: Option<u32>,
+    /// That attempt's fencing token; `None` as for `attempt`.
+    pub fencing_token: Option<u64>,
+}
+
+impl Observation {
+    const fn without_record(outcome: Observed) -> Self {
+        Self {
+            outcome,
+            recorded: false,
+            attempt: None,
+            fencing_token: None,
+        }
+    }
+
+    /// An answer from the near cache.
+    pub(crate) const fn near() -> Self {
+        Self {
+            recorded: true,
+            ..Self::without_record(Observed::Replayed)
+        }
+    }
+
+    pub(crate) const fn of(outcome: Observed, recorded: bool, record: &Record) -> Self {
+        Self {
+            outcome,
+            recorded,
+            attempt: Some(record.attempts),
+            fencing_token: Some(record.token),
+        }
+    }
+
+    /// A body that ran without a key.
+    pub(crate) const fn unprotected() -> Self {
+        Self::without_record(Observed::Ran)
+    }
+
+    pub(crate) const fn refused() -> Self {
+        Self::without_record(Observed::Refused)
+    }
+}
+
+/// Runs `future`, and tells how the idempotent call in it came to its answer: whether its body ran, or a recorded result was
+/// replayed. Neither the function nor its caller's types change.
+///
+/// It is about the call that `future` makes itself. Calls made from inside that one's body do not count, nor do those of
+/// tasks that are spawned; where `future` makes several, the one that ends last does. An observation inside another is its
+/// own: the outer one does not see those calls.
+///
+/// ```
+/// # use idempotent_runtime::{operation, observe, Error, Observed, SharedStore, store::MemoryStore};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let store = SharedStore::new(MemoryStore::new());
+/// # let charge = || operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]).store(&store).run(async { Ok(4711) });
+/// let (receipt, seen) = observe(charge()).await;
+/// assert_eq!((receipt?, seen.outcome, seen.recorded), (4711, Observed::Ran, true));
+///
+/// let (receipt, again) = observe(charge()).await;
+/// assert_eq!((receipt?, again.outcome), (4711, Observed::Replayed));
+/// assert_eq!(again.fencing_token, seen.fencing_token);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Cancel safety
+/// That of `future`.
+pub async fn observe<F: Future>(future: F) -> (F::Output, Observation) {
+    let observer = Arc::new(Observer::new());
+    let output = observed(Arc::clone(&observer), future).await;
+    let seen = *observer.seen();
+    (output, seen)
+}
+
+/// How many observers and noted refusals there are in this process: a replay need not look for either where there are none.
+static WATCHED: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether anybody may want to know what becomes of a call.
+#[inline]
+pub(crate) fn is_watched() -> bool {
+    WATCHED.load(Ordering::Relaxed) > 0
+}
+
+/// As long as this is there, somebody may want to know.
+struct Watched;
+
+impl Watched {
+    fn new() -> Self {
+        WATCHED.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        WATCHED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Who asked to [`observe`].
+pub(crate) struct Observer {
+    seen: Mutex<Observation>,
+    _watched: Watched,
+}
+
+impl Observer {
+    fn new() -> Self {
+        Self {
+            seen: Mutex::new(Observation::without_record(Observed::Nothing)),
+            _watched: Watched::new(),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Observation> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn saw(&self, observation: Observation) {
+        *self.seen() = observation;
+    }
+}
+
+/// The calls that a body has made and that were refused for now, unless they had a lasting answer since.
+#[derive(Default)]
+pub(crate) struct Refusals(Mutex<Vec<Refusal>>);
+
+struct Refusal {
+    scope: &'static str,
+    key: Option<Key>,
+    _watched: Watched,
+}
+
+impl Refusals {
+    fn list(&self) -> MutexGuard<'_, Vec<Refusal>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call was refused: one with this key, or one without.
+    pub(crate) fn add(&self, scope: &'static str, key: Option<&Key>) {
+        let mut list = self.list();
+        if !list.iter().any(|refusal| refusal.is(scope, key)) {
+            list.push(Refusal {
+                scope,
+                key: key.cloned(),
+                _watched: Watched::new(),
+            });
+        }
+    }
+
+    /// It was tried again, and answered: the refusal is no part of the body's result any more.
+    pub(crate) fn remove(&self, scope: &'static str, key: Option<&Key>) {
+        self.list().retain(|refusal| !refusal.is(scope, key));
+    }
+
+    /// The operation that was refused first.
+    pub(crate) fn first(&self) -> Option<&'static str> {
+        self.list().first().map(|refusal| refusal.scope)
+    }
+}
+
+impl Refusal {
+    fn is(&self, scope: &str, key: Option<&Key>) -> bool {
+        self.scope == scope && self.key.as_ref() == key
+    }
+}
+
+impl Context {
+    /// The call with this key, or without one, made here, was answered with a result of its function.
+    pub(crate) fn answered(
+        &self,
+        scope: &'static str,
+        key: Option<&Key>,
+        observation: Observation,
+    ) {
+        if let Some(refusals) = self.refusals() {
+            refusals.remove(scope, key);
+        }
+        if let Some(observer) = self.observer() {
+            observer.saw(observation);
+        }
+    }
+
+    /// A call that was made here was refused. A refusal that stays is an answer: what the body makes of it is as final as
+    /// what it makes of a result. Were it not, a body that fails for good would run again with every call.
+    pub(crate) fn refused(&self, scope: &'static str, key: Option<&Key>, error: &Error) {
+        if let Some(refusals) = self.refusals() {
+            if error.may_pass() {
+                refusals.add(scope, key);
+            } else {
+                refusals.remove(scope, key);
+            }
+        }
+        if let Some(observer) = self.observer() {
+            observer.saw(Observation::refused());
+        }
+    }
+}

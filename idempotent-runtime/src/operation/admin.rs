@@ -1,0 +1,254 @@
+//! What an operator does by hand: look, settle what is in doubt, reset.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::task::coop::unconstrained;
+
+use crate::{
+    Error, Key, OnCrash, Operation, SharedStore,
+    call::{claim::kept_for, too_large},
+    codec::redact::shape_of,
+    record::{DONE_HEADER, Nonce, Outcome, Owner, Record, State},
+    store::{Settled, protocol::replacement},
+};
+
+/// How an operation that is in doubt is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resolution<T> {
+    /// Its effects did not happen: the next call runs.
+    Rerun,
+    /// Its effects happened, and this is the result: it is recorded and replayed, for the `ttl` of the attempt in doubt, or
+    /// for as long as [`ttl_with`](Operation::ttl_with) says of it.
+    Done(T),
+}
+
+/// A key's record, as far as it concerns people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// Where the operation stands.
+    pub state: State,
+    /// The fencing token of the last grant.
+    pub fencing_token: u64,
+    /// Grants so far.
+    pub attempts: u32,
+    /// What the owner's vanishing means, for this record.
+    pub on_crash: OnCrash,
+    /// What is left of a running owner's lease; zero when it is silent for longer, or does not run.
+    pub lease_left: Duration,
+    /// When the last grant was, by the store's clock: its fencing token says so, where no later clock than the store's
+    /// had made one before.
+    pub since: SystemTime,
+    /// Who runs it, or ran it when it was lost: `host:pid`, or the name that was given to
+    /// [`SharedStore::owner`]. None in other states.
+    pub owner: Option<Owner>,
+    /// The trace that the last attempt was part of, where [`SharedStore::trace`] told it.
+    pub trace: Option<[u8; 16]>,
+    /// How long a result of the last attempt is kept.
+    pub ttl: Duration,
+    /// Until when a completed result, or a released record, is kept, by the store's clock.
+    pub expires: Option<SystemTime>,
+    /// Whether the completed result is there to be replayed.
+    pub has_result: bool,
+}
+
+impl SharedStore {
+    /// What people are shown of a record of this store.
+    pub(crate) fn inspection(&self, record: Record, lease_left: Duration) -> Inspection {
+        let at = |since_1970: Duration| SystemTime::UNIX_EPOCH + since_1970;
+        // In a store of this process no other can be meant.
+        let is_here = self.local().is_some() && record.state == State::Running;
+        Inspection {
+            state: record.state,
+            fencing_token: record.token,
+            attempts: record.attempts,
+            on_crash: record.on_crash,
+            lease_left,
+            since: at(Duration::from_micros(record.token)),
+            owner: record.owner.or_else(|| is_here.then(Owner::here).flatten()),
+            trace: record.trace,
+            ttl: record.ttl,
+            expires: matches!(record.state, State::Done | State::Failed)
+                .then(|| at(Duration::from_millis(record.expires))),
+            has_result: matches!(record.outcome, Some(Outcome::Ok(_) | Outcome::Err(_))),
+        }
+    }
+}
+
+/// How often a decision is taken again because the record changed in between.
+const TRIES: u32 = 8;
+
+impl<T, E, F> Operation<T, E, F> {
+    /// The key's record as it stands; `None` when there is none.
+    ///
+    /// Cancel-safe: it only looks.
+    ///
+    /// # Errors
+    /// [`Error::InvalidKey`], [`Error::Config`], [`Error::Unavailable`], [`Error::Incompatible`].
+    pub async fn inspect(self) -> Result<Option<Inspection>, Error> {
+        let (store, key) = self.plan.place()?;
+        let read = unconstrained(store.read(&key))
+            .await
+            .map_err(|error| Error::store(self.plan.label(), error))?;
+        Ok(read.map(|(record, lease_left)| store.inspection(record, lease_left)))
+    }
+
+    /// Settles a key that is in doubt ([`Error::Indeterminate`]), once you have found out what happened. Nothing that
+    /// its vanished owner still sends undoes it. A key that was released may be given a result too; one that has no record
+    /// only where that is [said](Self::resolve_unseen), since it may be the wrong key.
+    /// With a [`fingerprint`](Self::fingerprint), that payload is meant and no other.
+    ///
+    /// The record knows how it was claimed: the result is kept for that attempt's `ttl`, unless this operation was given a
+    /// [`ttl`](Self::ttl) or [`ttl_with`](Self::ttl_with) of its own, and lease, `on_crash`, payload and attempts stay as they were. It does not know what
+    /// only the function's code says, so name that again: a [`store`](Self::store) other than the default one (its
+    /// namespace included), and a codec other than the usual one ([`operation_with_codec`](crate::operation_with_codec));
+    /// a result written by another codec than the function's is [`Error::Incompatible`] to it.
+    ///
+    /// Cancel-safe: it is done or it is not; doing it again does no harm.
+    ///
+    /// # Errors
+    /// [`Error::InFlight`] while an owner runs; [`Error::KeyReused`] where the key was used with another payload;
+    /// [`Error::Config`] when a result is recorded already (see
+    /// [`forget`](Self::forget)), there is no record, or the given result cannot be recorded; those of
+    /// [`inspect`](Self::inspect).
+    pub async fn resolve(self, resolution: Resolution<T>) -> Result<(), Error> {
+        self.decide(resolution, false).await
+    }
+
+    /// As [`resolve`](Self::resolve), also where the key has no record: because the store has lost it, say, or because what the
+    /// operation does was done before there was one. The `ttl`, `on_crash` and lease are then this operation's own.
+    ///
+    /// ```
+    /// # use idempotent_runtime::{operation, Error, Resolution, SharedStore, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let store = SharedStore::new(MemoryStore::new());
+    /// let charge = || operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]).store(&store);
+    /// assert!(charge().resolve(Resolution::Done(4711)).await.is_err()); // nobody has ever called it
+    /// charge().resolve_unseen(Resolution::Done(4711)).await?;
+    /// assert_eq!(charge().run(async { Ok(0) }).await?, 4711);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel-safe: it is done or it is not; doing it again does no harm.
+    ///
+    /// # Errors
+    /// Those of [`resolve`](Self::resolve), but for the missing record.
+    pub async fn resolve_unseen(self, resolution: Resolution<T>) -> Result<(), Error> {
+        self.decide(resolution, true).await
+    }
+
+    async fn decide(self, resolution: Resolution<T>, unseen: bool) -> Result<(), Error> {
+        let (store, key) = self.plan.place()?;
+        let operation = self.plan.label();
+        let (outcome, ttl) = match resolution {
+            Resolution::Rerun => (None, None),
+            Resolution::Done(value) => {
+                let outcome = self.outcome(&store, &value)?;
+                (Some(outcome), self.terms.ttl.map(|ttl| ttl(&Ok(value))))
+            }
+        };
+        let fingerprint = self.plan.fingerprint();
+        self.overrule(&store, &key, ttl, |seen, lease_left| {
+            if seen.is_some_and(|seen| seen.conflicts_with(fingerprint)) {
+                return Err(Error::KeyReused { operation });
+            }
+            match seen.map(|seen| seen.state) {
+                None if !unseen => {
+                    return Err(Error::config(
+                        operation,
+                        "there is no record of this key, so it may be the wrong one; `resolve_unseen` decides all the same",
+                    ));
+                }
+                Some(State::Running) if !lease_left.is_zero() => {
+                    return Err(Error::in_flight(operation, Duration::ZERO, lease_left));
+                }
+                Some(State::Done) => {
+                    return Err(Error::config(
+                        operation,
+                        "a result is recorded: there is nothing to resolve",
+                    ));
+                }
+                _ => {}
+            }
+            Ok(outcome.clone())
+        })
+        .await
+    }
+
+    /// Resets the key, whatever is recorded: the next call runs. A body that is running is stopped by its next heartbeat;
+    /// its result is not recorded, and the next call does not wait for it. The near caches of other processes may replay an old result for
+    /// a while.
+    ///
+    /// Cancel-safe: it is done or it is not; doing it again does no harm.
+    ///
+    /// # Errors
+    /// Those of [`inspect`](Self::inspect).
+    pub async fn forget(self) -> Result<(), Error> {
+        let (store, key) = self.plan.place()?;
+        self.overrule(&store, &key, None, |_, _| Ok(None)).await
+    }
+
+    /// Replaces the record by a released one, or by one with the outcome that `decide` gives, to be kept for this `ttl`, if
+    /// it is known.
+    async fn overrule(
+        &self,
+        store: &SharedStore,
+        key: &Key,
+        ttl: Option<Duration>,
+        decide: impl Fn(Option<&Record>, Duration) -> Result<Option<Outcome>, Error>,
+    ) -> Result<(), Error> {
+        let operation = self.plan.label();
+        let failed = |error| Error::store(operation, error);
+        let random = |error| {
+            Error::config(
+                operation,
+                format!("the operating system gives no random bytes: {error}"),
+            )
+        };
+        // One nonce for all tries: should an answer be lost, the store knows its own.
+        let nonce = Nonce::random().map_err(random)?;
+        let request = self.plan.request(store, nonce);
+        let mut seen = unconstrained(store.read(key)).await.map_err(failed)?;
+        for _ in 0..TRIES {
+            let outcome = decide(
+                seen.as_ref().map(|(record, _)| record),
+                seen.as_ref().map_or(Duration::ZERO, |s| s.1),
+            )?;
+            let seen_record = seen.as_ref().map(|(record, _)| record);
+            let result = outcome.map(|outcome| (self.terms.ok.codec, outcome));
+            let mut replacement = replacement(seen_record, &request, result);
+            if let Some(ttl) = ttl {
+                replacement.ttl = kept_for(ttl);
+            } else if self.plan.ttl.is_some() {
+                replacement.ttl = request.ttl;
+            }
+            let overruled = store.overrule(key, seen_record, &replacement);
+            seen = match unconstrained(overruled).await.map_err(failed)? {
+                Settled::Applied | Settled::PutBack => return Ok(()),
+                Settled::Stale { record, lease_left } => Some((record, lease_left)),
+                Settled::Absent => None,
+            };
+        }
+        let lease_left = seen.map_or(Duration::ZERO, |(_, lease_left)| lease_left);
+        Err(Error::in_flight(operation, Duration::ZERO, lease_left))
+    }
+
+    fn outcome(&self, store: &SharedStore, value: &T) -> Result<Outcome, Error> {
+        let mut bytes = Vec::new();
+        let refused = |reason: String| {
+            Error::config(
+                self.plan.label(),
+                format!("the given result cannot be recorded: {reason}"),
+            )
+        };
+        (self.terms.ok.encode)(value, &mut bytes).map_err(|error| refused(shape_of(&error)))?;
+        let limit = store.result_limit();
+        if DONE_HEADER + bytes.len() > limit {
+            return Err(refused(too_large(bytes.len(), limit)));
+        }
+        Ok(Outcome::Ok(bytes.into()))
+    }
+}

@@ -1,0 +1,426 @@
+//! Which record a call is about, and what it asks of the store: all of an operation but its types.
+
+use std::{cmp, fmt::Display, panic::Location, sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+
+use super::scope;
+use crate::{
+    DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKey, Key, Label, OnCrash, SharedStore,
+    call::unprotected::{self, Unprotected},
+    context::{
+        Attempt, Context, Progress,
+        observe::{self, Observation, Refusals},
+    },
+    default_store::{self, Chosen},
+    events::{self, Span},
+    fingerprint::{Fingerprint, FingerprintError},
+    key::KeyParts,
+    record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Nonce, RecordRef},
+    runtime_check,
+    store::{ClaimRequest, counters::Turn},
+};
+
+/// A body that may not run at all is a mistake.
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// An operation without the types of its result: compiled here, and not once for each of them.
+pub(crate) struct Plan {
+    pub(crate) scope: &'static str,
+    pub(crate) key: Key,
+    pub(crate) invalid: Option<InvalidKey>,
+    /// A part of the key is missing, and the body runs as if there were no record of it anywhere.
+    pub(crate) is_unprotected: bool,
+    /// The call has let others run before it began, as its task's cooperative budget was used up.
+    pub(crate) gave_way: bool,
+    pub(crate) store: Option<SharedStore>,
+    /// Where the operation is written, if it wants its scope for itself.
+    pub(crate) unique_at: Option<&'static Location<'static>>,
+    /// Why it may not have that.
+    pub(crate) scope_conflict: Option<Arc<str>>,
+    pub(crate) on_crash: OnCrash,
+    /// Where none was given, the default counts.
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) lease: Duration,
+    pub(crate) wait: Duration,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) fingerprint: Option<Result<Fingerprint, FingerprintError>>,
+}
+
+/// What an operation's parts make: a key, if they are good.
+struct Written {
+    key: Key,
+    invalid: Option<InvalidKey>,
+    is_unprotected: bool,
+}
+
+impl Written {
+    /// One call for a key, which is compiled here.
+    #[inline(never)]
+    fn write(&mut self, scope: &str, parts: Option<&[&dyn Display]>) {
+        match parts {
+            Some(parts) => self.invalid = self.key.write(scope, parts).err(),
+            None => self.is_unprotected = true,
+        }
+    }
+}
+
+impl Plan {
+    /// Inlined, and the key is written before there is a plan: so no address of the plan is known to anybody, and it is
+    /// put together where it stays in the end, with one move of the key. Otherwise it is moved
+    /// twice as a whole, 330 bytes that were just written in smaller pieces: 22 ns more a replay.
+    #[inline]
+    pub(crate) fn new(scope: &'static str, parts: &(impl KeyParts + ?Sized)) -> Self {
+        let mut written = Written {
+            key: Key::empty(),
+            invalid: None,
+            is_unprotected: false,
+        };
+        match parts.stored() {
+            Some(key) => written.key = key.clone(),
+            None => parts.show(&mut |parts| written.write(scope, parts)),
+        }
+        Self {
+            scope,
+            key: written.key,
+            invalid: written.invalid,
+            is_unprotected: written.is_unprotected,
+            gave_way: false,
+            store: None,
+            unique_at: None,
+            scope_conflict: None,
+            on_crash: OnCrash::Rerun,
+            ttl: None,
+            lease: DEFAULT_LEASE,
+            wait: DEFAULT_WAIT,
+            timeout: None,
+            fingerprint: None,
+        }
+    }
+
+    /// Claims the scope for the operation whose body is a `B`, if it wants its scope for itself.
+    #[inline]
+    pub(crate) fn claim_scope<B>(&mut self) {
+        if let Some(place) = self.unique_at
+            && let Err(reason) = scope::claim::<B>(self.scope, place)
+        {
+            self.scope_conflict = Some(reason.into());
+        }
+    }
+
+    fn ttl(&self) -> Duration {
+        self.ttl.unwrap_or(DEFAULT_TTL)
+    }
+
+    pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
+        // An error was refused by `check`, before anything asks.
+        self.fingerprint
+            .as_ref()
+            .and_then(|fingerprint| fingerprint.as_ref().ok().copied())
+    }
+
+    /// The operation and its key as far as they may be shown.
+    pub(crate) fn label(&self) -> Label {
+        Label {
+            scope: self.scope,
+            digest: (self.invalid.is_none() && !self.is_unprotected).then(|| self.key.digest()),
+        }
+    }
+
+    /// The store this call goes to, and the key as it stands there.
+    pub(crate) fn place(&self) -> Result<(Chosen, Key), Error> {
+        self.check()?;
+        let store = self.choose()?;
+        if store.needs_io() {
+            self.runtime(true)?;
+        }
+        let key = store.qualified(&self.key, Key::clone);
+        Ok((store, key))
+    }
+
+    /// The store that was named, by the operation or around it.
+    fn named(&self) -> Option<SharedStore> {
+        self.store.clone().or_else(Context::store)
+    }
+
+    fn choose(&self) -> Result<Chosen, Error> {
+        Ok(match self.named() {
+            Some(store) => Chosen::Named(store),
+            None => match default_store::standing() {
+                Ok(store) => Chosen::Standing(store),
+                Err(reason) => return Err(self.config(reason)),
+            },
+        })
+    }
+
+    fn config(&self, reason: impl Into<Arc<str>>) -> Error {
+        Error::config(self.label(), reason)
+    }
+
+    /// As much of [`check`](Self::check) as a replay needs.
+    #[inline]
+    pub(crate) fn may_replay(&self) -> bool {
+        self.invalid.is_none()
+            && !self.is_unprotected
+            && !matches!(self.fingerprint, Some(Err(_)))
+            && self.scope_conflict.is_none()
+    }
+
+    /// Whether anything is wrong with what was asked for, a key that is `None` included.
+    fn check(&self) -> Result<(), Error> {
+        if self.is_unprotected {
+            return Err(self.config("its key is `None`, so there is no record"));
+        }
+        self.check_terms()
+    }
+
+    fn check_terms(&self) -> Result<(), Error> {
+        if let Some(reason) = self.invalid {
+            let operation = self.label();
+            return Err(Error::InvalidKey { operation, reason });
+        }
+        let (ttl, lease) = (self.ttl(), self.lease);
+        let config = |reason: String| Err(self.config(reason));
+        if let Some(reason) = &self.scope_conflict {
+            return Err(self.config(Arc::clone(reason)));
+        }
+        if lease < MIN_LEASE || lease > MAX_LEASE {
+            return config(format!(
+                "`lease` is {lease:?}; it must be between {MIN_LEASE:?} and 1 day"
+            ));
+        }
+        if ttl < Duration::from_millis(1) {
+            return config(format!(
+                "`ttl` is {ttl:?}; a result must be kept for at least 1 ms"
+            ));
+        }
+        if self.timeout.is_some_and(|timeout| timeout < MIN_TIMEOUT) {
+            return config(format!(
+                "`timeout` is {:?}; a body must be let run for at least {MIN_TIMEOUT:?}",
+                self.timeout.unwrap_or_default()
+            ));
+        }
+        if let Some(Err(error)) = &self.fingerprint {
+            return config(format!(
+                "the fingerprint cannot be computed: {}",
+                error.shape()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Shows `read` the record, where it is in this process and nothing is in its way; `read` answers whether it was of
+    /// use. Whatever is not plain to see here, the claim finds out.
+    pub(crate) fn peek(&self, read: &mut dyn FnMut(&RecordRef<'_>) -> bool) {
+        if !self.may_replay() {
+            return;
+        }
+        let is_watched = observe::is_watched();
+        let inherited;
+        let store = if let Some(store) = &self.store {
+            store
+        } else {
+            inherited = Context::store();
+            match inherited
+                .as_ref()
+                .map_or_else(|| default_store::standing().ok(), Some)
+            {
+                Some(store) => store,
+                None => return,
+            }
+        };
+        let is_local = store.local().is_some();
+        if is_watched
+            && is_local
+            && Context::with(|context| context.observer().is_some()) == Some(true)
+        {
+            // Whoever observes wants to know more of the record than is seen here, and the store is near enough to be asked.
+            return;
+        }
+        store.qualified(&self.key, |key| {
+            let mut is_read = false;
+            store.peek(key, &mut |record| is_read = read(record));
+            if !is_read {
+                return;
+            }
+            store.counters().count(
+                self.scope,
+                if is_local {
+                    Turn::ReplayedByStore
+                } else {
+                    Turn::ReplayedByNearCache
+                },
+            );
+            if is_watched {
+                Context::with(|context| {
+                    context.answered(self.scope, Some(key), Observation::near());
+                });
+            }
+            Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
+        });
+    }
+
+    /// Prepares the claim. Everything that may be wrong is found here, also with the `terms`.
+    pub(crate) fn prepare(
+        &self,
+        terms: Result<(), &'static str>,
+    ) -> Result<(Arc<Attempt>, Span), Error> {
+        let store = match self.agreed(terms) {
+            Ok(store) => store,
+            Err(error) => {
+                Span::new(self.scope, None).refused(&error);
+                let store = self.named();
+                let store = store.as_ref().or_else(|| default_store::in_use());
+                self.refused(store, None, &error);
+                return Err(error);
+            }
+        };
+        let key = store.qualified(&self.key, Key::clone);
+        let span = Span::new(self.scope, Some(&key));
+        let refused = |error, span: &Span| {
+            span.refused(&error);
+            self.refused(Some(&store), Some(&key), &error);
+            error
+        };
+        let (runtime, nonce) = match self.surroundings(&store) {
+            Ok(surroundings) => surroundings,
+            Err(error) => return Err(refused(error, &span)),
+        };
+        let caller = Context::current();
+        if let Err(error) = caller.check_reentry(self.scope, &store, &key) {
+            return Err(refused(error, &span));
+        }
+        let request = self.request(&store, nonce);
+        let attempt = Arc::new(Attempt {
+            scope: self.scope,
+            key,
+            store,
+            request,
+            wait: within(self.wait),
+            timeout: self.timeout.map(within),
+            runtime,
+            caller,
+            progress: Progress::default(),
+        });
+        Ok((attempt, span))
+    }
+
+    /// Prepares a call without a key. It is refused for the same mistakes as one with a key, so that they are found whatever
+    /// comes first; only that there is a store is not asked.
+    pub(crate) fn unprotected(
+        &self,
+        terms: Result<(), &'static str>,
+    ) -> Result<(Arc<Unprotected>, Span), Error> {
+        let span = Span::new(self.scope, None);
+        let store = self.named();
+        let key = self
+            .check_terms()
+            .and_then(|()| terms.map_err(|reason| self.config(reason)))
+            .and_then(|()| self.check_timers())
+            .and_then(|()| self.random_key());
+        match key {
+            Ok(key) => {
+                let call = Unprotected {
+                    scope: self.scope,
+                    key,
+                    token: unprotected::now(),
+                    timeout: self.timeout.map(within),
+                    on_crash: self.on_crash,
+                    store,
+                    caller: Context::current(),
+                    refusals: Refusals::default(),
+                };
+                Ok((Arc::new(call), span))
+            }
+            Err(error) => {
+                span.refused(&error);
+                let store = store.as_ref().or_else(|| default_store::in_use());
+                self.refused(store, None, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Without a record, timers are all that a runtime is needed for.
+    fn check_timers(&self) -> Result<(), Error> {
+        match self.timeout {
+            Some(_) => self.runtime(false).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// A key that no other call has, nor a copy of this process: what is derived from it may reach another service.
+    fn random_key(&self) -> Result<Key, Error> {
+        let nonce = Nonce::random().map_err(|error| self.no_randomness(error))?;
+        let number = format!("{:032x}", u128::from_be_bytes(*nonce.as_bytes()));
+        Key::new(self.scope, &[&"unprotected", &number]).map_err(|reason| Error::InvalidKey {
+            operation: self.label(),
+            reason,
+        })
+    }
+
+    fn no_randomness(&self, error: getrandom::Error) -> Error {
+        self.config(format!(
+            "the operating system gives no random bytes: {error}"
+        ))
+    }
+
+    /// Lets those who count and observe know of a call that was refused before it began.
+    #[cold]
+    fn refused(&self, store: Option<&SharedStore>, key: Option<&Key>, error: &Error) {
+        if let Some(store) = store {
+            store.counters().count(self.scope, Turn::of(error));
+        }
+        Context::with(|context| context.refused(self.scope, key, error));
+    }
+
+    /// The store, where nothing is wrong with what was asked for.
+    fn agreed(&self, terms: Result<(), &'static str>) -> Result<Chosen, Error> {
+        self.check()?;
+        let store = self.choose()?;
+        terms.map_err(|reason| self.config(reason))?;
+        Ok(store)
+    }
+
+    /// The claim that an attempt called `nonce` makes in this store.
+    #[inline]
+    pub(crate) fn request(&self, store: &SharedStore, nonce: Nonce) -> ClaimRequest {
+        let ttl = cmp::min(self.ttl(), MAX_TTL);
+        ClaimRequest {
+            nonce,
+            lease: self.lease,
+            on_crash: self.on_crash,
+            fingerprint: self.fingerprint(),
+            // Whole milliseconds, as the record keeps it.
+            ttl: Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000),
+            owner: store.claims_as(),
+            trace: store.current_trace(),
+        }
+    }
+
+    /// The current runtime, if it has timers, and I/O where that is needed.
+    #[inline]
+    fn runtime(&self, needs_io: bool) -> Result<Handle, Error> {
+        let tokio = |what| self.config(format!("it must be called in a Tokio runtime{what}"));
+        let runtime = Handle::try_current().map_err(|_| tokio(""))?;
+        runtime_check::check(&runtime, needs_io).map_err(tokio)?;
+        Ok(runtime)
+    }
+
+    /// The runtime that will finish what the caller leaves behind, and the attempt's name.
+    #[inline]
+    fn surroundings(&self, store: &SharedStore) -> Result<(Handle, Nonce), Error> {
+        let runtime = self.runtime(store.needs_io())?;
+        let nonce = match store.local() {
+            Some(_) => Nonce::within_process(),
+            None => Nonce::random(),
+        };
+        let nonce = nonce.map_err(|error| self.no_randomness(error))?;
+        Ok((runtime, nonce))
+    }
+}
+
+/// `Duration::MAX` says "for ever"; a clock does not reach that far.
+fn within(duration: Duration) -> Duration {
+    cmp::min(duration, MAX_TTL)
+}

@@ -1,0 +1,170 @@
+//! What was agreed of an operation's results, and what it makes of a recorded or a returned result.
+
+use std::{sync::Arc, task::Poll, time::Duration};
+
+use super::result::Classify;
+use crate::{
+    CodecError, Error, Label, OnCrash, OnErr,
+    codec::{Format, redact::shape_of},
+    fingerprint::Fingerprint,
+    record::{Outcome, OutcomeRef, Record, RecordRef},
+};
+
+/// How long a result is kept.
+type TtlOf<T, E> = fn(&Result<T, E>) -> Duration;
+
+/// How an operation's results are recorded and read.
+pub(crate) struct Terms<T, E> {
+    pub(crate) ok: Format<T>,
+    pub(crate) err: Option<Format<E>>,
+    pub(crate) on_err: Option<OnErr>,
+    pub(crate) classify: Option<Classify<E>>,
+    pub(crate) ttl: Option<TtlOf<T, E>>,
+}
+
+impl<T, E> Clone for Terms<T, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, E> Copy for Terms<T, E> {}
+
+impl<T, E> Terms<T, E> {
+    pub(crate) fn new(ok: Format<T>) -> Self {
+        Self {
+            ok,
+            err: None,
+            on_err: None,
+            classify: None,
+            ttl: None,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.on_err == Some(OnErr::Record) && self.err.is_none() {
+            return Err(
+                "`OnErr::Record` needs `record_err()` too, which says how an error is recorded",
+            );
+        }
+        Ok(())
+    }
+
+    /// Writes the recorded result to `place`, where nothing is in its way: the whole of a replay from this process.
+    pub(crate) fn read(
+        &self,
+        record: &RecordRef<'_>,
+        fingerprint: Option<Fingerprint>,
+        place: &mut Poll<Result<T, E>>,
+    ) -> bool {
+        if record.conflicts_with(fingerprint) {
+            return false;
+        }
+        match (record.outcome, &self.err) {
+            (Some(OutcomeRef::Ok(bytes)), _) if record.codec == self.ok.codec => {
+                if let Ok(value) = (self.ok.decode)(bytes) {
+                    *place = Poll::Ready(Ok(value));
+                    return true;
+                }
+            }
+            (Some(OutcomeRef::Err(bytes)), Some(err)) if record.codec == err.codec => {
+                if let Ok(error) = (err.decode)(bytes) {
+                    *place = Poll::Ready(Err(error));
+                    return true;
+                }
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// The recorded result, as the function returns it.
+    pub(crate) fn replay(
+        &self,
+        label: &dyn Fn() -> Label,
+        record: &Record,
+    ) -> Result<Result<T, E>, Error> {
+        let err = self.err.as_ref();
+        let decoded = match readable(record, self.ok.codec, err.map(|err| err.codec), label)? {
+            Readable::Ok(bytes) => (self.ok.decode)(bytes).map(Ok),
+            Readable::Err(bytes) => match err {
+                Some(err) => (err.decode)(bytes).map(Err),
+                None => Err(CodecError::own("errors are not recorded here")),
+            },
+        };
+        decoded.map_err(|error| undecodable(&error, label))
+    }
+
+    /// What an `Ok` means that stands for a passing failure: nothing happened, unless it is the author's word that is
+    /// needed to say so.
+    pub(crate) fn judge_transient(&self, on_crash: OnCrash) -> OnErr {
+        match (on_crash, self.on_err) {
+            (_, Some(OnErr::Fail)) => OnErr::Fail,
+            (_, Some(OnErr::Rerun)) | (OnCrash::Rerun, _) => OnErr::Rerun,
+            (OnCrash::Fail, _) => OnErr::Fail,
+        }
+    }
+
+    /// What an `Err` of the body means.
+    pub(crate) fn judge_err(&self, on_crash: OnCrash, error: &E) -> OnErr {
+        let fallback = match (on_crash, &self.err) {
+            (_, Some(_)) => OnErr::Record,
+            (OnCrash::Fail, None) => OnErr::Fail,
+            (OnCrash::Rerun, None) => OnErr::Rerun,
+        };
+        self.classify
+            .map_or(self.on_err.unwrap_or(fallback), |classify| {
+                classify.ask(error)
+            })
+    }
+}
+
+enum Readable<'a> {
+    Ok(&'a [u8]),
+    Err(&'a [u8]),
+}
+
+/// The recorded bytes, where they are of the codec that this function has for them.
+fn readable<'a>(
+    record: &'a Record,
+    ok: u32,
+    err: Option<u32>,
+    label: &dyn Fn() -> Label,
+) -> Result<Readable<'a>, Error> {
+    let (codec, readable) = match &record.outcome {
+        Some(Outcome::Ok(bytes)) => (Some(ok), Readable::Ok(bytes)),
+        Some(Outcome::Err(bytes)) => (err, Readable::Err(bytes)),
+        Some(Outcome::NotRecorded(reason)) => {
+            return Err(Error::NotRecorded {
+                operation: label(),
+                reason: String::from_utf8_lossy(reason).into(),
+            });
+        }
+        None => return Err(incompatible("it has no result", label)),
+    };
+    match codec {
+        Some(codec) if codec == record.codec => Ok(readable),
+        Some(codec) => {
+            let written = record.codec;
+            let reason =
+                format!("it was written by codec {written}, this function has codec {codec}");
+            Err(incompatible(reason, label))
+        }
+        None => Err(incompatible(
+            "it is a recorded `Err`; this function records none",
+            label,
+        )),
+    }
+}
+
+fn undecodable(error: &CodecError, label: &dyn Fn() -> Label) -> Error {
+    let error = shape_of(error);
+    incompatible(format!("its result does not decode: {error}"), label)
+}
+
+fn incompatible(reason: impl Into<Arc<str>>, label: &dyn Fn() -> Label) -> Error {
+    Error::Incompatible {
+        operation: label(),
+        reason: reason.into(),
+    }
+}

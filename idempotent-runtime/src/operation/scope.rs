@@ -1,0 +1,169 @@
+//! Which operation owns which scope.
+//!
+//! An operation is a place in the code together with the types it is compiled for: a generic function, a trait's default
+//! method or a `macro_rules!` puts many operations in one place.
+
+use std::{
+    any::{self, TypeId},
+    collections::{HashMap, HashSet, hash_map::Entry},
+    fmt,
+    hash::{Hash, Hasher},
+    panic::Location,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use once_cell::sync::Lazy;
+
+use crate::Key;
+
+type Owners = HashMap<&'static str, Owner>;
+
+static OWNERS: Lazy<Mutex<Owners>> = Lazy::new(Mutex::default);
+
+/// Owners that were found good before: each slot holds the 64-bit mark of one with its scope, so that a call asks no lock.
+static CHECKED: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
+
+/// An operation that wants a scope of its own.
+#[derive(Clone, Copy)]
+struct Owner {
+    place: &'static Location<'static>,
+    body: BodyType,
+}
+
+impl PartialEq for Owner {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place && self.body.id == other.body.id
+    }
+}
+
+/// A body's type: it differs for each function, and for each choice of its type parameters.
+#[derive(Clone, Copy)]
+struct BodyType {
+    id: TypeId,
+    /// What the compiler calls it. Two types may have one name: closures, and types that are declared in a block.
+    name: &'static str,
+}
+
+/// The function as the compiler names it: without the closures and `async` blocks that the body is within it.
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut function = self.body.name;
+        while let Some(outer) = function.strip_suffix("::{{closure}}") {
+            function = outer;
+        }
+        f.write_str(function)
+    }
+}
+
+/// Lets the operation at `place` whose body is a `B` use `scope`, if no other operation does.
+#[inline]
+pub(crate) fn claim<B>(
+    scope: &'static str,
+    place: &'static Location<'static>,
+) -> Result<(), String> {
+    // Lifetimes tell no types apart: nor do they tell operations apart.
+    let id = typeid::of::<B>();
+    let mark = mark(scope, place, id);
+    let slot = &CHECKED[usize::from(mark.to_le_bytes()[7])];
+    if slot.load(Ordering::Relaxed) == mark {
+        return Ok(());
+    }
+    // Made here and not before: a call that finds its mark copies none of it.
+    let name = any::type_name::<B>();
+    look_up(
+        scope,
+        Owner {
+            place,
+            body: BodyType { id, name },
+        },
+    )?;
+    slot.store(mark, Ordering::Relaxed);
+    Ok(())
+}
+
+#[cold]
+fn look_up(scope: &'static str, owner: Owner) -> Result<(), String> {
+    match OWNERS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .entry(scope)
+    {
+        Entry::Vacant(entry) => {
+            entry.insert(owner);
+            Ok(())
+        }
+        Entry::Occupied(entry) if *entry.get() == owner => Ok(()),
+        Entry::Occupied(entry) => Err(conflict(*entry.get(), owner)),
+    }
+}
+
+fn conflict(first: Owner, second: Owner) -> String {
+    if first.place != second.place {
+        return format!(
+            "the functions at {} and {} use one scope and would replay each other's results; \
+             give one of them a scope of its own",
+            first.place, second.place,
+        );
+    }
+    format!(
+        "`{first}` and `{second}`, both at {}, use one scope and would replay each other's results; \
+         give each a scope of its own, as in `scope = K::SCOPE`, or annotate a function without type parameters and \
+         make what differs a part of its key",
+        first.place,
+    )
+}
+
+/// Scopes that were read from keys. They stay: an operation names its scope for as long as the process lives, and there are as
+/// many as there are functions.
+static STORED: Lazy<Mutex<HashSet<&'static str>>> = Lazy::new(Mutex::default);
+
+/// The scope of a key that a store has, as it was before it was written into the key.
+pub(crate) fn of_stored(key: &Key) -> &'static str {
+    let scope = key.plain_scope();
+    let mut stored = STORED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(&known) = stored.get(&*scope) {
+        return known;
+    }
+    let kept: &'static str = Box::leak(scope.into_boxed_str());
+    stored.insert(kept);
+    kept
+}
+
+/// A scope's and its owner's mark: scope and place live for ever, so their addresses mark them. (Each may have several
+/// addresses; each combination is looked up once.)
+#[inline]
+fn mark(scope: &'static str, place: &'static Location<'static>, id: TypeId) -> u64 {
+    let mix = |value: usize| (value as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let place: *const Location<'static> = place;
+    let mut body = Bits(0);
+    id.hash(&mut body);
+    mix(scope.as_ptr().addr()).rotate_left(23)
+        ^ mix(scope.len()).rotate_left(7)
+        ^ body.finish().rotate_left(41)
+        ^ mix(place.addr())
+        | 1
+}
+
+/// Takes the bits of a type's identity, which are a hash already.
+struct Bits(u64);
+
+impl Hasher for Bits {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = self.0.rotate_left(29) ^ word;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

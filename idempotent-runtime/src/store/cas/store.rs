@@ -1,0 +1,202 @@
+//! The adapter: load, decide, swap.
+
+use std::time::Duration;
+
+use tokio::time;
+
+use super::{CasTable, Loaded, Put, Swapped, Time, value::Stored};
+use crate::{
+    StoreError, StoreErrorKind,
+    backoff::Backoff,
+    key::Key,
+    record::Record,
+    store::{
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Store, Subscription,
+        protocol::{self, Current, Step, Write},
+    },
+};
+
+/// How often a row may change between its loading and its writing. Who loses a race finds another's record, which is the
+/// answer as a rule.
+const TRIES: u32 = 12;
+/// Between the tries, but not before the second: what was in the way is written.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(200));
+
+/// A [`Store`] over a [`CasTable`]: it loads a row, lets the [`protocol`](crate::store::protocol) decide, and writes what
+/// that says if the row is still the one that was decided about; else it decides again.
+///
+/// An answer that was lost is not guessed: the row is read back. Where that shows what became of the write, the answer is
+/// told; where the row is as it was before (the write may still come), it is [`Ambiguous`](StoreErrorKind::Ambiguous), and
+/// the runtime asks again with the same nonce.
+#[derive(Clone, Debug, Default)]
+pub struct CasStore<T> {
+    table: T,
+}
+
+/// What is not known when a row is loaded again.
+enum Doubt<V> {
+    /// Nothing was sent.
+    None,
+    /// Another writing came first. Or our own, where the client has repeated it: then the row shows it.
+    Conflict,
+    /// The writing over this version had no answer.
+    Unanswered(Option<V>, StoreError),
+}
+
+impl<T: CasTable> CasStore<T> {
+    /// The store that keeps its records in `table`.
+    pub const fn new(table: T) -> Self {
+        Self { table }
+    }
+
+    /// The table.
+    pub const fn table(&self) -> &T {
+        &self.table
+    }
+
+    /// One atomic step on one key. It holds nothing while it waits, and whoever drops it leaves the row written or not.
+    async fn step<R: Send>(
+        &self,
+        key: &Key,
+        decide: impl Fn(Option<Current<'_>>, u64) -> Step<R> + Send + Sync,
+    ) -> Result<R, StoreError> {
+        let mut doubt = Doubt::None;
+        let mut pauses = PAUSES;
+        for tried in 0..TRIES {
+            if tried > 1 {
+                time::sleep(pauses.pause()).await;
+            }
+            let was_sent = !matches!(doubt, Doubt::None);
+            let loaded = self.table.load(key).await;
+            let Loaded { row, time } = loaded.map_err(|error| unread(error, &doubt))?;
+            let (value, version) =
+                row.map_or((None, None), |row| (Some(row.value), Some(row.version)));
+            if let Doubt::Unanswered(expected, error) = doubt
+                && expected == version
+            {
+                return Err(error);
+            }
+            let stored = value.as_deref().map(Stored::read).transpose()?;
+            let current = stored.as_ref().and_then(|stored| stored.current(time));
+            let Step { write, reply } = decide(current, time.reached());
+            let Some(write) = write else {
+                return Ok(reply);
+            };
+            let put = dated(write, time);
+            doubt = match self.table.swap(key, version.as_ref(), &put).await {
+                Ok(Swapped::Stored) => return Ok(reply),
+                Ok(Swapped::Conflict) => Doubt::Conflict,
+                Err(error) if error.is_ambiguous() => Doubt::Unanswered(version, error),
+                // An earlier try may have written what this one was to write again.
+                Err(error) if was_sent => return Err(error.of_kind(StoreErrorKind::Ambiguous)),
+                Err(error) => return Err(error),
+            };
+        }
+        Err(match doubt {
+            Doubt::Unanswered(_, error) => error,
+            Doubt::None | Doubt::Conflict => StoreError::new(
+                StoreErrorKind::Ambiguous,
+                "the row changed too often while it was being written; try again",
+            ),
+        })
+    }
+}
+
+/// Why a row could not be loaded, as it is to be understood.
+fn unread<V>(error: StoreError, doubt: &Doubt<V>) -> StoreError {
+    match doubt {
+        Doubt::None if error.is_ambiguous() => error.of_kind(StoreErrorKind::NotSent),
+        Doubt::None => error,
+        Doubt::Conflict => error.of_kind(StoreErrorKind::Ambiguous),
+        Doubt::Unanswered(_, unanswered) => unanswered.clone(),
+    }
+}
+
+/// What was decided by the time that all clocks have reached is dated by the clock of this one: see [`Time`].
+fn dated(write: Write, time: Time) -> Put {
+    Put::new(&Write::new(write.record, time.micros()), time)
+}
+
+impl<T: CasTable> Store for CasStore<T> {
+    async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
+        let decide = |current: Option<Current<'_>>, now| protocol::claim(current, request, now);
+        self.step(key, decide).await
+    }
+
+    async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
+        let decide = |current: Option<Current<'_>>, now| protocol::renew(current, owned, now);
+        self.step(key, decide).await
+    }
+
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
+        let decide = |current: Option<Current<'_>>, now| protocol::finish(current, target, now);
+        let settled = self.step(key, decide).await?;
+        self.table.notify(key).await;
+        Ok(settled)
+    }
+
+    async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
+        self.step(key, protocol::read).await
+    }
+
+    async fn overrule(
+        &self,
+        key: &Key,
+        seen: Option<&Record>,
+        replacement: &Record,
+    ) -> Result<Settled, StoreError> {
+        let decide =
+            |current: Option<Current<'_>>, now| protocol::overrule(current, seen, replacement, now);
+        let settled = self.step(key, decide).await?;
+        self.table.notify(key).await;
+        Ok(settled)
+    }
+
+    async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
+        self.table.subscribe(key).await
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Found>, StoreError> {
+        let scanned = self.table.scan(&filter.prefix, cursor, filter.page).await;
+        let scanned = scanned.map_err(|error| unread(error, &Doubt::<()>::None))?;
+        let found = scanned
+            .rows
+            .iter()
+            .filter_map(|(key, value)| found(key, value, scanned.time, filter));
+        Ok(Page::new(found.collect(), scanned.next))
+    }
+
+    fn clock(&self) -> Option<u64> {
+        self.table.clock()
+    }
+
+    fn needs_io(&self) -> bool {
+        self.table.needs_io()
+    }
+
+    fn describe(&self) -> String {
+        self.table.describe()
+    }
+}
+
+/// The record of a row, where it is to be shown.
+fn found(key: &str, value: &[u8], time: Time, filter: &Filter) -> Option<Found> {
+    let key = Key::stored(key).filter(|_| key.starts_with(&filter.prefix))?;
+    let stored = match Stored::read(value) {
+        Ok(stored) => stored,
+        Err(error) => {
+            return filter
+                .shows_unreadable()
+                .then(|| Found::new(key, Err(error)));
+        }
+    };
+    let current = protocol::visible(stored.current(time), time.reached())?;
+    let left = current.lease_left();
+    let record = current.record;
+    let is_shown = filter.shows(record.state, left);
+    is_shown.then(|| Found::new(key, Ok((record.clone(), left))))
+}

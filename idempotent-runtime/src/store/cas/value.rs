@@ -1,0 +1,57 @@
+//! A row's value: a record and when it was written.
+//!
+//! ```text
+//! the record's bytes, as `record` has them · written u64
+//! ```
+//!
+//! `written` is in whole milliseconds since 1970, rounded up so that no record seems older than it is, and guards itself as
+//! [`Record::expires`] does. A value without it is not a row of this adapter, and is left alone.
+
+use std::time::Duration;
+
+use super::time::{Time, micros};
+use crate::{
+    StoreError,
+    record::{Record, Unreadable, guarded, unguarded},
+    store::protocol::{Current, kept},
+};
+
+const WRITTEN: usize = 8;
+
+/// A record and when it was written.
+pub(super) struct Stored {
+    record: Record,
+    written: u64,
+}
+
+/// The value of a row in which `record`, the bytes of one, was written at `written`, in microseconds since 1970. For
+/// tests and tools; [`CasStore`](super::CasStore) writes and reads such values itself.
+#[must_use]
+pub fn value(record: &[u8], written: u64) -> Vec<u8> {
+    let written = guarded(written.div_ceil(1000)).to_be_bytes();
+    [record, &written].concat()
+}
+
+impl Stored {
+    pub(super) fn read(value: &[u8]) -> Result<Self, StoreError> {
+        let (record, written) = value
+            .split_last_chunk::<WRITTEN>()
+            .ok_or(Unreadable::Truncated(value.len()))?;
+        // The record first: another version's is to be called by its version.
+        let record = Record::decode(record)?;
+        let written = unguarded(u64::from_be_bytes(*written))?.saturating_mul(1000);
+        Ok(Self { record, written })
+    }
+
+    /// What is to be decided about, at `time`; none where the row has done its time, and is only not deleted yet.
+    pub(super) fn current(&self, time: Time) -> Option<Current<'_>> {
+        let now = time.reached();
+        let record = &self.record;
+        let kept = kept(record.state, record.ttl, record.lease);
+        let current = Current {
+            record,
+            age: Duration::from_micros(now.saturating_sub(self.written)),
+        };
+        (now < self.written.saturating_add(micros(kept))).then_some(current)
+    }
+}

@@ -1,0 +1,142 @@
+//! A record and its key in one run of bytes: one block of the allocator, read where it lies.
+//!
+//! ```text
+//! the record's bytes, as `record` has them · gone u64 (running and lost) · the key · length of the key u32
+//! ```
+//!
+//! The last number never leaves the process, so it is little-endian. The block is
+//! reference-counted: a reader of a long result shares it, and reads after releasing the table's
+//! lock.
+
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use arrayvec::ArrayVec;
+
+use super::{expiry::Due, protocol::grace};
+use crate::record::{Parts, Record, State, View};
+
+/// Blocks up to this size are built on the stack first: most records are.
+const USUAL: usize = 512;
+const TAIL: usize = 4;
+
+/// A record with its key. The table compares and hashes only the key.
+#[derive(Clone)]
+pub(super) struct Packed {
+    bytes: Arc<[u8]>,
+    /// When its mark is due, or `None` if it has no mark. See [`Expiry`](super::expiry::Expiry).
+    pub(super) due: Option<Due>,
+}
+
+impl PartialEq for Packed {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Packed {}
+
+impl Hash for Packed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl Packed {
+    /// `gone` is when an unfinished record may be removed. A finished record's own bytes say so.
+    pub(super) fn new(key: &[u8], parts: &Parts<'_>, check: u64, gone: u64) -> Self {
+        let is_finished = matches!(parts.state, State::Done | State::Failed);
+        let size = parts.len() + if is_finished { 0 } else { 8 } + key.len() + TAIL;
+        if size <= USUAL {
+            let mut bytes = ArrayVec::<u8, USUAL>::new();
+            // There is room.
+            write_all(key, parts, check, gone, |piece| {
+                let _ = bytes.try_extend_from_slice(piece);
+            });
+            return Self::of(Arc::from(&bytes[..]));
+        }
+        let mut bytes = Vec::with_capacity(size);
+        write_all(key, parts, check, gone, |piece| {
+            bytes.extend_from_slice(piece);
+        });
+        Self::of(bytes.into())
+    }
+
+    fn of(bytes: Arc<[u8]>) -> Self {
+        Self { bytes, due: None }
+    }
+
+    #[inline]
+    pub(super) fn key(&self) -> &[u8] {
+        let (rest, length) = self.bytes.split_last_chunk().expect("a key's length");
+        let length = usize::try_from(u32::from_le_bytes(*length)).expect("it was a length");
+        &rest[rest.len() - length..]
+    }
+
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The record's bytes, and what follows them: `gone`, if present.
+    #[inline]
+    fn split(&self) -> (&[u8], &[u8]) {
+        let end = self.bytes.len() - TAIL - self.key().len();
+        let tail = if self.view().is_finished() { 0 } else { 8 };
+        self.bytes[..end].split_at(end - tail)
+    }
+
+    /// The record, as far as its header.
+    #[inline]
+    pub(super) fn view(&self) -> View<'_> {
+        View::of(&self.bytes)
+    }
+
+    /// When it may be removed, in µs since 1970. A finished record is kept for its grace past its
+    /// end.
+    #[inline]
+    pub(super) fn gone(&self) -> u64 {
+        let view = self.view();
+        if view.is_finished() {
+            let grace = u64::try_from(grace(view.lease()).as_micros()).unwrap_or(u64::MAX);
+            return view.expires().saturating_mul(1000).saturating_add(grace);
+        }
+        let end = self.bytes.len() - TAIL - self.key().len();
+        let gone = self.bytes[..end].last_chunk().expect("when it is gone");
+        u64::from_le_bytes(*gone)
+    }
+
+    /// The record's bytes.
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.split().0
+    }
+
+    /// The whole record.
+    pub(super) fn record(&self) -> Record {
+        Record::decode(self.bytes()).expect("a record that was written here")
+    }
+
+    /// The record without its result, which may be long: this runs under a lock.
+    pub(super) fn without_result(&self) -> Record {
+        let bytes = self.bytes();
+        let result = View::of(bytes).peek().outcome;
+        let length = result.map_or(0, |result| result.bytes().len());
+        Record::decode(&bytes[..bytes.len() - length]).expect("a record that was written here")
+    }
+}
+
+/// Passes a block's bytes to `put`, piece by piece. Pieces of a length known at compile time are
+/// cheap to append.
+#[inline]
+fn write_all(key: &[u8], parts: &Parts<'_>, check: u64, gone: u64, mut put: impl FnMut(&[u8])) {
+    parts.write(check, &mut put);
+    if !matches!(parts.state, State::Done | State::Failed) {
+        put(&gone.to_le_bytes());
+    }
+    put(key);
+    let length = u32::try_from(key.len()).expect("a key is not that long");
+    put(&length.to_le_bytes());
+}

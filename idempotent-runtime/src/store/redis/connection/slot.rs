@@ -1,0 +1,274 @@
+//! One connection, made when needed and made again when lost.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection};
+use tokio::{runtime::Handle, task::AbortHandle};
+
+use super::{limits::Told, shared_try::Making, transport::Pulse};
+use crate::{StoreError, store::redis::error::Failure};
+
+/// A caller that gives up after at least this fraction of the response timeout, on a connection
+/// that was silent meanwhile, gives up the connection too.
+const DOUBT: u32 = 4;
+/// Or after this time, however long the response timeout is: callers give up after some seconds.
+const LONGEST_DOUBT: Duration = Duration::from_secs(2);
+
+/// A connection and its liveness.
+pub(crate) struct Live {
+    pub(crate) connection: MultiplexedConnection,
+    watch: Arc<Watch>,
+    pulse: Arc<Pulse>,
+    response_timeout: Duration,
+    /// The limits that its server told last.
+    told: Mutex<Told>,
+    /// The task that drives the connection, aborted with it.
+    driver: AbortHandle,
+}
+
+impl Live {
+    /// A connection driven by `driving`, in a task.
+    pub(crate) fn new(
+        connection: MultiplexedConnection,
+        driving: impl Future<Output = ()> + Send + 'static,
+        watch: Arc<Watch>,
+        pulse: Arc<Pulse>,
+        response_timeout: Duration,
+    ) -> Self {
+        let end = End(watch.clone());
+        let driver = tokio::spawn(async move {
+            let _end = end;
+            driving.await;
+        });
+        Self {
+            connection,
+            watch,
+            pulse,
+            response_timeout,
+            told: Mutex::default(),
+            driver: driver.abort_handle(),
+        }
+    }
+
+    /// Whether commands may be sent on it. A connection that was silent for longer than any answer
+    /// may take is given up here, because the callers who sent those commands may have gone.
+    pub(crate) fn is_alive(&self) -> bool {
+        if self.watch.is_alive() && self.pulse.is_silent_for(self.response_timeout) {
+            self.retire();
+        }
+        self.watch.is_alive()
+    }
+
+    /// Stores the limits that the server told.
+    pub(crate) fn tell(&self, told: Told) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = told;
+    }
+
+    pub(crate) fn told(&self) -> Told {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends one command, once.
+    pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
+        let sent = Sent::new(self);
+        let result = self.connection.clone().send_packed_command(command).await;
+        sent.answered(result)
+    }
+
+    /// Sends `ASKING` and one command, once: to a node that is importing the key's slot.
+    #[cfg(feature = "redis-cluster")]
+    pub(crate) async fn send_asking(&self, command: &Cmd) -> Result<Value, Failure> {
+        let mut both = redis::pipe();
+        both.cmd("ASKING").add_command(command.clone());
+        let sent = Sent::new(self);
+        let mut connection = self.connection.clone();
+        let result = connection.send_packed_commands(&both, 1, 1).await;
+        sent.answered(result.map(|answers| answers.into_iter().next().unwrap_or(Value::Nil)))
+    }
+
+    /// Sends several commands in one pipeline, once. Each has an answer of its own, which may be an
+    /// error.
+    pub(crate) async fn send_all(
+        &self,
+        commands: &Pipeline,
+        count: usize,
+    ) -> Result<Vec<Value>, Failure> {
+        let sent = Sent::new(self);
+        let mut connection = self.connection.clone();
+        let result = connection.send_packed_commands(commands, 0, count).await;
+        let answered = sent.answered(result.map(Value::Array))?;
+        match answered {
+            Value::Array(answers) => Ok(answers),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Gives the connection up: the next caller makes another. Commands in progress keep this one.
+    pub(crate) fn retire(&self) {
+        self.watch.retire();
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// A command in progress. Its caller may give up and drop it.
+struct Sent<'a> {
+    live: &'a Live,
+    at: u64,
+    is_answered: bool,
+}
+
+impl<'a> Sent<'a> {
+    fn new(live: &'a Live) -> Self {
+        Self {
+            live,
+            at: live.pulse.now(),
+            is_answered: false,
+        }
+    }
+
+    /// Replaces the connection after three kinds of failure. A late answer may mean a silently
+    /// broken link. A demoted primary stays a replica. A user who must log in again does so on a
+    /// new connection.
+    fn answered(mut self, result: Result<Value, RedisError>) -> Result<Value, Failure> {
+        self.is_answered = true;
+        let failure = match result {
+            Ok(Value::ServerError(error)) => Failure::from(error),
+            Ok(value) => return Ok(value),
+            Err(error) => Failure::from(error),
+        };
+        if matches!(failure, Failure::Unanswered(_))
+            || matches!(failure.code(), Some("READONLY" | "NOAUTH"))
+        {
+            self.live.retire();
+        }
+        Err(failure)
+    }
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        let doubt = LONGEST_DOUBT.min(self.live.response_timeout / DOUBT);
+        if !self.is_answered && self.live.pulse.is_silent_since(self.at, doubt) {
+            self.live.retire();
+        }
+    }
+}
+
+/// Receives pushes, and notices the end of a connection: when the server hangs up, or with its
+/// runtime.
+pub(crate) struct Watch {
+    alive: AtomicBool,
+    listener: Option<Box<dyn Listen>>,
+}
+
+/// Receives pushes and the loss of a connection, for a subscriber.
+pub(crate) trait Listen: Send + Sync + 'static {
+    fn heard(&self, push: PushInfo);
+    fn lost(&self);
+}
+
+impl Watch {
+    pub(crate) fn new(listener: Option<Box<dyn Listen>>) -> Self {
+        Self {
+            alive: AtomicBool::new(true),
+            listener,
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
+
+    fn retire(&self) {
+        self.alive.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn push(&self, push: PushInfo) {
+        if push.kind == PushKind::Disconnection {
+            self.end();
+        } else if let Some(listener) = &self.listener {
+            listener.heard(push);
+        }
+    }
+
+    fn end(&self) {
+        let was_alive = self.alive.swap(false, Ordering::AcqRel);
+        if let Some(listener) = self.listener.as_ref().filter(|_| was_alive) {
+            listener.lost();
+        }
+    }
+}
+
+/// Dropped when the task that drives a connection ends, however it ends.
+struct End(Arc<Watch>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// The slot of one connection.
+#[derive(Clone, Default)]
+pub(crate) struct Link {
+    slot: Arc<RwLock<Option<Arc<Live>>>>,
+    making: Making<Arc<Live>>,
+}
+
+impl Link {
+    pub(crate) fn current(&self) -> Option<Arc<Live>> {
+        self.slot
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .filter(|live| live.is_alive())
+            .cloned()
+    }
+
+    /// The connection. If there is none, `open` makes it in a task on `runtime`. A caller that
+    /// comes meanwhile waits for it, and shares its failure.
+    pub(crate) async fn live<F>(
+        &self,
+        runtime: &Handle,
+        patience: Option<Duration>,
+        open: impl FnOnce() -> F,
+    ) -> Result<Arc<Live>, StoreError>
+    where
+        F: Future<Output = Result<Live, StoreError>> + Send + 'static,
+    {
+        if let Some(live) = self.current() {
+            return Ok(live);
+        }
+        let make = || {
+            let (slot, opening) = (self.slot.clone(), open());
+            async move {
+                let live = Arc::new(opening.await?);
+                *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
+                Ok(live)
+            }
+        };
+        // Boxed because rare: nearly every call finds the connection made.
+        Box::pin(self.making.join(runtime, patience, || self.current(), make)).await
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("connected", &self.current().is_some())
+            .finish()
+    }
+}

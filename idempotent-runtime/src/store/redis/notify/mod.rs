@@ -1,0 +1,401 @@
+//! Wake-ups by `SUBSCRIBE`: one connection that listens for changed records. In a cluster there is
+//! one to each node that has a key somebody waits for.
+
+#[cfg(feature = "redis-cluster")]
+mod sharded;
+
+use std::sync::{
+    Arc, Mutex, PoisonError, Weak,
+    atomic::{AtomicBool, Ordering},
+};
+use std::time::Duration;
+
+use redis::{PushInfo, PushKind, Value};
+use tokio::sync::mpsc;
+
+#[cfg(feature = "redis-cluster")]
+use self::sharded::Shards;
+#[cfg(feature = "redis-cluster")]
+use super::connection::target::Target;
+use super::{
+    connection::{
+        Connector,
+        per_runtime::Hub,
+        slot::{Link, Listen, Live},
+    },
+    error::Failure,
+    scripts::{PREFIX, RedisKey},
+};
+use crate::{
+    StoreError,
+    key::Key,
+    store::{Subscription, Topics},
+};
+
+/// The pauses between attempts to subscribe again.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// An event for the keeper task.
+enum Event {
+    /// The last waiter of this key has left.
+    Vacated(Key),
+    /// A connection is lost, or some of its subscriptions.
+    Lost,
+}
+
+pub(super) struct Subscriber {
+    ear: Ear,
+    #[cfg(feature = "redis-cluster")]
+    pub(super) shards: Shards,
+    pub(super) topics: Topics,
+    events: mpsc::UnboundedSender<Event>,
+    /// Whether the current lack of push has been reported.
+    is_warned: AtomicBool,
+    #[cfg(test)]
+    warnings: std::sync::atomic::AtomicU32,
+    /// The keeper's receiver, until the first waiter starts the keeper.
+    unkept: Mutex<Option<mpsc::UnboundedReceiver<Event>>>,
+}
+
+/// One connection that listens.
+#[derive(Clone, Default)]
+pub(super) struct Ear {
+    pub(super) link: Link,
+    /// Whether there was a connection before, so that messages may have been missed.
+    listened: Arc<AtomicBool>,
+}
+
+impl Ear {
+    /// Notes a new connection. If there was one before, it wakes all waiters, because messages may
+    /// have been missed in between.
+    pub(super) fn begun(&self, topics: &Topics) {
+        if self.listened.swap(true, Ordering::Relaxed) {
+            topics.publish_all();
+        }
+    }
+}
+
+impl Default for Subscriber {
+    fn default() -> Self {
+        let (events, unkept) = mpsc::unbounded_channel();
+        let sender = events.clone();
+        let topics = Topics::reporting(move |key| {
+            // Without a keeper there is no connection, and nothing to unsubscribe.
+            let _ = sender.send(Event::Vacated(key.clone()));
+        });
+        Self {
+            ear: Ear::default(),
+            #[cfg(feature = "redis-cluster")]
+            shards: Shards::default(),
+            topics,
+            events,
+            is_warned: AtomicBool::new(false),
+            #[cfg(test)]
+            warnings: std::sync::atomic::AtomicU32::new(0),
+            unkept: Mutex::new(Some(unkept)),
+        }
+    }
+}
+
+impl Subscriber {
+    /// Subscribes to changes of `key`, by push if possible. A task does the subscribing: a caller
+    /// may stop polling, and others wait for the same connection.
+    pub(super) async fn subscribe(
+        hub: &Arc<Hub>,
+        connector: &Arc<Connector>,
+        key: &Key,
+    ) -> Subscription {
+        let subscriber = &hub.subscriber;
+        let unkept = subscriber
+            .unkept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(events) = unkept {
+            let keeping = keep(Arc::downgrade(hub), connector.clone(), events);
+            hub.runtime.spawn(keeping);
+        }
+        // First register the waiter, then subscribe at the server: a message in between finds the
+        // waiter.
+        let (subscription, _) = subscriber.topics.subscribe(key);
+        let listening = {
+            let (hub, connector, key) = (hub.clone(), connector.clone(), key.clone());
+            hub.runtime
+                .clone()
+                .spawn(async move { hub.subscriber.begin(&hub, &connector, &key).await })
+        };
+        match listening.await {
+            Ok(true) => subscription,
+            Ok(false) | Err(_) => Subscription::polling(),
+        }
+    }
+
+    /// Subscribes at the server. Whether there is push for `key` now.
+    async fn begin(&self, hub: &Arc<Hub>, connector: &Arc<Connector>, key: &Key) -> bool {
+        let result = self.listen(hub, connector, std::slice::from_ref(key)).await;
+        if !self.topics.waits_for(key.as_str()) {
+            // The waiter left before the subscription existed, so its leaving unsubscribed nothing.
+            self.tell(Event::Vacated(key.clone()));
+        }
+        match result {
+            Ok(()) => {
+                self.is_warned.store(false, Ordering::Relaxed);
+                true
+            }
+            Err(error) => {
+                // Others may be waiting on that connection, so the keeper mends it.
+                self.lost();
+                if !self.is_warned.swap(true, Ordering::Relaxed) {
+                    #[cfg(test)]
+                    self.warnings.fetch_add(1, Ordering::Relaxed);
+                    crate::store::warning::warn(&format!(
+                        "cannot listen for changes, waiters poll instead: {error}"
+                    ));
+                }
+                false
+            }
+        }
+    }
+
+    pub(super) fn lost(&self) {
+        self.tell(Event::Lost);
+    }
+
+    fn tell(&self, event: Event) {
+        // Its receiver lives as long as this sender.
+        let _ = self.events.send(event);
+    }
+
+    pub(super) fn listener(&self) -> Box<dyn Listen> {
+        Box::new(Listener {
+            topics: self.topics.clone(),
+            events: self.events.clone(),
+        })
+    }
+
+    /// Subscribes to `keys`. Returns once the server has acknowledged.
+    async fn listen(
+        &self,
+        hub: &Arc<Hub>,
+        connector: &Arc<Connector>,
+        keys: &[Key],
+    ) -> Result<(), StoreError> {
+        #[cfg(feature = "redis-cluster")]
+        if let Target::Cluster(_) = connector.target {
+            return sharded::listen(hub, connector, keys).await;
+        }
+        let live = self.live(hub, connector).await?;
+        let listening = listen(&live, keys).await;
+        listening.map_err(|failure| explain(failure, connector))
+    }
+
+    /// The connection. A new one subscribes to every key with waiters.
+    async fn live(
+        &self,
+        hub: &Arc<Hub>,
+        connector: &Arc<Connector>,
+    ) -> Result<Arc<Live>, StoreError> {
+        let open = || {
+            let connector = connector.clone();
+            let (ear, topics, listener) = (self.ear.clone(), self.topics.clone(), self.listener());
+            async move {
+                let live = connector.subscriber(None, listener).await?;
+                let keys = topics.keys();
+                let listening = listen(&live, &keys).await;
+                listening.map_err(|failure| explain(failure, &connector))?;
+                ear.begun(&topics);
+                Ok(live)
+            }
+        };
+        self.ear.link.live(&hub.runtime, None, open).await
+    }
+
+    /// Subscribes again to every key with waiters.
+    async fn resume(&self, hub: &Arc<Hub>, connector: &Arc<Connector>) -> Result<(), StoreError> {
+        #[cfg(feature = "redis-cluster")]
+        if let Target::Cluster(_) = connector.target {
+            sharded::listen(hub, connector, &self.topics.keys()).await?;
+            // A slot may have moved, and a message may have been missed.
+            self.topics.publish_all();
+            return Ok(());
+        }
+        match self.ear.link.current() {
+            Some(live) => {
+                let listening = listen(&live, &self.topics.keys()).await;
+                listening.map_err(|failure| explain(failure, connector))?;
+                self.topics.publish_all();
+                Ok(())
+            }
+            None => self.live(hub, connector).await.map(drop),
+        }
+    }
+}
+
+pub(super) fn explain(failure: Failure, connector: &Connector) -> StoreError {
+    failure.explain("to listen", &connector.place)
+}
+
+/// Subscribes on this connection. Returns once the server has acknowledged; a connection that does
+/// not is given up.
+async fn listen(live: &Live, keys: &[Key]) -> Result<(), Failure> {
+    let mut connection = live.connection.clone();
+    // In portions, so that many keys do not make an answer late.
+    for keys in keys.chunks(256) {
+        let names = keys.iter().map(RedisKey).collect::<Vec<_>>();
+        if let Err(error) = connection.subscribe(names).await {
+            let failure = Failure::from(error);
+            if failure.code().is_none() {
+                live.retire();
+            }
+            return Err(failure);
+        }
+    }
+    Ok(())
+}
+
+/// The keeper task: keeps subscriptions in step with waiters, as long as the store exists.
+async fn keep(
+    hub: Weak<Hub>,
+    connector: Arc<Connector>,
+    mut events: mpsc::UnboundedReceiver<Event>,
+) {
+    while let Some(event) = events.recv().await {
+        let Some(hub) = hub.upgrade() else { return };
+        match event {
+            Event::Vacated(key) => vacate(&hub.subscriber, &connector, &hub, &key).await,
+            Event::Lost => mend(&hub, &connector).await,
+        }
+    }
+}
+
+/// Ends a subscription without waiters.
+async fn vacate(subscriber: &Subscriber, connector: &Connector, hub: &Hub, key: &Key) {
+    if subscriber.topics.waits_for(key.as_str()) {
+        return;
+    }
+    #[cfg(feature = "redis-cluster")]
+    if let Target::Cluster(_) = connector.target {
+        return sharded::vacate(hub, key).await;
+    }
+    let _ = (connector, hub);
+    if let Some(live) = subscriber.ear.link.current() {
+        withdraw(subscriber, &live, key).await;
+    }
+}
+
+/// Unsubscribes. If a new waiter came meanwhile, it subscribes again and wakes that waiter, because
+/// a message may have been missed.
+async fn withdraw(subscriber: &Subscriber, live: &Live, key: &Key) {
+    let left = live.connection.clone().unsubscribe(RedisKey(key)).await;
+    if left.is_ok() && subscriber.topics.waits_for(key.as_str()) {
+        if listen(live, std::slice::from_ref(key)).await.is_err() {
+            subscriber.lost();
+        }
+        subscriber.topics.publish(key.as_str());
+    }
+}
+
+/// Subscribes again after a loss, as long as there are waiters. Until then waiters poll, as they
+/// always do now and then.
+async fn mend(hub: &Arc<Hub>, connector: &Arc<Connector>) {
+    let subscriber = &hub.subscriber;
+    let mut pause = FIRST_PAUSE;
+    while !subscriber.topics.is_empty() {
+        if subscriber.resume(hub, connector).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
+}
+
+/// Passes the server's messages to the waiters.
+struct Listener {
+    topics: Topics,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Listen for Listener {
+    fn heard(&self, push: PushInfo) {
+        match push.kind {
+            PushKind::Message | PushKind::SMessage => {
+                if let Some(Value::BulkString(channel)) = push.data.first()
+                    && let Ok(channel) = str::from_utf8(channel)
+                    && let Some(key) = channel.strip_prefix(PREFIX)
+                {
+                    self.topics.publish(key);
+                }
+            }
+            // The slot has moved to another node, or a waiter has left.
+            PushKind::SUnsubscribe => self.check(&push),
+            _ => {}
+        }
+    }
+
+    fn lost(&self) {
+        let _ = self.events.send(Event::Lost);
+    }
+}
+
+impl Listener {
+    fn check(&self, push: &PushInfo) {
+        if let Some(Value::BulkString(channel)) = push.data.first()
+            && let Some(key) = str::from_utf8(channel)
+                .ok()
+                .and_then(|channel| channel.strip_prefix(PREFIX))
+            && self.topics.waits_for(key)
+        {
+            self.lost();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use idempotent_test_support::RedisServer;
+
+    use super::*;
+    use crate::store::redis::RedisStore;
+
+    #[tokio::test]
+    async fn one_who_comes_while_the_key_is_being_left_is_woken_and_listens() {
+        let server = RedisServer::start();
+        let store = RedisStore::new(&server.url()).expect("a valid URL");
+        let hub = store.hub().expect("a runtime");
+        let key = Key::new("scope", &[&"1"]).expect("a valid key");
+        let mut newcomer = Subscriber::subscribe(&hub, &store.inner.connector, &key).await;
+        assert!(newcomer.is_push());
+        let live = hub.subscriber.ear.link.current().expect("connected");
+        // The keeper checked before the new waiter came.
+        withdraw(&hub.subscriber, &live, &key).await;
+        let woken = tokio::time::timeout(Duration::from_secs(60), newcomer.changed()).await;
+        assert!(woken.is_ok(), "the newcomer is woken");
+        let listeners = server.cli(&["PUBSUB", "NUMSUB", "idempotent:scope|1"]);
+        assert!(listeners.ends_with('1'), "{listeners}");
+    }
+
+    /// A server that refuses subscriptions is one warning, however many wait, and one more for each
+    /// outage.
+    #[tokio::test]
+    async fn that_there_is_no_push_is_told_once_until_there_is_again() {
+        let server = RedisServer::builder()
+            .acl("app on >secret ~* &* +@all -subscribe")
+            .start();
+        let store = RedisStore::new(&server.url_for("app", "secret")).expect("a valid URL");
+        let hub = store.hub().expect("a runtime");
+        let subscribe = async |part: &str| {
+            let key = Key::new("scope", &[&part]).expect("a valid key");
+            Subscriber::subscribe(&hub, &store.inner.connector, &key).await
+        };
+        for round in 1..=2 {
+            for part in 0..5 {
+                assert!(!subscribe(&part.to_string()).await.is_push());
+            }
+            assert_eq!(hub.subscriber.warnings.load(Ordering::Relaxed), round);
+            server.cli(&["ACL", "SETUSER", "app", "+subscribe"]);
+            assert!(subscribe("heard").await.is_push());
+            server.cli(&["ACL", "SETUSER", "app", "-subscribe"]);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Wake-ups in a cluster by `SSUBSCRIBE`: only the node that has a key's slot publishes its
+//! messages.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use redis::{Cmd, PushKind, Value};
+
+use super::{Ear, explain};
+use crate::{
+    StoreError,
+    key::Key,
+    store::redis::{
+        connection::{
+            Connector, cluster::Node, per_runtime::Hub, slot::Live, slot_map, transport::Address,
+        },
+        error::Failure,
+        scripts::{self, RedisKey},
+    },
+};
+
+/// How often to follow a node's answer that the slot is elsewhere.
+const ROUNDS: u32 = 7;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A listening connection to each node with waiters.
+#[derive(Default)]
+pub(crate) struct Shards(Mutex<HashMap<Arc<Address>, Ear>>);
+
+impl Shards {
+    fn ear(&self, node: &Node) -> Ear {
+        let mut ears = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ears.entry(node.address.clone()).or_default().clone()
+    }
+
+    /// Closes listening connections to nodes that have no slots any more.
+    fn keep(&self, primaries: &[Arc<Address>]) {
+        let mut ears = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ears.retain(|address, _| primaries.contains(address));
+    }
+}
+
+/// Subscribes to `keys`, each at the node that has its slot.
+pub(crate) async fn listen(
+    hub: &Arc<Hub>,
+    connector: &Arc<Connector>,
+    keys: &[Key],
+) -> Result<(), StoreError> {
+    for key in keys {
+        listen_to(hub, connector, key).await?;
+    }
+    if let Some(slots) = hub.cluster.map() {
+        hub.subscriber.shards.keep(slots.primaries());
+    }
+    Ok(())
+}
+
+async fn listen_to(
+    hub: &Arc<Hub>,
+    connector: &Arc<Connector>,
+    key: &Key,
+) -> Result<(), StoreError> {
+    let slot = slot_map::of_key(&scripts::name(key));
+    let mut round = 0;
+    loop {
+        round += 1;
+        let node = hub.cluster.owner(hub, connector, Some(slot), None).await?;
+        let live = match live(hub, connector, &node).await {
+            Ok(live) => live,
+            Err(error) => {
+                hub.cluster.doubt(hub, connector);
+                return Err(error);
+            }
+        };
+        let failure = match acknowledged(&live, "SSUBSCRIBE", &PushKind::SSubscribe, key).await {
+            Ok(()) => return Ok(()),
+            Err(failure) => failure,
+        };
+        let moved = match &failure {
+            Failure::Refused(error) if error.code() == "MOVED" && round < ROUNDS => error
+                .details()
+                .and_then(|details| slot_map::redirected(details, &node.address)),
+            _ => None,
+        };
+        match moved {
+            Some((slot, to)) => hub.cluster.moved(slot, &to),
+            None => return Err(explain(failure, connector)),
+        }
+        if round > 1 {
+            tokio::time::sleep(PAUSE * round).await;
+        }
+    }
+}
+
+/// The connection to `node`. A new one takes over the subscriptions of the one before.
+async fn live(
+    hub: &Arc<Hub>,
+    connector: &Arc<Connector>,
+    node: &Node,
+) -> Result<Arc<Live>, StoreError> {
+    let subscriber = &hub.subscriber;
+    let ear = subscriber.shards.ear(node);
+    let open = || {
+        let (connector, node, ear) = (connector.clone(), node.clone(), ear.clone());
+        let (cluster, topics) = (hub.cluster.clone(), subscriber.topics.clone());
+        let listener = subscriber.listener();
+        async move {
+            let live = connector.subscriber(Some(&node.address), listener).await?;
+            for key in topics.keys() {
+                let owner = cluster.known_owner(slot_map::of_key(&scripts::name(&key)));
+                if owner.is_some_and(|owner| owner.address == node.address) {
+                    // A key whose slot has moved is handled by its own waiter, or when all are
+                    // resumed.
+                    let _ = acknowledged(&live, "SSUBSCRIBE", &PushKind::SSubscribe, &key).await;
+                }
+            }
+            ear.begun(&topics);
+            Ok(live)
+        }
+    };
+    ear.link.live(&hub.runtime, None, open).await
+}
+
+/// Ends a subscription without waiters, at the node that has the slot now. A node that had the slot
+/// before has ended it itself. If a new waiter came meanwhile, it subscribes again and wakes that
+/// waiter.
+pub(crate) async fn vacate(hub: &Hub, key: &Key) {
+    let subscriber = &hub.subscriber;
+    let Some(node) = hub
+        .cluster
+        .known_owner(slot_map::of_key(&scripts::name(key)))
+    else {
+        return;
+    };
+    let Some(live) = subscriber.shards.ear(&node).link.current() else {
+        return;
+    };
+    let left = acknowledged(&live, "SUNSUBSCRIBE", &PushKind::SUnsubscribe, key).await;
+    if left.is_ok() && subscriber.topics.waits_for(key.as_str()) {
+        if acknowledged(&live, "SSUBSCRIBE", &PushKind::SSubscribe, key)
+            .await
+            .is_err()
+        {
+            subscriber.lost();
+        }
+        subscriber.topics.publish(key.as_str());
+    }
+}
+
+/// Sends a command about one channel, and reads its acknowledgement. A node that has given a slot
+/// away ends subscriptions with a message of the same form. If an acknowledgement for another
+/// channel arrives, answers no longer match commands, and the connection is given up.
+async fn acknowledged(live: &Live, name: &str, kind: &PushKind, key: &Key) -> Result<(), Failure> {
+    let mut command = Cmd::new();
+    command.arg(name).arg(RedisKey(key));
+    match live.send(&command).await? {
+        Value::Push { kind: told, data } if told == *kind && is_about(&data, key) => Ok(()),
+        _ => {
+            live.retire();
+            let error = std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                "the answer belongs to another subscription",
+            );
+            Err(Failure::Unanswered(error.into()))
+        }
+    }
+}
+
+fn is_about(data: &[Value], key: &Key) -> bool {
+    let name = scripts::name(key);
+    matches!(data.first(), Some(Value::BulkString(channel)) if *channel == name)
+}

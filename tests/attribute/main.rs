@@ -1,0 +1,12 @@
+//! What the attribute makes of a function, and what its body sees.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+#[cfg(feature = "memory")]
+mod arguments;
+mod execution;
+#[cfg(feature = "memory")]
+mod one_place;
+mod options;
+mod unprotected;

@@ -1,0 +1,8 @@
+//! What errors say, and what they mean for the caller.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod messages;
+#[cfg(feature = "json")]
+mod nested;
