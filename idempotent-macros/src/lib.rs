@@ -64,7 +64,7 @@ use annotate::annotate;
 /// By default the path `module::path::function`; required where that names more than one operation: for methods, and
 /// functions with type or const parameters. Each choice of type parameters is an operation: give each a scope of its own
 /// (`K::SCOPE`), or annotate a function without them whose key has a part for what differs. It is one name for all calls:
-/// what differs from call to call, such as a tenant, belongs into the key.
+/// what differs from call to call, such as a tenant, belongs in the key.
 ///
 /// **Write no literal where one function is many operations**: in a generic function, a method of a generic type, a
 /// trait's default method. The attribute cannot refuse it, since it is given the function without the `impl` or trait

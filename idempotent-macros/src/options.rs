@@ -209,7 +209,7 @@ fn no_literal(input: ParseStream<'_>, instead: &str) -> Result<Expr> {
 fn store(input: ParseStream<'_>) -> Result<Expr> {
     no_literal(
         input,
-        "a store is a `SharedStore` that is made before: name the value, as in `store = self.store`. (A URL belongs into \
+        "a store is a `SharedStore` that is made beforehand: name the value, as in `store = self.store`. (A URL belongs in \
          `IDEMPOTENT_STORE`, or where the store is made)",
     )
 }

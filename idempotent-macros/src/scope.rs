@@ -33,13 +33,13 @@ pub(crate) fn refuse(options: &Options, signature: &Signature) -> Result<()> {
         return Ok(());
     };
     let instead = match &*names {
-        [] => "what differs from call to call belongs into the key: `key = (tenant, order)`"
+        [] => "what differs from call to call belongs in the key: `key = (tenant, order)`"
             .to_owned(),
         [name] => {
-            format!("what differs from call to call belongs into the key: `key = ({name}, …)`")
+            format!("what differs from call to call belongs in the key: `key = ({name}, …)`")
         }
         names => format!(
-            "what differs from call to call belongs into the key: `key = ({}, …)`",
+            "what differs from call to call belongs in the key: `key = ({}, …)`",
             names.join(", ")
         ),
     };

@@ -202,8 +202,8 @@ mod sealed {
 #[diagnostic::on_unimplemented(
     message = "the error `{Self}` cannot be sent between threads, and the body is finished even when its caller goes away",
     label = "needs `Send`",
-    note = "write `Box<dyn Error + Send + Sync>` for `Box<dyn Error>`; or add `detach = false`: the body then stops when its \
-            caller goes away"
+    note = "what it holds must be `Send`: `Arc` for `Rc`, `Box<dyn Error + Send + Sync>` for `Box<dyn Error>`; or add \
+            `detach = false`: the body then stops when its caller goes away"
 )]
 pub trait SendErr: Send + 'static {}
 
