@@ -5,11 +5,11 @@ pub use idempotent_macros::idempotent;
 pub use idempotent_runtime::Axum;
 pub use idempotent_runtime::{
     AlreadyInstalled, ByFn, ByFrom, Codec, CodecError, DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT,
-    Decision, ENV, Error, Execution, Fallible, Inspection, IntoErr, InvalidKey, Key, KeyDigest,
-    KeyPart, KeyParts, Label, MaybePart, Observation, Observed, OnCrash, OnErr, Operation,
-    OptionalPart, Outcome, Recorded, RecordedErr, RerunOrFail, Resolution, Run, SendErr,
-    SharedStore, Store, StoreError, StoreErrorKind, codec, current, drain, fingerprint, install,
-    observe, operation, operation_at, operation_with_codec, optional_part, record, store,
+    Decision, Error, Execution, Fallible, Inspection, IntoErr, InvalidKeyError, Key, KeyDigest,
+    KeyPart, KeyParts, MaybePart, Observation, Observed, OnCrash, OnErr, Operation, OperationId,
+    OptionalPart, Outcome, Recorded, RecordedErr, RerunOrFail, Resolution, Run, STORE_ENV_VAR,
+    SendErr, SharedStore, Store, StoreError, StoreErrorKind, codec, current, drain, fingerprint,
+    install, observe, operation, operation_at, operation_with_codec, optional_part, record, store,
     try_current, with_store,
 };
 

@@ -20,7 +20,7 @@ use std::{
 use common::{bytes::Bytes, settled, yields};
 use idempotent_fn::{
     Error, OnCrash, SharedStore, operation,
-    store::{MemoryStore, Topics},
+    store::{KeyNotifier, MemoryStore},
 };
 use tokio::task::JoinSet;
 
@@ -191,7 +191,7 @@ async fn check(
 }
 
 /// Runs all of it, in a runtime that is empty again at the end.
-fn with(handles: impl Fn() -> (Vec<SharedStore>, Option<Topics>), mode: Mode) {
+fn with(handles: impl Fn() -> (Vec<SharedStore>, Option<KeyNotifier>), mode: Mode) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()
@@ -199,11 +199,11 @@ fn with(handles: impl Fn() -> (Vec<SharedStore>, Option<Topics>), mode: Mode) {
         .expect("a runtime");
     runtime.block_on(async {
         for keys in [1, usize::try_from(tasks()).expect("small")] {
-            let (handles, topics) = handles();
+            let (handles, notifier) = handles();
             let soaked = tokio::time::timeout(PATIENCE, soak(&handles, mode, keys)).await;
             soaked.unwrap_or_else(|_| panic!("{mode:?} on {keys} keys hangs"));
-            if let Some(topics) = topics {
-                assert_eq!(topics.len(), 0, "somebody still waits");
+            if let Some(notifier) = notifier {
+                assert_eq!(notifier.len(), 0, "somebody still waits");
             }
         }
         common::until(|| {
@@ -216,19 +216,19 @@ fn with(handles: impl Fn() -> (Vec<SharedStore>, Option<Topics>), mode: Mode) {
     });
 }
 
-fn memory() -> (Vec<SharedStore>, Option<Topics>) {
+fn memory() -> (Vec<SharedStore>, Option<KeyNotifier>) {
     let memory = MemoryStore::new();
     let handles = [SharedStore::new(memory.clone()), SharedStore::new(memory)];
     (handles.into(), None)
 }
 
-fn remote() -> (Vec<SharedStore>, Option<Topics>) {
+fn remote() -> (Vec<SharedStore>, Option<KeyNotifier>) {
     let place = Bytes::default();
     let handles = [
         SharedStore::new(place.clone()),
         SharedStore::new(place.clone()),
     ];
-    (handles.into(), Some(place.topics))
+    (handles.into(), Some(place.notifier))
 }
 
 #[test]

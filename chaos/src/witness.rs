@@ -8,7 +8,7 @@ use std::{
 
 use idempotent_fn::{
     Key, Store, StoreError,
-    record::{Nonce, OutcomeRef, Record, State},
+    record::{Nonce, Record, RecordedBytesRef, State},
     store::{ClaimReply, ClaimRequest, LocalStore, Settled, Subscription},
 };
 
@@ -100,7 +100,13 @@ impl<S: Store> LocalStore for Witness<S> {
         Some(token)
     }
 
-    fn complete(&self, key: &Key, owned: &Record, codec: u32, outcome: OutcomeRef<'_>) -> bool {
+    fn complete(
+        &self,
+        key: &Key,
+        owned: &Record,
+        codec: u32,
+        outcome: RecordedBytesRef<'_>,
+    ) -> bool {
         let sent = now();
         let local = self.local_store();
         let completed = local.complete(key, owned, codec, outcome);

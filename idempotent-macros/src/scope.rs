@@ -33,8 +33,9 @@ pub(crate) fn refuse(options: &Options, signature: &Signature) -> Result<()> {
         return Ok(());
     };
     let instead = match &*names {
-        [] => "what differs from call to call belongs in the key: `key = (tenant, order)`"
-            .to_owned(),
+        [] => {
+            "what differs from call to call belongs in the key: `key = (tenant, order)`".to_owned()
+        }
         [name] => {
             format!("what differs from call to call belongs in the key: `key = ({name}, …)`")
         }

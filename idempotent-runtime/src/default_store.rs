@@ -1,6 +1,6 @@
 //! Which store a call goes to when it names none.
 //!
-//! In this order: [`with_store`](crate::with_store); [`install`]; the environment variable [`ENV`]; the one network store
+//! In this order: [`with_store`](crate::with_store); [`install`]; the environment variable [`STORE_ENV_VAR`]; the one network store
 //! compiled in, at its usual local address; memory.
 
 use std::{env, fmt, ops::Deref};
@@ -16,7 +16,7 @@ use crate::{SharedStore, StoreError, StoreErrorKind};
     doc = "[`RedisStore::new`](crate::store::redis::RedisStore::new)."
 )]
 #[cfg_attr(not(feature = "redis"), doc = "`RedisStore::new` (feature `redis`).")]
-pub const ENV: &str = "IDEMPOTENT_STORE";
+pub const STORE_ENV_VAR: &str = "IDEMPOTENT_STORE";
 
 static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
 
@@ -93,7 +93,7 @@ fn from_environment() -> Result<(SharedStore, &'static str), String> {
     Ok(match named()? {
         Some(url) => (
             from_url(&url).map_err(|error| error.to_string())?.shared(),
-            ENV,
+            STORE_ENV_VAR,
         ),
         None => (compiled_in()?, NOBODY),
     })
@@ -104,10 +104,10 @@ const NOBODY: &str = "nobody";
 
 /// What the environment names.
 fn named() -> Result<Option<String>, String> {
-    match env::var(ENV) {
+    match env::var(STORE_ENV_VAR) {
         Ok(url) if !url.trim().is_empty() => Ok(Some(url.trim().to_owned())),
         Ok(_) | Err(env::VarError::NotPresent) => Ok(None),
-        Err(env::VarError::NotUnicode(_)) => Err(format!("{ENV} is not valid Unicode")),
+        Err(env::VarError::NotUnicode(_)) => Err(format!("{STORE_ENV_VAR} is not valid Unicode")),
     }
 }
 
@@ -135,7 +135,8 @@ impl SharedStore {
     )]
     pub async fn from_env() -> Result<Self, StoreError> {
         let url = named().map_err(config)?;
-        let url = url.ok_or_else(|| config(format!("{ENV} is not set; set it to {SHAPES}")))?;
+        let url =
+            url.ok_or_else(|| config(format!("{STORE_ENV_VAR} is not set; set it to {SHAPES}")))?;
         let store = from_url(&url)?;
         #[cfg(feature = "redis")]
         if let Named::Redis(store) = &store {
@@ -184,11 +185,11 @@ fn from_url(url: &str) -> Result<Named, StoreError> {
             if scheme.starts_with("redis") || scheme.starts_with("valkey") || scheme == "unix" =>
         {
             Err(config(format!(
-                "{ENV} names a Redis store; turn on the feature `redis` of idempotent-fn"
+                "{STORE_ENV_VAR} names a Redis store; turn on the feature `redis` of idempotent-fn"
             )))
         }
         _ => Err(config(format!(
-            "{ENV} names a store of an unknown kind; use {SHAPES}"
+            "{STORE_ENV_VAR} names a store of an unknown kind; use {SHAPES}"
         ))),
     }
 }
@@ -230,7 +231,7 @@ fn announce(store: &impl fmt::Debug, by: &str) {
             target: "idempotent_fn",
             ?store,
             by,
-            "default store: nobody chose one; the feature `redis` made it redis://127.0.0.1:6379. Set {ENV}, or call \
+            "default store: nobody chose one; the feature `redis` made it redis://127.0.0.1:6379. Set {STORE_ENV_VAR}, or call \
              `install`"
         );
     } else {

@@ -25,10 +25,10 @@ mod sync;
 pub use call::{Run, drain};
 pub use codec::{Codec, CodecError};
 pub use context::{Execution, Observation, Observed, current, observe, try_current, with_store};
-pub use default_store::{AlreadyInstalled, ENV, install};
-pub use error::{Error, Label, StoreError, StoreErrorKind};
+pub use default_store::{AlreadyInstalled, STORE_ENV_VAR, install};
+pub use error::{Error, OperationId, StoreError, StoreErrorKind};
 pub use key::{
-    InvalidKey, Key, KeyDigest, KeyPart, KeyParts, MaybePart, OptionalPart, optional_part,
+    InvalidKeyError, Key, KeyDigest, KeyPart, KeyParts, MaybePart, OptionalPart, optional_part,
 };
 #[cfg(feature = "axum")]
 pub use operation::Axum;

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use idempotent_runtime::{
     OnCrash,
     fingerprint::Fingerprint,
-    record::{Nonce, Outcome, Record, State},
+    record::{Nonce, Record, RecordedBytes, State},
 };
 
 use crate::store::{BASE, ENDED, LIVE, TTL};
@@ -62,8 +62,8 @@ pub fn payload(number: u8) -> Option<Fingerprint> {
 
 /// The result with this number.
 #[must_use]
-pub fn outcome(value: u8) -> Outcome {
-    Outcome::Ok(Arc::from([value]))
+pub fn outcome(value: u8) -> RecordedBytes {
+    RecordedBytes::Ok(Arc::from([value]))
 }
 
 impl Rec {

@@ -10,7 +10,7 @@ use idempotent_fn::{
     Key, Store, StoreError,
     record::Record,
     store::{
-        ClaimReply, ClaimRequest, Settled, Subscription, Topics,
+        ClaimReply, ClaimRequest, KeyNotifier, Settled, Subscription,
         protocol::{self, Current, Step},
     },
 };
@@ -18,7 +18,7 @@ use idempotent_fn::{
 /// Records as bytes, for which no time passes. It is not local, and tells its waiters of changes.
 #[derive(Clone, Default)]
 pub struct Bytes {
-    pub topics: Topics,
+    pub notifier: KeyNotifier,
     rows: Arc<Mutex<HashMap<Key, Vec<u8>>>>,
 }
 
@@ -30,7 +30,7 @@ impl Bytes {
     /// Loses the record, as a store does that was restarted without its data.
     pub fn lose(&self, key: &Key) {
         self.rows().remove(key).expect("there is a record to lose");
-        self.topics.publish(key.as_str());
+        self.notifier.publish(key.as_str());
     }
 
     pub fn found(&self, key: &Key) -> Option<Vec<u8>> {
@@ -72,7 +72,7 @@ impl Store for Bytes {
 
     async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
         let settled = self.step(key, |current| protocol::finish(current, target, 1));
-        self.topics.publish(key.as_str());
+        self.notifier.publish(key.as_str());
         settled
     }
 
@@ -92,11 +92,11 @@ impl Store for Bytes {
         let settled = self.step(key, |current| {
             protocol::overrule(current, seen, replacement, 1)
         });
-        self.topics.publish(key.as_str());
+        self.notifier.publish(key.as_str());
         settled
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
-        Ok(self.topics.subscribe(key).0)
+        Ok(self.notifier.subscribe(key).0)
     }
 }

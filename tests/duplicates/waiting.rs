@@ -71,7 +71,7 @@ async fn a_record_that_vanishes_under_its_waiters_is_no_permission_under_fail() 
         poll_until(&mut owner, || effects.started() == 1).await;
         let waiter = charge(&here).on_crash(on_crash).run(waiters.body(0));
         let mut waiter: Call = Box::pin(waiter);
-        poll_until(&mut waiter, || link.topics.len() == 1).await;
+        poll_until(&mut waiter, || link.notifier.len() == 1).await;
         let key = Key::new("waiting", &[&"k"]).expect("a valid key");
         link.lose(&key);
         let answer = waiter.await;

@@ -11,7 +11,7 @@ use idempotent_fn::{
     Codec, Error, Key, OnCrash, Operation, Resolution, SharedStore, Store,
     codec::MessagePack,
     operation,
-    record::{DONE_HEADER, HEADER, Nonce, Outcome, Record, State},
+    record::{DONE_HEADER, HEADER, Nonce, Record, RecordedBytes, State},
     store::{ClaimReply, ClaimRequest, MemoryStore, NearCache},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -49,7 +49,7 @@ fn record(state: State, result: &[u8]) -> Record {
         } else {
             0
         },
-        outcome: done.then(|| Outcome::Ok(result.into())),
+        outcome: done.then(|| RecordedBytes::Ok(result.into())),
         ..request.record()
     };
     record.seal(&key());
@@ -233,7 +233,7 @@ async fn a_deep_result_is_incompatible() {
 async fn a_reason_that_is_no_text_is_shown_all_the_same() {
     let memory = MemoryStore::new();
     let target = Record {
-        outcome: Some(Outcome::NotRecorded([0xff, 0xfe][..].into())),
+        outcome: Some(RecordedBytes::NotRecorded([0xff, 0xfe][..].into())),
         ..record(State::Done, &[])
     };
     Store::finish(&memory, &key(), &target)

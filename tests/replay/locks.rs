@@ -11,7 +11,7 @@ use std::{
 use crate::common::{GENEROUS, faulty::Faulty};
 use idempotent_fn::{
     Error, Key, Operation, SharedStore, operation,
-    store::{MemoryStore, NearCache, Subscription, Topics},
+    store::{KeyNotifier, MemoryStore, NearCache, Subscription},
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::runtime;
@@ -106,18 +106,18 @@ fn a_result_of_a_store_elsewhere_is_decoded_under_no_lock() {
     decoding_holds_nobody_up(&SharedStore::new(Faulty::new()));
 }
 
-/// A waker that uses the topics, as an executor's may that polls at once.
+/// A waker that uses the notifier, as an executor's may that polls at once.
 struct Busy {
-    topics: Topics,
+    notifier: KeyNotifier,
     woken: Mutex<u32>,
 }
 
 impl Wake for Busy {
     fn wake(self: Arc<Self>) {
-        let (subscription, is_first) = self.topics.subscribe(&key(1));
+        let (subscription, is_first) = self.notifier.subscribe(&key(1));
         assert!(!is_first);
-        assert!(self.topics.waits_for(key(1).as_str()));
-        self.topics.publish(key(2).as_str());
+        assert!(self.notifier.waits_for(key(1).as_str()));
+        self.notifier.publish(key(2).as_str());
         drop(subscription);
         *self.woken.lock().unwrap() += 1;
     }
@@ -139,17 +139,17 @@ fn waits(subscription: &mut Subscription, waker: &Waker) -> bool {
 fn wakers_are_woken_under_no_lock() {
     let end = in_a_thread(async || {
         for publish in [
-            |topics: &Topics| topics.publish(key(1).as_str()),
-            |topics: &Topics| topics.publish_all(),
+            |notifier: &KeyNotifier| notifier.publish(key(1).as_str()),
+            |notifier: &KeyNotifier| notifier.publish_all(),
         ] {
-            let topics = Topics::default();
+            let notifier = KeyNotifier::default();
             let busy = Arc::new(Busy {
-                topics: topics.clone(),
+                notifier: notifier.clone(),
                 woken: Mutex::default(),
             });
-            let (mut subscription, _) = topics.subscribe(&key(1));
+            let (mut subscription, _) = notifier.subscribe(&key(1));
             assert!(waits(&mut subscription, &Arc::clone(&busy).into()));
-            publish(&topics);
+            publish(&notifier);
             assert_eq!(*busy.woken.lock().unwrap(), 1);
         }
     });

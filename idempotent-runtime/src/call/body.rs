@@ -10,13 +10,13 @@ use std::{
 };
 
 use crate::{
-    CodecError, Error, Label, OnCrash, OnErr,
-    operation::result_policy::Terms,
-    record::{OutcomeRef, Record},
+    CodecError, Error, OnCrash, OnErr, OperationId,
+    operation::result_policy::ResultPolicy,
+    record::{Record, RecordedBytesRef},
 };
 
 /// What the flow asks of a body and of the result that it leaves.
-pub(crate) trait Work {
+pub(crate) trait ErasedBody {
     /// Polls the body. Once it has returned, its result is kept here, and the body is gone.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
@@ -36,7 +36,11 @@ pub(crate) trait Work {
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<Encoded, CodecError>;
 
     /// Takes the recorded result in place of the body's.
-    fn replay(&mut self, record: &Record, label: &dyn Fn() -> Label) -> Result<(), Error>;
+    fn replay(
+        &mut self,
+        record: &Record,
+        operation_id: &dyn Fn() -> OperationId,
+    ) -> Result<(), Error>;
 }
 
 /// A buffer that has grown larger is given back.
@@ -47,7 +51,7 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// An empty buffer for [`Work::encode`].
+/// An empty buffer for [`ErasedBody::encode`].
 pub(crate) fn with_buffer<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     // Taken out: encoding may call anything, also this.
     let mut bytes = BUFFER.try_with(Cell::take).unwrap_or_default();
@@ -59,7 +63,7 @@ pub(crate) fn with_buffer<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     result
 }
 
-/// What a work's bytes are.
+/// What a result's bytes are.
 pub(crate) struct Encoded {
     /// Whose.
     pub(crate) codec: u32,
@@ -68,35 +72,35 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    pub(crate) fn outcome(self, bytes: &[u8]) -> OutcomeRef<'_> {
+    pub(crate) fn outcome(self, bytes: &[u8]) -> RecordedBytesRef<'_> {
         if self.is_err {
-            OutcomeRef::Err(bytes)
+            RecordedBytesRef::Err(bytes)
         } else {
-            OutcomeRef::Ok(bytes)
+            RecordedBytesRef::Ok(bytes)
         }
     }
 }
 
-/// A work that may outlive its caller, and is known again afterwards.
-pub(crate) trait Lasting: Work + Any + Send {}
+/// A body that may outlive its caller, and is known again afterwards.
+pub(crate) trait OwnedBody: ErasedBody + Any + Send {}
 
-impl<W: Work + Any + Send> Lasting for W {}
+impl<W: ErasedBody + Any + Send> OwnedBody for W {}
 
 /// A body that may outlive its caller.
 pub(crate) type Detached<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
-/// The work of a function that returns `Result<T, E>`.
-pub(crate) struct Typed<T, E, B> {
-    terms: Terms<T, E>,
+/// The body and the result of a function that returns `Result<T, E>`.
+pub(crate) struct BodySlot<T, E, B> {
+    policy: ResultPolicy<T, E>,
     body: Option<B>,
     /// Kept as a body's poll answers it: taken apart and put together again, it would be copied piece by piece.
     result: Poll<Result<T, E>>,
 }
 
-impl<T, E, B> Typed<T, E, B> {
-    pub(crate) fn new(terms: Terms<T, E>, body: B) -> Self {
+impl<T, E, B> BodySlot<T, E, B> {
+    pub(crate) fn new(policy: ResultPolicy<T, E>, body: B) -> Self {
         Self {
-            terms,
+            policy,
             body: Some(body),
             result: Poll::Pending,
         }
@@ -117,7 +121,7 @@ impl<T, E, B> Typed<T, E, B> {
     }
 }
 
-impl<T, E, B> Work for Typed<T, E, B>
+impl<T, E, B> ErasedBody for BodySlot<T, E, B>
 where
     B: Future<Output = Result<T, E>> + Unpin,
 {
@@ -138,11 +142,11 @@ where
 
     fn verdict(&self, on_crash: OnCrash) -> OnErr {
         match &self.result {
-            Poll::Ready(Ok(value)) if (self.terms.ok.is_transient)(value) => {
-                self.terms.judge_transient(on_crash)
+            Poll::Ready(Ok(value)) if (self.policy.ok.is_transient)(value) => {
+                self.policy.judge_transient(on_crash)
             }
             Poll::Ready(Ok(_)) => OnErr::Record,
-            Poll::Ready(Err(error)) => self.terms.judge_err(on_crash, error),
+            Poll::Ready(Err(error)) => self.policy.judge_err(on_crash, error),
             // Nothing was returned, and nobody knows what happened.
             Poll::Pending => OnErr::Fail,
         }
@@ -154,16 +158,16 @@ where
 
     fn ttl(&self) -> Option<Duration> {
         match &self.result {
-            Poll::Ready(result) => Some((self.terms.ttl?)(result)),
+            Poll::Ready(result) => Some((self.policy.ttl?)(result)),
             Poll::Pending => None,
         }
     }
 
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<Encoded, CodecError> {
-        let (codec, is_err) = match (&self.result, &self.terms.err) {
+        let (codec, is_err) = match (&self.result, &self.policy.err) {
             (Poll::Ready(Ok(value)), _) => {
-                (self.terms.ok.encode)(value, bytes)?;
-                (self.terms.ok.codec, false)
+                (self.policy.ok.encode)(value, bytes)?;
+                (self.policy.ok.codec, false)
             }
             (Poll::Ready(Err(error)), Some(format)) => {
                 (format.encode)(error, bytes)?;
@@ -178,8 +182,12 @@ where
         Ok(Encoded { codec, is_err })
     }
 
-    fn replay(&mut self, record: &Record, label: &dyn Fn() -> Label) -> Result<(), Error> {
-        self.result = Poll::Ready(self.terms.replay(label, record)?);
+    fn replay(
+        &mut self,
+        record: &Record,
+        operation_id: &dyn Fn() -> OperationId,
+    ) -> Result<(), Error> {
+        self.result = Poll::Ready(self.policy.replay(operation_id, record)?);
         Ok(())
     }
 }

@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    background::{PATIENCE, answer, note, owe_outcome, without_result},
-    single_flight::{Landing, Lead},
+    background::{PATIENCE, owe_outcome, report, with_timeout, without_result},
+    single_flight::{FlightOutcome, Lead},
 };
 use crate::{
     StoreError,
     context::Attempt,
     events,
-    record::{MAX_TTL, Outcome, OutcomeRef, Record, State},
+    record::{MAX_TTL, Record, RecordedBytes, RecordedBytesRef, State},
     store::{
         Settled,
         counters::Turn,
@@ -114,7 +114,7 @@ impl Claim {
     }
 
     /// [`end`](Self::end), with a result: at once, where a store in this process takes it from where it lies.
-    pub(crate) fn complete(&mut self, codec: u32, outcome: OutcomeRef<'_>) {
+    pub(crate) fn complete(&mut self, codec: u32, outcome: RecordedBytesRef<'_>) {
         let attempt = &self.attempt;
         let completed = attempt
             .store
@@ -176,11 +176,11 @@ impl Claim {
             }
         };
         self.settled();
-        note(&self.attempt, &settled);
+        report(&self.attempt, &settled);
         if let (Some(lead), Settled::Applied | Settled::PutBack, State::Done) =
             (self.lead.take(), &settled, self.record.state)
         {
-            lead.land(Landing::Record(Arc::new(self.record.clone())));
+            lead.land(FlightOutcome::Record(Arc::new(self.record.clone())));
         }
         match settled {
             Settled::Stale { record, lease_left } => Some((record, lease_left)),
@@ -193,7 +193,7 @@ impl Claim {
         loop {
             let attempt = &self.attempt;
             let reply = attempt.store.finish(&attempt.key, &self.record);
-            let answer = answer(attempt, PATIENCE, reply).await;
+            let answer = with_timeout(attempt, PATIENCE, reply).await;
             match answer
                 .as_ref()
                 .err()
@@ -207,7 +207,7 @@ impl Claim {
 
     /// Whether the store knows of a result.
     pub(crate) fn is_recorded(&self) -> bool {
-        let without = matches!(self.record.outcome, Some(Outcome::NotRecorded(_)));
+        let without = matches!(self.record.outcome, Some(RecordedBytes::NotRecorded(_)));
         self.is_settled() && self.record.state == State::Done && !without
     }
 
@@ -244,7 +244,7 @@ pub(crate) fn not_recorded(record: &Record, reason: &str) -> Record {
     Record {
         state: State::Done,
         codec: 0,
-        outcome: Some(Outcome::NotRecorded(reason.as_bytes().into())),
+        outcome: Some(RecordedBytes::NotRecorded(reason.as_bytes().into())),
         ..record.clone()
     }
 }

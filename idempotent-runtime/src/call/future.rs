@@ -11,9 +11,9 @@ use std::{
 
 use super::{
     Flow,
-    background::spawn::carry_on,
+    background::spawn::spawn_body,
     begin,
-    body::{Detached, Lasting, Typed},
+    body::{BodySlot, Detached, OwnedBody},
     detached, poll_give_way,
     unprotected::unprotected,
 };
@@ -21,7 +21,7 @@ use crate::{
     Error,
     context::Attempt,
     events::Span,
-    operation::{IntoErr, Operation, options::Plan},
+    operation::{IntoErr, Operation, options::Options},
 };
 
 /// The future of [`Operation::run`]: a call whose body is finished also when its caller goes away.
@@ -40,12 +40,12 @@ pub(crate) struct Call<T: 'static, E: 'static, F> {
     pub(crate) needs: fn() -> Needs<T, E, F>,
 }
 
-type DetachedWork<T, E> = Typed<T, E, Detached<T, E>>;
+type DetachedBody<T, E> = BodySlot<T, E, Detached<T, E>>;
 
 /// What a call needs of its types. [`Operation::run`] asks for it, and for that alone: were it asked for again where the
 /// call is polled, each type that lacks something would be two errors.
 pub(crate) struct Needs<T: 'static, E: 'static, F> {
-    lasting: fn(DetachedWork<T, E>) -> Box<dyn Lasting>,
+    owned: fn(DetachedBody<T, E>) -> Box<dyn OwnedBody>,
     into_err: fn(F, Error) -> E,
 }
 
@@ -57,7 +57,7 @@ where
 {
     pub(crate) fn met() -> Self {
         Self {
-            lasting: |work| Box::new(work),
+            owned: |work| Box::new(work),
             into_err: F::into_err,
         }
     }
@@ -101,8 +101,8 @@ trait Waiting<T, E> {
     /// When it was taken before: then it has panicked.
     fn take(&mut self) -> Detached<T, E>;
 
-    /// [Claims the scope](Plan::claim_scope) for its type.
-    fn claim_scope(&self, plan: &mut Plan);
+    /// [Claims the scope](Options::claim_scope) for its type.
+    fn claim_scope(&self, options: &mut Options);
 }
 
 impl<T, E, B> Waiting<T, E> for Option<B>
@@ -116,8 +116,8 @@ where
         }
     }
 
-    fn claim_scope(&self, plan: &mut Plan) {
-        plan.claim_scope::<B>();
+    fn claim_scope(&self, options: &mut Options) {
+        options.claim_scope::<B>();
     }
 }
 
@@ -133,10 +133,10 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         let mut place = Poll::Pending;
         if let Phase::Start(operation) = &mut self.phase {
             // As `give_way`.
-            if poll_give_way(&mut operation.plan.gave_way, cx).is_pending() {
+            if poll_give_way(&mut operation.options.gave_way, cx).is_pending() {
                 return Poll::Pending;
             }
-            body.claim_scope(&mut operation.plan);
+            body.claim_scope(&mut operation.options);
             operation.replay(&mut place);
         }
         if place.is_pending() {
@@ -181,21 +181,21 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         let Phase::Start(operation) = &self.phase else {
             return Ok(());
         };
-        if operation.plan.is_unprotected {
+        if operation.options.is_unprotected {
             let (call, span) = operation.unprotected()?;
-            let work = Typed::new(operation.terms, body.take());
-            let flow = unprotected(call, ((self.needs)().lasting)(work));
+            let work = BodySlot::new(operation.policy, body.take());
+            let flow = unprotected(call, ((self.needs)().owned)(work));
             self.wait_for(None, InSpan { span, flow });
             return Ok(());
         }
         let (attempt, span) = operation.prepare()?;
-        let mut work = Typed::new(operation.terms, body.take());
+        let mut work = BodySlot::new(operation.policy, body.take());
         let begun = span.in_scope(|| begin(attempt, &mut work, cx));
         let Some((attempt, rest)) = begun else {
             *place = work.into_poll();
             return Ok(());
         };
-        let flow = detached(Arc::clone(&attempt), ((self.needs)().lasting)(work), rest);
+        let flow = detached(Arc::clone(&attempt), ((self.needs)().owned)(work), rest);
         self.wait_for(Some(attempt), InSpan { span, flow });
         Ok(())
     }
@@ -222,7 +222,7 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
             Poll::Pending => *home = Some(flow),
             Poll::Ready(ended) => {
                 let work: Box<dyn Any> = ended?;
-                match work.downcast::<DetachedWork<T, E>>() {
+                match work.downcast::<DetachedBody<T, E>>() {
                     Ok(work) => *place = work.into_poll(),
                     Err(_) => unreachable!("a flow gives back the work that it was given"),
                 }
@@ -244,7 +244,7 @@ impl<T: 'static, E: 'static, F> Drop for Call<T, E, F> {
         {
             attempt.orphan();
             // Whatever it answers, nobody is there to hear it; the record tells the next caller.
-            carry_on(&attempt.runtime, Orphaned(flow));
+            spawn_body(&attempt.runtime, Orphaned(flow));
         }
     }
 }

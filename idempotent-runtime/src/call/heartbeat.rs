@@ -23,8 +23,8 @@ use tokio::{
 };
 
 use super::{
-    background::{PATIENCE, answer, note},
-    body::Work,
+    background::{PATIENCE, report, with_timeout},
+    body::ErasedBody,
     claim::Claim,
 };
 use crate::{
@@ -37,7 +37,7 @@ use crate::{
 
 /// How a body ended.
 pub(crate) enum Driven {
-    /// Its result is in the work.
+    /// Its result is in the slot.
     Returned,
     /// Another attempt owns the record, which is this one; the body was stopped.
     Overtaken(Record, Duration),
@@ -46,8 +46,12 @@ pub(crate) enum Driven {
 }
 
 impl Claim {
-    /// Polls the work's body for the first time. Should it panic, it is dropped in the surroundings that it had.
-    pub(crate) fn poll_once(&mut self, work: &mut dyn Work, cx: &mut Context<'_>) -> Poll<()> {
+    /// Polls the body for the first time. Should it panic, it is dropped in the surroundings that it had.
+    pub(crate) fn poll_once(
+        &mut self,
+        work: &mut dyn ErasedBody,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         self.start();
         let running = Running::Protected(Arc::clone(&self.attempt));
         let attempt = Arc::clone(&self.attempt);
@@ -65,9 +69,9 @@ impl Claim {
         )
     }
 
-    /// Polls the work's body to its end, or to that of its time, and renews the lease every third of it. The body is dropped
+    /// Polls the body to its end, or to that of its time, and renews the lease every third of it. The body is dropped
     /// before this returns.
-    pub(crate) async fn drive<W: Work + ?Sized>(&mut self, work: &mut W) -> Driven {
+    pub(crate) async fn drive<W: ErasedBody + ?Sized>(&mut self, work: &mut W) -> Driven {
         let attempt = Arc::clone(&self.attempt);
         let mut body = pin!(context::Context::inside(
             Running::Protected(Arc::clone(&attempt)),
@@ -115,10 +119,10 @@ pub(crate) fn poll_end(end: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) 
     }
 }
 
-/// A work's body, which ends with this at the latest: its destructors see the same surroundings as it did.
-pub(crate) struct Body<'a, W: Work + ?Sized>(pub(crate) &'a mut W);
+/// A body, which ends with this at the latest: its destructors see the same surroundings as it did.
+pub(crate) struct Body<'a, W: ErasedBody + ?Sized>(pub(crate) &'a mut W);
 
-impl<W: Work + ?Sized> Future for Body<'_, W> {
+impl<W: ErasedBody + ?Sized> Future for Body<'_, W> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -126,7 +130,7 @@ impl<W: Work + ?Sized> Future for Body<'_, W> {
     }
 }
 
-impl<W: Work + ?Sized> Drop for Body<'_, W> {
+impl<W: ErasedBody + ?Sized> Drop for Body<'_, W> {
     fn drop(&mut self) {
         self.0.stop();
     }
@@ -172,14 +176,14 @@ impl<'a> Heartbeat<'a> {
                     let (attempt, owned) = (Arc::clone(self.attempt), self.owned.clone());
                     let renew = async move {
                         let reply = attempt.store.renew(&attempt.key, &owned);
-                        answer(&attempt, PATIENCE, reply).await
+                        with_timeout(&attempt, PATIENCE, reply).await
                     };
                     self.phase = Phase::Renewing(Box::pin(renew));
                 }
                 Phase::Renewing(renew) => {
                     match ready!(renew.as_mut().poll(cx)) {
                         Ok(settled) => {
-                            note(self.attempt, &settled);
+                            report(self.attempt, &settled);
                             if let Settled::Stale { record, lease_left } = settled {
                                 return Poll::Ready((record, lease_left));
                             }

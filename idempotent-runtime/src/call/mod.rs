@@ -22,8 +22,8 @@ use std::{
 use tokio::task::coop::{self, unconstrained};
 
 use self::{
-    acquire::{Admission, Replay, admit},
-    body::{Lasting, Typed, Work, with_buffer},
+    acquire::{Acquired, Replay},
+    body::{BodySlot, ErasedBody, OwnedBody, with_buffer},
     claim::{Claim, not_recorded},
     future::{Call, InSpan, Needs, Phase},
     heartbeat::{Driven, telling_of_panics},
@@ -96,12 +96,12 @@ impl<T, E, F> Operation<T, E, F> {
     {
         async move {
             give_way().await;
-            self.plan.claim_scope::<B>();
-            if self.plan.is_unprotected {
+            self.options.claim_scope::<B>();
+            if self.options.is_unprotected {
                 let result = match self.unprotected() {
                     Ok((call, span)) => {
                         // In boxes, as it is below: the future has no room for it.
-                        let work = Typed::new(self.terms, Box::pin(body));
+                        let work = BodySlot::new(self.policy, Box::pin(body));
                         let flow = Box::pin(unprotected_attached(call, work));
                         InSpan { span, flow }.await
                     }
@@ -118,7 +118,7 @@ impl<T, E, F> Operation<T, E, F> {
             }
             let result = match self.prepare() {
                 Ok((attempt, span)) => {
-                    let work = Typed::new(self.terms, Box::pin(body));
+                    let work = BodySlot::new(self.policy, Box::pin(body));
                     let flow = Box::pin(attached(attempt, work));
                     InSpan { span, flow }.await
                 }
@@ -132,18 +132,18 @@ impl<T, E, F> Operation<T, E, F> {
     /// where it stays: each move of a result costs some nanoseconds.
     #[inline]
     pub(crate) fn replay(&self, place: &mut Poll<Result<T, E>>) {
-        let fingerprint = self.plan.fingerprint();
-        self.plan
-            .peek(&mut |record| self.terms.read(record, fingerprint, place));
+        let fingerprint = self.options.fingerprint();
+        self.options
+            .peek(&mut |record| self.policy.read(record, fingerprint, place));
     }
 
     pub(crate) fn prepare(&self) -> Result<(Arc<Attempt>, Span), Error> {
-        self.plan.prepare(self.terms.check())
+        self.options.prepare(self.policy.check())
     }
 
     /// The same for a call without a key.
     pub(crate) fn unprotected(&self) -> Result<(Arc<Unprotected>, Span), Error> {
-        self.plan.unprotected(self.terms.check())
+        self.options.unprotected(self.policy.check())
     }
 }
 
@@ -159,7 +159,7 @@ pub(crate) enum Rest {
 /// first calls end here, with their result in `work`, and need no future of their own.
 pub(crate) fn begin(
     attempt: Arc<Attempt>,
-    work: &mut dyn Work,
+    work: &mut dyn ErasedBody,
     cx: &mut Context<'_>,
 ) -> Option<(Arc<Attempt>, Rest)> {
     let mut claim = match Claim::at_once(attempt) {
@@ -178,11 +178,11 @@ pub(crate) fn begin(
 }
 
 /// What is left of a call once it has to wait.
-pub(crate) type Flow = Pin<Box<dyn Future<Output = Result<Box<dyn Lasting>, Error>> + Send>>;
+pub(crate) type Flow = Pin<Box<dyn Future<Output = Result<Box<dyn OwnedBody>, Error>> + Send>>;
 
 /// The rest of a call, for a body that may outlive its caller. Compiled here, and not again in each crate that calls it.
 #[inline(never)]
-pub(crate) fn detached(attempt: Arc<Attempt>, mut work: Box<dyn Lasting>, rest: Rest) -> Flow {
+pub(crate) fn detached(attempt: Arc<Attempt>, mut work: Box<dyn OwnedBody>, rest: Rest) -> Flow {
     match rest {
         // A future of its own, with no box for the asking: so nearly all calls of a network store are done.
         Rest::All => Box::pin(async move {
@@ -201,7 +201,7 @@ pub(crate) fn detached(attempt: Arc<Attempt>, mut work: Box<dyn Lasting>, rest: 
 /// A call whose body stops with its caller. It may borrow, and need not be `Send`: its type stays.
 async fn attached<T, E, B>(
     attempt: Arc<Attempt>,
-    mut work: Typed<T, E, Pin<Box<B>>>,
+    mut work: BodySlot<T, E, Pin<Box<B>>>,
 ) -> Result<Result<T, E>, Error>
 where
     B: Future<Output = Result<T, E>>,
@@ -251,19 +251,19 @@ pub(crate) fn poll_give_way(given: &mut bool, cx: &mut Context<'_>) -> Poll<()> 
 }
 
 /// Claims, and runs the body or replays. The result is then found in `work`.
-async fn claim_or_replay<W: Work + ?Sized>(
+async fn claim_or_replay<W: ErasedBody + ?Sized>(
     attempt: &Arc<Attempt>,
     work: &mut W,
 ) -> Result<(), Error> {
     // What the caller polls beside this call may have used up the task's cooperative budget: what is ours needs none.
-    match unconstrained(admit(attempt)).await? {
-        Admission::Replay(found) => replay(attempt, work, &found),
-        Admission::Run(claim) => Box::pin(go_on(attempt, work, claim)).await,
+    match unconstrained(acquire::acquire(attempt)).await? {
+        Acquired::Replay(found) => replay(attempt, work, &found),
+        Acquired::Run(claim) => Box::pin(go_on(attempt, work, claim)).await,
     }
 }
 
 /// Runs the body to its end, if it has not returned yet, and records that.
-async fn go_on<W: Work + ?Sized>(
+async fn go_on<W: ErasedBody + ?Sized>(
     attempt: &Arc<Attempt>,
     work: &mut W,
     mut claim: Box<Claim>,
@@ -292,7 +292,7 @@ async fn go_on<W: Work + ?Sized>(
     }
     if let Some(after) = timed_out {
         return Err(Error::TimedOut {
-            operation: attempt.label(),
+            operation: attempt.operation_id(),
             after,
             on_crash: attempt.request.on_crash,
         });
@@ -302,7 +302,7 @@ async fn go_on<W: Work + ?Sized>(
 }
 
 /// Another attempt owns the record: its result is the key's result, never our own.
-async fn adopt<W: Work + ?Sized>(
+async fn adopt<W: ErasedBody + ?Sized>(
     attempt: &Arc<Attempt>,
     work: &mut W,
     record: Record,
@@ -320,8 +320,12 @@ fn ran(claim: &Claim) {
     events::ran(attempt, recorded);
 }
 
-fn replay<W: Work + ?Sized>(attempt: &Attempt, work: &mut W, found: &Replay) -> Result<(), Error> {
-    work.replay(&found.record, &|| attempt.label())?;
+fn replay<W: ErasedBody + ?Sized>(
+    attempt: &Attempt,
+    work: &mut W,
+    found: &Replay,
+) -> Result<(), Error> {
+    work.replay(&found.record, &|| attempt.operation_id())?;
     attempt.count(found.turn);
     attempt.answered(found.outcome, true, &found.record);
     events::replayed(attempt.scope, &attempt.key);
@@ -329,12 +333,12 @@ fn replay<W: Work + ?Sized>(attempt: &Attempt, work: &mut W, found: &Replay) -> 
 }
 
 /// Has the claim say how the body ended. What the result is asked for is the user's code, as the body is.
-fn conclude<W: Work + ?Sized>(work: &W, claim: &mut Claim) {
+fn conclude<W: ErasedBody + ?Sized>(work: &W, claim: &mut Claim) {
     let attempt = Arc::clone(&claim.attempt);
     telling_of_panics(|| judge(work, claim), || attempt.panicked());
 }
 
-fn judge<W: Work + ?Sized>(work: &W, claim: &mut Claim) {
+fn judge<W: ErasedBody + ?Sized>(work: &W, claim: &mut Claim) {
     match work.verdict(claim.attempt.request.on_crash) {
         OnErr::Rerun => return claim.end(released(claim.record())),
         OnErr::Fail => return claim.end(lost(claim.record())),

@@ -33,30 +33,30 @@ pub(crate) struct Flights {
 /// It costs a call little that nobody follows, as nearly all are: no more than a lock and a list that is empty.
 struct Flight {
     fingerprint: Option<Fingerprint>,
-    phase: Mutex<Phase>,
-    /// Told of each new phase.
+    state: Mutex<FlightState>,
+    /// Notified of each new state.
     changed: Notify,
 }
 
 impl Flight {
-    fn phase(&self) -> MutexGuard<'_, Phase> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, FlightState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, phase: Phase) {
-        *self.phase() = phase;
+    fn enter(&self, state: FlightState) {
+        *self.state() = state;
         self.changed.notify_waiters();
     }
 }
 
-enum Phase {
-    Flying(Belief),
-    Landed(Landing),
+enum FlightState {
+    Flying(Deadlines),
+    Landed(FlightOutcome),
 }
 
-/// What is believed of a flight.
+/// Until when a flight is trusted.
 #[derive(Clone, Copy)]
-struct Belief {
+struct Deadlines {
     /// The leader is at work until then.
     leader: Instant,
     /// Whoever runs, the leader or another process' owner, holds its lease until then, as the store has said. `None`: it
@@ -64,9 +64,9 @@ struct Belief {
     owner: Option<Instant>,
 }
 
-/// What a flight ended with.
+/// What a flight lands with.
 #[derive(Clone)]
-pub(crate) enum Landing {
+pub(crate) enum FlightOutcome {
     /// The recorded result.
     Record(Arc<Record>),
     /// Nothing to share: the next one asks the store.
@@ -75,14 +75,14 @@ pub(crate) enum Landing {
     Failed(StoreError),
 }
 
-/// A call's place among its duplicates.
-pub(crate) enum Place {
+/// A call's role among its duplicates.
+pub(crate) enum Role {
     /// Ask the store, then say what it said.
     Leader(Lead),
     /// Somebody is asking already.
     Follower(Follow),
     /// Somebody is asking with another payload: ask for yourself.
-    Aside,
+    Bypass,
 }
 
 impl Flights {
@@ -98,32 +98,32 @@ impl Flights {
 }
 
 /// Joins the flight of the attempt's key, or starts it.
-pub(crate) fn join(attempt: &Arc<Attempt>) -> Place {
+pub(crate) fn join(attempt: &Arc<Attempt>) -> Role {
     let fingerprint = attempt.request.fingerprint;
     match attempt.store.flights().by_key.entry(attempt.key.clone()) {
         Entry::Occupied(entry) => {
             let flight = entry.get();
             if matches!((flight.fingerprint, fingerprint), (Some(a), Some(b)) if a != b) {
-                return Place::Aside;
+                return Role::Bypass;
             }
-            Place::Follower(Follow {
+            Role::Follower(Follow {
                 attempt: Arc::clone(attempt),
                 flight: Arc::clone(flight),
             })
         }
         Entry::Vacant(entry) => {
             // From now on, and not from when the call began: that may be long ago.
-            let belief = Belief {
+            let deadlines = Deadlines {
                 leader: time::now() + SEEN,
                 owner: None,
             };
             let flight = Arc::new(Flight {
                 fingerprint,
-                phase: Mutex::new(Phase::Flying(belief)),
+                state: Mutex::new(FlightState::Flying(deadlines)),
                 changed: Notify::new(),
             });
             entry.insert(Arc::clone(&flight));
-            Place::Leader(Lead {
+            Role::Leader(Lead {
                 attempt: Arc::clone(attempt),
                 flight: Some(flight),
             })
@@ -140,18 +140,18 @@ pub(crate) struct Lead {
 impl Lead {
     /// The leader runs, was just seen at work, and may be silent for `lease` from now on.
     pub(crate) fn extend(&self, lease: Duration) {
-        self.believe(lease, lease);
+        self.set_deadlines(lease, lease);
     }
 
     /// The leader waits for another process' owner, which may be silent for `lease_left`.
     pub(crate) fn waits(&self, lease_left: Duration) {
-        self.believe(SEEN, lease_left);
+        self.set_deadlines(SEEN, lease_left);
     }
 
-    fn believe(&self, leader: Duration, owner: Duration) {
+    fn set_deadlines(&self, leader: Duration, owner: Duration) {
         if let Some(flight) = &self.flight {
             let now = time::now();
-            flight.enter(Phase::Flying(Belief {
+            flight.enter(FlightState::Flying(Deadlines {
                 leader: now + leader,
                 owner: Some(now + owner),
             }));
@@ -163,18 +163,18 @@ impl Lead {
         self.flight.clone().map(Pulse)
     }
 
-    pub(crate) fn land(mut self, landing: Landing) {
-        self.end(landing);
+    pub(crate) fn land(mut self, outcome: FlightOutcome) {
+        self.end(outcome);
     }
 
-    fn end(&mut self, landing: Landing) {
+    fn end(&mut self, outcome: FlightOutcome) {
         if let Some(flight) = self.flight.take() {
             // Out of the map first: whoever comes now asks the store, and finds what has landed.
             self.attempt
                 .store
                 .flights()
                 .remove(&self.attempt.key, &flight);
-            flight.enter(Phase::Landed(landing));
+            flight.enter(FlightState::Landed(outcome));
         }
     }
 }
@@ -185,8 +185,8 @@ pub(crate) struct Pulse(Arc<Flight>);
 impl Pulse {
     /// The leader is being polled. Nobody is woken for this: who waits looks again before it doubts.
     pub(crate) fn beat(&self) {
-        if let Phase::Flying(belief) = &mut *self.0.phase() {
-            belief.leader = belief.leader.max(time::now() + SEEN);
+        if let FlightState::Flying(deadlines) = &mut *self.0.state() {
+            deadlines.leader = deadlines.leader.max(time::now() + SEEN);
         }
     }
 }
@@ -194,7 +194,7 @@ impl Pulse {
 impl Drop for Lead {
     fn drop(&mut self) {
         mutant!("a dropped leader frees nobody" => return);
-        self.end(Landing::Free);
+        self.end(FlightOutcome::Free);
     }
 }
 
@@ -206,7 +206,7 @@ pub(crate) struct Follow {
 
 /// How a follower's waiting ended.
 pub(crate) enum Followed {
-    Landed(Landing),
+    Landed(FlightOutcome),
     /// The leader has been silent for too long; the flight is over and the next one asks the store.
     Stalled,
     /// The follower's own time is over; whoever runs has this much left of its lease, as the store has said.
@@ -216,25 +216,25 @@ pub(crate) enum Followed {
 }
 
 impl Follow {
-    /// Waits for the landing, until `deadline`; or for as long as an answer may be waited for, until `answered`, where the
+    /// Waits until the flight lands, until `deadline`; or for as long as an answer may be waited for, until `answered`, where the
     /// store has said nothing yet. Cancel-safe.
     pub(crate) async fn landed(self, deadline: Instant, answered: Instant) -> Followed {
         loop {
             // Before it looks: a change that comes in between is told of too.
             let changed = self.flight.changed.notified();
-            let belief = match &*self.flight.phase() {
-                Phase::Landed(landing) => return Followed::Landed(landing.clone()),
-                Phase::Flying(belief) => *belief,
+            let deadlines = match &*self.flight.state() {
+                FlightState::Landed(outcome) => return Followed::Landed(outcome.clone()),
+                FlightState::Flying(deadlines) => *deadlines,
             };
             let now = time::now();
-            if now >= belief.leader {
+            if now >= deadlines.leader {
                 self.attempt
                     .store
                     .flights()
                     .remove(&self.attempt.key, &self.flight);
                 return Followed::Stalled;
             }
-            let until = match belief.owner {
+            let until = match deadlines.owner {
                 Some(owner) if now >= deadline => {
                     return Followed::TimedOut(owner.saturating_duration_since(now));
                 }
@@ -247,7 +247,7 @@ impl Follow {
                 continue;
             });
             // A time-out is looked at above.
-            let _ = time::timeout_at(belief.leader.min(until), changed).await;
+            let _ = time::timeout_at(deadlines.leader.min(until), changed).await;
         }
     }
 }

@@ -15,11 +15,11 @@ use tokio::time;
 
 use super::{
     Flow,
-    body::{Lasting, Typed, Work},
+    body::{BodySlot, ErasedBody, OwnedBody},
     heartbeat::{Body, poll_end, telling_of_panics},
 };
 use crate::{
-    Error, Key, Label, OnCrash, SharedStore,
+    Error, Key, OnCrash, OperationId, SharedStore,
     context::{
         Context, Running,
         observe::{Observation, Refusals},
@@ -54,8 +54,8 @@ impl Unprotected {
         }
     }
 
-    /// Polls the work's body to its end, or to that of its time.
-    async fn drive<W: Work + ?Sized>(self: &Arc<Self>, work: &mut W) -> Result<(), Error> {
+    /// Polls the body to its end, or to that of its time.
+    async fn drive<W: ErasedBody + ?Sized>(self: &Arc<Self>, work: &mut W) -> Result<(), Error> {
         let timed_out = {
             let running = Running::Unprotected(Arc::clone(self));
             let mut body = pin!(Context::inside(running, Body(work)));
@@ -89,7 +89,7 @@ impl Unprotected {
 
     fn timed_out(&self) -> Error {
         Error::TimedOut {
-            operation: Label {
+            operation: OperationId {
                 scope: self.scope,
                 digest: None,
             },
@@ -107,7 +107,7 @@ pub(crate) fn now() -> u64 {
 
 /// The whole of a call without a key. Nothing is left behind when it is dropped: the body stops with its caller.
 #[inline(never)]
-pub(crate) fn unprotected(call: Arc<Unprotected>, mut work: Box<dyn Lasting>) -> Flow {
+pub(crate) fn unprotected(call: Arc<Unprotected>, mut work: Box<dyn OwnedBody>) -> Flow {
     Box::pin(async move {
         call.drive(&mut *work).await?;
         Ok(work)
@@ -117,7 +117,7 @@ pub(crate) fn unprotected(call: Arc<Unprotected>, mut work: Box<dyn Lasting>) ->
 /// The same for a body that may borrow, and need not be `Send`.
 pub(crate) async fn unprotected_attached<T, E, B>(
     call: Arc<Unprotected>,
-    mut work: Typed<T, E, Pin<Box<B>>>,
+    mut work: BodySlot<T, E, Pin<Box<B>>>,
 ) -> Result<Result<T, E>, Error>
 where
     B: Future<Output = Result<T, E>>,

@@ -250,9 +250,9 @@ impl From<writer::Refused> for CodecError {
     }
 }
 
-impl From<reader::Unreadable> for CodecError {
+impl From<reader::ReadError> for CodecError {
     /// It is made so that nothing of the value is in it.
-    fn from(error: reader::Unreadable) -> Self {
+    fn from(error: reader::ReadError) -> Self {
         Self::own(error.to_string())
     }
 }

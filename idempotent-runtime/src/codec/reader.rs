@@ -14,7 +14,7 @@ use serde::de::{
 use super::redact;
 
 /// Reads a `T` from what `format` reads.
-pub(super) fn read<'de, T, D>(format: D) -> Result<T, Unreadable>
+pub(super) fn read<'de, T, D>(format: D) -> Result<T, ReadError>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
@@ -28,24 +28,24 @@ where
 
 /// Why a value cannot be read. Nothing of the value is in it.
 #[derive(Debug)]
-pub(super) struct Unreadable(Box<str>);
+pub(super) struct ReadError(Box<str>);
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl std::error::Error for Unreadable {}
+impl std::error::Error for ReadError {}
 
-impl Unreadable {
+impl ReadError {
     #[cold]
     fn of(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
 }
 
-impl de::Error for Unreadable {
+impl de::Error for ReadError {
     /// The type's own words may show the value.
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::of(redact::HIDDEN)
@@ -128,21 +128,21 @@ fn kind(met: Unexpected<'_>) -> &'static str {
 
 /// What the type said last. The format's error stands between the type and whoever reads it, and can only carry a text.
 #[derive(Default)]
-struct Said(Cell<Option<Unreadable>>);
+struct Said(Cell<Option<ReadError>>);
 
 impl Said {
     /// Keeps what the type said, behind an error of the format's.
     #[cold]
-    fn keep<E: de::Error>(&self, error: Unreadable) -> E {
+    fn keep<E: de::Error>(&self, error: ReadError) -> E {
         self.0.set(Some(error));
         E::custom("")
     }
 
     /// What the type said, or else what can be shown of the format's error.
     #[cold]
-    fn take_or(&self, error: impl fmt::Display) -> Unreadable {
+    fn take_or(&self, error: impl fmt::Display) -> ReadError {
         let said = self.0.take();
-        said.unwrap_or_else(|| Unreadable::of(redact::shape_of_text(&error)))
+        said.unwrap_or_else(|| ReadError::of(redact::shape_of_text(&error)))
     }
 }
 
@@ -155,7 +155,7 @@ struct Reader<'s, X> {
 macro_rules! deserialize {
     ($($method:ident($($name:ident: $type:ty),*))*) => {$(
         #[inline]
-        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Unreadable> {
+        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, ReadError> {
             let said = self.said;
             let visitor = Reader { inner: visitor, said };
             self.inner.$method($($name,)* visitor).map_err(|error| said.take_or(error))
@@ -164,7 +164,7 @@ macro_rules! deserialize {
 }
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Reader<'_, D> {
-    type Error = Unreadable;
+    type Error = ReadError;
 
     deserialize! {
         deserialize_any() deserialize_bool()
@@ -263,13 +263,13 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Reader<'_, S> {
 }
 
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Reader<'_, A> {
-    type Error = Unreadable;
+    type Error = ReadError;
 
     #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Unreadable> {
+    ) -> Result<Option<S::Value>, ReadError> {
         let said = self.said;
         let seed = Reader { inner: seed, said };
         let next = self.inner.next_element_seed(seed);
@@ -283,13 +283,13 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Reader<'_, A> {
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Reader<'_, A> {
-    type Error = Unreadable;
+    type Error = ReadError;
 
     #[inline]
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Unreadable> {
+    ) -> Result<Option<S::Value>, ReadError> {
         let said = self.said;
         let seed = Reader { inner: seed, said };
         let next = self.inner.next_key_seed(seed);
@@ -297,10 +297,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Reader<'_, A> {
     }
 
     #[inline]
-    fn next_value_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<S::Value, Unreadable> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ReadError> {
         let said = self.said;
         let seed = Reader { inner: seed, said };
         let next = self.inner.next_value_seed(seed);
@@ -314,14 +311,14 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Reader<'_, A> {
 }
 
 impl<'de, 's, A: EnumAccess<'de>> EnumAccess<'de> for Reader<'s, A> {
-    type Error = Unreadable;
+    type Error = ReadError;
     type Variant = Reader<'s, A::Variant>;
 
     #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(
         self,
         seed: S,
-    ) -> Result<(S::Value, Self::Variant), Unreadable> {
+    ) -> Result<(S::Value, Self::Variant), ReadError> {
         let said = self.said;
         let seed = Reader { inner: seed, said };
         match self.inner.variant_seed(seed) {
@@ -332,10 +329,10 @@ impl<'de, 's, A: EnumAccess<'de>> EnumAccess<'de> for Reader<'s, A> {
 }
 
 impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Reader<'_, A> {
-    type Error = Unreadable;
+    type Error = ReadError;
 
     #[inline]
-    fn unit_variant(self) -> Result<(), Unreadable> {
+    fn unit_variant(self) -> Result<(), ReadError> {
         let said = self.said;
         self.inner
             .unit_variant()
@@ -343,10 +340,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Reader<'_, A> {
     }
 
     #[inline]
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(
-        self,
-        seed: S,
-    ) -> Result<S::Value, Unreadable> {
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, ReadError> {
         let said = self.said;
         let seed = Reader { inner: seed, said };
         let value = self.inner.newtype_variant_seed(seed);
@@ -354,11 +348,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Reader<'_, A> {
     }
 
     #[inline]
-    fn tuple_variant<V: Visitor<'de>>(
-        self,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, Unreadable> {
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, ReadError> {
         let said = self.said;
         let visitor = Reader {
             inner: visitor,
@@ -373,7 +363,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Reader<'_, A> {
         self,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Unreadable> {
+    ) -> Result<V::Value, ReadError> {
         let said = self.said;
         let visitor = Reader {
             inner: visitor,

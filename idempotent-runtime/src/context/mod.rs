@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 
 use self::observe::{Observer, Refusals};
 use crate::{
-    Error, Label, SharedStore,
+    Error, OperationId, SharedStore,
     call::unprotected::Unprotected,
     default_store::Chosen,
     events::{self, Subject},
@@ -70,8 +70,8 @@ impl Subject for Attempt {
 
 impl Attempt {
     /// Made where it is needed: the digest costs more than the rest of a call.
-    pub(crate) fn label(&self) -> Label {
-        Label::of(self.scope, &self.key)
+    pub(crate) fn operation_id(&self) -> OperationId {
+        OperationId::of(self.scope, &self.key)
     }
 
     pub(crate) fn granted(&self, record: &Record) {
@@ -247,7 +247,7 @@ impl fmt::Debug for Execution {
         f.debug_struct("Execution")
             .field(
                 "operation",
-                &Label::of(self.running.scope(), self.running.key()),
+                &OperationId::of(self.running.scope(), self.running.key()),
             )
             .field("is_protected", &self.is_protected())
             .field("fencing_token", &self.fencing_token())
@@ -344,7 +344,7 @@ impl Context {
         let mut outer = self.execution.as_ref();
         while let Some(running) = outer {
             if running.holds(store, key) {
-                let operation = Label::of(scope, key);
+                let operation = OperationId::of(scope, key);
                 return Err(Error::Reentrant { operation });
             }
             outer = running.caller().execution.as_ref();

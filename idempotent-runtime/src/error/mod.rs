@@ -6,19 +6,19 @@ use std::{error, fmt, io, sync::Arc, time::Duration};
 
 use crate::{
     OnCrash,
-    key::{InvalidKey, Key, KeyDigest},
+    key::{InvalidKeyError, Key, KeyDigest},
 };
 
 pub(crate) use wire::noting_own;
 
 /// Names an operation and one of its keys without showing the key.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Label {
+pub struct OperationId {
     pub(crate) scope: &'static str,
     pub(crate) digest: Option<KeyDigest>,
 }
 
-impl Label {
+impl OperationId {
     pub(crate) fn of(scope: &'static str, key: &Key) -> Self {
         let digest = Some(key.digest());
         Self { scope, digest }
@@ -37,7 +37,7 @@ impl Label {
     }
 }
 
-impl fmt::Display for Label {
+impl fmt::Display for OperationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.digest {
             Some(digest) => write!(f, "`{}` (key digest {digest})", self.scope),
@@ -46,7 +46,7 @@ impl fmt::Display for Label {
     }
 }
 
-impl fmt::Debug for Label {
+impl fmt::Debug for OperationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -86,7 +86,7 @@ pub enum Error {
     #[non_exhaustive]
     InFlight {
         /// Which operation.
-        operation: Label,
+        operation: OperationId,
         /// When to come back: about a second, and longer the longer this call has waited already.
         retry_after: Duration,
         /// What is left of the running owner's lease: unless it is renewed by then, the owner is believed dead and the next
@@ -101,7 +101,7 @@ pub enum Error {
     #[non_exhaustive]
     KeyReused {
         /// Which operation.
-        operation: Label,
+        operation: OperationId,
     },
     /// An earlier attempt stopped with its effects unknown, and `on_crash = fail` forbids running again. Find out what
     /// happened, then say so with [`Operation::resolve`](crate::Operation::resolve).
@@ -112,7 +112,7 @@ pub enum Error {
     #[non_exhaustive]
     Indeterminate {
         /// Which operation.
-        operation: Label,
+        operation: OperationId,
     },
     /// The body called its own operation with the key it is holding. It would wait for itself for ever.
     #[error(
@@ -121,7 +121,7 @@ pub enum Error {
     #[non_exhaustive]
     Reentrant {
         /// Which operation.
-        operation: Label,
+        operation: OperationId,
     },
     /// A record is there which this code cannot read: another version's, another codec's, or a result type that
     /// changed. It is left as it is, and the body does not run.
@@ -131,7 +131,7 @@ pub enum Error {
     #[non_exhaustive]
     Incompatible {
         /// Which operation.
-        operation: Label,
+        operation: OperationId,
         /// What is wrong with the record.
         reason: Arc<str>,
     },
@@ -143,7 +143,7 @@ pub enum Error {
     #[non_exhaustive]
     NotRecorded {
         /// Which operation.
-        operation: Label,
+        operation: OperationId,
         /// Why there is no result.
         reason: Arc<str>,
     },
@@ -155,7 +155,7 @@ pub enum Error {
     #[non_exhaustive]
     Superseded {
         /// Which operation.
-        operation: Label,
+        operation: OperationId,
     },
     /// The body ran for longer than its [`timeout`](crate::Operation::timeout) and was stopped midway. What that means,
     /// `on_crash` says: under `rerun` the key is free and a retry runs the body again; under `fail` it is in doubt.
@@ -163,7 +163,7 @@ pub enum Error {
     #[non_exhaustive]
     TimedOut {
         /// Which operation.
-        operation: Label,
+        operation: OperationId,
         /// How long the body may run.
         after: Duration,
         /// What that means for the key.
@@ -174,9 +174,9 @@ pub enum Error {
     #[non_exhaustive]
     InvalidKey {
         /// Which operation.
-        operation: Label,
+        operation: OperationId,
         /// What is wrong with the key.
-        reason: InvalidKey,
+        reason: InvalidKeyError,
     },
     /// The store could not be asked, so the body was not run. A claim that may have reached the store is seen through
     /// in the background and released.
@@ -184,7 +184,7 @@ pub enum Error {
     #[non_exhaustive]
     Unavailable {
         /// Which operation.
-        operation: Label,
+        operation: OperationId,
         /// What the store said.
         #[source]
         source: StoreError,
@@ -194,7 +194,7 @@ pub enum Error {
     #[non_exhaustive]
     Config {
         /// Which operation.
-        operation: Label,
+        operation: OperationId,
         /// What is wrong and what to do.
         reason: Arc<str>,
     },
@@ -254,7 +254,7 @@ impl Error {
 
     /// Which operation the error is about.
     #[must_use]
-    pub const fn operation(&self) -> Label {
+    pub const fn operation(&self) -> OperationId {
         match self {
             Self::InFlight { operation, .. }
             | Self::KeyReused { operation }
@@ -272,7 +272,11 @@ impl Error {
 
     /// Another call runs, which this one has `waited` for. The owner holds its lease for `lease_left`, and that is no
     /// measure of how long it will run.
-    pub(crate) fn in_flight(operation: Label, waited: Duration, lease_left: Duration) -> Self {
+    pub(crate) fn in_flight(
+        operation: OperationId,
+        waited: Duration,
+        lease_left: Duration,
+    ) -> Self {
         Self::InFlight {
             operation,
             retry_after: (waited / 4).clamp(FIRST_RETRY, LONGEST_RETRY),
@@ -280,14 +284,14 @@ impl Error {
         }
     }
 
-    pub(crate) fn config(operation: Label, reason: impl Into<Arc<str>>) -> Self {
+    pub(crate) fn config(operation: OperationId, reason: impl Into<Arc<str>>) -> Self {
         Self::Config {
             operation,
             reason: reason.into(),
         }
     }
 
-    pub(crate) fn store(operation: Label, source: StoreError) -> Self {
+    pub(crate) fn store(operation: OperationId, source: StoreError) -> Self {
         match source.kind {
             StoreErrorKind::Incompatible => Self::Incompatible {
                 operation,
@@ -423,8 +427,8 @@ impl error::Error for StoreError {
     }
 }
 
-impl From<crate::record::Unreadable> for StoreError {
-    fn from(unreadable: crate::record::Unreadable) -> Self {
-        Self::new(StoreErrorKind::Incompatible, unreadable.to_string())
+impl From<crate::record::DecodeError> for StoreError {
+    fn from(error: crate::record::DecodeError) -> Self {
+        Self::new(StoreErrorKind::Incompatible, error.to_string())
     }
 }

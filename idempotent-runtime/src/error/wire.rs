@@ -8,7 +8,7 @@ use serde::{
     ser::SerializeStruct,
 };
 
-use crate::{Error, InvalidKey, Label, OnCrash, StoreError, StoreErrorKind};
+use crate::{Error, InvalidKeyError, OnCrash, OperationId, StoreError, StoreErrorKind};
 
 thread_local! {
     /// How many of our errors this thread has written.
@@ -110,7 +110,7 @@ struct Read {
 
 impl Read {
     fn error(self) -> Error {
-        let operation = Label {
+        let operation = OperationId {
             scope: ELSEWHERE,
             digest: None,
         };
@@ -138,7 +138,7 @@ impl Read {
             },
             "invalid_key" => Error::InvalidKey {
                 operation,
-                reason: InvalidKey::NoParts,
+                reason: InvalidKeyError::NoParts,
             },
             "unavailable" => Error::Unavailable {
                 operation,

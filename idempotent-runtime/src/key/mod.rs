@@ -39,7 +39,7 @@ enum Text {
 /// Why a key was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum InvalidKey {
+pub enum InvalidKeyError {
     /// `key = ()`, or no parts.
     #[error("the key has no parts")]
     NoParts,
@@ -65,9 +65,9 @@ impl Key {
     /// The key of `parts` within `scope`.
     ///
     /// # Errors
-    /// [`InvalidKey`] when there are no parts, or a part is empty or cannot be displayed, or the scope is empty or too
+    /// [`InvalidKeyError`] when there are no parts, or a part is empty or cannot be displayed, or the scope is empty or too
     /// long.
-    pub fn new(scope: &str, parts: &[&dyn Display]) -> Result<Self, InvalidKey> {
+    pub fn new(scope: &str, parts: &[&dyn Display]) -> Result<Self, InvalidKeyError> {
         let mut key = Self::empty();
         key.write(scope, parts)?;
         Ok(key)
@@ -116,12 +116,16 @@ impl Key {
     }
 
     /// Makes an empty key that of `parts` within `scope`, where it lies.
-    pub(crate) fn write(&mut self, scope: &str, parts: &[&dyn Display]) -> Result<(), InvalidKey> {
+    pub(crate) fn write(
+        &mut self,
+        scope: &str,
+        parts: &[&dyn Display],
+    ) -> Result<(), InvalidKeyError> {
         if scope.is_empty() || scope.len() > Self::MAX_SCOPE {
-            return Err(InvalidKey::Scope);
+            return Err(InvalidKeyError::Scope);
         }
         if parts.is_empty() {
-            return Err(InvalidKey::NoParts);
+            return Err(InvalidKeyError::NoParts);
         }
         let text = &mut self.0;
         text.push_escaped(scope, OUTSIDE_PARTS);
@@ -133,9 +137,9 @@ impl Key {
                 is_empty: true,
             };
             // Writing cannot fail; only a part's own `Display` can.
-            write!(written, "{part}").map_err(|_| InvalidKey::Display(index))?;
+            write!(written, "{part}").map_err(|_| InvalidKeyError::Display(index))?;
             if written.is_empty {
-                return Err(InvalidKey::EmptyPart(index));
+                return Err(InvalidKeyError::EmptyPart(index));
             }
         }
         text.shorten(scope_end);

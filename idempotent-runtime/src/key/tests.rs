@@ -168,7 +168,7 @@ fn a_scope_of_the_greatest_length_is_kept_whole() {
     assert!(key.as_str().starts_with(&"%7C".repeat(Key::MAX_SCOPE)));
     assert_eq!(
         Key::new(&format!("{scope}|"), &[&1]),
-        Err(InvalidKey::Scope)
+        Err(InvalidKeyError::Scope)
     );
 }
 
@@ -180,11 +180,17 @@ fn refusals_say_which_part() {
             Err(fmt::Error)
         }
     }
-    assert_eq!(Key::new("", &[&1]), Err(InvalidKey::Scope));
-    assert_eq!(Key::new("s", &[]), Err(InvalidKey::NoParts));
-    assert_eq!(Key::new("s", &[&""]), Err(InvalidKey::EmptyPart(0)));
-    assert_eq!(Key::new("s", &[&1, &""]), Err(InvalidKey::EmptyPart(1)));
-    assert_eq!(Key::new("s", &[&1, &Fails]), Err(InvalidKey::Display(1)));
+    assert_eq!(Key::new("", &[&1]), Err(InvalidKeyError::Scope));
+    assert_eq!(Key::new("s", &[]), Err(InvalidKeyError::NoParts));
+    assert_eq!(Key::new("s", &[&""]), Err(InvalidKeyError::EmptyPart(0)));
+    assert_eq!(
+        Key::new("s", &[&1, &""]),
+        Err(InvalidKeyError::EmptyPart(1))
+    );
+    assert_eq!(
+        Key::new("s", &[&1, &Fails]),
+        Err(InvalidKeyError::Display(1))
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
     Error, Key, OnCrash, Operation, SharedStore,
     call::{claim::kept_for, too_large},
     codec::redact::shape_of,
-    record::{DONE_HEADER, Nonce, Outcome, Owner, Record, State},
+    record::{DONE_HEADER, Nonce, Owner, Record, RecordedBytes, State},
     store::{Settled, protocol::replacement},
 };
 
@@ -71,7 +71,10 @@ impl SharedStore {
             ttl: record.ttl,
             expires: matches!(record.state, State::Done | State::Failed)
                 .then(|| at(Duration::from_millis(record.expires))),
-            has_result: matches!(record.outcome, Some(Outcome::Ok(_) | Outcome::Err(_))),
+            has_result: matches!(
+                record.outcome,
+                Some(RecordedBytes::Ok(_) | RecordedBytes::Err(_))
+            ),
         }
     }
 }
@@ -87,10 +90,10 @@ impl<T, E, F> Operation<T, E, F> {
     /// # Errors
     /// [`Error::InvalidKey`], [`Error::Config`], [`Error::Unavailable`], [`Error::Incompatible`].
     pub async fn inspect(self) -> Result<Option<Inspection>, Error> {
-        let (store, key) = self.plan.place()?;
+        let (store, key) = self.options.store_and_key()?;
         let read = unconstrained(store.read(&key))
             .await
-            .map_err(|error| Error::store(self.plan.label(), error))?;
+            .map_err(|error| Error::store(self.options.operation_id(), error))?;
         Ok(read.map(|(record, lease_left)| store.inspection(record, lease_left)))
     }
 
@@ -141,16 +144,16 @@ impl<T, E, F> Operation<T, E, F> {
     }
 
     async fn decide(self, resolution: Resolution<T>, unseen: bool) -> Result<(), Error> {
-        let (store, key) = self.plan.place()?;
-        let operation = self.plan.label();
+        let (store, key) = self.options.store_and_key()?;
+        let operation = self.options.operation_id();
         let (outcome, ttl) = match resolution {
             Resolution::Rerun => (None, None),
             Resolution::Done(value) => {
                 let outcome = self.outcome(&store, &value)?;
-                (Some(outcome), self.terms.ttl.map(|ttl| ttl(&Ok(value))))
+                (Some(outcome), self.policy.ttl.map(|ttl| ttl(&Ok(value))))
             }
         };
-        let fingerprint = self.plan.fingerprint();
+        let fingerprint = self.options.fingerprint();
         self.overrule(&store, &key, ttl, |seen, lease_left| {
             if seen.is_some_and(|seen| seen.conflicts_with(fingerprint)) {
                 return Err(Error::KeyReused { operation });
@@ -187,7 +190,7 @@ impl<T, E, F> Operation<T, E, F> {
     /// # Errors
     /// Those of [`inspect`](Self::inspect).
     pub async fn forget(self) -> Result<(), Error> {
-        let (store, key) = self.plan.place()?;
+        let (store, key) = self.options.store_and_key()?;
         self.overrule(&store, &key, None, |_, _| Ok(None)).await
     }
 
@@ -198,9 +201,9 @@ impl<T, E, F> Operation<T, E, F> {
         store: &SharedStore,
         key: &Key,
         ttl: Option<Duration>,
-        decide: impl Fn(Option<&Record>, Duration) -> Result<Option<Outcome>, Error>,
+        decide: impl Fn(Option<&Record>, Duration) -> Result<Option<RecordedBytes>, Error>,
     ) -> Result<(), Error> {
-        let operation = self.plan.label();
+        let operation = self.options.operation_id();
         let failed = |error| Error::store(operation, error);
         let random = |error| {
             Error::config(
@@ -210,7 +213,7 @@ impl<T, E, F> Operation<T, E, F> {
         };
         // One nonce for all tries: should an answer be lost, the store knows its own.
         let nonce = Nonce::random().map_err(random)?;
-        let request = self.plan.request(store, nonce);
+        let request = self.options.request(store, nonce);
         let mut seen = unconstrained(store.read(key)).await.map_err(failed)?;
         for _ in 0..TRIES {
             let outcome = decide(
@@ -218,11 +221,11 @@ impl<T, E, F> Operation<T, E, F> {
                 seen.as_ref().map_or(Duration::ZERO, |s| s.1),
             )?;
             let seen_record = seen.as_ref().map(|(record, _)| record);
-            let result = outcome.map(|outcome| (self.terms.ok.codec, outcome));
+            let result = outcome.map(|outcome| (self.policy.ok.codec, outcome));
             let mut replacement = replacement(seen_record, &request, result);
             if let Some(ttl) = ttl {
                 replacement.ttl = kept_for(ttl);
-            } else if self.plan.ttl.is_some() {
+            } else if self.options.ttl.is_some() {
                 replacement.ttl = request.ttl;
             }
             let overruled = store.overrule(key, seen_record, &replacement);
@@ -236,19 +239,19 @@ impl<T, E, F> Operation<T, E, F> {
         Err(Error::in_flight(operation, Duration::ZERO, lease_left))
     }
 
-    fn outcome(&self, store: &SharedStore, value: &T) -> Result<Outcome, Error> {
+    fn outcome(&self, store: &SharedStore, value: &T) -> Result<RecordedBytes, Error> {
         let mut bytes = Vec::new();
         let refused = |reason: String| {
             Error::config(
-                self.plan.label(),
+                self.options.operation_id(),
                 format!("the given result cannot be recorded: {reason}"),
             )
         };
-        (self.terms.ok.encode)(value, &mut bytes).map_err(|error| refused(shape_of(&error)))?;
+        (self.policy.ok.encode)(value, &mut bytes).map_err(|error| refused(shape_of(&error)))?;
         let limit = store.result_limit();
         if DONE_HEADER + bytes.len() > limit {
             return Err(refused(too_large(bytes.len(), limit)));
         }
-        Ok(Outcome::Ok(bytes.into()))
+        Ok(RecordedBytes::Ok(bytes.into()))
     }
 }

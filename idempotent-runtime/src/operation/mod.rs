@@ -12,7 +12,7 @@ use std::{panic::Location, time::Duration};
 
 use serde::Serialize;
 
-use self::{options::Plan, result::format_of, result_policy::Terms};
+use self::{options::Options, result::format_of, result_policy::ResultPolicy};
 use crate::{
     Codec, Error, Key, OnCrash, OnErr, SharedStore,
     codec::Format,
@@ -55,8 +55,8 @@ pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 /// Calls written by hand may share a scope, and then share records: give them the same result type and codec.
 #[must_use = "an operation does nothing until it is run"]
 pub struct Operation<T, E, F = ByFrom> {
-    pub(crate) plan: Plan,
-    pub(crate) terms: Terms<T, E>,
+    pub(crate) options: Options,
+    pub(crate) policy: ResultPolicy<T, E>,
     pub(crate) into_err: F,
 }
 
@@ -119,18 +119,20 @@ impl<T, E> Operation<T, E> {
     #[inline]
     pub(crate) fn new(scope: &'static str, key: &(impl KeyParts + ?Sized), ok: Format<T>) -> Self {
         Self {
-            plan: Plan::new(scope, key),
-            terms: Terms::new(ok),
+            options: Options::new(scope, key),
+            policy: ResultPolicy::new(ok),
             into_err: ByFrom,
         }
     }
 
     /// How the library's [`Error`] becomes the function's own; by default `E::from`.
     pub fn map_err<F: FnOnce(Error) -> E>(self, map: F) -> Operation<T, E, ByFn<F>> {
-        let Self { plan, terms, .. } = self;
+        let Self {
+            options, policy, ..
+        } = self;
         Operation {
-            plan,
-            terms,
+            options,
+            policy,
             into_err: ByFn(map),
         }
     }
@@ -145,20 +147,20 @@ impl<T, E, F> Operation<T, E, F> {
     #[inline]
     #[track_caller]
     pub fn unique_scope(mut self) -> Self {
-        self.plan.unique_at = Some(Location::caller());
+        self.options.unique_at = Some(Location::caller());
         self
     }
 
     /// Pins the payload: the same key with another fingerprint is [`Error::KeyReused`]. The value is hashed (128 bits,
     /// map order plays no part); it is not kept.
     pub fn fingerprint(mut self, payload: &(impl Serialize + ?Sized)) -> Self {
-        self.plan.fingerprint = Some(Fingerprint::of(payload));
+        self.options.fingerprint = Some(Fingerprint::of(payload));
         self
     }
 
     /// How long a completed result is replayed, from 1 ms on; by default 24 hours. More than 100 years is 100 years.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.plan.ttl = Some(ttl);
+        self.options.ttl = Some(ttl);
         self
     }
 
@@ -183,20 +185,20 @@ impl<T, E, F> Operation<T, E, F> {
     /// # }
     /// ```
     pub fn ttl_with(mut self, ttl: fn(&Result<T, E>) -> Duration) -> Self {
-        self.terms.ttl = Some(ttl);
+        self.policy.ttl = Some(ttl);
         self
     }
 
     /// How long a silent owner is believed alive, from 1 ms to 1 day in whole milliseconds; by default 30 seconds. It is
     /// renewed every third of it while the body is pending.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.plan.lease = lease;
+        self.options.lease = lease;
         self
     }
 
     /// How long a duplicate waits for the running owner's result, zero for not at all; by default 10 seconds.
     pub fn wait(mut self, wait: Duration) -> Self {
-        self.plan.wait = wait;
+        self.options.wait = wait;
         self
     }
 
@@ -219,14 +221,14 @@ impl<T, E, F> Operation<T, E, F> {
     /// # }
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.plan.timeout = Some(timeout);
+        self.options.timeout = Some(timeout);
         self
     }
 
     /// What an `Err` of the body means. By default [`OnErr::Rerun`], and [`OnErr::Fail`] under [`OnCrash::Fail`].
     /// [`OnErr::Record`] needs [`record_err`](Self::record_err) too.
     pub fn on_err(mut self, on_err: OnErr) -> Self {
-        self.terms.on_err = Some(on_err);
+        self.policy.on_err = Some(on_err);
         self
     }
 
@@ -245,19 +247,19 @@ impl<T, E, F> Operation<T, E, F> {
     where
         E: RecordedErr<M>,
     {
-        self.terms.err = Some(format_of::<E, M>());
+        self.policy.err = Some(format_of::<E, M>());
         self
     }
 
     /// What it means that an owner vanished. By default [`OnCrash::Rerun`].
     pub fn on_crash(mut self, on_crash: OnCrash) -> Self {
-        self.plan.on_crash = on_crash;
+        self.options.on_crash = on_crash;
         self
     }
 
     /// This store instead of the default one.
     pub fn store(mut self, store: &SharedStore) -> Self {
-        self.plan.store = Some(store.clone());
+        self.options.store = Some(store.clone());
         self
     }
 }

@@ -6,7 +6,8 @@ use tokio::runtime::Handle;
 
 use super::scope;
 use crate::{
-    DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKey, Key, Label, OnCrash, SharedStore,
+    DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKeyError, Key, OnCrash, OperationId,
+    SharedStore,
     call::unprotected::{self, Unprotected},
     context::{
         Attempt, Context, Progress,
@@ -25,10 +26,10 @@ use crate::{
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// An operation without the types of its result: compiled here, and not once for each of them.
-pub(crate) struct Plan {
+pub(crate) struct Options {
     pub(crate) scope: &'static str,
     pub(crate) key: Key,
-    pub(crate) invalid: Option<InvalidKey>,
+    pub(crate) invalid: Option<InvalidKeyError>,
     /// A part of the key is missing, and the body runs as if there were no record of it anywhere.
     pub(crate) is_unprotected: bool,
     /// The call has let others run before it began, as its task's cooperative budget was used up.
@@ -50,7 +51,7 @@ pub(crate) struct Plan {
 /// What an operation's parts make: a key, if they are good.
 struct Written {
     key: Key,
-    invalid: Option<InvalidKey>,
+    invalid: Option<InvalidKeyError>,
     is_unprotected: bool,
 }
 
@@ -65,8 +66,8 @@ impl Written {
     }
 }
 
-impl Plan {
-    /// Inlined, and the key is written before there is a plan: so no address of the plan is known to anybody, and it is
+impl Options {
+    /// Inlined, and the key is written before there are options: so no address of them is known to anybody, and they are
     /// put together where it stays in the end, with one move of the key. Otherwise it is moved
     /// twice as a whole, 330 bytes that were just written in smaller pieces: 22 ns more a replay.
     #[inline]
@@ -120,15 +121,15 @@ impl Plan {
     }
 
     /// The operation and its key as far as they may be shown.
-    pub(crate) fn label(&self) -> Label {
-        Label {
+    pub(crate) fn operation_id(&self) -> OperationId {
+        OperationId {
             scope: self.scope,
             digest: (self.invalid.is_none() && !self.is_unprotected).then(|| self.key.digest()),
         }
     }
 
     /// The store this call goes to, and the key as it stands there.
-    pub(crate) fn place(&self) -> Result<(Chosen, Key), Error> {
+    pub(crate) fn store_and_key(&self) -> Result<(Chosen, Key), Error> {
         self.check()?;
         let store = self.choose()?;
         if store.needs_io() {
@@ -154,7 +155,7 @@ impl Plan {
     }
 
     fn config(&self, reason: impl Into<Arc<str>>) -> Error {
-        Error::config(self.label(), reason)
+        Error::config(self.operation_id(), reason)
     }
 
     /// As much of [`check`](Self::check) as a replay needs.
@@ -171,12 +172,12 @@ impl Plan {
         if self.is_unprotected {
             return Err(self.config("its key is `None`, so there is no record"));
         }
-        self.check_terms()
+        self.check_options()
     }
 
-    fn check_terms(&self) -> Result<(), Error> {
+    fn check_options(&self) -> Result<(), Error> {
         if let Some(reason) = self.invalid {
-            let operation = self.label();
+            let operation = self.operation_id();
             return Err(Error::InvalidKey { operation, reason });
         }
         let (ttl, lease) = (self.ttl(), self.lease);
@@ -260,12 +261,12 @@ impl Plan {
         });
     }
 
-    /// Prepares the claim. Everything that may be wrong is found here, also with the `terms`.
+    /// Prepares the claim. Everything that may be wrong is found here, also with the `policy`.
     pub(crate) fn prepare(
         &self,
-        terms: Result<(), &'static str>,
+        policy: Result<(), &'static str>,
     ) -> Result<(Arc<Attempt>, Span), Error> {
-        let store = match self.agreed(terms) {
+        let store = match self.agreed(policy) {
             Ok(store) => store,
             Err(error) => {
                 Span::new(self.scope, None).refused(&error);
@@ -309,13 +310,13 @@ impl Plan {
     /// comes first; only that there is a store is not asked.
     pub(crate) fn unprotected(
         &self,
-        terms: Result<(), &'static str>,
+        policy: Result<(), &'static str>,
     ) -> Result<(Arc<Unprotected>, Span), Error> {
         let span = Span::new(self.scope, None);
         let store = self.named();
         let key = self
-            .check_terms()
-            .and_then(|()| terms.map_err(|reason| self.config(reason)))
+            .check_options()
+            .and_then(|()| policy.map_err(|reason| self.config(reason)))
             .and_then(|()| self.check_timers())
             .and_then(|()| self.random_key());
         match key {
@@ -354,7 +355,7 @@ impl Plan {
         let nonce = Nonce::random().map_err(|error| self.no_randomness(error))?;
         let number = format!("{:032x}", u128::from_be_bytes(*nonce.as_bytes()));
         Key::new(self.scope, &[&"unprotected", &number]).map_err(|reason| Error::InvalidKey {
-            operation: self.label(),
+            operation: self.operation_id(),
             reason,
         })
     }
@@ -375,10 +376,10 @@ impl Plan {
     }
 
     /// The store, where nothing is wrong with what was asked for.
-    fn agreed(&self, terms: Result<(), &'static str>) -> Result<Chosen, Error> {
+    fn agreed(&self, policy: Result<(), &'static str>) -> Result<Chosen, Error> {
         self.check()?;
         let store = self.choose()?;
-        terms.map_err(|reason| self.config(reason))?;
+        policy.map_err(|reason| self.config(reason))?;
         Ok(store)
     }
 

@@ -165,8 +165,8 @@ impl<E> Classify<E> {
 #[diagnostic::do_not_recommend]
 impl<E: Recorded<M>, M> Decision<E, M> for OnErr {
     fn decide<T, F>(mut operation: Operation<T, E, F>, by: fn(&E) -> Self) -> Operation<T, E, F> {
-        operation.terms.classify = Some(Classify::Full(by));
-        operation.terms.err = Some(format_of::<E, M>());
+        operation.policy.classify = Some(Classify::Full(by));
+        operation.policy.err = Some(format_of::<E, M>());
         operation
     }
 }
@@ -174,7 +174,7 @@ impl<E: Recorded<M>, M> Decision<E, M> for OnErr {
 #[diagnostic::do_not_recommend]
 impl<E> Decision<E, Never> for RerunOrFail {
     fn decide<T, F>(mut operation: Operation<T, E, F>, by: fn(&E) -> Self) -> Operation<T, E, F> {
-        operation.terms.classify = Some(Classify::Unrecorded(by));
+        operation.policy.classify = Some(Classify::Unrecorded(by));
         operation
     }
 }

@@ -4,17 +4,17 @@ use std::{sync::Arc, task::Poll, time::Duration};
 
 use super::result::Classify;
 use crate::{
-    CodecError, Error, Label, OnCrash, OnErr,
+    CodecError, Error, OnCrash, OnErr, OperationId,
     codec::{Format, redact::shape_of},
     fingerprint::Fingerprint,
-    record::{Outcome, OutcomeRef, Record, RecordRef},
+    record::{Record, RecordRef, RecordedBytes, RecordedBytesRef},
 };
 
 /// How long a result is kept.
 type TtlOf<T, E> = fn(&Result<T, E>) -> Duration;
 
 /// How an operation's results are recorded and read.
-pub(crate) struct Terms<T, E> {
+pub(crate) struct ResultPolicy<T, E> {
     pub(crate) ok: Format<T>,
     pub(crate) err: Option<Format<E>>,
     pub(crate) on_err: Option<OnErr>,
@@ -22,15 +22,15 @@ pub(crate) struct Terms<T, E> {
     pub(crate) ttl: Option<TtlOf<T, E>>,
 }
 
-impl<T, E> Clone for Terms<T, E> {
+impl<T, E> Clone for ResultPolicy<T, E> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T, E> Copy for Terms<T, E> {}
+impl<T, E> Copy for ResultPolicy<T, E> {}
 
-impl<T, E> Terms<T, E> {
+impl<T, E> ResultPolicy<T, E> {
     pub(crate) fn new(ok: Format<T>) -> Self {
         Self {
             ok,
@@ -61,13 +61,13 @@ impl<T, E> Terms<T, E> {
             return false;
         }
         match (record.outcome, &self.err) {
-            (Some(OutcomeRef::Ok(bytes)), _) if record.codec == self.ok.codec => {
+            (Some(RecordedBytesRef::Ok(bytes)), _) if record.codec == self.ok.codec => {
                 if let Ok(value) = (self.ok.decode)(bytes) {
                     *place = Poll::Ready(Ok(value));
                     return true;
                 }
             }
-            (Some(OutcomeRef::Err(bytes)), Some(err)) if record.codec == err.codec => {
+            (Some(RecordedBytesRef::Err(bytes)), Some(err)) if record.codec == err.codec => {
                 if let Ok(error) = (err.decode)(bytes) {
                     *place = Poll::Ready(Err(error));
                     return true;
@@ -81,18 +81,23 @@ impl<T, E> Terms<T, E> {
     /// The recorded result, as the function returns it.
     pub(crate) fn replay(
         &self,
-        label: &dyn Fn() -> Label,
+        operation_id: &dyn Fn() -> OperationId,
         record: &Record,
     ) -> Result<Result<T, E>, Error> {
         let err = self.err.as_ref();
-        let decoded = match readable(record, self.ok.codec, err.map(|err| err.codec), label)? {
+        let decoded = match readable(
+            record,
+            self.ok.codec,
+            err.map(|err| err.codec),
+            operation_id,
+        )? {
             Readable::Ok(bytes) => (self.ok.decode)(bytes).map(Ok),
             Readable::Err(bytes) => match err {
                 Some(err) => (err.decode)(bytes).map(Err),
                 None => Err(CodecError::own("errors are not recorded here")),
             },
         };
-        decoded.map_err(|error| undecodable(&error, label))
+        decoded.map_err(|error| undecodable(&error, operation_id))
     }
 
     /// What an `Ok` means that stands for a passing failure: nothing happened, unless it is the author's word that is
@@ -129,18 +134,18 @@ fn readable<'a>(
     record: &'a Record,
     ok: u32,
     err: Option<u32>,
-    label: &dyn Fn() -> Label,
+    operation_id: &dyn Fn() -> OperationId,
 ) -> Result<Readable<'a>, Error> {
     let (codec, readable) = match &record.outcome {
-        Some(Outcome::Ok(bytes)) => (Some(ok), Readable::Ok(bytes)),
-        Some(Outcome::Err(bytes)) => (err, Readable::Err(bytes)),
-        Some(Outcome::NotRecorded(reason)) => {
+        Some(RecordedBytes::Ok(bytes)) => (Some(ok), Readable::Ok(bytes)),
+        Some(RecordedBytes::Err(bytes)) => (err, Readable::Err(bytes)),
+        Some(RecordedBytes::NotRecorded(reason)) => {
             return Err(Error::NotRecorded {
-                operation: label(),
+                operation: operation_id(),
                 reason: String::from_utf8_lossy(reason).into(),
             });
         }
-        None => return Err(incompatible("it has no result", label)),
+        None => return Err(incompatible("it has no result", operation_id)),
     };
     match codec {
         Some(codec) if codec == record.codec => Ok(readable),
@@ -148,23 +153,23 @@ fn readable<'a>(
             let written = record.codec;
             let reason =
                 format!("it was written by codec {written}, this function has codec {codec}");
-            Err(incompatible(reason, label))
+            Err(incompatible(reason, operation_id))
         }
         None => Err(incompatible(
             "it is a recorded `Err`; this function records none",
-            label,
+            operation_id,
         )),
     }
 }
 
-fn undecodable(error: &CodecError, label: &dyn Fn() -> Label) -> Error {
+fn undecodable(error: &CodecError, operation_id: &dyn Fn() -> OperationId) -> Error {
     let error = shape_of(error);
-    incompatible(format!("its result does not decode: {error}"), label)
+    incompatible(format!("its result does not decode: {error}"), operation_id)
 }
 
-fn incompatible(reason: impl Into<Arc<str>>, label: &dyn Fn() -> Label) -> Error {
+fn incompatible(reason: impl Into<Arc<str>>, operation_id: &dyn Fn() -> OperationId) -> Error {
     Error::Incompatible {
-        operation: label(),
+        operation: operation_id(),
         reason: reason.into(),
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{HEADER, MAX_TOKEN, Nonce, Outcome, OutcomeRef, Owner, Record, State, VERSION};
+use super::{
+    HEADER, MAX_TOKEN, Nonce, Owner, Record, RecordedBytes, RecordedBytesRef, State, VERSION,
+};
 use crate::{OnCrash, fingerprint::Fingerprint, key::Key};
 
 const FAIL_ON_CRASH: u8 = 1;
@@ -29,7 +31,7 @@ const GUARD: u64 = 65_521;
 /// Bytes that are not a record this version can read. They are never overwritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Unreadable {
+pub enum DecodeError {
     /// Shorter than a record's header.
     #[error("{0} bytes are too few for a record")]
     Truncated(usize),
@@ -51,7 +53,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) state: State,
     pub(crate) codec: u32,
     pub(crate) expires: u64,
-    pub(crate) outcome: Option<OutcomeRef<'a>>,
+    pub(crate) outcome: Option<RecordedBytesRef<'a>>,
 }
 
 impl<'a> Parts<'a> {
@@ -61,7 +63,7 @@ impl<'a> Parts<'a> {
             state: record.state,
             codec: record.codec,
             expires: record.expires,
-            outcome: record.outcome.as_ref().map(Outcome::as_ref),
+            outcome: record.outcome.as_ref().map(RecordedBytes::as_ref),
         }
     }
 
@@ -105,9 +107,9 @@ impl<'a> Parts<'a> {
             flags |= HAS_TRACE;
         }
         match self.outcome {
-            Some(OutcomeRef::Err(_)) => flags | IS_ERR,
-            Some(OutcomeRef::NotRecorded(_)) => flags | NOT_RECORDED,
-            Some(OutcomeRef::Ok(_)) | None => flags,
+            Some(RecordedBytesRef::Err(_)) => flags | IS_ERR,
+            Some(RecordedBytesRef::NotRecorded(_)) => flags | NOT_RECORDED,
+            Some(RecordedBytesRef::Ok(_)) | None => flags,
         }
     }
 
@@ -119,7 +121,7 @@ impl<'a> Parts<'a> {
     }
 
     fn result(&self) -> &'a [u8] {
-        self.outcome.map_or(&[], OutcomeRef::bytes)
+        self.outcome.map_or(&[], RecordedBytesRef::bytes)
     }
 
     /// The check of this record under `key`; 0 unless it is done.
@@ -181,24 +183,24 @@ impl Record {
     /// Reads a record.
     ///
     /// # Errors
-    /// [`Unreadable`] for anything that this version does not write.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+    /// [`DecodeError`] for anything that this version does not write.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         match bytes.first() {
-            None => return Err(Unreadable::Truncated(0)),
+            None => return Err(DecodeError::Truncated(0)),
             Some(&VERSION) => {}
             // Releases count up from 1: a printable or huge first byte is somebody else's value.
-            Some(&version @ 1..=31) => return Err(Unreadable::Version(version)),
-            Some(_) => return Err(Unreadable::Foreign),
+            Some(&version @ 1..=31) => return Err(DecodeError::Version(version)),
+            Some(_) => return Err(DecodeError::Foreign),
         }
         let Some((header, mut rest)) = bytes.split_first_chunk::<HEADER>() else {
-            return Err(Unreadable::Truncated(bytes.len()));
+            return Err(DecodeError::Truncated(bytes.len()));
         };
-        let state = State::from_letter(header[1]).ok_or(Unreadable::Foreign)?;
+        let state = State::from_letter(header[1]).ok_or(DecodeError::Foreign)?;
         let token = u64::from_be_bytes(array(header, TOKEN));
         let flags = header[30];
         let kind = flags & (IS_ERR | NOT_RECORDED);
         if token > MAX_TOKEN || flags & !KNOWN_FLAGS != 0 || kind == IS_ERR | NOT_RECORDED {
-            return Err(Unreadable::Foreign);
+            return Err(DecodeError::Foreign);
         }
         let expires = unguarded(u64::from_be_bytes(array(header, EXPIRES)))?;
         let check = u64::from_be_bytes(array(header, CHECK));
@@ -210,12 +212,12 @@ impl Record {
         let trace = optional(HAS_TRACE)?;
         let (owner, result) = owner(state, header[63], rest)?;
         let outcome = (state == State::Done).then(|| match kind {
-            IS_ERR => Outcome::Err(result.into()),
-            NOT_RECORDED => Outcome::NotRecorded(result.into()),
-            _ => Outcome::Ok(result.into()),
+            IS_ERR => RecordedBytes::Err(result.into()),
+            NOT_RECORDED => RecordedBytes::NotRecorded(result.into()),
+            _ => RecordedBytes::Ok(result.into()),
         });
         if outcome.is_none() && (kind != 0 || !result.is_empty() || check != 0) {
-            return Err(Unreadable::Foreign);
+            return Err(DecodeError::Foreign);
         }
         Ok(Self {
             state,
@@ -253,19 +255,19 @@ impl Record {
 }
 
 /// An owner's name of this length, and the result behind it.
-fn owner(state: State, length: u8, rest: &[u8]) -> Result<(Option<Owner>, &[u8]), Unreadable> {
+fn owner(state: State, length: u8, rest: &[u8]) -> Result<(Option<Owner>, &[u8]), DecodeError> {
     let length = usize::from(length);
     let may_have = matches!(state, State::Running | State::Lost) && length <= Owner::MAX;
     let (name, result) = rest
         .split_at_checked(length)
         .filter(|_| length == 0 || may_have)
-        .ok_or(Unreadable::Foreign)?;
-    let name = str::from_utf8(name).map_err(|_| Unreadable::Foreign)?;
+        .ok_or(DecodeError::Foreign)?;
+    let name = str::from_utf8(name).map_err(|_| DecodeError::Foreign)?;
     Ok((Owner::new(name), result))
 }
 
-fn take(bytes: &mut &[u8]) -> Result<[u8; 16], Unreadable> {
-    let (taken, rest) = bytes.split_first_chunk().ok_or(Unreadable::Foreign)?;
+fn take(bytes: &mut &[u8]) -> Result<[u8; 16], DecodeError> {
+    let (taken, rest) = bytes.split_first_chunk().ok_or(DecodeError::Foreign)?;
     *bytes = rest;
     Ok(*taken)
 }
@@ -283,12 +285,12 @@ pub(crate) fn guarded(expires: u64) -> u64 {
     (expires % GUARD) << 48 | expires
 }
 
-pub(crate) fn unguarded(guarded: u64) -> Result<u64, Unreadable> {
+pub(crate) fn unguarded(guarded: u64) -> Result<u64, DecodeError> {
     let expires = guarded & LAST_END;
     if guarded >> 48 == expires % GUARD {
         Ok(expires)
     } else {
-        Err(Unreadable::Foreign)
+        Err(DecodeError::Foreign)
     }
 }
 

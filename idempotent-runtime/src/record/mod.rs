@@ -47,9 +47,9 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{OnCrash, fingerprint::Fingerprint};
 
+pub use bytes::DecodeError;
 #[cfg(feature = "memory")]
 pub(crate) use bytes::Parts;
-pub use bytes::Unreadable;
 pub(crate) use bytes::{guarded, unguarded};
 pub use nonce::Nonce;
 pub use owner::Owner;
@@ -119,7 +119,7 @@ impl State {
 /// What a finished body left behind, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum RecordedBytes {
     /// The codec's bytes of an `Ok` value.
     Ok(Arc<[u8]>),
     /// The codec's bytes of an `Err` value that is final (`on_err = record`).
@@ -128,14 +128,14 @@ pub enum Outcome {
     NotRecorded(Arc<[u8]>),
 }
 
-impl Outcome {
+impl RecordedBytes {
     /// The outcome, seen where it lies.
     #[must_use]
-    pub fn as_ref(&self) -> OutcomeRef<'_> {
+    pub fn as_ref(&self) -> RecordedBytesRef<'_> {
         match self {
-            Self::Ok(bytes) => OutcomeRef::Ok(bytes),
-            Self::Err(bytes) => OutcomeRef::Err(bytes),
-            Self::NotRecorded(bytes) => OutcomeRef::NotRecorded(bytes),
+            Self::Ok(bytes) => RecordedBytesRef::Ok(bytes),
+            Self::Err(bytes) => RecordedBytesRef::Err(bytes),
+            Self::NotRecorded(bytes) => RecordedBytesRef::NotRecorded(bytes),
         }
     }
 
@@ -148,19 +148,19 @@ impl Outcome {
     }
 }
 
-/// An [`Outcome`] seen where it lies.
+/// [`RecordedBytes`] seen where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum OutcomeRef<'a> {
-    /// As [`Outcome::Ok`].
+pub enum RecordedBytesRef<'a> {
+    /// As [`RecordedBytes::Ok`].
     Ok(&'a [u8]),
-    /// As [`Outcome::Err`].
+    /// As [`RecordedBytes::Err`].
     Err(&'a [u8]),
-    /// As [`Outcome::NotRecorded`].
+    /// As [`RecordedBytes::NotRecorded`].
     NotRecorded(&'a [u8]),
 }
 
-impl<'a> OutcomeRef<'a> {
+impl<'a> RecordedBytesRef<'a> {
     /// The bytes, whichever kind they are.
     #[must_use]
     pub fn bytes(self) -> &'a [u8] {
@@ -171,11 +171,11 @@ impl<'a> OutcomeRef<'a> {
 
     /// A copy of it.
     #[must_use]
-    pub fn to_owned(self) -> Outcome {
+    pub fn to_owned(self) -> RecordedBytes {
         match self {
-            Self::Ok(bytes) => Outcome::Ok(bytes.into()),
-            Self::Err(bytes) => Outcome::Err(bytes.into()),
-            Self::NotRecorded(bytes) => Outcome::NotRecorded(bytes.into()),
+            Self::Ok(bytes) => RecordedBytes::Ok(bytes.into()),
+            Self::Err(bytes) => RecordedBytes::Err(bytes.into()),
+            Self::NotRecorded(bytes) => RecordedBytes::NotRecorded(bytes.into()),
         }
     }
 }
@@ -192,7 +192,7 @@ pub struct RecordRef<'a> {
     /// Who can read the outcome's bytes; 0 while there are none.
     pub codec: u32,
     /// What the body left, once done.
-    pub outcome: Option<OutcomeRef<'a>>,
+    pub outcome: Option<RecordedBytesRef<'a>>,
 }
 
 impl RecordRef<'_> {
@@ -236,7 +236,7 @@ pub struct Record {
     /// The trace that the attempt was part of, where its process told one.
     pub trace: Option<[u8; 16]>,
     /// What the body left, once done.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<RecordedBytes>,
 }
 
 impl Record {
@@ -276,7 +276,7 @@ impl Record {
             nonce: self.nonce,
             fingerprint: self.fingerprint,
             codec: self.codec,
-            outcome: self.outcome.as_ref().map(Outcome::as_ref),
+            outcome: self.outcome.as_ref().map(RecordedBytes::as_ref),
         }
     }
 }

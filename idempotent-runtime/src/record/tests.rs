@@ -18,11 +18,11 @@ fn state() -> impl Strategy<Value = State> {
     ]
 }
 
-fn outcome() -> impl Strategy<Value = Outcome> {
+fn outcome() -> impl Strategy<Value = RecordedBytes> {
     (0..3, vec(any::<u8>(), 0..40)).prop_map(|(kind, bytes)| match kind {
-        0 => Outcome::Ok(bytes.into()),
-        1 => Outcome::Err(bytes.into()),
-        _ => Outcome::NotRecorded(bytes.into()),
+        0 => RecordedBytes::Ok(bytes.into()),
+        1 => RecordedBytes::Err(bytes.into()),
+        _ => RecordedBytes::NotRecorded(bytes.into()),
     })
 }
 
@@ -93,7 +93,7 @@ fn example() -> Record {
         check: 0x2021_2223_2425_2627,
         owner: None,
         trace: Some([0xcc; 16]),
-        outcome: Some(Outcome::Err(b"!".as_slice().into())),
+        outcome: Some(RecordedBytes::Err(b"!".as_slice().into())),
     }
 }
 
@@ -221,11 +221,11 @@ fn every_flipped_bit_and_every_other_key_is_noticed() {
 #[test]
 fn what_is_not_this_versions_record_is_told_apart() {
     let bytes = example().encode();
-    assert_eq!(Record::decode(&[]), Err(Unreadable::Truncated(0)));
+    assert_eq!(Record::decode(&[]), Err(DecodeError::Truncated(0)));
     for length in 1..HEADER {
         assert_eq!(
             Record::decode(&bytes[..length]),
-            Err(Unreadable::Truncated(length))
+            Err(DecodeError::Truncated(length))
         );
     }
     let with = |at: usize, byte: u8| {
@@ -233,34 +233,34 @@ fn what_is_not_this_versions_record_is_told_apart() {
         bytes[at] = byte;
         Record::decode(&bytes)
     };
-    assert_eq!(with(0, 1), Err(Unreadable::Version(1)));
-    assert_eq!(with(0, 3), Err(Unreadable::Version(3)));
-    assert_eq!(with(0, 31), Err(Unreadable::Version(31)));
+    assert_eq!(with(0, 1), Err(DecodeError::Version(1)));
+    assert_eq!(with(0, 3), Err(DecodeError::Version(3)));
+    assert_eq!(with(0, 31), Err(DecodeError::Version(31)));
     for version in [0, 32, b'{', 255] {
         assert_eq!(
             with(0, version),
-            Err(Unreadable::Foreign),
+            Err(DecodeError::Foreign),
             "version {version}"
         );
     }
     for state in [0, b'r', b'X', 255] {
-        assert_eq!(with(1, state), Err(Unreadable::Foreign), "state {state}");
+        assert_eq!(with(1, state), Err(DecodeError::Foreign), "state {state}");
     }
     for flags in [32, 64, 128, IS_ERR | NOT_RECORDED, 255] {
-        assert_eq!(with(30, flags), Err(Unreadable::Foreign), "flags {flags}");
+        assert_eq!(with(30, flags), Err(DecodeError::Foreign), "flags {flags}");
     }
     assert_eq!(
         with(18, 0x20),
-        Err(Unreadable::Foreign),
+        Err(DecodeError::Foreign),
         "a token of 2^53 and more"
     );
     assert_eq!(
         with(1, b'R'),
-        Err(Unreadable::Foreign),
+        Err(DecodeError::Foreign),
         "a running record with a result"
     );
     for (at, what) in [(39, "guard"), (45, "end"), (63, "owner in a done record")] {
-        assert_eq!(with(at, 1), Err(Unreadable::Foreign), "{what}");
+        assert_eq!(with(at, 1), Err(DecodeError::Foreign), "{what}");
     }
     for text in ["", "1", "OK", "{\"a\":1}", "\u{1}"] {
         assert!(Record::decode(text.as_bytes()).is_err(), "{text:?}");
@@ -279,11 +279,11 @@ fn only_done_records_have_an_outcome() {
     for state in [b'R', b'F', b'L'] {
         let mut checked = bytes.clone();
         (checked[1], checked[55]) = (state, 1);
-        assert_eq!(Record::decode(&checked), Err(Unreadable::Foreign));
+        assert_eq!(Record::decode(&checked), Err(DecodeError::Foreign));
     }
     for flag in [IS_ERR, NOT_RECORDED] {
         bytes[30] = flag;
-        assert_eq!(Record::decode(&bytes), Err(Unreadable::Foreign));
+        assert_eq!(Record::decode(&bytes), Err(DecodeError::Foreign));
     }
 }
 

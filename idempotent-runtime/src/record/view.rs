@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    HEADER, Nonce, OutcomeRef, RecordRef, State,
+    HEADER, Nonce, RecordRef, RecordedBytesRef, State,
     bytes::{HAS_FINGERPRINT, HAS_TRACE, IS_ERR, NOT_RECORDED},
 };
 use crate::fingerprint::Fingerprint;
@@ -78,9 +78,9 @@ impl<'a> View<'a> {
         }
         let state = self.state();
         let outcome = (state == State::Done).then_some(match flags & (IS_ERR | NOT_RECORDED) {
-            IS_ERR => OutcomeRef::Err(rest),
-            NOT_RECORDED => OutcomeRef::NotRecorded(rest),
-            _ => OutcomeRef::Ok(rest),
+            IS_ERR => RecordedBytesRef::Err(rest),
+            NOT_RECORDED => RecordedBytesRef::NotRecorded(rest),
+            _ => RecordedBytesRef::Ok(rest),
         });
         RecordRef {
             state,

@@ -81,13 +81,13 @@ mod tests {
         OnCrash, StoreErrorKind,
         key::Key,
         record::{Nonce, RecordRef},
-        store::Topics,
+        store::KeyNotifier,
     };
 
     /// Answers everything unlike a default would.
     #[derive(Default)]
     struct Probe {
-        topics: Topics,
+        notifier: KeyNotifier,
     }
 
     fn told<T>(method: &'static str) -> Result<T, StoreError> {
@@ -126,7 +126,7 @@ mod tests {
         }
 
         async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
-            Ok(self.topics.subscribe(key).0)
+            Ok(self.notifier.subscribe(key).0)
         }
 
         async fn list(&self, _: &Filter, _: Option<&Cursor>) -> Result<Page<Found>, StoreError> {

@@ -24,14 +24,14 @@ pub use list::{Cursor, Filter, Found, Listed, Page};
 #[cfg(feature = "memory")]
 pub use memory::{ManualClock, MemoryStore};
 pub use near::NearCache;
-pub use notify::{Subscription, Topics};
+pub use notify::{KeyNotifier, Subscription};
 pub use shared::SharedStore;
 
 use crate::{
     OnCrash, StoreError, StoreErrorKind,
     fingerprint::Fingerprint,
     key::Key,
-    record::{Nonce, OutcomeRef, Owner, Record, RecordRef, State},
+    record::{Nonce, Owner, Record, RecordRef, RecordedBytesRef, State},
 };
 
 /// Results larger than this are not recorded, unless a store says otherwise: 1 MiB.
@@ -173,7 +173,13 @@ pub trait LocalStore: Send + Sync {
 
     /// Finishes the attempt of `owned`, a record as it was granted, with this result, as [`Store::finish`] does where the
     /// record is still the attempt's. `false`: nothing has changed, and `Store::finish` is asked.
-    fn complete(&self, key: &Key, owned: &Record, codec: u32, outcome: OutcomeRef<'_>) -> bool {
+    fn complete(
+        &self,
+        key: &Key,
+        owned: &Record,
+        codec: u32,
+        outcome: RecordedBytesRef<'_>,
+    ) -> bool {
         let _ = (key, owned, codec, outcome);
         false
     }

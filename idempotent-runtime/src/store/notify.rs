@@ -19,7 +19,7 @@ use crate::{
 ///
 /// Wakers are the callers' own code, so they run after the lock is released.
 #[derive(Clone, Default)]
-pub struct Topics {
+pub struct KeyNotifier {
     shared: Arc<Shared>,
 }
 
@@ -40,7 +40,7 @@ impl Shared {
 
 type Vacated = Box<dyn Fn(&Key) + Send + Sync>;
 
-impl Topics {
+impl KeyNotifier {
     /// Without waiters. `vacated` is called with each key whose last waiter has left, after it is
     /// removed. It must not block.
     #[must_use]
@@ -65,7 +65,7 @@ impl Topics {
             .subscribe();
         self.shared.count.store(topics.len(), Ordering::SeqCst);
         let leave = Leave {
-            topics: self.clone(),
+            notifier: self.clone(),
             key: key.clone(),
         };
         (
@@ -120,9 +120,11 @@ impl Topics {
     }
 }
 
-impl fmt::Debug for Topics {
+impl fmt::Debug for KeyNotifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Topics").field("len", &self.len()).finish()
+        f.debug_struct("KeyNotifier")
+            .field("len", &self.len())
+            .finish()
     }
 }
 
@@ -162,13 +164,13 @@ impl Subscription {
 
 #[derive(Debug)]
 struct Leave {
-    topics: Topics,
+    notifier: KeyNotifier,
     key: Key,
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        let shared = &*self.topics.shared;
+        let shared = &*self.notifier.shared;
         let mut topics = shared.lock();
         let is_vacated = topics.get(&self.key).is_some_and(|sender| {
             mutant!("a topic leaves with its first waiter" => return true);

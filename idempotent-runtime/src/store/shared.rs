@@ -16,7 +16,7 @@ use super::{
     ClaimReply, ClaimRequest, Cursor, DEFAULT_MAX_RESULT, Filter, Found, LocalStore, Page, Settled,
     Store, Subscription,
     counters::Counters,
-    near::{Asked, Near},
+    near::{Lookup, Near},
 };
 use crate::{
     StoreError, StoreErrorKind,
@@ -153,7 +153,7 @@ impl SharedStore {
     }
 
     /// Its near cache, once there is one.
-    pub(super) fn near_place(&self) -> &OnceLock<Near> {
+    pub(super) fn near_cell(&self) -> &OnceLock<Near> {
         &self.0.inner.near
     }
 
@@ -220,10 +220,10 @@ impl SharedStore {
         key: &'a Key,
         request: &'a ClaimRequest,
     ) -> Pending<'a, ClaimReply> {
-        let asked = self.ask(key);
+        let lookup = self.lookup(key);
         let reply = self.0.inner.store.claim(key, request);
-        noting(reply, asked, |asked, reply| {
-            asked.shown(match reply {
+        noting_near(reply, lookup, |lookup, reply| {
+            lookup.observed(match reply {
                 ClaimReply::Held { record, .. } => Some(record),
                 ClaimReply::Granted { .. } => None,
             });
@@ -236,14 +236,14 @@ impl SharedStore {
 
     /// Sends a finish for the first time.
     pub(crate) fn finish<'a>(&'a self, key: &'a Key, target: &'a Record) -> Pending<'a, Settled> {
-        let asked = self.ask(key);
+        let lookup = self.lookup(key);
         let settled = self.finish_again(key, target);
-        noting(settled, asked, move |asked, settled| match settled {
-            Settled::Applied | Settled::PutBack => asked.recorded(target),
+        noting_near(settled, lookup, move |lookup, settled| match settled {
+            Settled::Applied | Settled::PutBack => lookup.acknowledged(target),
             Settled::Stale { record, .. } => {
-                asked.shown(Some(record).filter(|it| it.is_sound(key)));
+                lookup.observed(Some(record).filter(|it| it.is_sound(key)));
             }
-            Settled::Absent => asked.shown(None),
+            Settled::Absent => lookup.observed(None),
         })
     }
 
@@ -258,10 +258,10 @@ impl SharedStore {
     }
 
     pub(crate) fn read<'a>(&'a self, key: &'a Key) -> Pending<'a, Option<(Record, Duration)>> {
-        let asked = self.ask(key);
+        let lookup = self.lookup(key);
         let read = self.0.inner.store.read(key);
-        noting(read, asked, |asked, read| {
-            asked.shown(read.as_ref().map(|(record, _)| record));
+        noting_near(read, lookup, |lookup, read| {
+            lookup.observed(read.as_ref().map(|(record, _)| record));
         })
     }
 
@@ -324,17 +324,17 @@ impl<S: Store> From<S> for SharedStore {
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Passes an answer to the near cache, if there is one.
-fn noting<'a, T: Send + 'a>(
+fn noting_near<'a, T: Send + 'a>(
     reply: Pending<'a, T>,
-    asked: Option<Asked<'a>>,
-    note: impl FnOnce(&Asked<'_>, &T) + Send + 'a,
+    lookup: Option<Lookup<'a>>,
+    note: impl FnOnce(&Lookup<'_>, &T) + Send + 'a,
 ) -> Pending<'a, T> {
-    let Some(asked) = asked else {
+    let Some(lookup) = lookup else {
         return reply;
     };
     Box::pin(async move {
         let reply = reply.await?;
-        note(&asked, &reply);
+        note(&lookup, &reply);
         Ok(reply)
     })
 }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use idempotent_runtime::store::{Topics, conformance::Loss};
+use idempotent_runtime::store::{KeyNotifier, conformance::Loss};
 
 /// Why the database did not do as it was asked.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ struct Server {
     revision: AtomicU64,
     /// Microseconds since 1970; it starts there.
     clock: AtomicU64,
-    topics: Topics,
+    notifier: KeyNotifier,
 }
 
 /// Whether reads fail.
@@ -102,8 +102,8 @@ impl Database {
         &self.server.clock
     }
 
-    pub(crate) fn topics(&self) -> &Topics {
-        &self.server.topics
+    pub(crate) fn notifier(&self) -> &KeyNotifier {
+        &self.server.notifier
     }
 
     fn rows(&self) -> MutexGuard<'_, BTreeMap<String, Item>> {

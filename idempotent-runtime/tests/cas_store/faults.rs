@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use idempotent_runtime::{
     Key, OnCrash, Store, StoreErrorKind,
-    record::{Nonce, Outcome, Record, State},
+    record::{Nonce, Record, RecordedBytes, State},
     store::{
         ClaimReply, ClaimRequest, Settled,
         cas::{self, CasStore},
@@ -40,7 +40,7 @@ pub(crate) fn request(number: u8) -> ClaimRequest {
 pub(crate) fn done(owned: &Record) -> Record {
     Record {
         state: State::Done,
-        outcome: Some(Outcome::Ok([1][..].into())),
+        outcome: Some(RecordedBytes::Ok([1][..].into())),
         ..owned.clone()
     }
 }

@@ -54,7 +54,7 @@ impl Subject for OverCas {
     }
 
     async fn subscribed(&self, _store: &CasStore<Table>) -> Option<usize> {
-        Some(self.database.topics().len())
+        Some(self.database.notifier().len())
     }
 }
 

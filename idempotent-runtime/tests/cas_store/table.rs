@@ -70,11 +70,11 @@ impl CasTable for Table {
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
-        Ok(self.database.topics().subscribe(key).0)
+        Ok(self.database.notifier().subscribe(key).0)
     }
 
     async fn notify(&self, key: &Key) {
-        self.database.topics().publish(key.as_str());
+        self.database.notifier().publish(key.as_str());
     }
 
     fn describe(&self) -> String {

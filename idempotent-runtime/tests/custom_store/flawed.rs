@@ -10,10 +10,10 @@ use std::{
 
 use idempotent_runtime::{
     Key, Store, StoreError, StoreErrorKind,
-    record::{OutcomeRef, Record, State},
+    record::{Record, RecordedBytesRef, State},
     store::{
-        ClaimReply, ClaimRequest, Cursor, Filter, Found, LocalStore, Page, Settled, Subscription,
-        Topics,
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, KeyNotifier, LocalStore, Page, Settled,
+        Subscription,
         conformance::{Loss, Subject},
         protocol::{self, Current, Step, Write},
     },
@@ -94,7 +94,7 @@ impl Flawed {
 
     fn publish(&self, key: &Key) {
         if self.flaw != Flaw::WakesNobody {
-            self.table.shared.topics.publish(key.as_str());
+            self.table.shared.notifier.publish(key.as_str());
         }
     }
 }
@@ -229,16 +229,18 @@ impl Store for Flawed {
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
-        let topics = &self.table.shared.topics;
-        let (subscription, first) = topics.subscribe(key);
+        let notifier = &self.table.shared.notifier;
+        let (subscription, first) = notifier.subscribe(key);
         match self.flaw {
             Flaw::KeepsSubscriptions => {
                 self.kept
                     .lock()
                     .expect("no panic")
-                    .push(topics.subscribe(key).0);
+                    .push(notifier.subscribe(key).0);
             }
-            Flaw::WakesOnlyTheFirst if !first => return Ok(Topics::default().subscribe(key).0),
+            Flaw::WakesOnlyTheFirst if !first => {
+                return Ok(KeyNotifier::default().subscribe(key).0);
+            }
             _ => {}
         }
         Ok(subscription)
@@ -291,7 +293,13 @@ impl LocalStore for Face {
         })
     }
 
-    fn complete(&self, key: &Key, owned: &Record, codec: u32, outcome: OutcomeRef<'_>) -> bool {
+    fn complete(
+        &self,
+        key: &Key,
+        owned: &Record,
+        codec: u32,
+        outcome: RecordedBytesRef<'_>,
+    ) -> bool {
         self.table.step(key, |current, now| {
             let may = current.is_some_and(|Current { record, .. }| match self.flaw {
                 Flaw::LocalFaceCompletesForAnybody => record.state == State::Running,
@@ -350,6 +358,6 @@ impl Subject for Flawed {
     }
 
     async fn subscribed(&self, store: &Self) -> Option<usize> {
-        Some(store.table.shared.topics.len())
+        Some(store.table.shared.notifier.len())
     }
 }

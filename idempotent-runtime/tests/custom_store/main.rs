@@ -24,7 +24,7 @@ impl Subject for TableStore {
     }
 
     async fn subscribed(&self, store: &Self) -> Option<usize> {
-        Some(store.shared.topics.len())
+        Some(store.shared.notifier.len())
     }
 }
 

@@ -16,7 +16,7 @@ use idempotent_runtime::{
     Key, Store, StoreError,
     record::Record,
     store::{
-        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Subscription, Topics,
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, KeyNotifier, Page, Settled, Subscription,
         protocol::{self, Current, Step},
     },
 };
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     rows: Mutex<HashMap<Key, Row>>,
     /// The store's own clock, which alone judges leases and retention: microseconds since 1970. It starts there.
     pub(crate) clock: AtomicU64,
-    pub(crate) topics: Topics,
+    pub(crate) notifier: KeyNotifier,
 }
 
 struct Row {
@@ -80,7 +80,7 @@ impl Store for TableStore {
 
     async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
         let settled = self.step(key, |current, now| protocol::finish(current, target, now));
-        self.shared.topics.publish(key.as_str()); // after the write, never before
+        self.shared.notifier.publish(key.as_str()); // after the write, never before
         Ok(settled)
     }
 
@@ -97,7 +97,7 @@ impl Store for TableStore {
         let settled = self.step(key, |current, now| {
             protocol::overrule(current, seen, replacement, now)
         });
-        self.shared.topics.publish(key.as_str());
+        self.shared.notifier.publish(key.as_str());
         Ok(settled)
     }
 
@@ -133,6 +133,6 @@ impl Store for TableStore {
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
-        Ok(self.shared.topics.subscribe(key).0)
+        Ok(self.shared.notifier.subscribe(key).0)
     }
 }

@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use idempotent_runtime::{
     Key, OnCrash, Store,
-    record::{HOLD, Nonce, Outcome, Record, State},
+    record::{HOLD, Nonce, Record, RecordedBytes, State},
     store::{ClaimReply, ClaimRequest, Settled, Subscription, redis::RedisStore},
 };
 use idempotent_test_support::RedisServer;
@@ -46,7 +46,7 @@ pub(crate) fn done(owned: &Record, result: &[u8]) -> Record {
     Record {
         state: State::Done,
         codec: 7,
-        outcome: Some(Outcome::Ok(Arc::from(result))),
+        outcome: Some(RecordedBytes::Ok(Arc::from(result))),
         ..owned.clone()
     }
 }

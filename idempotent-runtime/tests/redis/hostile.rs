@@ -12,7 +12,7 @@ use idempotent_runtime::{
     Codec, Error, Key, OnCrash, Operation, Resolution, SharedStore,
     codec::MessagePack,
     operation,
-    record::{DONE_HEADER, Outcome, Record, State},
+    record::{DONE_HEADER, Record, RecordedBytes, State},
 };
 use idempotent_test_support::RedisServer;
 
@@ -170,7 +170,7 @@ async fn results_that_do_not_decode_never_run_the_body() {
         "{answer:?}"
     );
     let no_text = sealed(Record {
-        outcome: Some(Outcome::NotRecorded([0xff, 0xfe][..].into())),
+        outcome: Some(RecordedBytes::NotRecorded([0xff, 0xfe][..].into())),
         ..planted(State::Done, &[])
     });
     put(&site.server, &key("1"), &no_text.encode());

@@ -11,7 +11,7 @@ use std::{
 
 use idempotent_runtime::{
     Error, SharedStore, Store, StoreErrorKind, operation,
-    record::{Outcome, Record, State},
+    record::{Record, RecordedBytes, State},
     store::{Settled, redis::RedisStore},
 };
 use idempotent_test_support::{RedisCluster, RedisServer};
@@ -28,7 +28,7 @@ fn header(owned: &Record) -> usize {
 /// The end of an attempt whose result was too large.
 fn without_result(owned: &Record) -> Record {
     Record {
-        outcome: Some(Outcome::NotRecorded(Arc::from(&b"too large"[..]))),
+        outcome: Some(RecordedBytes::NotRecorded(Arc::from(&b"too large"[..]))),
         ..done(owned, b"")
     }
 }
@@ -228,7 +228,7 @@ async fn a_value_below_every_limit_is_recorded() {
             let (record, _) = held(store.claim(&key("1"), &request(2)).await.expect("replay"));
             assert_eq!(
                 record.outcome,
-                Some(Outcome::Ok(Arc::from(result))),
+                Some(RecordedBytes::Ok(Arc::from(result))),
                 "{setting}"
             );
             assert_eq!(stat(&server, "evicted_clients"), 0, "{setting}");

@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::{key, request};
 use crate::{
     SharedStore,
-    call::single_flight::{Followed, Landing, Place, SEEN, join},
+    call::single_flight::{FlightOutcome, Followed, Role, SEEN, join},
     context::{Attempt, Context, Progress},
     default_store::Chosen,
     record::Record,
@@ -77,7 +77,7 @@ async fn call(world: Arc<World>, gives_up: bool) {
     loop {
         let attempt = world.attempt();
         let follow = match join(&attempt) {
-            Place::Leader(lead) => {
+            Role::Leader(lead) => {
                 assert_eq!(world.leaders.fetch_add(1, Ordering::SeqCst), 0, "two lead");
                 yield_now().await;
                 let recorded = world.recorded.load(Ordering::SeqCst);
@@ -88,22 +88,22 @@ async fn call(world: Arc<World>, gives_up: bool) {
                 }
                 world.leaders.fetch_sub(1, Ordering::SeqCst);
                 if recorded || !gives_up {
-                    lead.land(Landing::Record(world.record()));
+                    lead.land(FlightOutcome::Record(world.record()));
                 }
                 return;
             }
-            Place::Follower(follow) => follow,
-            Place::Aside => panic!("there is one payload"),
+            Role::Follower(follow) => follow,
+            Role::Bypass => panic!("there is one payload"),
         };
         let patience = time::now() + attempt.wait;
         match follow.landed(patience, patience).await {
-            Followed::Landed(Landing::Record(_)) => {
+            Followed::Landed(FlightOutcome::Record(_)) => {
                 let recorded = world.recorded.load(Ordering::SeqCst);
                 assert!(recorded, "answered with nothing recorded");
                 return;
             }
-            Followed::Landed(Landing::Free) | Followed::Stalled => {}
-            Followed::Landed(Landing::Failed(_)) => panic!("nothing failed"),
+            Followed::Landed(FlightOutcome::Free) | Followed::Stalled => {}
+            Followed::Landed(FlightOutcome::Failed(_)) => panic!("nothing failed"),
             Followed::TimedOut(_) | Followed::Unanswered => panic!("nobody waited for so long"),
         }
     }
@@ -123,7 +123,7 @@ pub fn duplicates(given_up: usize) {
 pub fn stalled() {
     let world = World::new();
     let attempt = world.attempt();
-    let Place::Leader(lead) = join(&attempt) else {
+    let Role::Leader(lead) = join(&attempt) else {
         panic!("it is the first one");
     };
     let calls = (0..3).map(|_| spawn(call(Arc::clone(&world), false)));

@@ -7,7 +7,7 @@ use shuttle::{future::block_on, thread};
 use super::{key, request};
 use crate::{
     StoreError, StoreErrorKind,
-    record::{OutcomeRef, Record, State},
+    record::{Record, RecordedBytesRef, State},
     store::{ClaimReply, LocalStore, ManualClock, MemoryStore, Store},
 };
 
@@ -30,7 +30,7 @@ fn claim(store: &MemoryStore, part: u8, number: u8) -> Result<ClaimReply, StoreE
 }
 
 fn finish(store: &MemoryStore, part: u8, granted: &Record) {
-    let completed = store.complete(&key(part), granted, 1, OutcomeRef::Ok(&[1]));
+    let completed = store.complete(&key(part), granted, 1, RecordedBytesRef::Ok(&[1]));
     assert!(completed, "the owner completes its own");
 }
 

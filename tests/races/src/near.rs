@@ -11,7 +11,7 @@ use shuttle::{
 use super::{key, request};
 use crate::{
     Key, SharedStore, StoreError,
-    record::{Outcome, Record, State},
+    record::{Record, RecordedBytes, State},
     store::{
         ClaimReply, ClaimRequest, Cursor, Filter, Found, NearCache, Page, Settled, Store,
         Subscription,
@@ -40,7 +40,7 @@ fn result(key: &Key, token: u64) -> Record {
         token,
         codec: 1,
         expires: 7_200_000, // Two hours from when the server's clock began.
-        outcome: Some(Outcome::Ok([1][..].into())),
+        outcome: Some(RecordedBytes::Ok([1][..].into())),
         ..request(1).record()
     };
     record.seal(key);

@@ -1,4 +1,4 @@
-//! From a call to the right to run, or to the recorded result.
+//! Acquires the right to run, or the recorded result.
 
 mod retry;
 
@@ -13,11 +13,11 @@ use std::{
 
 use tokio::time::{self, Instant};
 
-use self::retry::{ASKING, Asked, Tries, ask};
+use self::retry::{ClaimAnswer, SHORTEST_PATIENCE, Tries, claim_with_retry};
 use super::{
-    background::{PATIENCE, answer},
+    background::{PATIENCE, with_timeout},
     claim::Claim,
-    single_flight::{self, Followed, Landing, Lead, Place, Pulse},
+    single_flight::{self, FlightOutcome, Followed, Lead, Pulse, Role},
 };
 use crate::{
     Error, OnCrash, StoreError, StoreErrorKind,
@@ -28,15 +28,15 @@ use crate::{
     store::{Subscription, counters::Turn, protocol::lost},
 };
 
-/// How long a waiter sleeps at most when changes are pushed to it, should a message be lost.
+/// How long a waiting call sleeps at most when changes are pushed to it, should a message be lost.
 const PUSH_POLL: Duration = Duration::from_secs(5);
-/// How often a waiter looks when the store pushes nothing, or a lease has lapsed that nobody takes over.
+/// How often a waiting call looks when the store pushes nothing, or a lease has lapsed that nobody takes over.
 const POLL: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
 /// How often a leader shows itself while it asks or waits.
 const BEAT: Duration = Duration::from_millis(250);
 
 /// What a call is to do.
-pub(crate) enum Admission {
+pub(crate) enum Acquired {
     Run(Box<Claim>),
     Replay(Replay),
 }
@@ -48,32 +48,32 @@ pub(crate) struct Replay {
     pub(crate) turn: Turn,
 }
 
-/// What came of a flight.
-enum Flown {
+/// Result of joining a flight.
+enum JoinResult {
     /// This call asks the store, for all if it has the lead.
     Leads(Option<Lead>),
     /// Another call has asked.
-    Landed(Result<Admission, Error>),
+    Landed(Result<Acquired, Error>),
 }
 
 /// Asks the store, waits for whoever runs, and asks again, until there is an answer or `wait` is over.
-pub(crate) async fn admit(attempt: &Arc<Attempt>) -> Result<Admission, Error> {
-    let mut waiter = Waiter::new(attempt);
+pub(crate) async fn acquire(attempt: &Arc<Attempt>) -> Result<Acquired, Error> {
+    let mut acquire = Acquire::new(attempt);
     // A store in this process is asked as cheaply as a flight is joined, and wakes its waiters itself.
     let mut lead = None;
     if attempt.store.local().is_none() {
-        lead = match waiter.fly().await {
-            Flown::Leads(lead) => lead,
-            Flown::Landed(admission) => {
-                waiter.tell();
-                return admission;
+        lead = match acquire.join_flight().await {
+            JoinResult::Leads(lead) => lead,
+            JoinResult::Landed(acquired) => {
+                acquire.emit_waited();
+                return acquired;
             }
         };
     }
     let pulse = lead.as_ref().and_then(Lead::pulse);
-    let admission = showing(pulse, waiter.lead(lead)).await;
-    waiter.tell();
-    admission
+    let acquired = showing(pulse, acquire.claim_or_wait(lead)).await;
+    acquire.emit_waited();
+    acquired
 }
 
 /// Does `work`, and shows all the while that it is polled.
@@ -95,7 +95,7 @@ async fn showing<T>(pulse: Option<Pulse>, work: impl Future<Output = T>) -> T {
     .await
 }
 
-struct Waiter<'a> {
+struct Acquire<'a> {
     attempt: &'a Arc<Attempt>,
     deadline: Instant,
     /// Since when it has been waiting, if it ever did.
@@ -106,7 +106,7 @@ struct Waiter<'a> {
     saw_fail: bool,
 }
 
-impl<'a> Waiter<'a> {
+impl<'a> Acquire<'a> {
     fn new(attempt: &'a Arc<Attempt>) -> Self {
         let deadline = Instant::now() + attempt.wait;
         Self {
@@ -119,7 +119,7 @@ impl<'a> Waiter<'a> {
         }
     }
 
-    fn tell(&self) {
+    fn emit_waited(&self) {
         if let Some(since) = self.waits {
             self.attempt.count(Turn::Waited);
             events::waited(self.attempt, since.elapsed());
@@ -127,34 +127,36 @@ impl<'a> Waiter<'a> {
     }
 
     /// Finds out who asks for all duplicates of this process, and waits for that one if it is another.
-    async fn fly(&mut self) -> Flown {
+    async fn join_flight(&mut self) -> JoinResult {
         let attempt = self.attempt;
         loop {
             let follow = match single_flight::join(attempt) {
-                Place::Leader(lead) => return Flown::Leads(Some(lead)),
-                Place::Aside => return Flown::Leads(None),
-                Place::Follower(follow) => follow,
+                Role::Leader(lead) => return JoinResult::Leads(Some(lead)),
+                Role::Bypass => return JoinResult::Leads(None),
+                Role::Follower(follow) => follow,
             };
             self.waits.get_or_insert_with(Instant::now);
             // As long as it would wait for an answer itself.
-            let answered = cmp::max(self.deadline, Instant::now() + ASKING);
-            return Flown::Landed(match follow.landed(self.deadline, answered).await {
+            let answered = cmp::max(self.deadline, Instant::now() + SHORTEST_PATIENCE);
+            return JoinResult::Landed(match follow.landed(self.deadline, answered).await {
                 // The leader asked while it stood; its end has come since, and this call may have come after that.
-                Followed::Landed(Landing::Record(record)) if self.has_ended(&record) => continue,
-                Followed::Landed(Landing::Record(record)) => {
+                Followed::Landed(FlightOutcome::Record(record)) if self.has_ended(&record) => {
+                    continue;
+                }
+                Followed::Landed(FlightOutcome::Record(record)) => {
                     self.judge(record, Turn::ReplayedByFlight)
                 }
-                Followed::Landed(Landing::Failed(error)) => {
-                    Err(Error::store(attempt.label(), error))
+                Followed::Landed(FlightOutcome::Failed(error)) => {
+                    Err(Error::store(attempt.operation_id(), error))
                 }
-                Followed::Landed(Landing::Free) | Followed::Stalled => continue,
+                Followed::Landed(FlightOutcome::Free) | Followed::Stalled => continue,
                 Followed::TimedOut(lease_left) => Err(self.in_flight(lease_left)),
                 Followed::Unanswered => {
-                    let place = attempt.store.describe();
+                    let store = attempt.store.describe();
                     let silence =
-                        format!("{place} has given no answer to another call with this key");
+                        format!("{store} has given no answer to another call with this key");
                     let error = StoreError::new(StoreErrorKind::NotSent, silence);
-                    Err(Error::store(attempt.label(), error))
+                    Err(Error::store(attempt.operation_id(), error))
                 }
             });
         }
@@ -167,26 +169,28 @@ impl<'a> Waiter<'a> {
     }
 
     /// Asks the store, and waits for another process' owner.
-    async fn lead(&mut self, mut lead: Option<Lead>) -> Result<Admission, Error> {
+    async fn claim_or_wait(&mut self, mut lead: Option<Lead>) -> Result<Acquired, Error> {
         loop {
-            if self.saw_fail && self.is_gone().await? {
+            if self.saw_fail && self.has_vanished().await? {
                 return Err(self.indeterminate());
             }
-            let asked = ask(self.attempt, lead, self.deadline).await?;
+            let answer = claim_with_retry(self.attempt, lead, self.deadline).await?;
             if self.attempt.is_orphaned() {
                 // The claim has been seen through, and nobody is left to run or wait for. If it was granted, dropping
                 // it releases the key.
                 return Err(self.in_flight(Duration::ZERO));
             }
-            let (record, lease_left) = match asked {
-                Asked::Granted(mut claim) if self.saw_fail && claim.record().attempts == 1 => {
+            let (record, lease_left) = match answer {
+                ClaimAnswer::Granted(mut claim)
+                    if self.saw_fail && claim.record().attempts == 1 =>
+                {
                     // The record vanished between looking and asking: the same doubt, and now ours to keep.
                     claim.end(lost(claim.record()));
                     claim.finish().await;
                     return Err(self.indeterminate());
                 }
-                Asked::Granted(claim) => return Ok(Admission::Run(Box::new(claim))),
-                Asked::Held(kept, record, lease_left) => {
+                ClaimAnswer::Granted(claim) => return Ok(Acquired::Run(Box::new(claim))),
+                ClaimAnswer::Held(kept, record, lease_left) => {
                     lead = kept;
                     (record, lease_left)
                 }
@@ -194,11 +198,11 @@ impl<'a> Waiter<'a> {
             if record.state != State::Running
                 || record.conflicts_with(self.attempt.request.fingerprint)
             {
-                let admission = self.judge(Arc::new(record), Turn::ReplayedByStore);
-                if let (Some(lead), Ok(Admission::Replay(replay))) = (lead, &admission) {
-                    lead.land(Landing::Record(Arc::clone(&replay.record)));
+                let acquired = self.judge(Arc::new(record), Turn::ReplayedByStore);
+                if let (Some(lead), Ok(Acquired::Replay(replay))) = (lead, &acquired) {
+                    lead.land(FlightOutcome::Record(Arc::clone(&replay.record)));
                 }
-                return admission;
+                return acquired;
             }
             self.saw_fail |= record.on_crash == OnCrash::Fail;
             if let Some(lead) = &lead {
@@ -220,7 +224,7 @@ impl<'a> Waiter<'a> {
             self.waits.get_or_insert(now);
             let subscription = attempt.store.subscribe(&attempt.key);
             let patience = cmp::min(PATIENCE, self.deadline - now);
-            let subscription = answer(attempt, patience, subscription).await;
+            let subscription = with_timeout(attempt, patience, subscription).await;
             self.subscription = Some(subscription.unwrap_or_else(|error| {
                 events::not_subscribed(attempt, &error);
                 Subscription::polling()
@@ -250,14 +254,14 @@ impl<'a> Waiter<'a> {
         mut lease_left: Duration,
     ) -> Result<Arc<Record>, Error> {
         let superseded = Error::Superseded {
-            operation: self.attempt.label(),
+            operation: self.attempt.operation_id(),
         };
         loop {
             match record.state {
                 State::Done if !record.conflicts_with(self.attempt.request.fingerprint) => {
                     let attempt = self.attempt;
                     let verified = attempt.store.verify(&attempt.key, &record);
-                    verified.map_err(|error| Error::store(attempt.label(), error))?;
+                    verified.map_err(|error| Error::store(attempt.operation_id(), error))?;
                     return Ok(Arc::new(record));
                 }
                 State::Running if self.wait(lease_left).await.is_ok() => {}
@@ -273,14 +277,14 @@ impl<'a> Waiter<'a> {
     }
 
     /// What a record that is not running means for this call. The fingerprint comes first, always.
-    fn judge(&self, record: Arc<Record>, turn: Turn) -> Result<Admission, Error> {
+    fn judge(&self, record: Arc<Record>, turn: Turn) -> Result<Acquired, Error> {
         let attempt = self.attempt;
         if record.conflicts_with(attempt.request.fingerprint) {
-            let operation = attempt.label();
+            let operation = attempt.operation_id();
             return Err(Error::KeyReused { operation });
         }
         match record.state {
-            State::Done => Ok(Admission::Replay(Replay {
+            State::Done => Ok(Acquired::Replay(Replay {
                 record,
                 outcome: match self.waits {
                     Some(_) => Observed::Shared,
@@ -295,7 +299,7 @@ impl<'a> Waiter<'a> {
     }
 
     /// Whether there is no record any more. Asked as patiently as a claim is: a lost answer ends no waiting.
-    async fn is_gone(&self) -> Result<bool, Error> {
+    async fn has_vanished(&self) -> Result<bool, Error> {
         let mut tries = Tries::new(self.deadline);
         loop {
             let error = match self.read(tries.patience()).await {
@@ -303,24 +307,24 @@ impl<'a> Waiter<'a> {
                 Err(error) => error,
             };
             if !tries.again_after(&error).await {
-                return Err(Error::store(self.attempt.label(), error));
+                return Err(Error::store(self.attempt.operation_id(), error));
             }
         }
     }
 
     async fn read(&self, patience: Duration) -> Result<Option<(Record, Duration)>, StoreError> {
         let reply = self.attempt.store.read(&self.attempt.key);
-        answer(self.attempt, patience, reply).await
+        with_timeout(self.attempt, patience, reply).await
     }
 
     fn in_flight(&self, lease_left: Duration) -> Error {
         let waited = self.waits.map_or(Duration::ZERO, |since| since.elapsed());
-        Error::in_flight(self.attempt.label(), waited, lease_left)
+        Error::in_flight(self.attempt.operation_id(), waited, lease_left)
     }
 
     fn indeterminate(&self) -> Error {
         Error::Indeterminate {
-            operation: self.attempt.label(),
+            operation: self.attempt.operation_id(),
         }
     }
 }
@@ -331,9 +335,9 @@ pub(crate) async fn adopt(
     record: Record,
     lease_left: Duration,
 ) -> Result<Replay, Error> {
-    let mut waiter = Waiter::new(attempt);
-    let adopted = waiter.adopt(record, lease_left).await;
-    waiter.tell();
+    let mut acquire = Acquire::new(attempt);
+    let adopted = acquire.adopt(record, lease_left).await;
+    acquire.emit_waited();
     Ok(Replay {
         record: adopted?,
         outcome: Observed::Adopted,

@@ -1,4 +1,4 @@
-//! Asking the store for the right to run, until there is an answer.
+//! Sends a claim until there is an answer.
 
 use std::{cmp, mem, sync::Arc, time::Duration};
 
@@ -8,35 +8,35 @@ use crate::{
     Error, StoreError, StoreErrorKind,
     backoff::Backoff,
     call::{
-        background::{PATIENCE, PAUSES, answer, is_passing, note, owe_claim},
+        background::{PATIENCE, PAUSES, is_transient, owe_claim, report, with_timeout},
         claim::Claim,
-        single_flight::{Landing, Lead},
+        single_flight::{FlightOutcome, Lead},
     },
     context::Attempt,
     record::Record,
     store::{ClaimReply, Settled},
 };
 
-/// How often a claim is asked for at most while its caller waits, when there is no answer.
-const ASKS: u32 = 4;
-/// How long at most, where `wait` is shorter: time for the second asking.
-pub(crate) const ASKING: Duration = Duration::from_secs(1);
+/// How often a claim is sent at most while its caller waits, when there is no answer.
+const TRIES: u32 = 4;
+/// How long at most, where `wait` is shorter: time for a second try.
+pub(crate) const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the store said to a claim.
-pub(crate) enum Asked {
+pub(crate) enum ClaimAnswer {
     Granted(Claim),
     Held(Option<Lead>, Record, Duration),
 }
 
 /// The guard of a claim that has no answer yet: it is armed before the claim is sent, and dropping it asks again with the
 /// same nonce until answered, and releases. Nothing ran.
-struct Asking<'a> {
+struct InDoubtGuard<'a> {
     attempt: &'a Arc<Attempt>,
     lead: Option<Lead>,
     is_open: bool,
 }
 
-impl<'a> Asking<'a> {
+impl<'a> InDoubtGuard<'a> {
     fn new(attempt: &'a Arc<Attempt>, lead: Option<Lead>) -> Self {
         attempt.arm(true);
         Self {
@@ -54,7 +54,7 @@ impl<'a> Asking<'a> {
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for InDoubtGuard<'_> {
     fn drop(&mut self) {
         if mem::take(&mut self.is_open) {
             owe_claim(Arc::clone(self.attempt));
@@ -65,20 +65,20 @@ impl Drop for Asking<'_> {
 
 /// How often, and for how long, a question is asked again that had no answer, or none that lasts.
 pub(crate) struct Tries {
-    asked: u32,
+    sent: u32,
     pauses: Backoff,
     deadline: Instant,
     give_up: Instant,
 }
 
 impl Tries {
-    /// For a caller who waits until `deadline`, or long enough for a second asking.
+    /// For a caller who waits until `deadline`, or long enough for a second try.
     pub(crate) fn new(deadline: Instant) -> Self {
         Self {
-            asked: 1,
+            sent: 1,
             pauses: PAUSES,
             deadline,
-            give_up: cmp::max(deadline, Instant::now() + ASKING),
+            give_up: cmp::max(deadline, Instant::now() + SHORTEST_PATIENCE),
         }
     }
 
@@ -97,11 +97,11 @@ impl Tries {
             // It will serve soon, it says: worth the caller's whole `wait`.
             next < self.deadline
         } else {
-            let refused = error.kind() == StoreErrorKind::Refused || !is_passing(error);
-            !refused && self.asked < ASKS && next < self.give_up
+            let refused = error.kind() == StoreErrorKind::Refused || !is_transient(error);
+            !refused && self.sent < TRIES && next < self.give_up
         };
         if again {
-            self.asked += 1;
+            self.sent += 1;
             time::sleep_until(next).await;
         }
         again
@@ -110,19 +110,19 @@ impl Tries {
 
 /// Asks for the right to run. An answer that is lost is asked for again with the same nonce, for a short while; then the
 /// runtime sees the claim through.
-pub(crate) async fn ask(
+pub(crate) async fn claim_with_retry(
     attempt: &Arc<Attempt>,
     lead: Option<Lead>,
     deadline: Instant,
-) -> Result<Asked, Error> {
-    let mut asking = Asking::new(attempt, lead);
+) -> Result<ClaimAnswer, Error> {
+    let mut guard = InDoubtGuard::new(attempt, lead);
     let mut in_doubt = false;
     let begun = Instant::now();
     let mut tries = Tries::new(deadline);
     let error = loop {
         let patience = tries.patience();
         let reply = attempt.store.claim(&attempt.key, &attempt.request);
-        let mut reply = answer(attempt, patience, reply).await;
+        let mut reply = with_timeout(attempt, patience, reply).await;
         if is_late(attempt, &reply, begun) {
             // The grant stands, whatever becomes of this: who gives up now has to see the claim through.
             in_doubt = true;
@@ -130,13 +130,13 @@ pub(crate) async fn ask(
         }
         match reply {
             Ok(ClaimReply::Granted { record, takeover }) => {
-                let lead = asking.lead.take();
+                let lead = guard.lead.take();
                 let claim = Claim::new(Arc::clone(attempt), lead, record, takeover);
-                asking.is_open = false;
-                return Ok(Asked::Granted(claim));
+                guard.is_open = false;
+                return Ok(ClaimAnswer::Granted(claim));
             }
             Ok(ClaimReply::Held { record, lease_left }) => {
-                return Ok(Asked::Held(asking.close(), record, lease_left));
+                return Ok(ClaimAnswer::Held(guard.close(), record, lease_left));
             }
             Err(error) => {
                 in_doubt |= error.is_ambiguous();
@@ -147,14 +147,14 @@ pub(crate) async fn ask(
         }
     };
     let lead = if in_doubt {
-        asking.lead.take()
+        guard.lead.take()
     } else {
-        asking.close()
+        guard.close()
     };
     if let Some(lead) = lead {
-        lead.land(Landing::Failed(error.clone()));
+        lead.land(FlightOutcome::Failed(error.clone()));
     }
-    Err(Error::store(attempt.label(), error))
+    Err(Error::store(attempt.operation_id(), error))
 }
 
 /// The lease of a grant counts from the first asking that reached the store, since `begun`: where the answer was long in
@@ -176,13 +176,13 @@ async fn renew_first(
         return granted;
     };
     let renewed = attempt.store.renew(&attempt.key, record);
-    match answer(attempt, patience, renewed).await? {
+    match with_timeout(attempt, patience, renewed).await? {
         Settled::Stale { record, lease_left } => {
             attempt.store.verify(&attempt.key, &record)?;
             Ok(ClaimReply::Held { record, lease_left })
         }
         settled => {
-            note(attempt, &settled);
+            report(attempt, &settled);
             granted
         }
     }

@@ -6,7 +6,7 @@ use std::{cmp, future::Future, sync::Arc, time::Duration};
 
 use tokio::time::{self, Instant};
 
-use self::spawn::hand_over;
+use self::spawn::finish_in_background;
 use super::claim::not_recorded;
 use crate::{
     OnCrash, StoreError, StoreErrorKind,
@@ -14,7 +14,7 @@ use crate::{
     context::Attempt,
     error::Shown,
     events,
-    record::{HOLD, Outcome, Record, State},
+    record::{HOLD, Record, RecordedBytes, State},
     store::{
         ClaimReply, Settled,
         counters::Turn,
@@ -39,7 +39,7 @@ const OUTCOMES_OWED: usize = 16 * 1024;
 
 /// Sees the attempt's claim through, in the background.
 pub(crate) fn owe_claim(attempt: Arc<Attempt>) {
-    owe(attempt, CLAIMS_OWED, see_through);
+    owe(attempt, CLAIMS_OWED, release_in_doubt);
 }
 
 /// Tells the store how the attempt ended, in the background.
@@ -48,7 +48,7 @@ pub(crate) fn owe_outcome(attempt: Arc<Attempt>, target: Record) {
         State::Done | State::Lost => OUTCOMES_OWED,
         State::Running | State::Failed => CLAIMS_OWED,
     };
-    owe(attempt, limit, |attempt| settle(attempt, target));
+    owe(attempt, limit, |attempt| deliver_finish(attempt, target));
 }
 
 /// Hands over the `work` that the store is owed, unless `limit` are owed already: a store that does not answer must not cost
@@ -63,7 +63,7 @@ where
     };
     let runtime = attempt.runtime.clone();
     let work = work(attempt);
-    hand_over(&runtime, async move {
+    finish_in_background(&runtime, async move {
         let _owed = owed;
         work.await;
     });
@@ -95,14 +95,14 @@ fn until_lapsed(attempt: &Attempt) -> Duration {
 }
 
 /// Asks until answered, and then releases.
-async fn see_through(attempt: Arc<Attempt>) {
+async fn release_in_doubt(attempt: Arc<Attempt>) {
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     let give_up = Instant::now() + until_lapsed(&attempt);
     loop {
         let reply = attempt.store.claim(&attempt.key, &attempt.request);
-        let error = match answer(&attempt, PATIENCE, reply).await {
+        let error = match with_timeout(&attempt, PATIENCE, reply).await {
             Ok(ClaimReply::Granted { record, .. }) => {
-                return settle(attempt, released(&record)).await;
+                return deliver_finish(attempt, released(&record)).await;
             }
             // It never came through.
             Ok(ClaimReply::Held { .. }) => return,
@@ -110,7 +110,7 @@ async fn see_through(attempt: Arc<Attempt>) {
         };
         // A refusal says that this asking changed nothing, and an earlier one may have; whatever else is not passing
         // will not be answered otherwise, and the lease settles it.
-        if !is_passing(&error) {
+        if !is_transient(&error) {
             return;
         }
         if Instant::now() >= give_up {
@@ -122,7 +122,7 @@ async fn see_through(attempt: Arc<Attempt>) {
 }
 
 /// Tells the store how the attempt ended, until answered or the record would be past its end.
-async fn settle(attempt: Arc<Attempt>, mut target: Record) {
+async fn deliver_finish(attempt: Arc<Attempt>, mut target: Record) {
     let is_release = target.state == State::Failed;
     let give_up = match target.state {
         State::Failed => until_lapsed(&attempt),
@@ -134,12 +134,12 @@ async fn settle(attempt: Arc<Attempt>, mut target: Record) {
     let mut pauses = Backoff::new(FIRST_PAUSE, longest);
     loop {
         let reply = attempt.store.finish_again(&attempt.key, &target);
-        let error = match answer(&attempt, PATIENCE, reply).await {
+        let error = match with_timeout(&attempt, PATIENCE, reply).await {
             Ok(settled) => {
                 if !is_release && !matches!(settled, Settled::Stale { .. }) {
                     attempt.count(Turn::RecordedLater);
                 }
-                return note(&attempt, &settled);
+                return report(&attempt, &settled);
             }
             Err(error) => error,
         };
@@ -151,7 +151,7 @@ async fn settle(attempt: Arc<Attempt>, mut target: Record) {
             attempt.count(Turn::OwedDropped);
             return events::gave_up(&attempt, &error);
         }
-        if is_release && !is_passing(&error) {
+        if is_release && !is_transient(&error) {
             return events::gave_up(&attempt, &error);
         }
         let pause = Instant::now() + pauses.pause();
@@ -172,7 +172,10 @@ pub(crate) fn without_result(
     target: &Record,
     error: &StoreError,
 ) -> Option<Record> {
-    let carries = matches!(target.outcome, Some(Outcome::Ok(_) | Outcome::Err(_)));
+    let carries = matches!(
+        target.outcome,
+        Some(RecordedBytes::Ok(_) | RecordedBytes::Err(_))
+    );
     if error.kind() != StoreErrorKind::TooLarge || !carries {
         return None;
     }
@@ -196,7 +199,7 @@ async fn keep_alive(attempt: &Attempt, target: &Record, refused: &StoreError, un
     }
     let renewed = attempt.store.renew(&attempt.key, target);
     let patience = cmp::min(PATIENCE, until.saturating_duration_since(Instant::now()));
-    match answer(attempt, cmp::max(patience, FIRST_PAUSE), renewed).await {
+    match with_timeout(attempt, cmp::max(patience, FIRST_PAUSE), renewed).await {
         // Also where another attempt owns the record: the finish will be told the same, and settles it.
         Ok(_) => {}
         Err(error) => events::heartbeat_failed(attempt, &error),
@@ -204,7 +207,7 @@ async fn keep_alive(attempt: &Attempt, target: &Record, refused: &StoreError, un
 }
 
 /// The store's answer, or that there was none for so long: then nobody knows whether the command is carried out.
-pub(crate) async fn answer<R>(
+pub(crate) async fn with_timeout<R>(
     attempt: &Attempt,
     patience: Duration,
     reply: impl Future<Output = Result<R, StoreError>>,
@@ -213,14 +216,14 @@ pub(crate) async fn answer<R>(
         return reply.await;
     }
     time::timeout(patience, reply).await.unwrap_or_else(|_| {
-        let place = attempt.store.describe();
-        let silence = format!("{place} gave no answer for {}", Shown(patience));
+        let store = attempt.store.describe();
+        let silence = format!("{store} gave no answer for {}", Shown(patience));
         Err(StoreError::new(StoreErrorKind::Ambiguous, silence))
     })
 }
 
 /// Counts and reports what a finish or a renew met.
-pub(crate) fn note(attempt: &Attempt, settled: &Settled) {
+pub(crate) fn report(attempt: &Attempt, settled: &Settled) {
     match settled {
         Settled::Applied => {}
         Settled::PutBack | Settled::Absent => {
@@ -235,7 +238,7 @@ pub(crate) fn note(attempt: &Attempt, settled: &Settled) {
 }
 
 /// Whether asking again may get an answer.
-pub(crate) fn is_passing(error: &StoreError) -> bool {
+pub(crate) fn is_transient(error: &StoreError) -> bool {
     matches!(
         error.kind(),
         StoreErrorKind::Ambiguous | StoreErrorKind::NotSent | StoreErrorKind::Refused

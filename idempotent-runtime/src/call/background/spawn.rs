@@ -44,8 +44,11 @@ pub async fn drain(timeout: Duration) -> usize {
 
 /// Carries the library's own `work` on in `runtime`. What can be done at once, without waiting, is done before this
 /// returns. It is called from destructors, so it does not panic, whatever a store does.
-pub(crate) fn hand_over(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
-    let mut work = Counted::new(work);
+pub(crate) fn finish_in_background(
+    runtime: &Handle,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
+    let mut work = Tracked::new(work);
     let deliver = AssertUnwindSafe(|| {
         // The drop that brought us here may happen outside of any runtime, and timers need one.
         let _entered = runtime.enter();
@@ -62,17 +65,17 @@ pub(crate) fn hand_over(runtime: &Handle, work: impl Future<Output = ()> + Send 
 
 /// Carries a user's `body` on in `runtime`, and polls it nowhere else: whoever drops a call may hold a lock that the body
 /// asks for, or be unwinding, where a second panic ends the process.
-pub(crate) fn carry_on(runtime: &Handle, body: impl Future<Output = ()> + Send + 'static) {
-    let body = Counted::new(body);
+pub(crate) fn spawn_body(runtime: &Handle, body: impl Future<Output = ()> + Send + 'static) {
+    let body = Tracked::new(body);
     let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(runtime.spawn(body))));
 }
 
-struct Counted {
+struct Tracked {
     work: Pin<Box<dyn Future<Output = ()> + Send>>,
     _pending: Pending,
 }
 
-impl Counted {
+impl Tracked {
     fn new(work: impl Future<Output = ()> + Send + 'static) -> Self {
         Self {
             work: Box::pin(work),
@@ -81,7 +84,7 @@ impl Counted {
     }
 }
 
-impl Future for Counted {
+impl Future for Tracked {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::time::{Time, micros};
 use crate::{
     StoreError,
-    record::{Record, Unreadable, guarded, unguarded},
+    record::{DecodeError, Record, guarded, unguarded},
     store::protocol::{Current, kept},
 };
 
@@ -36,7 +36,7 @@ impl Stored {
     pub(super) fn read(value: &[u8]) -> Result<Self, StoreError> {
         let (record, written) = value
             .split_last_chunk::<WRITTEN>()
-            .ok_or(Unreadable::Truncated(value.len()))?;
+            .ok_or(DecodeError::Truncated(value.len()))?;
         // The record first: another version's is to be called by its version.
         let record = Record::decode(record)?;
         let written = unguarded(u64::from_be_bytes(*written))?.saturating_mul(1000);

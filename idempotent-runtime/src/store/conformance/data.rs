@@ -7,7 +7,7 @@ use super::{
 use crate::{
     SharedStore, StoreError, StoreErrorKind,
     key::Key,
-    record::{Nonce, OutcomeRef, Record, State, VERSION},
+    record::{Nonce, Record, RecordedBytesRef, State, VERSION},
     store::{ClaimRequest, LocalStore, Settled, Store},
 };
 
@@ -160,7 +160,7 @@ fn looks_freely(local: &dyn LocalStore, key: &Key, owned: &Record) {
                     nonce: new_nonce(),
                     ..owned.clone()
                 };
-                let _ = local.complete(key, &stranger, 7, OutcomeRef::Ok(b"other"));
+                let _ = local.complete(key, &stranger, 7, RecordedBytesRef::Ok(b"other"));
                 let _ = done.send(());
             });
             waited = Some(is_done.recv_timeout(PATIENCE).is_ok());
@@ -202,7 +202,7 @@ pub async fn the_local_face_is_the_same_store(subject: &impl Subject) {
         assert_eq!(granted, None, "`grant` is for keys without a record");
     }
 
-    let result = OutcomeRef::Ok(b"result");
+    let result = RecordedBytesRef::Ok(b"result");
     let stranger = Record {
         nonce: new_nonce(),
         ..owned.clone()
@@ -214,7 +214,7 @@ pub async fn the_local_face_is_the_same_store(subject: &impl Subject) {
         let settled = trial.finish(&key, &done(&owned, b"result")).await;
         assert_eq!(settled, Settled::Applied, "{rule}");
     }
-    let repeated = local.complete(&key, &owned, 7, OutcomeRef::Ok(b"other"));
+    let repeated = local.complete(&key, &owned, 7, RecordedBytesRef::Ok(b"other"));
     assert!(!repeated, "what is done stays done");
     let record = trial.record(&key).await.expect(rule);
     assert_eq!(

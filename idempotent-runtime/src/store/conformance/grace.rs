@@ -10,7 +10,7 @@ use super::{
     },
 };
 use crate::{
-    record::{HOLD, MAX_TOKEN, Outcome, Owner, Record, State},
+    record::{HOLD, MAX_TOKEN, Owner, Record, RecordedBytes, State},
     store::{ClaimReply, ClaimRequest, Settled},
 };
 
@@ -223,9 +223,9 @@ pub async fn a_result_keeps_its_check(subject: &impl Subject) {
     let rule =
         "`check` is the writer's: the store keeps it, and all that it guards, as it was sent";
     for outcome in [
-        Outcome::Ok(b"".as_slice().into()),
-        Outcome::Err(b"declined".as_slice().into()),
-        Outcome::NotRecorded(b"too large".as_slice().into()),
+        RecordedBytes::Ok(b"".as_slice().into()),
+        RecordedBytes::Err(b"declined".as_slice().into()),
+        RecordedBytes::NotRecorded(b"too large".as_slice().into()),
     ] {
         let (key, claim) = (new_key(), paying(fingerprint(1)));
         let (owned, _) = trial.grant(&key, &claim, "a free key").await;

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     StoreErrorKind,
     key::Key,
-    record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Outcome, Record},
+    record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Record, RecordedBytes},
     store::{ClaimRequest, DEFAULT_MAX_RESULT, Settled, Store},
 };
 
@@ -115,7 +115,7 @@ pub async fn results_come_back_byte_for_byte(subject: &impl Subject) {
     largest.truncate(limit);
     for bytes in [&[][..], &[0], &every_byte, &largest] {
         let key = new_key();
-        let outcome = Some(Outcome::Ok(bytes.into()));
+        let outcome = Some(RecordedBytes::Ok(bytes.into()));
         let target = Record {
             outcome,
             ..done(&trial.start(&key).await, b"")
@@ -124,7 +124,7 @@ pub async fn results_come_back_byte_for_byte(subject: &impl Subject) {
         let (held, _) = trial.held(&key, &request(), "done is held").await;
         for seen in [record, held] {
             let seen = seen.outcome.expect("a done record has an outcome");
-            let same = matches!(&seen, Outcome::Ok(seen) if **seen == *bytes);
+            let same = matches!(&seen, RecordedBytes::Ok(seen) if **seen == *bytes);
             assert!(
                 same,
                 "a result of {} bytes came back with {} or changed",

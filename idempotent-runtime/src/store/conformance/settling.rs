@@ -8,7 +8,7 @@ use super::{
     },
 };
 use crate::{
-    record::{Outcome, Record, State},
+    record::{Record, RecordedBytes, State},
     store::{ClaimRequest, Settled, Store, protocol},
 };
 
@@ -16,9 +16,9 @@ use crate::{
 pub async fn a_finish_records_all_of_it(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     let outcomes = [
-        Outcome::Ok(b"fine".as_slice().into()),
-        Outcome::Err(b"declined".as_slice().into()),
-        Outcome::NotRecorded(b"too large".as_slice().into()),
+        RecordedBytes::Ok(b"fine".as_slice().into()),
+        RecordedBytes::Err(b"declined".as_slice().into()),
+        RecordedBytes::NotRecorded(b"too large".as_slice().into()),
     ];
     for outcome in outcomes {
         let (key, claim) = (

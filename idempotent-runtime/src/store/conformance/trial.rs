@@ -12,7 +12,7 @@ use crate::{
     OnCrash, StoreError,
     fingerprint::Fingerprint,
     key::Key,
-    record::{Nonce, Outcome, Record, State},
+    record::{Nonce, Record, RecordedBytes, State},
     store::{ClaimReply, ClaimRequest, Settled, Store},
 };
 
@@ -249,7 +249,7 @@ pub(super) fn done(owned: &Record, result: &[u8]) -> Record {
     Record {
         state: State::Done,
         codec: 7,
-        outcome: Some(Outcome::Ok(result.into())),
+        outcome: Some(RecordedBytes::Ok(result.into())),
         ..owned.clone()
     }
 }

@@ -4,21 +4,21 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::PoisonError};
 
 use arrayvec::ArrayVec;
 
-use super::table::Mark;
+use super::table::KeyHash;
 use crate::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicU64, Ordering},
 };
 
-/// The marks of keys, by the time at which their records may be removed. Times are rounded up, so
+/// The hashes of keys, by the time at which their records may be removed. Times are rounded up, so
 /// that many records go together.
 ///
-/// A record stores when its mark is due, and has only one mark. A record that is written again
-/// keeps the mark that is there. If that mark is due too early, the sweep adds a new one. Only a
-/// record that must now go earlier gets another mark at once, and the old mark then matches
+/// A record stores when its entry is due, and has only one entry. A record that is written again
+/// keeps the entry that is there. If that entry is due too early, the sweep adds a new one. Only a
+/// record that must now go earlier gets another entry at once, and the old entry then matches
 /// nothing.
 pub(super) struct Expiry {
-    /// A key's list is chosen by its mark, so that concurrent calls rarely share one.
+    /// A key's list is chosen by its hash, so that concurrent calls rarely share one.
     lists: [Mutex<Ends>; LISTS],
     /// The first end in each list, to be read without its lock.
     first: [AtomicU64; LISTS],
@@ -26,9 +26,9 @@ pub(super) struct Expiry {
 
 /// Batches of [`BATCH`] at most: a single vector that grew without bound would be copied all at
 /// once.
-type Ends = BTreeMap<u64, Vec<Vec<Mark>>>;
+type Ends = BTreeMap<u64, Vec<Vec<KeyHash>>>;
 
-/// When a mark is due, in units of 2^[`FINEST`] µs since 1970.
+/// When an entry is due, in units of 2^[`FINEST`] µs since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due(pub(super) NonZeroU32);
 
@@ -41,12 +41,12 @@ const SWEPT: usize = 2;
 const FINEST: u32 = 21;
 
 impl Due {
-    /// The end of the time span that contains `gone`. A span is at most a 64th of the time left
+    /// The end of the time span that contains `delete_at`. A span is at most a 64th of the time left
     /// until then. Fewer spans mean fuller batches.
-    pub(super) fn of(gone: u64, now: u64) -> Self {
-        let left = gone.saturating_sub(now).max(1);
+    pub(super) fn of(delete_at: u64, now: u64) -> Self {
+        let left = delete_at.saturating_sub(now).max(1);
         let bits = left.ilog2().saturating_sub(6).max(FINEST);
-        let end = (gone | ((1 << bits) - 1)) >> FINEST;
+        let end = (delete_at | ((1 << bits) - 1)) >> FINEST;
         let due = u32::try_from(end + 1).unwrap_or(u32::MAX);
         Self(NonZeroU32::new(due).unwrap_or(NonZeroU32::MAX))
     }
@@ -64,15 +64,15 @@ impl Expiry {
         }
     }
 
-    /// Schedules the record behind `mark` for the sweep at `due`.
-    pub(super) fn add(&self, mark: Mark, due: Due) {
+    /// Schedules the record behind `hash` for the sweep at `due`.
+    pub(super) fn add(&self, hash: KeyHash, due: Due) {
         let end = due.micros();
-        let list = mark.list(LISTS);
+        let list = hash.list(LISTS);
         let mut ends = self.lock(list);
         let batches = ends.entry(end).or_default();
         match batches.last_mut() {
-            Some(batch) if batch.len() < BATCH => batch.push(mark),
-            _ => batches.push(vec![mark]),
+            Some(batch) if batch.len() < BATCH => batch.push(hash),
+            _ => batches.push(vec![hash]),
         }
         if end < self.first[list].load(Ordering::Relaxed) {
             self.first[list].store(end, Ordering::Relaxed);
@@ -89,10 +89,10 @@ impl Expiry {
         self.first[list].load(Ordering::Relaxed) <= now
     }
 
-    /// Takes a few due marks from this mark's list, or from the next list that has some.
-    pub(super) fn take(&self, mark: Mark, now: u64) -> ArrayVec<(Mark, Due), SWEPT> {
+    /// Takes a few due entries from this hash's list, or from the next list that has some.
+    pub(super) fn take(&self, hash: KeyHash, now: u64) -> ArrayVec<(KeyHash, Due), SWEPT> {
         let mut taken = ArrayVec::new();
-        let mut lists = (0..LISTS).map(|step| (mark.list(LISTS) + step) % LISTS);
+        let mut lists = (0..LISTS).map(|step| (hash.list(LISTS) + step) % LISTS);
         let Some(list) = lists.find(|list| self.is_list_due(*list, now)) else {
             return taken;
         };
@@ -105,7 +105,7 @@ impl Expiry {
             let batches = entry.get_mut();
             if let Some(batch) = batches.last_mut() {
                 let rest = batch.len().saturating_sub(SWEPT);
-                taken.extend(batch.drain(rest..).map(|mark| (mark, due)));
+                taken.extend(batch.drain(rest..).map(|hash| (hash, due)));
             }
             batches.pop_if(|batch| batch.is_empty());
             if batches.is_empty() {
@@ -117,7 +117,7 @@ impl Expiry {
         taken
     }
 
-    /// How many marks there are.
+    /// How many entries there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         let of = |list| {

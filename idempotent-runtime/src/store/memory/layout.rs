@@ -1,7 +1,7 @@
 //! A record and its key in one run of bytes: one block of the allocator, read where it lies.
 //!
 //! ```text
-//! the record's bytes, as `record` has them · gone u64 (running and lost) · the key · length of the key u32
+//! the record's bytes, as `record` has them · delete_at u64 (running and lost) · the key · length of the key u32
 //! ```
 //!
 //! The last number never leaves the process, so it is little-endian. The block is
@@ -26,7 +26,7 @@ const TAIL: usize = 4;
 #[derive(Clone)]
 pub(super) struct Packed {
     bytes: Arc<[u8]>,
-    /// When its mark is due, or `None` if it has no mark. See [`Expiry`](super::expiry::Expiry).
+    /// When its entry is due, or `None` if it has no entry. See [`Expiry`](super::expiry::Expiry).
     pub(super) due: Option<Due>,
 }
 
@@ -45,20 +45,20 @@ impl Hash for Packed {
 }
 
 impl Packed {
-    /// `gone` is when an unfinished record may be removed. A finished record's own bytes say so.
-    pub(super) fn new(key: &[u8], parts: &Parts<'_>, check: u64, gone: u64) -> Self {
+    /// `delete_at` is when an unfinished record may be removed. A finished record's own bytes say so.
+    pub(super) fn new(key: &[u8], parts: &Parts<'_>, check: u64, delete_at: u64) -> Self {
         let is_finished = matches!(parts.state, State::Done | State::Failed);
         let size = parts.len() + if is_finished { 0 } else { 8 } + key.len() + TAIL;
         if size <= USUAL {
             let mut bytes = ArrayVec::<u8, USUAL>::new();
             // There is room.
-            write_all(key, parts, check, gone, |piece| {
+            write_all(key, parts, check, delete_at, |piece| {
                 let _ = bytes.try_extend_from_slice(piece);
             });
             return Self::of(Arc::from(&bytes[..]));
         }
         let mut bytes = Vec::with_capacity(size);
-        write_all(key, parts, check, gone, |piece| {
+        write_all(key, parts, check, delete_at, |piece| {
             bytes.extend_from_slice(piece);
         });
         Self::of(bytes.into())
@@ -80,7 +80,7 @@ impl Packed {
         self.bytes.len()
     }
 
-    /// The record's bytes, and what follows them: `gone`, if present.
+    /// The record's bytes, and what follows them: `delete_at`, if present.
     #[inline]
     fn split(&self) -> (&[u8], &[u8]) {
         let end = self.bytes.len() - TAIL - self.key().len();
@@ -97,15 +97,15 @@ impl Packed {
     /// When it may be removed, in µs since 1970. A finished record is kept for its grace past its
     /// end.
     #[inline]
-    pub(super) fn gone(&self) -> u64 {
+    pub(super) fn delete_at(&self) -> u64 {
         let view = self.view();
         if view.is_finished() {
             let grace = u64::try_from(grace(view.lease()).as_micros()).unwrap_or(u64::MAX);
             return view.expires().saturating_mul(1000).saturating_add(grace);
         }
         let end = self.bytes.len() - TAIL - self.key().len();
-        let gone = self.bytes[..end].last_chunk().expect("when it is gone");
-        u64::from_le_bytes(*gone)
+        let delete_at = self.bytes[..end].last_chunk().expect("its time of removal");
+        u64::from_le_bytes(*delete_at)
     }
 
     /// The record's bytes.
@@ -131,10 +131,16 @@ impl Packed {
 /// Passes a block's bytes to `put`, piece by piece. Pieces of a length known at compile time are
 /// cheap to append.
 #[inline]
-fn write_all(key: &[u8], parts: &Parts<'_>, check: u64, gone: u64, mut put: impl FnMut(&[u8])) {
+fn write_all(
+    key: &[u8],
+    parts: &Parts<'_>,
+    check: u64,
+    delete_at: u64,
+    mut put: impl FnMut(&[u8]),
+) {
     parts.write(check, &mut put);
     if !matches!(parts.state, State::Done | State::Failed) {
-        put(&gone.to_le_bytes());
+        put(&delete_at.to_le_bytes());
     }
     put(key);
     let length = u32::try_from(key.len()).expect("a key is not that long");

@@ -6,21 +6,21 @@ use super::layout::Packed;
 use crate::{
     OnCrash,
     fingerprint::Fingerprint,
-    record::{MAX_LEASE, MAX_TOKEN, Nonce, Outcome, Owner, Parts, Record, State, View},
+    record::{MAX_LEASE, MAX_TOKEN, Nonce, Owner, Parts, Record, RecordedBytes, State, View},
     store::protocol::grace,
 };
 
-const GONE: u64 = 1_790_000_000_000_000;
+const DELETE_AT: u64 = 1_790_000_000_000_000;
 const USUAL: Record = Record {
     state: State::Done,
     nonce: Nonce::from_bytes([0xa5; 16]),
-    token: GONE - 86_400_000_000,
+    token: DELETE_AT - 86_400_000_000,
     lease: Duration::from_secs(30),
     on_crash: OnCrash::Rerun,
     attempts: 1,
     fingerprint: None,
     codec: 1,
-    expires: GONE / 1000,
+    expires: DELETE_AT / 1000,
     ttl: Duration::from_secs(24 * 60 * 60),
     check: 0x0102_0304_0506_0708,
     owner: None,
@@ -28,26 +28,28 @@ const USUAL: Record = Record {
     outcome: None,
 };
 
-fn outcomes() -> [Outcome; 4] {
+fn outcomes() -> [RecordedBytes; 4] {
     [
-        Outcome::Ok([][..].into()),
-        Outcome::Ok([7; 40][..].into()),
-        Outcome::Err([8; 3][..].into()),
-        Outcome::NotRecorded([9; 300][..].into()),
+        RecordedBytes::Ok([][..].into()),
+        RecordedBytes::Ok([7; 40][..].into()),
+        RecordedBytes::Err([8; 3][..].into()),
+        RecordedBytes::NotRecorded([9; 300][..].into()),
     ]
 }
 
-fn pack(key: &[u8], record: &Record, gone: u64) -> Packed {
-    Packed::new(key, &Parts::of(record), record.check, gone)
+fn pack(key: &[u8], record: &Record, delete_at: u64) -> Packed {
+    Packed::new(key, &Parts::of(record), record.check, delete_at)
 }
 
-fn comes_back(key: &[u8], record: &Record, gone: u64) {
-    let packed = pack(key, record, gone);
+fn comes_back(key: &[u8], record: &Record, delete_at: u64) {
+    let packed = pack(key, record, delete_at);
     assert!(packed.key() == key, "another key for {record:?}");
     let grace = u64::try_from(grace(record.lease).as_micros()).unwrap();
     match record.state {
-        State::Done | State::Failed => assert_eq!(packed.gone(), record.expires * 1000 + grace),
-        State::Running | State::Lost => assert_eq!(packed.gone(), gone),
+        State::Done | State::Failed => {
+            assert_eq!(packed.delete_at(), record.expires * 1000 + grace)
+        }
+        State::Running | State::Lost => assert_eq!(packed.delete_at(), delete_at),
     }
     assert_eq!(&packed.record(), record);
     let view = View::of(packed.bytes());
@@ -60,8 +62,8 @@ fn comes_back(key: &[u8], record: &Record, gone: u64) {
 
 #[test]
 fn every_number_comes_back() {
-    for gone in [GONE, 0, u64::MAX] {
-        for token in [0, 1, GONE, MAX_TOKEN] {
+    for delete_at in [DELETE_AT, 0, u64::MAX] {
+        for token in [0, 1, DELETE_AT, MAX_TOKEN] {
             for lease in [Duration::from_millis(1), Duration::from_secs(30), MAX_LEASE] {
                 for outcome in outcomes() {
                     let record = Record {
@@ -71,7 +73,7 @@ fn every_number_comes_back() {
                         outcome: Some(outcome),
                         ..USUAL
                     };
-                    comes_back(b"key", &record, gone);
+                    comes_back(b"key", &record, delete_at);
                 }
             }
         }
@@ -81,7 +83,7 @@ fn every_number_comes_back() {
 #[test]
 fn every_state_key_fingerprint_and_result_comes_back() {
     let sixteen = [None, Some([0x5a; 16])];
-    let huge = Outcome::Ok(vec![3; 1 << 20].into());
+    let huge = RecordedBytes::Ok(vec![3; 1 << 20].into());
     for state in [State::Running, State::Done, State::Failed, State::Lost] {
         for on_crash in [OnCrash::Rerun, OnCrash::Fail] {
             for (fingerprint, trace) in sixteen.into_iter().zip([sixteen[1], None]) {
@@ -103,7 +105,7 @@ fn every_state_key_fingerprint_and_result_comes_back() {
                             outcome: Some(outcome.clone()).filter(|_| is_done),
                             ..USUAL
                         };
-                        comes_back(&vec![b'k'; key], &record, GONE);
+                        comes_back(&vec![b'k'; key], &record, DELETE_AT);
                     }
                 }
             }
@@ -115,7 +117,7 @@ fn every_state_key_fingerprint_and_result_comes_back() {
 #[test]
 fn a_usual_record_takes_68_bytes_beside_key_and_result() {
     let usual = Record {
-        outcome: Some(Outcome::Ok([7; 40][..].into())),
+        outcome: Some(RecordedBytes::Ok([7; 40][..].into())),
         ..USUAL
     };
     assert_eq!(pack(&[b'k'; 26], &usual, 0).size(), 68 + 26 + 40);

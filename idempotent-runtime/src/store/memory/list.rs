@@ -5,17 +5,17 @@ use std::time::Duration;
 use super::{
     Cursor, Filter, Found, Page, age,
     layout::Packed,
-    table::{Mark, Records},
+    table::{KeyHash, Records},
 };
 use crate::{StoreError, StoreErrorKind, key::Key, record::State};
 
-/// The position of a listing: this shard, after this mark.
-struct Place {
+/// The position of a listing: this shard, after this hash.
+struct Position {
     shard: usize,
-    after: Option<Mark>,
+    after: Option<KeyHash>,
 }
 
-impl Place {
+impl Position {
     fn of(cursor: Option<&Cursor>) -> Result<Self, StoreError> {
         let Some(cursor) = cursor else {
             return Ok(Self {
@@ -24,17 +24,17 @@ impl Place {
             });
         };
         let parts = cursor.as_str().split_once('.');
-        let place = parts.and_then(|(shard, mark)| {
-            let after = match mark {
+        let position = parts.and_then(|(shard, hash)| {
+            let after = match hash {
                 "" => None,
-                mark => Some(Mark(mark.parse().ok()?)),
+                hash => Some(KeyHash(hash.parse().ok()?)),
             };
             Some(Self {
                 shard: shard.parse().ok()?,
                 after,
             })
         });
-        place.ok_or_else(|| {
+        position.ok_or_else(|| {
             StoreError::new(
                 StoreErrorKind::Config,
                 "this cursor is not of a memory store",
@@ -43,10 +43,10 @@ impl Place {
     }
 
     fn cursor(&self) -> Cursor {
-        let mark = self
+        let hash = self
             .after
-            .map_or(String::new(), |Mark(mark)| mark.to_string());
-        Cursor::new(format!("{}.{mark}", self.shard))
+            .map_or(String::new(), |KeyHash(hash)| hash.to_string());
+        Cursor::new(format!("{}.{hash}", self.shard))
     }
 }
 
@@ -54,7 +54,7 @@ impl Place {
 /// thread for long.
 const LOOKED_AT: usize = 4_096;
 
-/// Returns a page, shard by shard in the order of the marks. Records that share a mark stay on one
+/// Returns a page, shard by shard in the order of the hashes. Records that share a hash stay on one
 /// page.
 pub(super) fn list(
     records: &Records,
@@ -62,24 +62,24 @@ pub(super) fn list(
     filter: &Filter,
     cursor: Option<&Cursor>,
 ) -> Result<Page<Found>, StoreError> {
-    let mut place = Place::of(cursor)?;
+    let mut position = Position::of(cursor)?;
     let mut page = Vec::new();
     let mut looked_at = 0;
-    while place.shard < records.shards() {
-        let mut kept = records.of_shard(place.shard);
-        kept.retain(|(mark, _)| place.after.is_none_or(|after| *mark > after));
-        kept.sort_unstable_by_key(|(mark, _)| *mark);
-        for (mark, packed) in &kept {
+    while position.shard < records.shards() {
+        let mut kept = records.of_shard(position.shard);
+        kept.retain(|(hash, _)| position.after.is_none_or(|after| *hash > after));
+        kept.sort_unstable_by_key(|(hash, _)| *hash);
+        for (hash, packed) in &kept {
             let is_full = page.len() >= filter.page || looked_at >= LOOKED_AT;
-            if is_full && place.after != Some(*mark) {
-                return Ok(Page::new(page, Some(place.cursor())));
+            if is_full && position.after != Some(*hash) {
+                return Ok(Page::new(page, Some(position.cursor())));
             }
             page.extend(found(packed, now, filter));
             looked_at += 1;
-            place.after = Some(*mark);
+            position.after = Some(*hash);
         }
-        place = Place {
-            shard: place.shard + 1,
+        position = Position {
+            shard: position.shard + 1,
             after: None,
         };
     }
@@ -90,13 +90,13 @@ pub(super) fn list(
 fn found(packed: &Packed, now: u64, filter: &Filter) -> Option<Found> {
     let key = str::from_utf8(packed.key()).ok()?;
     let view = packed.view();
-    if !key.starts_with(&filter.prefix) || view.has_ended(now) || now >= packed.gone() {
+    if !key.starts_with(&filter.prefix) || view.has_ended(now) || now >= packed.delete_at() {
         return None;
     }
     let left = match view.state() {
         State::Running => view
             .lease()
-            .saturating_sub(age(view.state(), packed.gone(), now)),
+            .saturating_sub(age(view.state(), packed.delete_at(), now)),
         _ => Duration::ZERO,
     };
     if !filter.shows(view.state(), left) {

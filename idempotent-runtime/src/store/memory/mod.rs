@@ -15,14 +15,14 @@ use std::{fmt, mem, sync::Arc, time::Duration};
 use arrayvec::ArrayVec;
 
 use super::{
-    ClaimReply, ClaimRequest, Cursor, Filter, Found, LocalStore, Page, Settled, Store,
-    Subscription, Topics,
+    ClaimReply, ClaimRequest, Cursor, Filter, Found, KeyNotifier, LocalStore, Page, Settled, Store,
+    Subscription,
     protocol::{self, Current, Step, Write},
 };
 use crate::{
     StoreError, StoreErrorKind,
     key::Key,
-    record::{HOLD, OutcomeRef, Parts, Record, RecordRef, State, View},
+    record::{HOLD, Parts, Record, RecordRef, RecordedBytesRef, State, View},
     sync::{
         atomic::{AtomicUsize, Ordering},
         mutant,
@@ -31,7 +31,7 @@ use crate::{
 use clock::Clock;
 use expiry::{Due, Expiry};
 use layout::Packed;
-use table::{Mark, Records};
+use table::{KeyHash, Records};
 
 pub use clock::ManualClock;
 
@@ -56,7 +56,7 @@ struct Shared {
     len: AtomicUsize,
     max_records: usize,
     clock: Clock,
-    topics: Topics,
+    notifier: KeyNotifier,
     expiry: Expiry,
 }
 
@@ -71,8 +71,8 @@ impl MemoryStore {
     #[must_use]
     pub fn with_clock(clock: &ManualClock) -> Self {
         let store = Self::build(Clock::Manual(clock.clone()), usize::MAX);
-        let topics = store.shared.topics.clone();
-        clock.on_advance(move || topics.publish_all());
+        let notifier = store.shared.notifier.clone();
+        clock.on_advance(move || notifier.publish_all());
         store
     }
 
@@ -127,7 +127,7 @@ impl MemoryStore {
                 len: AtomicUsize::new(0),
                 max_records,
                 clock,
-                topics: Topics::default(),
+                notifier: KeyNotifier::default(),
                 expiry: Expiry::new(),
             }),
         }
@@ -158,7 +158,7 @@ impl MemoryStore {
             let record = kept.map(Packed::without_result);
             let current = kept.zip(record.as_ref()).map(|(packed, record)| Current {
                 record,
-                age: age(record.state, packed.gone(), now),
+                age: age(record.state, packed.delete_at(), now),
             });
             let Step { write, reply } = decide(current, now);
             answer = Some(reply);
@@ -183,24 +183,24 @@ impl MemoryStore {
     ) -> Result<(), StoreError> {
         let shared = &*self.shared;
         let key = key.as_str().as_bytes();
-        let mark = shared.records.mark(key);
+        let hash = shared.records.hash(key);
         let (mut now, mut added, mut is_full, mut replaced) = (0, None, false, None);
-        shared.records.change(key, mark, |place| {
+        shared.records.change(key, hash, |slot| {
             // Read under the key's lock. A thread that read it before waiting for the lock would
             // have an older time than the record. If that record was removed in between, it would
             // grant a smaller token.
             now = shared.clock.now();
-            let kept = place.as_deref().filter(|packed| now < packed.gone());
+            let kept = slot.as_deref().filter(|packed| now < packed.delete_at());
             let mut packed = decide(kept, now)?;
-            let before = place.as_deref().and_then(|packed| packed.due);
-            // A running record has no mark: its owner finishes it, or another takes it over.
+            let before = slot.as_deref().and_then(|packed| packed.due);
+            // A running record has no entry: its owner finishes it, or another takes it over.
             let due = (packed.view().state() != State::Running)
-                .then(|| Due::of(packed.gone(), now))
+                .then(|| Due::of(packed.delete_at(), now))
                 .filter(|due| before.is_none_or(|before| *due < before));
             packed.due = due.or(before);
-            let new = match place {
-                Some(place) => {
-                    replaced = Some(mem::replace(place, packed));
+            let new = match slot {
+                Some(kept) => {
+                    replaced = Some(mem::replace(kept, packed));
                     None
                 }
                 None if shared.take_room() => Some(packed),
@@ -214,10 +214,10 @@ impl MemoryStore {
         });
         drop(replaced); // Not under the lock: a long one takes its time.
         if let Some(due) = added {
-            shared.expiry.add(mark, due);
+            shared.expiry.add(hash, due);
         }
         if shared.expiry.is_due(now) {
-            shared.sweep(mark, now);
+            shared.sweep(hash, now);
         }
         if is_full { Err(full()) } else { Ok(()) }
     }
@@ -242,7 +242,7 @@ impl MemoryStore {
             is_own.then(|| packed.take().unwrap_or_else(|| pack(parts, now)))
         });
         if is_own && completed.is_ok() {
-            self.shared.topics.publish(key.as_str());
+            self.shared.notifier.publish(key.as_str());
             return true;
         }
         false
@@ -286,11 +286,11 @@ fn pack(key: &Key, write: &Write, now: u64) -> Packed {
 }
 
 /// How long ago a running record was granted or renewed: it is kept for [`HOLD`] from then on.
-fn age(state: State, gone: u64, now: u64) -> Duration {
+fn age(state: State, delete_at: u64, now: u64) -> Duration {
     match state {
         State::Running => {
             let latest = now.saturating_add(micros(HOLD));
-            Duration::from_micros(latest.saturating_sub(gone))
+            Duration::from_micros(latest.saturating_sub(delete_at))
         }
         _ => Duration::ZERO,
     }
@@ -322,30 +322,30 @@ impl Shared {
             .is_ok()
     }
 
-    /// Removes a few expired records, starting at this mark's list. A record that was written again
-    /// since gets a new mark, unless it runs.
-    fn sweep(&self, mark: Mark, now: u64) {
-        for (mark, due) in self.expiry.take(mark, now) {
-            let is_gone = |packed: &Packed| {
+    /// Removes a few expired records, starting at this hash's list. A record that was written again
+    /// since gets a new entry, unless it runs.
+    fn sweep(&self, hash: KeyHash, now: u64) {
+        for (hash, due) in self.expiry.take(hash, now) {
+            let is_past_end = |packed: &Packed| {
                 mutant!("a sweep takes live records" => return true);
-                packed.gone() <= now
+                packed.delete_at() <= now
             };
             let goes_by_it = |packed: &Packed| packed.due == Some(due);
             let removed = self
                 .records
-                .remove(mark, |packed| is_gone(packed) && goes_by_it(packed));
+                .remove(hash, |packed| is_past_end(packed) && goes_by_it(packed));
             if removed.is_some() {
                 self.len.fetch_sub(1, Ordering::Relaxed);
                 continue;
             }
             let mut again = None;
-            self.records.update(mark, goes_by_it, |packed| {
+            self.records.update(hash, goes_by_it, |packed| {
                 let is_running = packed.view().state() == State::Running;
-                again = (!is_running).then(|| Due::of(packed.gone(), now));
+                again = (!is_running).then(|| Due::of(packed.delete_at(), now));
                 packed.due = again;
             });
             if let Some(again) = again {
-                self.expiry.add(mark, again);
+                self.expiry.add(hash, again);
             }
         }
     }
@@ -398,7 +398,13 @@ impl LocalStore for MemoryStore {
         granted.ok().and(token)
     }
 
-    fn complete(&self, key: &Key, owned: &Record, codec: u32, outcome: OutcomeRef<'_>) -> bool {
+    fn complete(
+        &self,
+        key: &Key,
+        owned: &Record,
+        codec: u32,
+        outcome: RecordedBytesRef<'_>,
+    ) -> bool {
         let mut parts = Parts {
             record: owned,
             state: State::Done,
@@ -427,7 +433,7 @@ impl Store for MemoryStore {
             return Ok(Settled::Applied);
         }
         let settled = self.step(key, |current, now| protocol::finish(current, target, now))?;
-        self.shared.topics.publish(key.as_str());
+        self.shared.notifier.publish(key.as_str());
         Ok(settled)
     }
 
@@ -444,12 +450,12 @@ impl Store for MemoryStore {
         let settled = self.step(key, |current, now| {
             protocol::overrule(current, seen, replacement, now)
         })?;
-        self.shared.topics.publish(key.as_str());
+        self.shared.notifier.publish(key.as_str());
         Ok(settled)
     }
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
-        Ok(self.shared.topics.subscribe(key).0)
+        Ok(self.shared.notifier.subscribe(key).0)
     }
 
     async fn list(

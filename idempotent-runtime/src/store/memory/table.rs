@@ -20,9 +20,9 @@ pub(super) struct Records {
 /// meanwhile. An empty shard takes 128 bytes.
 const SHARDS: usize = 256;
 
-/// A key's mark: 32 bits of its seeded hash. Keys that share a mark are told apart by their text.
+/// 32 bits of a key's seeded hash. Keys that share them are told apart by their text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Mark(pub(super) u32);
+pub(super) struct KeyHash(pub(super) u32);
 
 impl Records {
     pub(super) fn new() -> Self {
@@ -32,20 +32,20 @@ impl Records {
     }
 
     #[inline]
-    pub(super) fn mark(&self, key: &[u8]) -> Mark {
+    pub(super) fn hash(&self, key: &[u8]) -> KeyHash {
         let mut hasher = self.map.hasher().build_hasher();
         hasher.write(key);
         #[expect(clippy::cast_possible_truncation, reason = "32 bits are enough")]
-        Mark(hasher.finish() as u32)
+        KeyHash(hasher.finish() as u32)
     }
 
     /// Shows the record of `key` under its shard's lock. `look` must be this store's own code, and
     /// short.
     #[inline]
     pub(super) fn look(&self, key: &[u8], look: impl FnOnce(&Packed)) {
-        let hash = self.mark(key).hash();
-        let shard = self.map.shards()[self.shard(hash)].read();
-        if let Some((record, _)) = shard.get(hash, |(record, _)| record.key() == key) {
+        let spread = self.hash(key).spread();
+        let shard = self.map.shards()[self.shard(spread)].read();
+        if let Some((record, _)) = shard.get(spread, |(record, _)| record.key() == key) {
             look(record);
         }
     }
@@ -55,38 +55,42 @@ impl Records {
     pub(super) fn change(
         &self,
         key: &[u8],
-        mark: Mark,
+        hash: KeyHash,
         change: impl FnOnce(Option<&mut Packed>) -> Option<Packed>,
     ) {
-        let hash = mark.hash();
-        let mut shard = self.map.shards()[self.shard(hash)].write();
-        let record = shard.get_mut(hash, |(record, _)| record.key() == key);
+        let spread = hash.spread();
+        let mut shard = self.map.shards()[self.shard(spread)].write();
+        let record = shard.get_mut(spread, |(record, _)| record.key() == key);
         if let Some(new) = change(record.map(|(record, _)| record)) {
-            let rehash = |(record, _): &(Packed, _)| self.mark(record.key()).hash();
-            shard.insert(hash, (new, SharedValue::new(())), rehash);
+            let rehash = |(record, _): &(Packed, _)| self.hash(record.key()).spread();
+            shard.insert(spread, (new, SharedValue::new(())), rehash);
         }
     }
 
-    /// Removes one record with this `mark` for which `condition` holds.
-    pub(super) fn remove(&self, mark: Mark, condition: impl Fn(&Packed) -> bool) -> Option<Packed> {
-        let hash = mark.hash();
-        let mut shard = self.map.shards()[self.shard(hash)].write();
-        let is_it = |record: &Packed| condition(record) && self.mark(record.key()) == mark;
-        let removed = shard.remove_entry(hash, |(record, _)| is_it(record));
+    /// Removes one record with this `hash` for which `condition` holds.
+    pub(super) fn remove(
+        &self,
+        hash: KeyHash,
+        condition: impl Fn(&Packed) -> bool,
+    ) -> Option<Packed> {
+        let spread = hash.spread();
+        let mut shard = self.map.shards()[self.shard(spread)].write();
+        let is_it = |record: &Packed| condition(record) && self.hash(record.key()) == hash;
+        let removed = shard.remove_entry(spread, |(record, _)| is_it(record));
         removed.map(|(record, _)| record)
     }
 
-    /// Lets `change` modify one record with this `mark` for which `condition` holds.
+    /// Lets `change` modify one record with this `hash` for which `condition` holds.
     pub(super) fn update(
         &self,
-        mark: Mark,
+        hash: KeyHash,
         condition: impl Fn(&Packed) -> bool,
         change: impl FnOnce(&mut Packed),
     ) {
-        let hash = mark.hash();
-        let mut shard = self.map.shards()[self.shard(hash)].write();
-        let is_it = |record: &Packed| condition(record) && self.mark(record.key()) == mark;
-        if let Some((record, _)) = shard.get_mut(hash, |(record, _)| is_it(record)) {
+        let spread = hash.spread();
+        let mut shard = self.map.shards()[self.shard(spread)].write();
+        let is_it = |record: &Packed| condition(record) && self.hash(record.key()) == hash;
+        if let Some((record, _)) = shard.get_mut(spread, |(record, _)| is_it(record)) {
             change(record);
         }
     }
@@ -96,13 +100,13 @@ impl Records {
         self.map.shards().len()
     }
 
-    /// The records of one shard, with their marks. The lock is held only while the table is copied,
+    /// The records of one shard, with their hashes. The lock is held only while the table is copied,
     /// which is one pointer for each record.
-    pub(super) fn of_shard(&self, shard: usize) -> Vec<(Mark, Packed)> {
+    pub(super) fn of_shard(&self, shard: usize) -> Vec<(KeyHash, Packed)> {
         let table = self.map.shards()[shard].read().clone();
         let records = table.into_iter().map(|(record, _)| record);
         records
-            .map(|record| (self.mark(record.key()), record))
+            .map(|record| (self.hash(record.key()), record))
             .collect()
     }
 
@@ -110,12 +114,12 @@ impl Records {
         clippy::cast_possible_truncation,
         reason = "on 32 bits, shards are as even as the lower half"
     )]
-    fn shard(&self, hash: u64) -> usize {
-        self.map.determine_shard(hash as usize)
+    fn shard(&self, spread: u64) -> usize {
+        self.map.determine_shard(spread as usize)
     }
 }
 
-impl Mark {
+impl KeyHash {
     /// One of `count` lists.
     pub(super) fn list(self, count: usize) -> usize {
         self.0 as usize % count
@@ -129,7 +133,7 @@ impl Mark {
     /// largest shard gets twice the records of the smallest. At any time some have just doubled and
     /// some are about to, and there are 1.6 to 1.7 slots a record.
     #[inline]
-    fn hash(self) -> u64 {
+    fn spread(self) -> u64 {
         const SHARD: u32 = 64 - 7 - 16;
         let spread = u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let even = (spread >> SHARD) & 0xffff;

@@ -10,13 +10,13 @@ use std::{
 };
 
 use super::{
-    Clock, Mark, MemoryStore,
+    Clock, KeyHash, MemoryStore,
     protocol::{self, Step},
 };
 use crate::{
     OnCrash, StoreErrorKind,
     key::Key,
-    record::{HOLD, Nonce, OutcomeRef, Record, State},
+    record::{HOLD, Nonce, Record, RecordedBytesRef, State},
     store::{ClaimReply, ClaimRequest, LocalStore, ManualClock, Settled, Store},
 };
 
@@ -74,7 +74,7 @@ fn finish(store: &MemoryStore, key: &Key, granted: &Record, state: State, retain
         ..granted.clone()
     };
     if state == State::Done {
-        let result = OutcomeRef::Ok(&[1]);
+        let result = RecordedBytesRef::Ok(&[1]);
         assert!(store.complete(key, &target, 1, result));
         return;
     }
@@ -106,15 +106,15 @@ fn owner(store: &MemoryStore, key: &Key) -> Option<Nonce> {
     owner
 }
 
-fn mark(store: &MemoryStore, key: &Key) -> Mark {
-    store.shared.records.mark(key.as_str().as_bytes())
+fn hash(store: &MemoryStore, key: &Key) -> KeyHash {
+    store.shared.records.hash(key.as_str().as_bytes())
 }
 
-fn marks(store: &MemoryStore) -> usize {
+fn entries(store: &MemoryStore) -> usize {
     store.shared.expiry.len()
 }
 
-/// Keys that share their mark with another one: of so many, some always do.
+/// Keys that share their hash with another one: of so many, some always do.
 fn twins(store: &MemoryStore, pairs: usize) -> Vec<(Key, Key)> {
     let mut seen: HashMap<u32, u32> = HashMap::new();
     let mut found = Vec::new();
@@ -122,7 +122,7 @@ fn twins(store: &MemoryStore, pairs: usize) -> Vec<(Key, Key)> {
         if found.len() == pairs {
             break;
         }
-        if let Some(twin) = seen.insert(mark(store, &key(number)).0, number) {
+        if let Some(twin) = seen.insert(hash(store, &key(number)).0, number) {
             found.push((key(twin), key(number)));
         }
     }
@@ -133,7 +133,7 @@ fn twins(store: &MemoryStore, pairs: usize) -> Vec<(Key, Key)> {
 fn keys_that_share_a_mark_have_a_record_each() {
     let store = MemoryStore::with_clock(&ManualClock::new());
     let (a, b) = &twins(&store, 1)[0];
-    assert!(a != b && mark(&store, a) == mark(&store, b));
+    assert!(a != b && hash(&store, a) == hash(&store, b));
     done(&store, a, 1, SECOND);
     assert_eq!(owner(&store, b), None);
     done(&store, b, 2, SECOND);
@@ -227,9 +227,9 @@ fn only_a_record_of_the_very_mark_is_taken_out() {
     for number in 0..5000 {
         done(&store, &key(number), 1, SECOND);
     }
-    let marks: Vec<Mark> = (0..5000).map(|number| mark(&store, &key(number))).collect();
-    let others = (5000..10_000).map(|number| mark(&store, &key(number)));
-    for other in others.filter(|other| !marks.contains(other)) {
+    let hashes: Vec<KeyHash> = (0..5000).map(|number| hash(&store, &key(number))).collect();
+    let others = (5000..10_000).map(|number| hash(&store, &key(number)));
+    for other in others.filter(|other| !hashes.contains(other)) {
         assert!(store.shared.records.remove(other, |_| true).is_none());
     }
 }
@@ -279,7 +279,7 @@ fn a_panic_under_a_lock_leaves_the_store_as_it_was() {
     assert_eq!(store.len(), 1);
 }
 
-/// Claims, ends and time in a seeded order, with keys that share marks among them, beside what
+/// Claims, ends and time in a seeded order, with keys that share hashes among them, beside what
 /// should be kept.
 #[test]
 fn nothing_goes_early_and_everything_goes() {
@@ -320,13 +320,13 @@ fn nothing_goes_early_and_everything_goes() {
             .find(|(end, key)| **end > now() && !is_kept(&store, key));
         assert!(early.is_none(), "{early:?} has gone early");
     }
-    assert!(marks(&store) <= 3 * keys.len(), "{}", marks(&store));
+    assert!(entries(&store) <= 3 * keys.len(), "{}", entries(&store));
     clock.advance(HOLD + GRACE);
     (0..4 * keys.len()).for_each(|_| pass(&store));
     assert_eq!(store.len(), 0);
 }
 
-/// A key that fails over and over is one record with one mark, in a bounded store too.
+/// A key that fails over and over is one record with one entry, in a bounded store too.
 #[test]
 fn a_key_that_fails_a_hundred_thousand_times_grows_nothing() {
     let clock = ManualClock::new();
@@ -338,11 +338,11 @@ fn a_key_that_fails_a_hundred_thousand_times_grows_nothing() {
                 clock.advance(SECOND * 60);
             }
         }
-        assert_eq!((store.len(), marks(&store)), (1, 1));
+        assert_eq!((store.len(), entries(&store)), (1, 1));
     }
 }
 
-/// Its mark is due while it is there for longer: it is looked at, and marked anew.
+/// Its entry is due while it is there for longer: it is looked at, and entered anew.
 #[test]
 fn a_record_that_was_written_again_is_removed_in_the_end() {
     let clock = ManualClock::new();
@@ -352,21 +352,21 @@ fn a_record_that_was_written_again_is_removed_in_the_end() {
     let record = granted(&store, &key(1), 2);
     clock.advance(SECOND * 60 + GRACE);
     pass(&store);
-    assert_eq!((store.len(), marks(&store)), (1, 0), "it runs");
+    assert_eq!((store.len(), entries(&store)), (1, 0), "it runs");
     finish(&store, &key(1), &record, State::Done, SECOND);
-    assert_eq!(marks(&store), 1);
+    assert_eq!(entries(&store), 1);
     let shorter = granted_after(&store, &clock, 3);
     finish(&store, &key(1), &shorter, State::Done, SECOND * 1000);
     clock.advance(SECOND * 60 + GRACE);
     pass(&store);
     assert_eq!(
-        (store.len(), marks(&store)),
+        (store.len(), entries(&store)),
         (1, 1),
         "it is kept for longer"
     );
     clock.advance(SECOND * 2000 + GRACE);
     pass(&store);
-    assert_eq!((store.len(), marks(&store)), (0, 0));
+    assert_eq!((store.len(), entries(&store)), (0, 0));
 }
 
 /// A claim that takes the record once it is past its end, before it is gone.
@@ -375,7 +375,7 @@ fn granted_after(store: &MemoryStore, clock: &ManualClock, nonce: u128) -> Recor
     granted(store, &key(1), nonce)
 }
 
-/// One whose end comes earlier than that of the record before does not wait for that one's mark.
+/// One whose end comes earlier than that of the record before does not wait for that one's entry.
 #[test]
 fn a_record_with_an_earlier_end_goes_earlier() {
     let clock = ManualClock::new();
@@ -389,7 +389,7 @@ fn a_record_with_an_earlier_end_goes_earlier() {
     assert_eq!(store.len(), 0);
     clock.advance(2 * HOLD);
     pass(&store);
-    assert_eq!(marks(&store), 0);
+    assert_eq!(entries(&store), 0);
 }
 
 /// Past its end a record is there for late messages and the next claim only.

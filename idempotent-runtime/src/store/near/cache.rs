@@ -11,11 +11,11 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use super::deadline::Moment;
+use super::deadline::Deadline;
 use crate::{
     fingerprint::Fingerprint,
     key::Key,
-    record::{Nonce, Outcome, Record, RecordRef, State},
+    record::{Nonce, Record, RecordRef, RecordedBytes, State},
     sync::{
         RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
@@ -40,15 +40,15 @@ pub(super) struct Entry {
     token: u64,
     fingerprint: Option<Fingerprint>,
     codec: u32,
-    outcome: Outcome,
-    until: Moment,
+    outcome: RecordedBytes,
+    until: Deadline,
     /// Whether it was read since the hand last passed.
     used: AtomicBool,
 }
 
 struct Shard {
     /// The index in `entries` of each key.
-    places: HashMap<Arc<str>, usize, RandomState>,
+    indexes: HashMap<Arc<str>, usize, RandomState>,
     /// Without gaps: the last entry replaces a removed one.
     entries: Vec<(Arc<str>, Arc<Entry>)>,
     /// The next candidate for eviction.
@@ -62,7 +62,7 @@ struct Shard {
 
 impl Entry {
     /// An entry for a done `record` whose result is `outcome`.
-    pub(super) fn new(record: &Record, outcome: &Outcome, until: Moment) -> Self {
+    pub(super) fn new(record: &Record, outcome: &RecordedBytes, until: Deadline) -> Self {
         Self {
             nonce: record.nonce,
             token: record.token,
@@ -104,12 +104,12 @@ impl Records {
     pub(super) fn look(
         &self,
         key: &Key,
-        now: impl FnOnce() -> Moment,
+        now: impl FnOnce() -> Deadline,
         look: &mut dyn FnMut(&RecordRef<'_>),
     ) {
         let kept = self.read(key).get(key.as_str()).cloned();
         if let Some(entry) = kept
-            && !entry.until.has_come(now())
+            && !entry.until.has_passed(now())
         {
             // Written only if not set: a key that all threads read stays in their processor caches.
             if !entry.used.load(Ordering::Relaxed) {
@@ -126,7 +126,7 @@ impl Records {
     }
 
     /// Keeps `entry`, unless an operator has decided since `epoch`, or a later entry is here.
-    pub(super) fn put(&self, key: &Key, epoch: u64, entry: Entry, now: impl FnOnce() -> Moment) {
+    pub(super) fn put(&self, key: &Key, epoch: u64, entry: Entry, now: impl FnOnce() -> Deadline) {
         let mut shard = self.write(key);
         mutant!("late answers are kept" => return shard.put(key.as_str(), entry, now));
         if shard.epoch == epoch {
@@ -137,7 +137,7 @@ impl Records {
     /// Removes the entry: the store has shown something other than a result. The next call asks
     /// again.
     pub(super) fn remove(&self, key: &Key) {
-        if self.read(key).places.contains_key(key.as_str()) {
+        if self.read(key).indexes.contains_key(key.as_str()) {
             self.write(key).remove(key.as_str());
         }
     }
@@ -182,7 +182,7 @@ impl Records {
 impl Shard {
     fn new(max_bytes: usize) -> Self {
         Self {
-            places: HashMap::default(),
+            indexes: HashMap::default(),
             entries: Vec::new(),
             hand: 0,
             bytes: 0,
@@ -192,10 +192,10 @@ impl Shard {
     }
 
     fn get(&self, key: &str) -> Option<&Arc<Entry>> {
-        self.places.get(key).map(|&place| &self.entries[place].1)
+        self.indexes.get(key).map(|&index| &self.entries[index].1)
     }
 
-    fn put(&mut self, key: &str, entry: Entry, now: impl FnOnce() -> Moment) {
+    fn put(&mut self, key: &str, entry: Entry, now: impl FnOnce() -> Deadline) {
         let kept = self.get(key);
         // Tokens of a key grow, so this is an older answer that arrived late.
         if kept.is_some_and(|kept| kept.token > entry.token) {
@@ -210,47 +210,47 @@ impl Shard {
         }
         self.bytes += bytes;
         let entry = Arc::new(entry);
-        if let Some(&place) = self.places.get(key) {
-            let (_, kept) = &mut self.entries[place];
+        if let Some(&index) = self.indexes.get(key) {
+            let (_, kept) = &mut self.entries[index];
             self.bytes -= kept.bytes(key);
             *kept = entry;
         } else {
             let key: Arc<str> = key.into();
-            self.places.insert(Arc::clone(&key), self.entries.len());
+            self.indexes.insert(Arc::clone(&key), self.entries.len());
             self.entries.push((key, entry));
         }
     }
 
     /// Evicts until at most `room` bytes are kept.
-    fn shrink(&mut self, room: usize, now: Moment) {
+    fn shrink(&mut self, room: usize, now: Deadline) {
         while self.bytes > room && !self.entries.is_empty() {
             if self.hand >= self.entries.len() {
                 self.hand = 0;
             }
             let (_, entry) = &self.entries[self.hand];
-            if !entry.used.swap(false, Ordering::Relaxed) || entry.until.has_come(now) {
+            if !entry.used.swap(false, Ordering::Relaxed) || entry.until.has_passed(now) {
                 self.take(self.hand);
             }
-            // Also past the entry that took its place, which was the newest.
+            // Also past the entry that took its index, which was the newest.
             self.hand += 1;
         }
     }
 
     fn remove(&mut self, key: &str) {
-        if let Some(&place) = self.places.get(key) {
-            self.take(place);
+        if let Some(&index) = self.indexes.get(key) {
+            self.take(index);
         }
     }
 
     /// Removes one entry, and moves the last one into its index.
-    fn take(&mut self, place: usize) {
-        let (key, entry) = self.entries.swap_remove(place);
+    fn take(&mut self, index: usize) {
+        let (key, entry) = self.entries.swap_remove(index);
         self.bytes -= entry.bytes(&key);
-        self.places.remove(&key);
-        if let Some((moved, _)) = self.entries.get(place)
-            && let Some(its) = self.places.get_mut(moved)
+        self.indexes.remove(&key);
+        if let Some((moved, _)) = self.entries.get(index)
+            && let Some(its) = self.indexes.get_mut(moved)
         {
-            *its = place;
+            *its = index;
         }
     }
 }
@@ -260,10 +260,10 @@ impl Records {
     /// The keys of the only shard, in the order of `entries`.
     pub(super) fn keys(&self) -> Vec<Arc<str>> {
         let shard = self.shards[0].read().unwrap();
-        for (place, (key, _)) in shard.entries.iter().enumerate() {
-            assert_eq!(shard.places.get(key), Some(&place));
+        for (index, (key, _)) in shard.entries.iter().enumerate() {
+            assert_eq!(shard.indexes.get(key), Some(&index));
         }
-        assert_eq!(shard.places.len(), shard.entries.len());
+        assert_eq!(shard.indexes.len(), shard.entries.len());
         shard
             .entries
             .iter()

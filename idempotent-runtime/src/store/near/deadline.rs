@@ -5,12 +5,12 @@ use std::time::{Duration, Instant, SystemTime};
 /// A point in time by two clocks. The monotonic clock may stop while the machine sleeps, and the
 /// wall clock may be set.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
+pub(super) struct Deadline {
     monotonic: Instant,
     wall: SystemTime,
 }
 
-impl Moment {
+impl Deadline {
     pub(super) fn now() -> Self {
         Self {
             monotonic: Instant::now(),
@@ -27,7 +27,7 @@ impl Moment {
     }
 
     /// Whether it has passed by either clock.
-    pub(super) fn has_come(self, now: Self) -> bool {
+    pub(super) fn has_passed(self, now: Self) -> bool {
         now.monotonic >= self.monotonic || now.wall >= self.wall
     }
 }
@@ -40,7 +40,7 @@ pub(super) fn since_1970() -> Duration {
 }
 
 #[cfg(test)]
-impl Moment {
+impl Deadline {
     /// Combines the monotonic time of one with the wall time of the other.
     pub(super) fn by(monotonic: Self, wall: Self) -> Self {
         Self {

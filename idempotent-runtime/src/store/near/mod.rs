@@ -13,12 +13,12 @@ use std::{cmp, time::Duration};
 
 use self::{
     cache::{Entry, Records},
-    deadline::Moment,
+    deadline::Deadline,
 };
 use super::{SharedStore, protocol};
 use crate::{
     key::Key,
-    record::{Outcome, Record, RecordRef, State},
+    record::{Record, RecordRef, RecordedBytes, State},
 };
 
 /// How far the store's time and this process' estimate of it may differ.
@@ -102,37 +102,37 @@ impl Near {
     }
 
     /// Notes the time of a question about `key`, and which decisions of operators came before it.
-    fn ask<'a>(&'a self, store: &'a SharedStore, key: &'a Key) -> Asked<'a> {
-        Asked {
+    fn lookup<'a>(&'a self, store: &'a SharedStore, key: &'a Key) -> Lookup<'a> {
+        Lookup {
             near: self,
             store,
             key,
             epoch: self.records.epoch(key),
-            at: Moment::now(),
+            at: Deadline::now(),
         }
     }
 }
 
 /// A question to the store about one key, noted before it is sent. Only an answer with a result
 /// enters the cache; any other answer at most removes an entry.
-pub(super) struct Asked<'a> {
+pub(super) struct Lookup<'a> {
     near: &'a Near,
     /// The handle that asks.
     store: &'a SharedStore,
     key: &'a Key,
     epoch: u64,
-    at: Moment,
+    at: Deadline,
 }
 
-impl Asked<'_> {
+impl Lookup<'_> {
     /// The store has acknowledged `record` to its writer. Its retention starts after the question
     /// was sent.
-    pub(super) fn recorded(&self, record: &Record) {
+    pub(super) fn acknowledged(&self, record: &Record) {
         self.keep(record, protocol::retention(record.state, record.ttl));
     }
 
     /// The store has shown the current record, or that there is none.
-    pub(super) fn shown(&self, record: Option<&Record>) {
+    pub(super) fn observed(&self, record: Option<&Record>) {
         match record {
             Some(record) => self.keep(record, left(record, self.store.clock())),
             None => self.near.records.remove(self.key),
@@ -143,7 +143,7 @@ impl Asked<'_> {
     fn keep(&self, record: &Record, left: Duration) {
         let life = cmp::min(surely(left), self.near.max_age);
         let entry = match (&record.outcome, self.at.after(life)) {
-            (Some(outcome @ (Outcome::Ok(_) | Outcome::Err(_))), Some(until))
+            (Some(outcome @ (RecordedBytes::Ok(_) | RecordedBytes::Err(_))), Some(until))
                 if self.store.replays_near() && record.state == State::Done && !life.is_zero() =>
             {
                 Entry::new(record, outcome, until)
@@ -152,7 +152,7 @@ impl Asked<'_> {
         };
         self.near
             .records
-            .put(self.key, self.epoch, entry, Moment::now);
+            .put(self.key, self.epoch, entry, Deadline::now);
     }
 }
 
@@ -216,7 +216,7 @@ impl SharedStore {
     #[must_use]
     pub fn near_cache(&self, options: &NearCache) -> Self {
         if self.local().is_none() {
-            self.near_place().get_or_init(|| Near::new(options));
+            self.near_cell().get_or_init(|| Near::new(options));
         }
         self.replaying_near()
     }
@@ -229,7 +229,7 @@ impl SharedStore {
     }
 
     fn near(&self) -> Option<&Near> {
-        self.near_place().get()
+        self.near_cell().get()
     }
 
     fn near_to_replay(&self) -> Option<&Near> {
@@ -242,13 +242,13 @@ impl SharedStore {
         if let Some(local) = self.local() {
             local.peek(key, look);
         } else if let Some(near) = self.near_to_replay() {
-            near.records.look(key, Moment::now, look);
+            near.records.look(key, Deadline::now, look);
         }
     }
 
     /// Called before a question about `key` is sent.
-    pub(super) fn ask<'a>(&'a self, key: &'a Key) -> Option<Asked<'a>> {
-        self.near().map(|near| near.ask(self, key))
+    pub(super) fn lookup<'a>(&'a self, key: &'a Key) -> Option<Lookup<'a>> {
+        self.near().map(|near| near.lookup(self, key))
     }
 
     /// Held while an operator's decision about `key` is in progress.

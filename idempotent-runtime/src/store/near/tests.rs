@@ -26,26 +26,26 @@ fn done(token: u64, bytes: usize) -> Record {
         check: 0,
         owner: None,
         trace: None,
-        outcome: Some(Outcome::Ok(Arc::from(vec![0; bytes]))),
+        outcome: Some(RecordedBytes::Ok(Arc::from(vec![0; bytes]))),
     }
 }
 
-fn entry(record: &Record, until: Moment) -> Entry {
+fn entry(record: &Record, until: Deadline) -> Entry {
     Entry::new(record, record.outcome.as_ref().unwrap(), until)
 }
 
 fn put(records: &Records, number: u32, record: &Record) {
-    put_at(records, number, record, Moment::now());
+    put_at(records, number, record, Deadline::now());
 }
 
-fn put_at(records: &Records, number: u32, record: &Record, now: Moment) {
+fn put_at(records: &Records, number: u32, record: &Record, now: Deadline) {
     let (key, until) = (key(number), now.after(TTL).unwrap());
     let epoch = records.epoch(&key);
     records.put(&key, epoch, entry(record, until), || now);
 }
 
 /// The number of bytes of the result that is shown at `now`.
-fn shown(records: &Records, number: u32, now: Moment) -> Option<usize> {
+fn shown(records: &Records, number: u32, now: Deadline) -> Option<usize> {
     let mut bytes = None;
     records.look(&key(number), || now, &mut |record| {
         bytes = record
@@ -56,18 +56,18 @@ fn shown(records: &Records, number: u32, now: Moment) -> Option<usize> {
 }
 
 fn has(records: &Records, number: u32) -> bool {
-    shown(records, number, Moment::now()).is_some()
+    shown(records, number, Deadline::now()).is_some()
 }
 
 #[test]
 fn an_answer_from_before_an_operators_decision_is_not_kept() {
     let records = Records::new(1 << 20);
     put(&records, 1, &done(1, 1));
-    let (key, until) = (key(1), Moment::now().after(TTL).unwrap());
+    let (key, until) = (key(1), Deadline::now().after(TTL).unwrap());
     let asked = records.epoch(&key);
     records.overrule(&key);
     assert!(!has(&records, 1));
-    records.put(&key, asked, entry(&done(1, 1), until), Moment::now);
+    records.put(&key, asked, entry(&done(1, 1), until), Deadline::now);
     assert!(!has(&records, 1));
     put(&records, 1, &done(2, 1));
     assert!(has(&records, 1));
@@ -78,9 +78,9 @@ fn an_older_answer_that_comes_later_is_not_kept() {
     let records = Records::new(1 << 20);
     put(&records, 1, &done(2, 20));
     put(&records, 1, &done(1, 10));
-    assert_eq!(shown(&records, 1, Moment::now()), Some(20));
+    assert_eq!(shown(&records, 1, Deadline::now()), Some(20));
     put(&records, 1, &done(3, 30));
-    assert_eq!(shown(&records, 1, Moment::now()), Some(30));
+    assert_eq!(shown(&records, 1, Deadline::now()), Some(30));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn what_is_looked_at_stays_and_what_has_ended_goes() {
     }
     assert!(!has(&records, 1) && has(&records, 999));
 
-    let now = Moment::now();
+    let now = Deadline::now();
     put_at(&records, 2000, &done(1, 100), now);
     assert_eq!(shown(&records, 2000, now), Some(100));
     let later = now.after(TTL).unwrap();
@@ -155,8 +155,8 @@ fn while_a_record_is_shown_it_is_removed_replaced_and_shown_again() {
     let records = Records::new(1 << 20);
     put(&records, 1, &done(1, 10));
     let mut seen = Vec::new();
-    records.look(&key(1), Moment::now, &mut |record| {
-        assert_eq!(shown(&records, 1, Moment::now()), Some(10));
+    records.look(&key(1), Deadline::now, &mut |record| {
+        assert_eq!(shown(&records, 1, Deadline::now()), Some(10));
         put(&records, 2, &done(1, 20));
         records.overrule(&key(1));
         assert!(!has(&records, 1));
@@ -168,7 +168,7 @@ fn while_a_record_is_shown_it_is_removed_replaced_and_shown_again() {
         );
     });
     assert_eq!(seen, [10], "it is shown as it was when it was looked up");
-    assert_eq!(shown(&records, 1, Moment::now()), Some(30));
+    assert_eq!(shown(&records, 1, Deadline::now()), Some(30));
 }
 
 #[test]
@@ -182,13 +182,13 @@ fn a_result_that_does_not_fit_replaces_the_old_one_by_nothing() {
 
 #[test]
 fn either_clock_ends_it() {
-    let now = Moment::now();
+    let now = Deadline::now();
     let (end, later) = (now.after(MINUTE).unwrap(), now.after(TTL).unwrap());
-    assert!(!end.has_come(now));
-    assert!(end.has_come(end) && end.has_come(later));
+    assert!(!end.has_passed(now));
+    assert!(end.has_passed(end) && end.has_passed(later));
     // The machine slept, or its wall clock was set back.
-    assert!(end.has_come(Moment::by(now, later)));
-    assert!(end.has_come(Moment::by(later, now)));
+    assert!(end.has_passed(Deadline::by(now, later)));
+    assert!(end.has_passed(Deadline::by(later, now)));
 }
 
 /// Whichever part of a millisecond the store's clock shows when it writes: a short result, too, ends here before it ends there.

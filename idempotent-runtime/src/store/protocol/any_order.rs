@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::record::Outcome;
+use crate::record::RecordedBytes;
 
 const SECOND: u64 = 1_000_000;
 /// A clock that goes back does so by this at most: what a finished record outlives its end for.
@@ -112,7 +112,7 @@ fn attempt(number: u8, ttl: u64) -> ClaimRequest {
 fn ended(record: &Record, state: State) -> Record {
     Record {
         state,
-        outcome: (state == State::Done).then(|| Outcome::Ok([1][..].into())),
+        outcome: (state == State::Done).then(|| RecordedBytes::Ok([1][..].into())),
         ..record.clone()
     }
 }
@@ -181,7 +181,7 @@ fn hold_for(events: &[Event], ttl: u64) -> Result<(), TestCaseError> {
                 operators += 1;
                 let mut request = attempt(1, ttl);
                 request.nonce = Nonce::from_bytes([operators; 16]);
-                let result = (state == State::Done).then(|| (1, Outcome::Ok([2][..].into())));
+                let result = (state == State::Done).then(|| (1, RecordedBytes::Ok([2][..].into())));
                 let replacement = replacement(seen.as_ref(), &request, result);
                 let decide = |current: Option<Current<'_>>, now| {
                     overrule(current, seen.as_ref(), &replacement, now)

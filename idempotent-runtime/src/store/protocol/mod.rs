@@ -22,7 +22,7 @@ use super::{ClaimReply, ClaimRequest, Settled};
 use crate::{
     OnCrash,
     fingerprint::Fingerprint,
-    record::{MAX_LEASE, Nonce, Outcome, Record, State},
+    record::{MAX_LEASE, Nonce, Record, RecordedBytes, State},
 };
 
 pub use crate::record::MAX_TOKEN;
@@ -289,7 +289,7 @@ pub fn lost(owned: &Record) -> Record {
 pub fn replacement(
     seen: Option<&Record>,
     request: &ClaimRequest,
-    result: Option<(u32, Outcome)>,
+    result: Option<(u32, RecordedBytes)>,
 ) -> Record {
     let base = seen.map_or_else(
         || Record {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     fingerprint::Fingerprint,
-    record::{HOLD, MAX_TTL, Nonce, Outcome, Owner},
+    record::{HOLD, MAX_TTL, Nonce, Owner, RecordedBytes},
 };
 
 /// Every record × every event. A record is its state and its owner (A, or O for an operator); events come from A, whose
@@ -47,7 +47,7 @@ fn request(owner: u8) -> ClaimRequest {
 }
 
 fn record(state: State, owner: u8) -> Record {
-    let outcome = (state == State::Done).then(|| Outcome::Ok(b"result".as_slice().into()));
+    let outcome = (state == State::Done).then(|| RecordedBytes::Ok(b"result".as_slice().into()));
     let record = Record {
         state,
         token: 9,

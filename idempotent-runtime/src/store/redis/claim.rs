@@ -20,17 +20,17 @@ use crate::{
 /// it in a loop.
 const ROUNDS: usize = 32;
 
-/// What a claim found when it acted on the record it saw.
-enum Met {
+/// Result of acting on the record that was seen.
+enum StepResult {
     Answered(ClaimReply),
     /// There is another record now.
     Changed(Record),
     /// There is no record now.
-    Gone,
+    Vanished,
 }
 
 /// One claim in progress.
-struct Attempt<'a> {
+struct RedisClaim<'a> {
     store: &'a RedisStore,
     hub: Arc<Hub>,
     key: &'a Key,
@@ -50,7 +50,7 @@ pub(super) async fn claim(
     fresh.lease = whole_millis(request.lease);
     fresh.token = store.time(&hub, key).await?;
     let bytes = fresh.encode();
-    let attempt = Attempt {
+    let claim = RedisClaim {
         store,
         hub,
         key,
@@ -62,21 +62,21 @@ pub(super) async fn claim(
     for _ in 0..ROUNDS {
         let record = match seen.take() {
             Some(record) => record,
-            None => match attempt.place().await? {
-                Placed::Fresh => return Ok(attempt.granted()),
-                Placed::Found(record) => record,
-                Placed::Answered(reply) => return Ok(reply),
+            None => match claim.set_nx().await? {
+                SetNxResult::Fresh => return Ok(claim.granted()),
+                SetNxResult::Found(record) => record,
+                SetNxResult::Answered(reply) => return Ok(reply),
             },
         };
-        let record = match attempt.answer(record) {
+        let record = match claim.answer(record) {
             ControlFlow::Break(reply) => return Ok(reply),
             ControlFlow::Continue(record) => record,
         };
         // Boxed because rare: keeps the common future small.
-        match Box::pin(attempt.meet(record)).await? {
-            Met::Answered(reply) => return Ok(reply),
-            Met::Changed(record) => seen = Some(record),
-            Met::Gone => {}
+        match Box::pin(claim.resolve_existing(record)).await? {
+            StepResult::Answered(reply) => return Ok(reply),
+            StepResult::Changed(record) => seen = Some(record),
+            StepResult::Vanished => {}
         }
     }
     Err(StoreError::new(
@@ -86,14 +86,14 @@ pub(super) async fn claim(
 }
 
 /// The result of `SET NX`.
-enum Placed {
+enum SetNxResult {
     Fresh,
     Found(Record),
     /// The server takes no data, but the current record answers the claim.
     Answered(ClaimReply),
 }
 
-impl Attempt<'_> {
+impl RedisClaim<'_> {
     fn granted(self) -> ClaimReply {
         ClaimReply::Granted {
             record: self.fresh,
@@ -103,7 +103,7 @@ impl Attempt<'_> {
 
     /// Sends `SET key record NX GET PX HOLD`: it claims a free key, and returns the record of any
     /// other.
-    async fn place(&self) -> Result<Placed, StoreError> {
+    async fn set_nx(&self) -> Result<SetNxResult, StoreError> {
         let mut command = Cmd::with_capacity(7, self.bytes.len() + self.key.as_str().len() + 64);
         command
             .arg("SET")
@@ -114,17 +114,17 @@ impl Attempt<'_> {
             .arg("PX");
         command.arg(Argument::Millis(HOLD));
         match self.store.send(&self.hub, &command).await {
-            Ok(Value::Nil) => Ok(Placed::Fresh),
+            Ok(Value::Nil) => Ok(SetNxResult::Fresh),
             Ok(value) => {
                 let bytes = scripts::text(value).ok_or_else(scripts::unexpected)?;
-                Ok(Placed::Found(Record::decode(&bytes)?))
+                Ok(SetNxResult::Found(Record::decode(&bytes)?))
             }
             Err(failure) if failure.refuses_writes() => {
                 let answer = Box::pin(self.answer_by_reading()).await?;
-                let refusal = || failure.explain("a claim", self.store.place());
-                answer.map(Placed::Answered).ok_or_else(refusal)
+                let refusal = || failure.explain("a claim", self.store.server_name());
+                answer.map(SetNxResult::Answered).ok_or_else(refusal)
             }
-            Err(failure) => Err(failure.explain("a claim", self.store.place())),
+            Err(failure) => Err(failure.explain("a claim", self.store.server_name())),
         }
     }
 
@@ -147,7 +147,7 @@ impl Attempt<'_> {
     }
 
     /// The answer of the record that was found, if it can be told without another command. Together
-    /// with [`meet`](Self::meet) it decides as [`protocol::claim`](crate::store::protocol::claim)
+    /// with [`resolve_existing`](Self::resolve_existing) it decides as [`protocol::claim`](crate::store::protocol::claim)
     /// does.
     fn answer(&self, record: Record) -> ControlFlow<ClaimReply, Record> {
         let own = record.nonce == self.request.nonce;
@@ -166,42 +166,42 @@ impl Attempt<'_> {
         }
     }
 
-    async fn meet(&self, record: Record) -> Result<Met, StoreError> {
+    async fn resolve_existing(&self, record: Record) -> Result<StepResult, StoreError> {
         let conflicts = record.conflicts_with(self.request.fingerprint);
         match record.state {
-            State::Running if conflicts => self.measure(record).await,
-            State::Running => self.overtake(record).await,
+            State::Running if conflicts => self.read_lease(record).await,
+            State::Running => self.take_if_lapsed(record).await,
             // A lost record is this claim's own here, and a done one seems past its end.
-            State::Lost | State::Failed | State::Done => self.take(record, false).await,
+            State::Lost | State::Failed | State::Done => self.run_takeover(record, false).await,
         }
     }
 
     /// Looks first, and takes a running record only if the look saw its lease lapsed.
-    async fn overtake(&self, record: Record) -> Result<Met, StoreError> {
-        match self.take(record, false).await? {
-            Met::Answered(ClaimReply::Held { record, lease_left })
+    async fn take_if_lapsed(&self, record: Record) -> Result<StepResult, StoreError> {
+        match self.run_takeover(record, false).await? {
+            StepResult::Answered(ClaimReply::Held { record, lease_left })
                 if record.state == State::Running && lease_left.is_zero() =>
             {
-                self.take(record, true).await
+                self.run_takeover(record, true).await
             }
-            met => Ok(met),
+            result => Ok(result),
         }
     }
 
     /// Reads what is left of the lease of a record with another payload.
-    async fn measure(&self, seen: Record) -> Result<Met, StoreError> {
+    async fn read_lease(&self, seen: Record) -> Result<StepResult, StoreError> {
         Ok(match self.store.look(&self.hub, self.key).await? {
             Some((record, lease_left)) if same(&record, &seen) => {
-                Met::Answered(held(record, lease_left))
+                StepResult::Answered(held(record, lease_left))
             }
-            Some((record, _)) => Met::Changed(record),
-            None => Met::Gone,
+            Some((record, _)) => StepResult::Changed(record),
+            None => StepResult::Vanished,
         })
     }
 
     /// Runs the takeover script. It takes only the record that was seen, if its state and age allow
     /// it.
-    async fn take(&self, seen: Record, lapsed: bool) -> Result<Met, StoreError> {
+    async fn run_takeover(&self, seen: Record, lapsed: bool) -> Result<StepResult, StoreError> {
         let arguments = [
             Argument::Bytes(&scripts::seen(&seen)),
             Argument::Bytes(&self.bytes),
@@ -221,15 +221,18 @@ impl Attempt<'_> {
             .await?;
         match answer.verdict {
             b'G' if seen.nonce == self.request.nonce => {
-                Ok(Met::Answered(granted_before(answer.record()?)))
+                Ok(StepResult::Answered(granted_before(answer.record()?)))
             }
-            b'G' => Ok(Met::Answered(ClaimReply::Granted {
+            b'G' => Ok(StepResult::Answered(ClaimReply::Granted {
                 record: answer.record()?,
                 takeover: seen.state == State::Running,
             })),
-            b'H' => Ok(Met::Answered(held(answer.record()?, answer.lease_left))),
-            b'C' => Ok(Met::Changed(answer.record()?)),
-            b'A' => Ok(Met::Gone),
+            b'H' => Ok(StepResult::Answered(held(
+                answer.record()?,
+                answer.lease_left,
+            ))),
+            b'C' => Ok(StepResult::Changed(answer.record()?)),
+            b'A' => Ok(StepResult::Vanished),
             _ => Err(scripts::unexpected()),
         }
     }

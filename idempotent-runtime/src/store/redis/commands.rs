@@ -12,7 +12,7 @@ use super::connection::target::Target;
 use super::{
     Inner, RedisStore,
     clock::Clock,
-    connection::{per_runtime::Hub, shared_try::SOON, slot::Live},
+    connection::{per_runtime::Hub, shared_try::SOON, slot::Connection},
     error::Failure,
     scripts::{self, Answer, Argument, Script},
 };
@@ -46,16 +46,16 @@ impl RedisStore {
             let (value, clock) = Box::pin(sending).await?;
             return Ok((value, Some(clock)));
         }
-        let live = self.live(hub, None).await.map_err(Failure::NotSent)?;
-        Ok((live.send(command).await?, None))
+        let connection = self.connection(hub, None).await.map_err(Failure::NotSent)?;
+        Ok((connection.send(command).await?, None))
     }
 
     /// The connection for commands, if one serves all keys.
-    pub(super) async fn live(
+    pub(super) async fn connection(
         &self,
         hub: &Arc<Hub>,
         patience: Option<Duration>,
-    ) -> Result<Arc<Live>, StoreError> {
+    ) -> Result<Arc<Connection>, StoreError> {
         let open = || {
             let Inner {
                 connector, clock, ..
@@ -63,7 +63,7 @@ impl RedisStore {
             let (connector, clock) = (connector.clone(), clock.clone());
             async move { connector.commands(&clock).await }
         };
-        hub.commands.live(&hub.runtime, patience, open).await
+        hub.commands.connection(&hub.runtime, patience, open).await
     }
 
     /// Connects to every server that may hold records.
@@ -72,7 +72,7 @@ impl RedisStore {
         if let Target::Cluster(_) = self.inner.connector.target {
             return hub.cluster.check(hub, &self.inner.connector).await;
         }
-        self.live(hub, None).await.map(drop)
+        self.connection(hub, None).await.map(drop)
     }
 
     /// The time of the server that has the key, µs since 1970. It connects first, with bounded
@@ -84,7 +84,7 @@ impl RedisStore {
         }
         let _ = key;
         // The connection first: connecting learns the time.
-        self.live(hub, SOON).await?;
+        self.connection(hub, SOON).await?;
         match self.inner.clock.recent() {
             Some(now) => Ok(now),
             None => Box::pin(self.ask_time(hub)).await,
@@ -97,7 +97,7 @@ impl RedisStore {
         } = &*self.inner;
         let asked = Instant::now();
         let answer = self.send(hub, &redis::cmd("TIME")).await;
-        let answer = answer.map_err(|failure| failure.explain("TIME", self.place()))?;
+        let answer = answer.map_err(|failure| failure.explain("TIME", self.server_name()))?;
         connector.learn(answer, clock, asked)?;
         clock.now().ok_or_else(scripts::unexpected)
     }
@@ -106,11 +106,11 @@ impl RedisStore {
     async fn time_of_node(&self, hub: &Arc<Hub>, key: &Key) -> Result<u64, StoreError> {
         let connector = &self.inner.connector;
         let slot = super::connection::slot_map::of_key(&scripts::name(key));
-        let (node, live) = hub.cluster.reach(hub, connector, Some(slot), SOON).await?;
+        let (node, connection) = hub.cluster.reach(hub, connector, Some(slot), SOON).await?;
         if node.clock.recent().is_none() {
             let asked = Instant::now();
-            let answer = live.send(&redis::cmd("TIME")).await;
-            let answer = answer.map_err(|failure| failure.explain("TIME", self.place()))?;
+            let answer = connection.send(&redis::cmd("TIME")).await;
+            let answer = answer.map_err(|failure| failure.explain("TIME", self.server_name()))?;
             connector.learn(answer, &node.clock, asked)?;
         }
         node.clock.now().ok_or_else(scripts::unexpected)
@@ -148,7 +148,7 @@ impl RedisStore {
             let command = script.by_code(key, arguments);
             result = Box::pin(self.send_noting(hub, &command)).await;
         }
-        let noted = result.map_err(|failure| failure.explain(doing, self.place()))?;
+        let noted = result.map_err(|failure| failure.explain(doing, self.server_name()))?;
         self.take_in(noted, asked)
     }
 

@@ -10,9 +10,9 @@ use super::{
     RedisStore,
     commands::{Noted, is_unknown},
     connection::{
-        limits::{self, Limits, Told},
+        limits::{self, Limits, ServerLimits},
         per_runtime::Hub,
-        slot::Live,
+        slot::Connection,
     },
     error::Failure,
     scripts::{Argument, Script},
@@ -34,14 +34,14 @@ impl RedisStore {
     ) -> Result<Noted, StoreError> {
         let connector = &self.inner.connector;
         let size = arguments.iter().map(Argument::len).max().unwrap_or(0);
-        let live = self.holder(hub, key).await?;
-        let mut told = live.told();
+        let connection = self.holder(hub, key).await?;
+        let mut told = connection.limits();
         if told.refuses(size) {
             // The known limits may be outdated: our refusal tells the operator to raise them, and a
             // result that is not recorded is gone.
-            told = self.ask_again(&live).await?;
+            told = self.ask_again(&connection).await?;
         }
-        connector.limits.check(told, size, self.place())?;
+        connector.limits.check(told, size, self.server_name())?;
         let is_apart = told.goes_apart(size);
         let mut result = self
             .send_large(hub, &script.by_hash(key, arguments), is_apart)
@@ -55,33 +55,33 @@ impl RedisStore {
     }
 
     /// Asks the server for its limits as they are now. Nothing of the value has been sent.
-    async fn ask_again(&self, live: &Live) -> Result<Told, StoreError> {
-        match live.send(&Limits::question()).await {
+    async fn ask_again(&self, connection: &Connection) -> Result<ServerLimits, StoreError> {
+        match connection.send(&Limits::question()).await {
             Ok(answer) => {
                 let told = limits::told(&answer);
-                live.tell(told);
+                connection.set_limits(told);
                 Ok(told)
             }
             // It may no longer be asked.
-            Err(Failure::Refused(_)) => Ok(Told::default()),
+            Err(Failure::Refused(_)) => Ok(ServerLimits::default()),
             Err(failure) => {
-                let error = failure.explain("asking for its limits", self.place());
+                let error = failure.explain("asking for its limits", self.server_name());
                 Err(StoreError::new(StoreErrorKind::NotSent, error.to_string()).with_source(error))
             }
         }
     }
 
     /// A connection to the server that has the key.
-    async fn holder(&self, hub: &Arc<Hub>, key: &Key) -> Result<Arc<Live>, StoreError> {
+    async fn holder(&self, hub: &Arc<Hub>, key: &Key) -> Result<Arc<Connection>, StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
             let connector = &self.inner.connector;
             let slot = super::connection::slot_map::of_key(&super::scripts::name(key));
             let node = hub.cluster.owner(hub, connector, Some(slot), None).await?;
-            return node.live(hub, connector, None).await;
+            return node.connection(hub, connector, None).await;
         }
         let _ = key;
-        self.live(hub, None).await
+        self.connection(hub, None).await
     }
 
     /// Sends one command, once. With `apart` it uses a connection of its own, so that a hang-up
@@ -118,7 +118,7 @@ impl RedisStore {
         let limits = &self.inner.connector.limits;
         let hung_up =
             matches!(&failure, Failure::Unanswered(error) if error.is_connection_dropped());
-        let error = failure.explain(doing, self.place());
+        let error = failure.explain(doing, self.server_name());
         if error.kind() == StoreErrorKind::TooLarge {
             limits.refuse(size);
         } else if hung_up
@@ -127,7 +127,7 @@ impl RedisStore {
                 .find_map(Argument::nonce)
                 .is_some_and(|nonce| limits.lose(nonce))
         {
-            let why = format!("{} has hung up on it twice", self.place());
+            let why = format!("{} has hung up on it twice", self.server_name());
             return limits::too_large(size as u64, &why);
         }
         error

@@ -9,7 +9,7 @@ use redis::Value;
 use super::connection::target::Target;
 use super::{
     RedisStore,
-    connection::{per_runtime::Hub, slot::Live},
+    connection::{per_runtime::Hub, slot::Connection},
     scripts::{self, Answer, PREFIX},
 };
 use crate::{
@@ -38,8 +38,8 @@ pub(super) async fn list(
         return cluster::list(store, &hub, filter, cursor).await;
     }
     let at = cursor.map_or(START, Cursor::as_str);
-    let live = store.live(&hub, None).await?;
-    let (records, next) = page(store, &hub, &live, filter, at).await?;
+    let connection = store.connection(&hub, None).await?;
+    let (records, next) = page(store, &hub, &connection, filter, at).await?;
     Ok(Page::new(
         records,
         (next != START).then(|| Cursor::new(next)),
@@ -50,7 +50,7 @@ pub(super) async fn list(
 async fn page(
     store: &RedisStore,
     hub: &Arc<Hub>,
-    live: &Live,
+    connection: &Connection,
     filter: &Filter,
     at: &str,
 ) -> Result<(Vec<Found>, String), StoreError> {
@@ -61,7 +61,7 @@ async fn page(
     let mut count = filter.page.clamp(1, LOOKED_AT);
     let mut keys = Vec::new();
     for _ in 0..SCANS {
-        (at, keys) = scan(store, live, filter, &at, count).await?;
+        (at, keys) = scan(store, connection, filter, &at, count).await?;
         if !keys.is_empty() || at == START {
             break;
         }
@@ -69,14 +69,14 @@ async fn page(
     }
     let mut records = Vec::new();
     for keys in keys.chunks(VALUES) {
-        read_all(store, hub, live, keys, filter, &mut records).await?;
+        read_all(store, hub, connection, keys, filter, &mut records).await?;
     }
     Ok((records, at))
 }
 
 async fn scan(
     store: &RedisStore,
-    live: &Live,
+    connection: &Connection,
     filter: &Filter,
     at: &str,
     count: usize,
@@ -88,8 +88,8 @@ async fn scan(
         .arg(pattern(&filter.prefix))
         .arg("COUNT")
         .arg(count);
-    let answer = live.send(&command).await;
-    let answer = answer.map_err(|failure| failure.explain("a listing", store.place()))?;
+    let answer = connection.send(&command).await;
+    let answer = answer.map_err(|failure| failure.explain("a listing", store.server_name()))?;
     let Value::Array(parts) = answer else {
         return Err(scripts::unexpected());
     };
@@ -111,7 +111,7 @@ async fn scan(
 async fn read_all(
     store: &RedisStore,
     hub: &Arc<Hub>,
-    live: &Live,
+    connection: &Connection,
     keys: &[Key],
     filter: &Filter,
     found: &mut Vec<Found>,
@@ -120,8 +120,8 @@ async fn read_all(
     for key in keys {
         questions.add_command(scripts::READ.by_hash(key, &[]));
     }
-    let answers = live.send_all(&questions, keys.len()).await;
-    let answers = answers.map_err(|failure| failure.explain("a listing", store.place()))?;
+    let answers = connection.send_all(&questions, keys.len()).await;
+    let answers = answers.map_err(|failure| failure.explain("a listing", store.server_name()))?;
     for (key, answer) in keys.iter().zip(answers) {
         let record = match answer {
             // The server does not know the script, or the slot has moved. Read on its own, the
@@ -186,14 +186,14 @@ mod cluster {
 
     /// The contents of a cursor: the slots' owners, the node and its position, and the nodes that
     /// are done.
-    struct Place {
+    struct Position {
         owners: u64,
         at: String,
         node: String,
         done: Vec<String>,
     }
 
-    impl Place {
+    impl Position {
         fn read(cursor: &Cursor) -> Option<Self> {
             let mut words = cursor.as_str().split(' ').map(str::to_owned);
             Some(Self {
@@ -243,29 +243,29 @@ mod cluster {
     ) -> Result<Page<Found>, StoreError> {
         let connector = &store.inner.connector;
         let begun = match cursor {
-            Some(cursor) => Some(Place::read(cursor).ok_or_else(foreign)?),
+            Some(cursor) => Some(Position::read(cursor).ok_or_else(foreign)?),
             None => None,
         };
         let slots = hub.cluster.slots_now(hub, connector).await?;
-        let begun = begun.filter(|place| place.owners == slots.owners_digest());
-        let Some(place) = begun.or_else(|| Place::first(&slots)) else {
+        let begun = begun.filter(|position| position.owners == slots.owners_digest());
+        let Some(position) = begun.or_else(|| Position::first(&slots)) else {
             return Ok(Page::new(Vec::new(), None));
         };
         let address = slots
             .primaries()
             .iter()
-            .find(|address| address.to_string() == place.node)
+            .find(|address| address.to_string() == position.node)
             .ok_or_else(foreign)?;
         let node = hub.cluster.node(address);
-        let live = node.live(hub, connector, None).await?;
-        let (records, next) = page(store, hub, &live, filter, &place.at).await?;
-        let owners = place.owners;
-        let mut next = place.after(next, &slots);
+        let connection = node.connection(hub, connector, None).await?;
+        let (records, next) = page(store, hub, &connection, filter, &position.at).await?;
+        let owners = position.owners;
+        let mut next = position.after(next, &slots);
         if next.is_none() {
             let slots = hub.cluster.slots_now(hub, connector).await?;
-            next = Place::first(&slots).filter(|_| slots.owners_digest() != owners);
+            next = Position::first(&slots).filter(|_| slots.owners_digest() != owners);
         }
-        Ok(Page::new(records, next.map(|place| place.cursor())))
+        Ok(Page::new(records, next.map(|position| position.cursor())))
     }
 }
 

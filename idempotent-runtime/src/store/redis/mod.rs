@@ -189,11 +189,11 @@ impl RedisStore {
     /// The default store of the feature `redis` if nobody chose one. Its errors say so.
     pub(crate) fn unchosen(url: &str) -> Result<Self, StoreError> {
         let Named { target, .. } = url::parse(url)?;
-        let place = target.describe();
-        let place = format!(
-            "{place} (nobody chose a store; the feature `redis` made it {url}: set IDEMPOTENT_STORE, or call `install`)"
+        let server_name = target.describe();
+        let server_name = format!(
+            "{server_name} (nobody chose a store; the feature `redis` made it {url}: set IDEMPOTENT_STORE, or call `install`)"
         );
-        Self::assemble_at(place, target, RedisOptions::new())
+        Self::assemble_at(server_name, target, RedisOptions::new())
     }
 
     fn assemble(target: Target, options: RedisOptions) -> Result<Self, StoreError> {
@@ -205,12 +205,12 @@ impl RedisStore {
         expect(clippy::unnecessary_wraps, reason = "only TLS can be set up wrongly")
     )]
     fn assemble_at(
-        place: String,
+        server_name: String,
         target: Target,
         options: RedisOptions,
     ) -> Result<Self, StoreError> {
         let connector = Arc::new(Connector {
-            place: place.into(),
+            server_name: server_name.into(),
             #[cfg(feature = "redis-tls")]
             tls: target
                 .has_tls()
@@ -233,8 +233,8 @@ impl RedisStore {
         self.inner.hubs.here()
     }
 
-    fn place(&self) -> &str {
-        &self.inner.connector.place
+    fn server_name(&self) -> &str {
+        &self.inner.connector.server_name
     }
 }
 
@@ -338,7 +338,7 @@ impl Store for RedisStore {
     }
 
     fn describe(&self) -> String {
-        self.place().to_owned()
+        self.server_name().to_owned()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use idempotent_runtime::{
-    record::{HOLD, MAX_TTL, Nonce, Outcome, Record, State},
+    record::{HOLD, MAX_TTL, Nonce, Record, RecordedBytes, State},
     store::{
         ClaimReply, ClaimRequest, Settled,
         protocol::{self, Current, Step, Write},
@@ -148,7 +148,7 @@ impl Flawed {
                 (written.attempts, written.token) = (0, 0);
             }
             (Flaw::CutsResults, Some(written)) => {
-                if let Some(Outcome::Ok(bytes)) = &mut written.outcome {
+                if let Some(RecordedBytes::Ok(bytes)) = &mut written.outcome {
                     *bytes = bytes[..bytes.len().min(65_535)].into();
                 }
             }
@@ -157,7 +157,7 @@ impl Flawed {
                     .outcome
                     .as_ref()
                     .map(|outcome| outcome.bytes().clone());
-                written.outcome = bytes.map(Outcome::Ok);
+                written.outcome = bytes.map(RecordedBytes::Ok);
             }
             _ => {}
         }

@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 use super::{
     Connector,
     per_runtime::Hub,
-    shared_try::Making,
-    slot::{Link, Live},
+    shared_try::SharedTry,
+    slot::{Connection, ConnectionSlot},
     slot_map::Slots,
     target::Target,
     transport::Address,
@@ -36,18 +36,18 @@ const ASKED: usize = 3;
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) address: Arc<Address>,
-    link: Link,
+    connection: ConnectionSlot,
     /// The node's own clock: nodes need not agree.
     pub(crate) clock: Arc<Clock>,
 }
 
 impl Node {
-    pub(crate) async fn live(
+    pub(crate) async fn connection(
         &self,
         hub: &Hub,
         connector: &Arc<Connector>,
         patience: Option<Duration>,
-    ) -> Result<Arc<Live>, StoreError> {
+    ) -> Result<Arc<Connection>, StoreError> {
         let open = || {
             let (connector, node) = (connector.clone(), self.clone());
             let slots = hub.cluster.map();
@@ -56,7 +56,9 @@ impl Node {
                 connector.node(&node.address, tag, &node.clock).await
             }
         };
-        self.link.live(&hub.runtime, patience, open).await
+        self.connection
+            .connection(&hub.runtime, patience, open)
+            .await
     }
 }
 
@@ -64,7 +66,7 @@ impl Node {
 #[derive(Clone, Default)]
 pub(crate) struct Cluster {
     map: Arc<RwLock<Option<Arc<Slots>>>>,
-    reading: Making<Arc<Slots>>,
+    reading: SharedTry<Arc<Slots>>,
     nodes: Arc<Mutex<HashMap<Arc<Address>, Node>>>,
 }
 
@@ -84,7 +86,7 @@ impl Cluster {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let node = nodes.entry(address.clone()).or_insert_with(|| Node {
             address: address.clone(),
-            link: Link::default(),
+            connection: ConnectionSlot::default(),
             clock: Arc::new(Clock::new()),
         });
         node.clone()
@@ -117,10 +119,10 @@ impl Cluster {
         patience: Option<Duration>,
     ) -> Result<Arc<Slots>, StoreError> {
         let newer = || self.map().filter(|slots| slots.read > seen.read);
-        let making = self
+        let reading = self
             .reading
             .join(&hub.runtime, patience, newer, || self.read(connector));
-        Box::pin(making).await
+        Box::pin(reading).await
     }
 
     /// The map, as the cluster has it now.
@@ -164,7 +166,7 @@ impl Cluster {
                 StoreErrorKind::NotSent,
                 format!(
                     "no node of {} serves this key's slot; see `CLUSTER INFO`",
-                    connector.place
+                    connector.server_name
                 ),
             )
             .transient()),
@@ -179,11 +181,11 @@ impl Cluster {
         connector: &Arc<Connector>,
         slot: Option<u16>,
         patience: Option<Duration>,
-    ) -> Result<(Node, Arc<Live>), StoreError> {
+    ) -> Result<(Node, Arc<Connection>), StoreError> {
         let node = self.owner(hub, connector, slot, patience).await?;
         let seen = self.map();
-        let error = match node.live(hub, connector, patience).await {
-            Ok(live) => return Ok((node, live)),
+        let error = match node.connection(hub, connector, patience).await {
+            Ok(connection) => return Ok((node, connection)),
             Err(error) => error,
         };
         let Some(seen) = seen else { return Err(error) };
@@ -198,8 +200,8 @@ impl Cluster {
         if next.address == node.address {
             return Err(error);
         }
-        let live = next.live(hub, connector, patience).await?;
-        Ok((next, live))
+        let connection = next.connection(hub, connector, patience).await?;
+        Ok((next, connection))
     }
 
     /// The node that has the slot, as far as is known.
@@ -216,7 +218,7 @@ impl Cluster {
     ) -> Result<(), StoreError> {
         let slots = self.slots(hub, connector, None).await?;
         for address in slots.primaries() {
-            self.node(address).live(hub, connector, None).await?;
+            self.node(address).connection(hub, connector, None).await?;
         }
         Ok(())
     }
@@ -263,7 +265,7 @@ impl Cluster {
             Err(failure.unwrap_or_else(|| {
                 StoreError::new(
                     StoreErrorKind::NotSent,
-                    format!("no node of {} answered", connector.place),
+                    format!("no node of {} answered", connector.server_name),
                 )
             }))
         }
@@ -278,7 +280,7 @@ impl Cluster {
         let mut seen = std::collections::HashSet::new();
         all.retain(|address| seen.insert(address.clone()));
         let mut nodes: Vec<_> = all.iter().map(|address| self.node(address)).collect();
-        nodes.sort_by_key(|node| node.link.current().is_none());
+        nodes.sort_by_key(|node| node.connection.current().is_none());
         nodes
     }
 
@@ -293,25 +295,28 @@ impl Cluster {
 
 /// Asks one node for its map, on its connection, or on a new one for this question.
 async fn ask(node: Node, connector: Arc<Connector>) -> Result<Slots, StoreError> {
-    let live = match node.link.current() {
-        Some(live) => live,
+    let connection = match node.connection.current() {
+        Some(connection) => connection,
         None => Arc::new(connector.visit(&node.address).await?),
     };
     let mut command = redis::cmd("CLUSTER");
     command.arg("SLOTS");
-    let answer = live.send(&command).await;
-    let answer = answer.map_err(|failure| not_asked(failure, &connector.place))?;
+    let answer = connection.send(&command).await;
+    let answer = answer.map_err(|failure| not_asked(failure, &connector.server_name))?;
     Slots::parse(answer, &node.address).ok_or_else(|| {
         StoreError::new(
             StoreErrorKind::NotSent,
-            format!("{} has no slots yet, or is no cluster", connector.place),
+            format!(
+                "{} has no slots yet, or is no cluster",
+                connector.server_name
+            ),
         )
     })
 }
 
 /// An error while reading the map: the command itself was not sent.
-fn not_asked(failure: Failure, place: &str) -> StoreError {
-    let error = failure.explain("`CLUSTER SLOTS`", place);
+fn not_asked(failure: Failure, server_name: &str) -> StoreError {
+    let error = failure.explain("`CLUSTER SLOTS`", server_name);
     match error.kind() {
         StoreErrorKind::Ambiguous => {
             StoreError::new(StoreErrorKind::NotSent, error.to_string()).with_source(error)

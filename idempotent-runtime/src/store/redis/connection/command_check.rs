@@ -224,7 +224,7 @@ impl Trial {
     }
 
     /// Fails if the setup would keep a call from finishing.
-    pub(crate) fn judge(&self, answers: &[Value], place: &str) -> Result<(), StoreError> {
+    pub(crate) fn judge(&self, answers: &[Value], server_name: &str) -> Result<(), StoreError> {
         let found = self.findings(answers);
         let problem = if !found.forbidden.is_empty() {
             Some(forbidden(&found.forbidden))
@@ -243,12 +243,12 @@ impl Trial {
         if let Some(problem) = problem {
             return Err(StoreError::new(
                 StoreErrorKind::Config,
-                format!("{place} cannot keep records: {problem}"),
+                format!("{server_name} cannot keep records: {problem}"),
             ));
         }
         if found.mute {
             crate::store::warning::warn(&format!(
-                "{place} does not let this user publish (ACL without `+publish`, or `+spublish` in a cluster, or \
+                "{server_name} does not let this user publish (ACL without `+publish`, or `+spublish` in a cluster, or \
                  `&idempotent:*`); waiters poll"
             ));
         }

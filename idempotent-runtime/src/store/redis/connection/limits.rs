@@ -35,7 +35,7 @@ const SUSPECTS: usize = 64;
 
 /// The limits in a server's configuration; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Told(Option<Bounds>);
+pub(crate) struct ServerLimits(Option<Bounds>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bounds {
@@ -46,7 +46,7 @@ struct Bounds {
     apart: u64,
 }
 
-impl Told {
+impl ServerLimits {
     /// Whether a value is larger than the server takes.
     pub(crate) fn refuses(self, size: usize) -> bool {
         self.0.is_some_and(|bounds| size as u64 > bounds.largest)
@@ -78,7 +78,12 @@ impl Limits {
     }
 
     /// Refuses a value whose `size` the server would not take.
-    pub(crate) fn check(&self, told: Told, size: usize, place: &str) -> Result<(), StoreError> {
+    pub(crate) fn check(
+        &self,
+        told: ServerLimits,
+        size: usize,
+        server_name: &str,
+    ) -> Result<(), StoreError> {
         let size = size as u64;
         if let Some(Bounds { largest, by, .. }) = told.0 {
             return if size <= largest {
@@ -86,7 +91,9 @@ impl Limits {
             } else {
                 Err(too_large(
                     size,
-                    &format!("{place} takes at most {largest} by its `{by}`, so it was not sent"),
+                    &format!(
+                        "{server_name} takes at most {largest} by its `{by}`, so it was not sent"
+                    ),
                 ))
             };
         }
@@ -94,7 +101,7 @@ impl Limits {
         match refused {
             Some((least, when)) if size >= least && when.elapsed() < REMEMBERED => Err(too_large(
                 size,
-                &format!("{place} has just refused one of {least}, so it was not sent"),
+                &format!("{server_name} has just refused one of {least}, so it was not sent"),
             )),
             _ => Ok(()),
         }
@@ -136,8 +143,8 @@ pub(crate) fn too_large(size: u64, why: &str) -> StoreError {
 }
 
 /// The limits in an answer to [`Limits::question`]; none where it was refused.
-pub(crate) fn told(answer: &Value) -> Told {
-    Told(bounds(answer))
+pub(crate) fn told(answer: &Value) -> ServerLimits {
+    ServerLimits(bounds(answer))
 }
 
 fn bounds(answer: &Value) -> Option<Bounds> {
@@ -254,7 +261,11 @@ mod tests {
     fn exactly_the_limit_is_taken() {
         let limits = Limits::default();
         let told = told(&answer(&[("proto-max-bulk-len", "1048576")]));
-        assert!(limits.check(Told::default(), usize::MAX, "Redis").is_ok());
+        assert!(
+            limits
+                .check(ServerLimits::default(), usize::MAX, "Redis")
+                .is_ok()
+        );
         assert!(limits.check(told, 1_048_576, "Redis").is_ok());
         let error = limits
             .check(told, 1_048_577, "Redis")

@@ -30,10 +30,10 @@ use redis::{
 
 use self::{
     command_check::Trial,
-    limits::{Limits, Told},
-    slot::{Listen, Live, Watch},
+    limits::{Limits, ServerLimits},
+    slot::{Connection, Liveness, PushListener},
     target::{Server, Target},
-    transport::{Address, Socket},
+    transport::{Address, Transport},
 };
 use super::{
     clock::Clock,
@@ -51,7 +51,7 @@ pub(super) struct Connector {
     pub(super) target: Target,
     pub(super) options: RedisOptions,
     /// The target's name in messages.
-    pub(super) place: Arc<str>,
+    pub(super) server_name: Arc<str>,
     pub(super) limits: Limits,
     #[cfg(feature = "redis-tls")]
     pub(super) tls: Option<tokio_rustls::TlsConnector>,
@@ -63,14 +63,17 @@ const QUEUE: usize = 1 << 24;
 
 impl Connector {
     /// A connection for commands. It checks the server, learns its time and loads the scripts.
-    pub(super) async fn commands(self: &Arc<Self>, clock: &Clock) -> Result<Live, StoreError> {
-        let live = self.dial(None, None).await?;
+    pub(super) async fn commands(
+        self: &Arc<Self>,
+        clock: &Clock,
+    ) -> Result<Connection, StoreError> {
+        let connection = self.dial(None, None).await?;
         let trial = Trial::new(self.target.publish(), None);
         let told = self
-            .prepare(live.connection.clone(), Some(trial), clock)
+            .prepare(connection.multiplexed.clone(), Some(trial), clock)
             .await?;
-        live.tell(told);
-        Ok(live)
+        connection.set_limits(told);
+        Ok(connection)
     }
 
     /// As [`commands`](Self::commands), to a node of the cluster. `tag` places a key in one of its
@@ -81,21 +84,24 @@ impl Connector {
         node: &Address,
         tag: Option<u32>,
         clock: &Clock,
-    ) -> Result<Live, StoreError> {
-        let live = self.dial(Some(node), None).await?;
+    ) -> Result<Connection, StoreError> {
+        let connection = self.dial(Some(node), None).await?;
         let trial = tag.map(|tag| Trial::new(self.target.publish(), Some(tag)));
-        live.tell(self.prepare(live.connection.clone(), trial, clock).await?);
-        Ok(live)
+        connection.set_limits(
+            self.prepare(connection.multiplexed.clone(), trial, clock)
+                .await?,
+        );
+        Ok(connection)
     }
 
     /// A connection to a node for questions only.
     #[cfg(feature = "redis-cluster")]
-    pub(super) async fn visit(self: &Arc<Self>, node: &Address) -> Result<Live, StoreError> {
+    pub(super) async fn visit(self: &Arc<Self>, node: &Address) -> Result<Connection, StoreError> {
         self.dial(Some(node), None).await
     }
 
     /// A connection for one command that may close it.
-    pub(super) async fn apart(self: &Arc<Self>) -> Result<Live, StoreError> {
+    pub(super) async fn apart(self: &Arc<Self>) -> Result<Connection, StoreError> {
         self.dial(None, None).await
     }
 
@@ -103,8 +109,8 @@ impl Connector {
     pub(super) async fn subscriber(
         self: &Arc<Self>,
         node: Option<&Address>,
-        listener: Box<dyn Listen>,
-    ) -> Result<Live, StoreError> {
+        listener: Box<dyn PushListener>,
+    ) -> Result<Connection, StoreError> {
         self.dial(node, Some(listener)).await
     }
 
@@ -112,8 +118,8 @@ impl Connector {
     async fn dial(
         self: &Arc<Self>,
         node: Option<&Address>,
-        listener: Option<Box<dyn Listen>>,
-    ) -> Result<Live, StoreError> {
+        listener: Option<Box<dyn PushListener>>,
+    ) -> Result<Connection, StoreError> {
         let _ = node;
         match &self.target {
             Target::One(server) => self.dial_one(server, listener).await,
@@ -134,36 +140,36 @@ impl Connector {
     pub(super) async fn dial_one(
         &self,
         server: &Server,
-        listener: Option<Box<dyn Listen>>,
-    ) -> Result<Live, StoreError> {
+        listener: Option<Box<dyn PushListener>>,
+    ) -> Result<Connection, StoreError> {
         self.in_time(self.log_in(server, listener)).await
     }
 
     /// A connection to a sentinel, whose login is its own.
     #[cfg(feature = "redis-sentinel")]
-    pub(super) async fn dial_sentinel(&self, server: &Server) -> Result<Live, StoreError> {
-        let watch = Arc::new(Watch::new(None));
+    pub(super) async fn dial_sentinel(&self, server: &Server) -> Result<Connection, StoreError> {
+        let liveness = Arc::new(Liveness::new(None));
         let opening = async {
             let login = server.login.as_ref();
             let opened = self
-                .open(server, login, &watch, ProtocolVersion::RESP2)
+                .open(server, login, &liveness, ProtocolVersion::RESP2)
                 .await;
-            opened.map_err(|error| error::connecting(error, &self.place))
+            opened.map_err(|error| error::connecting(error, &self.server_name))
         };
         self.in_time(opening).await
     }
 
     async fn in_time(
         &self,
-        dialing: impl Future<Output = Result<Live, StoreError>>,
-    ) -> Result<Live, StoreError> {
+        dialing: impl Future<Output = Result<Connection, StoreError>>,
+    ) -> Result<Connection, StoreError> {
         let patience = self.options.connection_timeout;
         let dialed = tokio::time::timeout(patience, dialing).await;
         dialed.unwrap_or_else(|_| {
-            let place = &self.place;
+            let server_name = &self.server_name;
             Err(StoreError::new(
                 StoreErrorKind::NotSent,
-                format!("cannot connect to {place}: it did not answer within {patience:?}"),
+                format!("cannot connect to {server_name}: it did not answer within {patience:?}"),
             ))
         })
     }
@@ -171,57 +177,59 @@ impl Connector {
     async fn log_in(
         &self,
         server: &Server,
-        listener: Option<Box<dyn Listen>>,
-    ) -> Result<Live, StoreError> {
+        listener: Option<Box<dyn PushListener>>,
+    ) -> Result<Connection, StoreError> {
         let login = match &self.options.credentials {
             Some(provider) => Some(self.ask(provider).await?),
             None => server.login.clone(),
         };
         let listens = listener.is_some();
-        let watch = Arc::new(Watch::new(listener));
+        let liveness = Arc::new(Liveness::new(listener));
         let opened = match self
-            .open(server, login.as_ref(), &watch, ProtocolVersion::RESP3)
+            .open(server, login.as_ref(), &liveness, ProtocolVersion::RESP3)
             .await
         {
             // An old server or a proxy without RESP3: good enough to ask for its version, and to
             // send commands.
             Err(error) if error.kind() == ErrorKind::RESP3NotSupported && !listens => {
-                self.open(server, login.as_ref(), &watch, ProtocolVersion::RESP2)
+                self.open(server, login.as_ref(), &liveness, ProtocolVersion::RESP2)
                     .await
             }
             result => result,
         };
-        let live = opened.map_err(|error| error::connecting(error, &self.place))?;
-        self.select(server, &live).await?;
-        Ok(live)
+        let connection = opened.map_err(|error| error::connecting(error, &self.server_name))?;
+        self.select(server, &connection).await?;
+        Ok(connection)
     }
 
     /// Selects the database. redis-rs could do so while connecting, but then a definite answer of
     /// the server's looks like a transient error.
-    async fn select(&self, server: &Server, live: &Live) -> Result<(), StoreError> {
+    async fn select(&self, server: &Server, connection: &Connection) -> Result<(), StoreError> {
         if server.database == 0 {
             return Ok(());
         }
         let mut command = redis::cmd("SELECT");
         command.arg(server.database);
-        match live.send(&command).await {
+        match connection.send(&command).await {
             Ok(_) => Ok(()),
-            Err(Failure::Refused(error)) => {
-                Err(server_text::select(&error, server.database, &self.place))
-            }
+            Err(Failure::Refused(error)) => Err(server_text::select(
+                &error,
+                server.database,
+                &self.server_name,
+            )),
             Err(Failure::NotSent(error)) => Err(error),
             // No call's command has been sent.
-            Err(Failure::Unanswered(error)) => Err(error::connecting(error, &self.place)),
+            Err(Failure::Unanswered(error)) => Err(error::connecting(error, &self.server_name)),
         }
     }
 
     async fn ask(&self, provider: &credentials::Provider) -> Result<Credentials, StoreError> {
         provider.ask().await.map_err(|source| {
-            let place = &self.place;
+            let server_name = &self.server_name;
             // The application's text is shown only as the source.
             StoreError::new(
                 StoreErrorKind::NotSent,
-                format!("cannot connect to {place}: the `credentials` callback failed"),
+                format!("cannot connect to {server_name}: the `credentials` callback failed"),
             )
             .with_source(Callback(source))
         })
@@ -231,17 +239,17 @@ impl Connector {
         &self,
         server: &Server,
         login: Option<&Credentials>,
-        watch: &Arc<Watch>,
+        liveness: &Arc<Liveness>,
         protocol: ProtocolVersion,
-    ) -> Result<Live, RedisError> {
-        let socket = Socket::connect(
+    ) -> Result<Connection, RedisError> {
+        let transport = Transport::connect(
             &server.address,
             #[cfg(feature = "redis-tls")]
             self.tls.as_ref().filter(|_| server.tls),
             self.options.response_timeout,
         )
         .await?;
-        let pulse = socket.pulse();
+        let pulse = transport.pulse();
         let mut settings = RedisConnectionInfo::default().set_protocol(protocol);
         if let Some(login) = login {
             settings = login.apply(settings);
@@ -250,19 +258,19 @@ impl Connector {
             .set_response_timeout(Some(self.options.response_timeout))
             .set_pipeline_buffer_size(QUEUE);
         if protocol == ProtocolVersion::RESP3 {
-            let watch = watch.clone();
+            let liveness = liveness.clone();
             config = config.set_push_sender(move |push| {
-                watch.push(push);
+                liveness.push(push);
                 Ok::<(), redis::aio::SendError>(())
             });
         }
         let (connection, driving) =
-            MultiplexedConnection::new_with_config(&settings, socket, config).await?;
+            MultiplexedConnection::new_with_config(&settings, transport, config).await?;
         let timeout = self.options.response_timeout;
-        Ok(Live::new(
+        Ok(Connection::new(
             connection,
             driving,
-            watch.clone(),
+            liveness.clone(),
             pulse,
             timeout,
         ))
@@ -275,7 +283,7 @@ impl Connector {
         mut connection: MultiplexedConnection,
         trial: Option<Trial>,
         clock: &Clock,
-    ) -> Result<Told, StoreError> {
+    ) -> Result<ServerLimits, StoreError> {
         let mut questions = redis::pipe();
         questions
             .cmd("INFO")
@@ -296,7 +304,7 @@ impl Connector {
         let answers = connection
             .send_packed_commands(&questions, 0, 4 + loads + tries)
             .await
-            .map_err(|error| error::connecting(error, &self.place))?;
+            .map_err(|error| error::connecting(error, &self.server_name))?;
         let tried = answers[answers.len().min(4 + loads)..].to_vec();
         let mut answers = answers.into_iter();
         let server = answers.next().and_then(server_check::info);
@@ -307,7 +315,7 @@ impl Connector {
             self.options.allow_eviction,
         )?;
         if let Some(trial) = &trial {
-            trial.judge(&tried, &self.place)?;
+            trial.judge(&tried, &self.server_name)?;
         }
         if let Some(trial) = trial.and_then(|trial| trial.again(&tried)) {
             let mut questions = redis::pipe();
@@ -315,8 +323,8 @@ impl Connector {
             let tried = connection
                 .send_packed_commands(&questions, 0, trial.len())
                 .await
-                .map_err(|error| error::connecting(error, &self.place))?;
-            trial.judge(&tried, &self.place)?;
+                .map_err(|error| error::connecting(error, &self.server_name))?;
+            trial.judge(&tried, &self.server_name)?;
         }
         // A user who may not load scripts sends each text at its first use.
         self.learn(answers.next().unwrap_or(Value::Nil), clock, asked)?;
@@ -334,7 +342,7 @@ impl Connector {
         asked: Instant,
     ) -> Result<(), StoreError> {
         if let Value::ServerError(error) = answer {
-            return Err(Failure::from(error).explain("TIME", &self.place));
+            return Err(Failure::from(error).explain("TIME", &self.server_name));
         }
         let (seconds, micros): (u64, u64) =
             redis::from_redis_value(answer).map_err(|_| scripts::unexpected())?;

@@ -7,7 +7,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::slot::Link;
+use super::slot::ConnectionSlot;
 use crate::{StoreError, StoreErrorKind, store::redis::notify::Subscriber};
 
 /// One runtime's connections. A task drives each, and a task ends with its runtime. With
@@ -18,7 +18,7 @@ pub(crate) struct Hub {
     pub(crate) runtime: Handle,
     /// A task that does nothing and ends with the runtime: a later runtime may reuse its id.
     tether: AbortHandle,
-    pub(crate) commands: Link,
+    pub(crate) commands: ConnectionSlot,
     pub(crate) subscriber: Subscriber,
     #[cfg(feature = "redis-cluster")]
     pub(crate) cluster: super::cluster::Cluster,
@@ -30,7 +30,7 @@ impl Hub {
         Self {
             runtime: runtime.clone(),
             tether,
-            commands: Link::default(),
+            commands: ConnectionSlot::default(),
             subscriber: Subscriber::default(),
             #[cfg(feature = "redis-cluster")]
             cluster: super::cluster::Cluster::default(),

@@ -32,16 +32,16 @@ pub(crate) async fn send(
         let (reached, is_asking) = match asked.take() {
             Some(address) => {
                 let node = cluster.node(&Arc::new(address));
-                let live = node.live(hub, connector, None).await;
-                (live.map(|live| (node, live)), true)
+                let connection = node.connection(hub, connector, None).await;
+                (connection.map(|connection| (node, connection)), true)
             }
             None => (cluster.reach(hub, connector, slot, None).await, false),
         };
-        let (node, live) = reached.map_err(Failure::NotSent)?;
+        let (node, connection) = reached.map_err(Failure::NotSent)?;
         let result = if is_asking {
-            live.send_asking(command).await
+            connection.send_asking(command).await
         } else {
-            live.send(command).await
+            connection.send(command).await
         };
         let failure = match result {
             Ok(value) => return Ok((value, node.clock)),

@@ -57,12 +57,12 @@ async fn ask(
         database: 0,
         ..sentinel.clone()
     };
-    let live = connector.dial_sentinel(&itself).await?;
+    let connection = connector.dial_sentinel(&itself).await?;
     let mut command = redis::cmd("SENTINEL");
     command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-    let answer = live.send(&command).await;
+    let answer = connection.send(&command).await;
     let answer = answer.map_err(|failure| {
-        let error = failure.explain("the name of the primary", &connector.place);
+        let error = failure.explain("the name of the primary", &connector.server_name);
         StoreError::new(StoreErrorKind::NotSent, error.to_string()).with_source(error)
     })?;
     if answer == Value::Nil {
@@ -78,8 +78,8 @@ async fn ask(
 
 /// Checks that a server is a primary. A server that does not let this user ask is trusted.
 async fn confirm(connector: &Arc<Connector>, server: &Server) -> Result<(), StoreError> {
-    let live = connector.dial_one(server, None).await?;
-    match live.send(&redis::cmd("ROLE")).await {
+    let connection = connector.dial_one(server, None).await?;
+    match connection.send(&redis::cmd("ROLE")).await {
         Ok(Value::Array(role)) => match role
             .into_iter()
             .next()
@@ -94,7 +94,7 @@ async fn confirm(connector: &Arc<Connector>, server: &Server) -> Result<(), Stor
         Err(failure) if failure.code() == Some("NOPERM") => Ok(()),
         Ok(_) => Ok(()),
         Err(failure) => {
-            let error = failure.explain("its role", &connector.place);
+            let error = failure.explain("its role", &connector.server_name);
             Err(StoreError::new(StoreErrorKind::NotSent, error.to_string()).with_source(error))
         }
     }
@@ -103,6 +103,6 @@ async fn confirm(connector: &Arc<Connector>, server: &Server) -> Result<(), Stor
 fn not_sent(connector: &Connector, what: &str) -> StoreError {
     StoreError::new(
         StoreErrorKind::NotSent,
-        format!("cannot connect to {}: {what}", connector.place),
+        format!("cannot connect to {}: {what}", connector.server_name),
     )
 }

@@ -27,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 /// The try runs in a task, never in the future of the caller who started it. A caller may be polled
 /// once and then kept without a poll, and others must not wait for it. Callers wait on a `watch`. A
 /// fair lock would not do, because it passes ownership to a waiter that may not be polled.
-pub(crate) struct Making<T>(Arc<Mutex<State<T>>>);
+pub(crate) struct SharedTry<T>(Arc<Mutex<State<T>>>);
 
 type Outcome<T> = Option<Result<T, StoreError>>;
 
@@ -53,13 +53,13 @@ struct State<T> {
     failed: Option<Instant>,
 }
 
-impl<T> Clone for Making<T> {
+impl<T> Clone for SharedTry<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<T> Default for Making<T> {
+impl<T> Default for SharedTry<T> {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(State {
             under_way: None,
@@ -69,7 +69,7 @@ impl<T> Default for Making<T> {
     }
 }
 
-impl<T: Clone + Send + Sync + 'static> Making<T> {
+impl<T: Clone + Send + Sync + 'static> SharedTry<T> {
     /// Returns what `there` finds, or else what `make` makes in a task on `runtime`. `make`'s
     /// future stores the value where `there` finds it. A caller with less `patience` than the try
     /// takes gives up, and the try goes on.
@@ -132,7 +132,7 @@ impl<T: Clone + Send + Sync + 'static> Making<T> {
         &self,
         state: &mut State<T>,
         runtime: &Handle,
-        making: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+        make: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Try<T> {
         let (sender, outcome) = watch::channel(None);
         let (shared, pause) = (self.clone(), state.pause());
@@ -140,7 +140,7 @@ impl<T: Clone + Send + Sync + 'static> Making<T> {
             if let Some(pause) = pause {
                 time::sleep(pause).await;
             }
-            let result = making.await;
+            let result = make.await;
             shared.state().ended(result.is_ok());
             sender.send_replace(Some(result));
         });
@@ -203,12 +203,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_shared_by_those_who_waited_and_the_next_one_tries_anew() {
-        let making = Making::<u32>::default();
+        let shared_try = SharedTry::<u32>::default();
         let runtime = Handle::current();
         let tries = Arc::new(Mutex::new(0));
         let attempt = |result: Result<u32, StoreError>| {
             let tries = tries.clone();
-            making.join(
+            shared_try.join(
                 &runtime,
                 None,
                 || None,
@@ -227,13 +227,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_try_that_panicked_or_ended_with_its_runtime_is_no_obstacle() {
-        let making = Making::<u32>::default();
+        let shared_try = SharedTry::<u32>::default();
         let ended = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime");
         let handle = ended.handle().clone();
         {
-            let mut stuck = Box::pin(making.join(&handle, None, || None, std::future::pending));
+            let mut stuck = Box::pin(shared_try.join(&handle, None, || None, std::future::pending));
             let polled =
                 std::future::poll_fn(|cx| std::task::Poll::Ready(stuck.as_mut().poll(cx))).await;
             assert!(polled.is_pending());
@@ -246,12 +246,12 @@ mod tests {
             );
         }
         let runtime = Handle::current();
-        let panicking = making.join(&runtime, None, || None, || async { panic!("on purpose") });
+        let panicking = shared_try.join(&runtime, None, || None, || async { panic!("on purpose") });
         assert_eq!(
             panicking.await.expect_err("panicked").kind(),
             StoreErrorKind::NotSent
         );
-        let made = making
+        let made = shared_try
             .join(&runtime, None, || None, || async { Ok(7) })
             .await;
         assert_eq!(made.expect("made"), 7);
@@ -259,22 +259,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_has_less_patience_gives_up_and_the_try_goes_on() {
-        let making = Making::<u32>::default();
+        let shared_try = SharedTry::<u32>::default();
         let runtime = Handle::current();
         let slow = || async {
             time::sleep(Duration::from_secs(2)).await;
             Ok(7)
         };
-        let error = making.join(&runtime, SOON, || None, slow).await;
+        let error = shared_try.join(&runtime, SOON, || None, slow).await;
         let error = error.expect_err("it takes longer");
         assert_eq!(error.kind(), StoreErrorKind::NotSent);
         assert!(error.is_transient());
         // A later caller waits no longer than the first did.
         let never = || async { panic!("there is a try under way") };
-        let again = making.join(&runtime, SOON, || None, never).await;
+        let again = shared_try.join(&runtime, SOON, || None, never).await;
         assert!(again.expect_err("still").is_transient());
         assert_eq!(
-            making.join(&runtime, None, || None, never).await.ok(),
+            shared_try.join(&runtime, None, || None, never).await.ok(),
             Some(7)
         );
     }

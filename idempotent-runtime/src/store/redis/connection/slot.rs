@@ -13,7 +13,7 @@ use std::{
 use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection};
 use tokio::{runtime::Handle, task::AbortHandle};
 
-use super::{limits::Told, shared_try::Making, transport::Pulse};
+use super::{limits::ServerLimits, shared_try::SharedTry, transport::Pulse};
 use crate::{StoreError, store::redis::error::Failure};
 
 /// A caller that gives up after at least this fraction of the response timeout, on a connection
@@ -23,37 +23,37 @@ const DOUBT: u32 = 4;
 const LONGEST_DOUBT: Duration = Duration::from_secs(2);
 
 /// A connection and its liveness.
-pub(crate) struct Live {
-    pub(crate) connection: MultiplexedConnection,
-    watch: Arc<Watch>,
+pub(crate) struct Connection {
+    pub(crate) multiplexed: MultiplexedConnection,
+    liveness: Arc<Liveness>,
     pulse: Arc<Pulse>,
     response_timeout: Duration,
     /// The limits that its server told last.
-    told: Mutex<Told>,
+    limits: Mutex<ServerLimits>,
     /// The task that drives the connection, aborted with it.
     driver: AbortHandle,
 }
 
-impl Live {
+impl Connection {
     /// A connection driven by `driving`, in a task.
     pub(crate) fn new(
-        connection: MultiplexedConnection,
+        multiplexed: MultiplexedConnection,
         driving: impl Future<Output = ()> + Send + 'static,
-        watch: Arc<Watch>,
+        liveness: Arc<Liveness>,
         pulse: Arc<Pulse>,
         response_timeout: Duration,
     ) -> Self {
-        let end = End(watch.clone());
+        let end = End(liveness.clone());
         let driver = tokio::spawn(async move {
             let _end = end;
             driving.await;
         });
         Self {
-            connection,
-            watch,
+            multiplexed,
+            liveness,
             pulse,
             response_timeout,
-            told: Mutex::default(),
+            limits: Mutex::default(),
             driver: driver.abort_handle(),
         }
     }
@@ -61,25 +61,25 @@ impl Live {
     /// Whether commands may be sent on it. A connection that was silent for longer than any answer
     /// may take is given up here, because the callers who sent those commands may have gone.
     pub(crate) fn is_alive(&self) -> bool {
-        if self.watch.is_alive() && self.pulse.is_silent_for(self.response_timeout) {
+        if self.liveness.is_alive() && self.pulse.is_silent_for(self.response_timeout) {
             self.retire();
         }
-        self.watch.is_alive()
+        self.liveness.is_alive()
     }
 
     /// Stores the limits that the server told.
-    pub(crate) fn tell(&self, told: Told) {
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = told;
+    pub(crate) fn set_limits(&self, limits: ServerLimits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
-    pub(crate) fn told(&self) -> Told {
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn limits(&self) -> ServerLimits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends one command, once.
     pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
         let sent = Sent::new(self);
-        let result = self.connection.clone().send_packed_command(command).await;
+        let result = self.multiplexed.clone().send_packed_command(command).await;
         sent.answered(result)
     }
 
@@ -89,7 +89,7 @@ impl Live {
         let mut both = redis::pipe();
         both.cmd("ASKING").add_command(command.clone());
         let sent = Sent::new(self);
-        let mut connection = self.connection.clone();
+        let mut connection = self.multiplexed.clone();
         let result = connection.send_packed_commands(&both, 1, 1).await;
         sent.answered(result.map(|answers| answers.into_iter().next().unwrap_or(Value::Nil)))
     }
@@ -102,7 +102,7 @@ impl Live {
         count: usize,
     ) -> Result<Vec<Value>, Failure> {
         let sent = Sent::new(self);
-        let mut connection = self.connection.clone();
+        let mut connection = self.multiplexed.clone();
         let result = connection.send_packed_commands(commands, 0, count).await;
         let answered = sent.answered(result.map(Value::Array))?;
         match answered {
@@ -113,11 +113,11 @@ impl Live {
 
     /// Gives the connection up: the next caller makes another. Commands in progress keep this one.
     pub(crate) fn retire(&self) {
-        self.watch.retire();
+        self.liveness.retire();
     }
 }
 
-impl Drop for Live {
+impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
     }
@@ -125,16 +125,16 @@ impl Drop for Live {
 
 /// A command in progress. Its caller may give up and drop it.
 struct Sent<'a> {
-    live: &'a Live,
+    connection: &'a Connection,
     at: u64,
     is_answered: bool,
 }
 
 impl<'a> Sent<'a> {
-    fn new(live: &'a Live) -> Self {
+    fn new(connection: &'a Connection) -> Self {
         Self {
-            live,
-            at: live.pulse.now(),
+            connection,
+            at: connection.pulse.now(),
             is_answered: false,
         }
     }
@@ -152,7 +152,7 @@ impl<'a> Sent<'a> {
         if matches!(failure, Failure::Unanswered(_))
             || matches!(failure.code(), Some("READONLY" | "NOAUTH"))
         {
-            self.live.retire();
+            self.connection.retire();
         }
         Err(failure)
     }
@@ -160,28 +160,28 @@ impl<'a> Sent<'a> {
 
 impl Drop for Sent<'_> {
     fn drop(&mut self) {
-        let doubt = LONGEST_DOUBT.min(self.live.response_timeout / DOUBT);
-        if !self.is_answered && self.live.pulse.is_silent_since(self.at, doubt) {
-            self.live.retire();
+        let doubt = LONGEST_DOUBT.min(self.connection.response_timeout / DOUBT);
+        if !self.is_answered && self.connection.pulse.is_silent_since(self.at, doubt) {
+            self.connection.retire();
         }
     }
 }
 
 /// Receives pushes, and notices the end of a connection: when the server hangs up, or with its
 /// runtime.
-pub(crate) struct Watch {
+pub(crate) struct Liveness {
     alive: AtomicBool,
-    listener: Option<Box<dyn Listen>>,
+    listener: Option<Box<dyn PushListener>>,
 }
 
 /// Receives pushes and the loss of a connection, for a subscriber.
-pub(crate) trait Listen: Send + Sync + 'static {
+pub(crate) trait PushListener: Send + Sync + 'static {
     fn heard(&self, push: PushInfo);
     fn lost(&self);
 }
 
-impl Watch {
-    pub(crate) fn new(listener: Option<Box<dyn Listen>>) -> Self {
+impl Liveness {
+    pub(crate) fn new(listener: Option<Box<dyn PushListener>>) -> Self {
         Self {
             alive: AtomicBool::new(true),
             listener,
@@ -213,7 +213,7 @@ impl Watch {
 }
 
 /// Dropped when the task that drives a connection ends, however it ends.
-struct End(Arc<Watch>);
+struct End(Arc<Liveness>);
 
 impl Drop for End {
     fn drop(&mut self) {
@@ -223,51 +223,55 @@ impl Drop for End {
 
 /// The slot of one connection.
 #[derive(Clone, Default)]
-pub(crate) struct Link {
-    slot: Arc<RwLock<Option<Arc<Live>>>>,
-    making: Making<Arc<Live>>,
+pub(crate) struct ConnectionSlot {
+    slot: Arc<RwLock<Option<Arc<Connection>>>>,
+    connecting: SharedTry<Arc<Connection>>,
 }
 
-impl Link {
-    pub(crate) fn current(&self) -> Option<Arc<Live>> {
+impl ConnectionSlot {
+    pub(crate) fn current(&self) -> Option<Arc<Connection>> {
         self.slot
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .as_ref()
-            .filter(|live| live.is_alive())
+            .filter(|connection| connection.is_alive())
             .cloned()
     }
 
     /// The connection. If there is none, `open` makes it in a task on `runtime`. A caller that
     /// comes meanwhile waits for it, and shares its failure.
-    pub(crate) async fn live<F>(
+    pub(crate) async fn connection<F>(
         &self,
         runtime: &Handle,
         patience: Option<Duration>,
         open: impl FnOnce() -> F,
-    ) -> Result<Arc<Live>, StoreError>
+    ) -> Result<Arc<Connection>, StoreError>
     where
-        F: Future<Output = Result<Live, StoreError>> + Send + 'static,
+        F: Future<Output = Result<Connection, StoreError>> + Send + 'static,
     {
-        if let Some(live) = self.current() {
-            return Ok(live);
+        if let Some(connection) = self.current() {
+            return Ok(connection);
         }
         let make = || {
             let (slot, opening) = (self.slot.clone(), open());
             async move {
-                let live = Arc::new(opening.await?);
-                *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
-                Ok(live)
+                let connection = Arc::new(opening.await?);
+                *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
+                Ok(connection)
             }
         };
         // Boxed because rare: nearly every call finds the connection made.
-        Box::pin(self.making.join(runtime, patience, || self.current(), make)).await
+        Box::pin(
+            self.connecting
+                .join(runtime, patience, || self.current(), make),
+        )
+        .await
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for ConnectionSlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
+        f.debug_struct("ConnectionSlot")
             .field("connected", &self.current().is_some())
             .finish()
     }

@@ -82,11 +82,11 @@ impl Slots {
     /// A number which, as a key's tag, places it in one of this node's slots; `None` if it has no
     /// slots.
     pub(crate) fn tag(&self, address: &Address) -> Option<u32> {
-        let place = self
+        let index = self
             .primaries
             .iter()
             .position(|known| **known == *address)?;
-        let is_own = |slot: u16| usize::from(self.owners[usize::from(slot)]) == place;
+        let is_own = |slot: u16| usize::from(self.owners[usize::from(slot)]) == index;
         if !(0..16_384).any(is_own) {
             return None;
         }
@@ -95,12 +95,12 @@ impl Slots {
     }
 
     fn place_of(&mut self, address: &Address) -> Option<u16> {
-        let place = self.primaries.iter().position(|known| **known == *address);
-        let place = place.unwrap_or_else(|| {
+        let index = self.primaries.iter().position(|known| **known == *address);
+        let index = index.unwrap_or_else(|| {
             self.primaries.push(Arc::new(address.clone()));
             self.primaries.len() - 1
         });
-        u16::try_from(place).ok().filter(|place| *place != NOBODY)
+        u16::try_from(index).ok().filter(|index| *index != NOBODY)
     }
 }
 
@@ -160,9 +160,9 @@ pub(crate) fn of_command(command: &Cmd) -> Option<u16> {
 /// A key's slot. It is the hash of the part between the first `{` and the next `}`, if that is not
 /// empty.
 pub(crate) fn of_key(key: &[u8]) -> u16 {
-    let place = |of: u8, from: usize| key[from..].iter().position(|byte| *byte == of);
-    let tag = place(b'{', 0).and_then(|open| {
-        let length = place(b'}', open + 1).filter(|length| *length > 0)?;
+    let find = |of: u8, from: usize| key[from..].iter().position(|byte| *byte == of);
+    let tag = find(b'{', 0).and_then(|open| {
+        let length = find(b'}', open + 1).filter(|length| *length > 0)?;
         Some(&key[open + 1..open + 1 + length])
     });
     crc16(tag.unwrap_or(key)) % 16_384

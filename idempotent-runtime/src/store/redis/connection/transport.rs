@@ -41,12 +41,12 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A stream that notes when something was received.
-pub(crate) struct Socket {
+pub(crate) struct Transport {
     stream: Box<dyn Stream>,
     pulse: Arc<Pulse>,
 }
 
-impl Socket {
+impl Transport {
     /// Connects, over `tls` if given, which checks the server's name.
     pub(crate) async fn connect(
         address: &Address,
@@ -150,7 +150,7 @@ impl Pulse {
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for Transport {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -165,7 +165,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for Transport {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -35,11 +35,11 @@ impl Failure {
     }
 
     /// The store's error for this failure while `doing` something.
-    pub(super) fn explain(self, doing: &str, place: &str) -> StoreError {
+    pub(super) fn explain(self, doing: &str, server_name: &str) -> StoreError {
         match self {
             Self::NotSent(error) => error,
-            Self::Refused(error) => refused(&error, doing, place),
-            Self::Unanswered(error) => unanswered(&error, doing, place),
+            Self::Refused(error) => refused(&error, doing, server_name),
+            Self::Unanswered(error) => unanswered(&error, doing, server_name),
         }
     }
 }
@@ -67,18 +67,20 @@ pub(super) fn is_transient(code: &str) -> bool {
     )
 }
 
-fn unanswered(error: &RedisError, doing: &str, place: &str) -> StoreError {
+fn unanswered(error: &RedisError, doing: &str, server_name: &str) -> StoreError {
     let message = if error.is_timeout() {
-        format!("{place} did not answer in time during {doing}")
+        format!("{server_name} did not answer in time during {doing}")
     } else if let Some(code) = error.code() {
         let code = shown_code(code);
-        format!("{place} cannot serve {doing} at the moment ({code})")
+        format!("{server_name} cannot serve {doing} at the moment ({code})")
     } else if error.kind() == ErrorKind::Parse {
         // The server's error may repeat what it was sent, and so may not be UTF-8.
-        format!("{place} gave an answer to {doing} that cannot be read; is there a proxy between?")
+        format!(
+            "{server_name} gave an answer to {doing} that cannot be read; is there a proxy between?"
+        )
     } else {
         format!(
-            "the connection to {place} was lost during {doing} ({})",
+            "the connection to {server_name} was lost during {doing} ({})",
             cause(error)
         )
     };
@@ -116,24 +118,25 @@ pub(super) fn cause(error: &RedisError) -> String {
 }
 
 /// The error for a connection that could not be made: nothing was sent.
-pub(super) fn connecting(error: RedisError, place: &str) -> StoreError {
+pub(super) fn connecting(error: RedisError, server_name: &str) -> StoreError {
     let kind = match error.kind() {
         ErrorKind::AuthenticationFailed => StoreErrorKind::Refused,
         ErrorKind::InvalidClientConfig | ErrorKind::EmptySentinelList => StoreErrorKind::Config,
         _ => StoreErrorKind::NotSent,
     };
     match ServerError::try_from(error) {
-        Ok(error) => login(&error, place),
+        Ok(error) => login(&error, server_name),
         Err(_) if kind == StoreErrorKind::Refused => StoreError::new(
             kind,
-            format!("{place} refused the connection: user or password are wrong"),
+            format!("{server_name} refused the connection: user or password are wrong"),
         ),
         Err(error) if error.is_connection_refusal() => {
-            let message = format!("{place} does not accept connections; is the server running?");
+            let message =
+                format!("{server_name} does not accept connections; is the server running?");
             with_cause(StoreError::new(kind, message), &error)
         }
         Err(error) => {
-            let message = format!("cannot connect to {place} ({})", cause(&error));
+            let message = format!("cannot connect to {server_name} ({})", cause(&error));
             with_cause(StoreError::new(kind, message), &error)
         }
     }

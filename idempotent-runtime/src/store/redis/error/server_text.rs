@@ -165,7 +165,7 @@ pub(crate) fn grant(right: Right) -> String {
 }
 
 /// The store error for a server's refusal.
-pub(crate) fn refused(error: &ServerError, doing: &str, place: &str) -> StoreError {
+pub(crate) fn refused(error: &ServerError, doing: &str, server_name: &str) -> StoreError {
     let (kind, advice) = match meaning(error) {
         Meaning::Forbidden(right) => {
             let grant = grant(right);
@@ -191,7 +191,10 @@ pub(crate) fn refused(error: &ServerError, doing: &str, place: &str) -> StoreErr
         },
     };
     let code = code(error);
-    let error = StoreError::new(kind, format!("{place} refused {doing} ({code}): {advice}"));
+    let error = StoreError::new(
+        kind,
+        format!("{server_name} refused {doing} ({code}): {advice}"),
+    );
     if is_transient(code) {
         error.transient()
     } else {
@@ -200,8 +203,8 @@ pub(crate) fn refused(error: &ServerError, doing: &str, place: &str) -> StoreErr
 }
 
 /// The store error for a refused login. A missing right or command will not come with time.
-pub(crate) fn login(error: &ServerError, place: &str) -> StoreError {
-    let told = refused(error, "the connection", place);
+pub(crate) fn login(error: &ServerError, server_name: &str) -> StoreError {
+    let told = refused(error, "the connection", server_name);
     match meaning(error) {
         Meaning::Forbidden(_) | Meaning::UnknownCommand => {
             StoreError::new(StoreErrorKind::Config, told.to_string())
@@ -211,7 +214,7 @@ pub(crate) fn login(error: &ServerError, place: &str) -> StoreError {
 }
 
 /// The store error for a refused database. It will not come with time.
-pub(crate) fn select(error: &ServerError, database: i64, place: &str) -> StoreError {
+pub(crate) fn select(error: &ServerError, database: i64, server_name: &str) -> StoreError {
     let text = error.details().unwrap_or_default();
     let advice = match meaning(error) {
         Meaning::Forbidden(right) => {
@@ -234,12 +237,12 @@ pub(crate) fn select(error: &ServerError, database: i64, place: &str) -> StoreEr
             "it belongs to a cluster, which has database 0 only; use `RedisStore::cluster` (feature `redis-cluster`)"
                 .to_owned()
         }
-        _ => return refused(error, "SELECT", place),
+        _ => return refused(error, "SELECT", server_name),
     };
     let code = code(error);
     StoreError::new(
         StoreErrorKind::Config,
-        format!("{place} refused SELECT ({code}): {advice}"),
+        format!("{server_name} refused SELECT ({code}): {advice}"),
     )
 }
 

@@ -21,7 +21,7 @@ use super::{
     connection::{
         Connector,
         per_runtime::Hub,
-        slot::{Link, Listen, Live},
+        slot::{Connection, ConnectionSlot, PushListener},
     },
     error::Failure,
     scripts::{PREFIX, RedisKey},
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     StoreError,
     key::Key,
-    store::{Subscription, Topics},
+    store::{KeyNotifier, Subscription},
 };
 
 /// The pauses between attempts to subscribe again.
@@ -45,10 +45,10 @@ enum Event {
 }
 
 pub(super) struct Subscriber {
-    ear: Ear,
+    slot: ListenerSlot,
     #[cfg(feature = "redis-cluster")]
     pub(super) shards: Shards,
-    pub(super) topics: Topics,
+    pub(super) notifier: KeyNotifier,
     events: mpsc::UnboundedSender<Event>,
     /// Whether the current lack of push has been reported.
     is_warned: AtomicBool,
@@ -60,18 +60,18 @@ pub(super) struct Subscriber {
 
 /// One connection that listens.
 #[derive(Clone, Default)]
-pub(super) struct Ear {
-    pub(super) link: Link,
+pub(super) struct ListenerSlot {
+    pub(super) connection: ConnectionSlot,
     /// Whether there was a connection before, so that messages may have been missed.
     listened: Arc<AtomicBool>,
 }
 
-impl Ear {
+impl ListenerSlot {
     /// Notes a new connection. If there was one before, it wakes all waiters, because messages may
     /// have been missed in between.
-    pub(super) fn begun(&self, topics: &Topics) {
+    pub(super) fn begun(&self, notifier: &KeyNotifier) {
         if self.listened.swap(true, Ordering::Relaxed) {
-            topics.publish_all();
+            notifier.publish_all();
         }
     }
 }
@@ -80,15 +80,15 @@ impl Default for Subscriber {
     fn default() -> Self {
         let (events, unkept) = mpsc::unbounded_channel();
         let sender = events.clone();
-        let topics = Topics::reporting(move |key| {
+        let notifier = KeyNotifier::reporting(move |key| {
             // Without a keeper there is no connection, and nothing to unsubscribe.
             let _ = sender.send(Event::Vacated(key.clone()));
         });
         Self {
-            ear: Ear::default(),
+            slot: ListenerSlot::default(),
             #[cfg(feature = "redis-cluster")]
             shards: Shards::default(),
-            topics,
+            notifier,
             events,
             is_warned: AtomicBool::new(false),
             #[cfg(test)]
@@ -118,7 +118,7 @@ impl Subscriber {
         }
         // First register the waiter, then subscribe at the server: a message in between finds the
         // waiter.
-        let (subscription, _) = subscriber.topics.subscribe(key);
+        let (subscription, _) = subscriber.notifier.subscribe(key);
         let listening = {
             let (hub, connector, key) = (hub.clone(), connector.clone(), key.clone());
             hub.runtime
@@ -134,7 +134,7 @@ impl Subscriber {
     /// Subscribes at the server. Whether there is push for `key` now.
     async fn begin(&self, hub: &Arc<Hub>, connector: &Arc<Connector>, key: &Key) -> bool {
         let result = self.listen(hub, connector, std::slice::from_ref(key)).await;
-        if !self.topics.waits_for(key.as_str()) {
+        if !self.notifier.waits_for(key.as_str()) {
             // The waiter left before the subscription existed, so its leaving unsubscribed nothing.
             self.tell(Event::Vacated(key.clone()));
         }
@@ -167,9 +167,9 @@ impl Subscriber {
         let _ = self.events.send(event);
     }
 
-    pub(super) fn listener(&self) -> Box<dyn Listen> {
+    pub(super) fn listener(&self) -> Box<dyn PushListener> {
         Box::new(Listener {
-            topics: self.topics.clone(),
+            notifier: self.notifier.clone(),
             events: self.events.clone(),
         })
     }
@@ -185,68 +185,72 @@ impl Subscriber {
         if let Target::Cluster(_) = connector.target {
             return sharded::listen(hub, connector, keys).await;
         }
-        let live = self.live(hub, connector).await?;
-        let listening = listen(&live, keys).await;
+        let connection = self.connection(hub, connector).await?;
+        let listening = listen(&connection, keys).await;
         listening.map_err(|failure| explain(failure, connector))
     }
 
     /// The connection. A new one subscribes to every key with waiters.
-    async fn live(
+    async fn connection(
         &self,
         hub: &Arc<Hub>,
         connector: &Arc<Connector>,
-    ) -> Result<Arc<Live>, StoreError> {
+    ) -> Result<Arc<Connection>, StoreError> {
         let open = || {
             let connector = connector.clone();
-            let (ear, topics, listener) = (self.ear.clone(), self.topics.clone(), self.listener());
+            let (slot, notifier, listener) =
+                (self.slot.clone(), self.notifier.clone(), self.listener());
             async move {
-                let live = connector.subscriber(None, listener).await?;
-                let keys = topics.keys();
-                let listening = listen(&live, &keys).await;
+                let connection = connector.subscriber(None, listener).await?;
+                let keys = notifier.keys();
+                let listening = listen(&connection, &keys).await;
                 listening.map_err(|failure| explain(failure, &connector))?;
-                ear.begun(&topics);
-                Ok(live)
+                slot.begun(&notifier);
+                Ok(connection)
             }
         };
-        self.ear.link.live(&hub.runtime, None, open).await
+        self.slot
+            .connection
+            .connection(&hub.runtime, None, open)
+            .await
     }
 
     /// Subscribes again to every key with waiters.
     async fn resume(&self, hub: &Arc<Hub>, connector: &Arc<Connector>) -> Result<(), StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = connector.target {
-            sharded::listen(hub, connector, &self.topics.keys()).await?;
+            sharded::listen(hub, connector, &self.notifier.keys()).await?;
             // A slot may have moved, and a message may have been missed.
-            self.topics.publish_all();
+            self.notifier.publish_all();
             return Ok(());
         }
-        match self.ear.link.current() {
-            Some(live) => {
-                let listening = listen(&live, &self.topics.keys()).await;
+        match self.slot.connection.current() {
+            Some(connection) => {
+                let listening = listen(&connection, &self.notifier.keys()).await;
                 listening.map_err(|failure| explain(failure, connector))?;
-                self.topics.publish_all();
+                self.notifier.publish_all();
                 Ok(())
             }
-            None => self.live(hub, connector).await.map(drop),
+            None => self.connection(hub, connector).await.map(drop),
         }
     }
 }
 
 pub(super) fn explain(failure: Failure, connector: &Connector) -> StoreError {
-    failure.explain("to listen", &connector.place)
+    failure.explain("to listen", &connector.server_name)
 }
 
 /// Subscribes on this connection. Returns once the server has acknowledged; a connection that does
 /// not is given up.
-async fn listen(live: &Live, keys: &[Key]) -> Result<(), Failure> {
-    let mut connection = live.connection.clone();
+async fn listen(connection: &Connection, keys: &[Key]) -> Result<(), Failure> {
+    let mut multiplexed = connection.multiplexed.clone();
     // In portions, so that many keys do not make an answer late.
     for keys in keys.chunks(256) {
         let names = keys.iter().map(RedisKey).collect::<Vec<_>>();
-        if let Err(error) = connection.subscribe(names).await {
+        if let Err(error) = multiplexed.subscribe(names).await {
             let failure = Failure::from(error);
             if failure.code().is_none() {
-                live.retire();
+                connection.retire();
             }
             return Err(failure);
         }
@@ -271,7 +275,7 @@ async fn keep(
 
 /// Ends a subscription without waiters.
 async fn vacate(subscriber: &Subscriber, connector: &Connector, hub: &Hub, key: &Key) {
-    if subscriber.topics.waits_for(key.as_str()) {
+    if subscriber.notifier.waits_for(key.as_str()) {
         return;
     }
     #[cfg(feature = "redis-cluster")]
@@ -279,20 +283,24 @@ async fn vacate(subscriber: &Subscriber, connector: &Connector, hub: &Hub, key: 
         return sharded::vacate(hub, key).await;
     }
     let _ = (connector, hub);
-    if let Some(live) = subscriber.ear.link.current() {
-        withdraw(subscriber, &live, key).await;
+    if let Some(connection) = subscriber.slot.connection.current() {
+        withdraw(subscriber, &connection, key).await;
     }
 }
 
 /// Unsubscribes. If a new waiter came meanwhile, it subscribes again and wakes that waiter, because
 /// a message may have been missed.
-async fn withdraw(subscriber: &Subscriber, live: &Live, key: &Key) {
-    let left = live.connection.clone().unsubscribe(RedisKey(key)).await;
-    if left.is_ok() && subscriber.topics.waits_for(key.as_str()) {
-        if listen(live, std::slice::from_ref(key)).await.is_err() {
+async fn withdraw(subscriber: &Subscriber, connection: &Connection, key: &Key) {
+    let left = connection
+        .multiplexed
+        .clone()
+        .unsubscribe(RedisKey(key))
+        .await;
+    if left.is_ok() && subscriber.notifier.waits_for(key.as_str()) {
+        if listen(connection, std::slice::from_ref(key)).await.is_err() {
             subscriber.lost();
         }
-        subscriber.topics.publish(key.as_str());
+        subscriber.notifier.publish(key.as_str());
     }
 }
 
@@ -301,7 +309,7 @@ async fn withdraw(subscriber: &Subscriber, live: &Live, key: &Key) {
 async fn mend(hub: &Arc<Hub>, connector: &Arc<Connector>) {
     let subscriber = &hub.subscriber;
     let mut pause = FIRST_PAUSE;
-    while !subscriber.topics.is_empty() {
+    while !subscriber.notifier.is_empty() {
         if subscriber.resume(hub, connector).await.is_ok() {
             return;
         }
@@ -312,11 +320,11 @@ async fn mend(hub: &Arc<Hub>, connector: &Arc<Connector>) {
 
 /// Passes the server's messages to the waiters.
 struct Listener {
-    topics: Topics,
+    notifier: KeyNotifier,
     events: mpsc::UnboundedSender<Event>,
 }
 
-impl Listen for Listener {
+impl PushListener for Listener {
     fn heard(&self, push: PushInfo) {
         match push.kind {
             PushKind::Message | PushKind::SMessage => {
@@ -324,7 +332,7 @@ impl Listen for Listener {
                     && let Ok(channel) = str::from_utf8(channel)
                     && let Some(key) = channel.strip_prefix(PREFIX)
                 {
-                    self.topics.publish(key);
+                    self.notifier.publish(key);
                 }
             }
             // The slot has moved to another node, or a waiter has left.
@@ -344,7 +352,7 @@ impl Listener {
             && let Some(key) = str::from_utf8(channel)
                 .ok()
                 .and_then(|channel| channel.strip_prefix(PREFIX))
-            && self.topics.waits_for(key)
+            && self.notifier.waits_for(key)
         {
             self.lost();
         }
@@ -366,9 +374,9 @@ mod tests {
         let key = Key::new("scope", &[&"1"]).expect("a valid key");
         let mut newcomer = Subscriber::subscribe(&hub, &store.inner.connector, &key).await;
         assert!(newcomer.is_push());
-        let live = hub.subscriber.ear.link.current().expect("connected");
+        let connection = hub.subscriber.slot.connection.current().expect("connected");
         // The keeper checked before the new waiter came.
-        withdraw(&hub.subscriber, &live, &key).await;
+        withdraw(&hub.subscriber, &connection, &key).await;
         let woken = tokio::time::timeout(Duration::from_secs(60), newcomer.changed()).await;
         assert!(woken.is_ok(), "the newcomer is woken");
         let listeners = server.cli(&["PUBSUB", "NUMSUB", "idempotent:scope|1"]);

@@ -9,13 +9,14 @@ use std::{
 
 use redis::{Cmd, PushKind, Value};
 
-use super::{Ear, explain};
+use super::{ListenerSlot, explain};
 use crate::{
     StoreError,
     key::Key,
     store::redis::{
         connection::{
-            Connector, cluster::Node, per_runtime::Hub, slot::Live, slot_map, transport::Address,
+            Connector, cluster::Node, per_runtime::Hub, slot::Connection, slot_map,
+            transport::Address,
         },
         error::Failure,
         scripts::{self, RedisKey},
@@ -28,10 +29,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// A listening connection to each node with waiters.
 #[derive(Default)]
-pub(crate) struct Shards(Mutex<HashMap<Arc<Address>, Ear>>);
+pub(crate) struct Shards(Mutex<HashMap<Arc<Address>, ListenerSlot>>);
 
 impl Shards {
-    fn ear(&self, node: &Node) -> Ear {
+    fn slot(&self, node: &Node) -> ListenerSlot {
         let mut ears = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ears.entry(node.address.clone()).or_default().clone()
     }
@@ -68,17 +69,18 @@ async fn listen_to(
     loop {
         round += 1;
         let node = hub.cluster.owner(hub, connector, Some(slot), None).await?;
-        let live = match live(hub, connector, &node).await {
-            Ok(live) => live,
+        let connection = match connection(hub, connector, &node).await {
+            Ok(connection) => connection,
             Err(error) => {
                 hub.cluster.doubt(hub, connector);
                 return Err(error);
             }
         };
-        let failure = match acknowledged(&live, "SSUBSCRIBE", &PushKind::SSubscribe, key).await {
-            Ok(()) => return Ok(()),
-            Err(failure) => failure,
-        };
+        let failure =
+            match acknowledged(&connection, "SSUBSCRIBE", &PushKind::SSubscribe, key).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure,
+            };
         let moved = match &failure {
             Failure::Refused(error) if error.code() == "MOVED" && round < ROUNDS => error
                 .details()
@@ -96,32 +98,33 @@ async fn listen_to(
 }
 
 /// The connection to `node`. A new one takes over the subscriptions of the one before.
-async fn live(
+async fn connection(
     hub: &Arc<Hub>,
     connector: &Arc<Connector>,
     node: &Node,
-) -> Result<Arc<Live>, StoreError> {
+) -> Result<Arc<Connection>, StoreError> {
     let subscriber = &hub.subscriber;
-    let ear = subscriber.shards.ear(node);
+    let slot = subscriber.shards.slot(node);
     let open = || {
-        let (connector, node, ear) = (connector.clone(), node.clone(), ear.clone());
-        let (cluster, topics) = (hub.cluster.clone(), subscriber.topics.clone());
+        let (connector, node, slot) = (connector.clone(), node.clone(), slot.clone());
+        let (cluster, notifier) = (hub.cluster.clone(), subscriber.notifier.clone());
         let listener = subscriber.listener();
         async move {
-            let live = connector.subscriber(Some(&node.address), listener).await?;
-            for key in topics.keys() {
+            let connection = connector.subscriber(Some(&node.address), listener).await?;
+            for key in notifier.keys() {
                 let owner = cluster.known_owner(slot_map::of_key(&scripts::name(&key)));
                 if owner.is_some_and(|owner| owner.address == node.address) {
                     // A key whose slot has moved is handled by its own waiter, or when all are
                     // resumed.
-                    let _ = acknowledged(&live, "SSUBSCRIBE", &PushKind::SSubscribe, &key).await;
+                    let _ =
+                        acknowledged(&connection, "SSUBSCRIBE", &PushKind::SSubscribe, &key).await;
                 }
             }
-            ear.begun(&topics);
-            Ok(live)
+            slot.begun(&notifier);
+            Ok(connection)
         }
     };
-    ear.link.live(&hub.runtime, None, open).await
+    slot.connection.connection(&hub.runtime, None, open).await
 }
 
 /// Ends a subscription without waiters, at the node that has the slot now. A node that had the slot
@@ -135,31 +138,36 @@ pub(crate) async fn vacate(hub: &Hub, key: &Key) {
     else {
         return;
     };
-    let Some(live) = subscriber.shards.ear(&node).link.current() else {
+    let Some(connection) = subscriber.shards.slot(&node).connection.current() else {
         return;
     };
-    let left = acknowledged(&live, "SUNSUBSCRIBE", &PushKind::SUnsubscribe, key).await;
-    if left.is_ok() && subscriber.topics.waits_for(key.as_str()) {
-        if acknowledged(&live, "SSUBSCRIBE", &PushKind::SSubscribe, key)
+    let left = acknowledged(&connection, "SUNSUBSCRIBE", &PushKind::SUnsubscribe, key).await;
+    if left.is_ok() && subscriber.notifier.waits_for(key.as_str()) {
+        if acknowledged(&connection, "SSUBSCRIBE", &PushKind::SSubscribe, key)
             .await
             .is_err()
         {
             subscriber.lost();
         }
-        subscriber.topics.publish(key.as_str());
+        subscriber.notifier.publish(key.as_str());
     }
 }
 
 /// Sends a command about one channel, and reads its acknowledgement. A node that has given a slot
 /// away ends subscriptions with a message of the same form. If an acknowledgement for another
 /// channel arrives, answers no longer match commands, and the connection is given up.
-async fn acknowledged(live: &Live, name: &str, kind: &PushKind, key: &Key) -> Result<(), Failure> {
+async fn acknowledged(
+    connection: &Connection,
+    name: &str,
+    kind: &PushKind,
+    key: &Key,
+) -> Result<(), Failure> {
     let mut command = Cmd::new();
     command.arg(name).arg(RedisKey(key));
-    match live.send(&command).await? {
+    match connection.send(&command).await? {
         Value::Push { kind: told, data } if told == *kind && is_about(&data, key) => Ok(()),
         _ => {
-            live.retire();
+            connection.retire();
             let error = std::io::Error::new(
                 std::io::ErrorKind::InvalidData,
                 "the answer belongs to another subscription",

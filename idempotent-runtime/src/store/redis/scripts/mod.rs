@@ -294,7 +294,7 @@ mod tests {
     use crate::{
         OnCrash,
         fingerprint::Fingerprint,
-        record::{HOLD, MAX_TOKEN, Nonce, Outcome, Owner},
+        record::{HOLD, MAX_TOKEN, Nonce, Owner, RecordedBytes},
         store::{ClaimRequest, protocol},
     };
 
@@ -303,9 +303,9 @@ mod tests {
     fn an_ends_record_tells_the_one_that_was_granted() {
         let result: Arc<[u8]> = Arc::from(&b"42"[..]);
         let outcomes = [
-            Outcome::Ok(result.clone()),
-            Outcome::Err(result.clone()),
-            Outcome::NotRecorded(result),
+            RecordedBytes::Ok(result.clone()),
+            RecordedBytes::Err(result.clone()),
+            RecordedBytes::NotRecorded(result),
         ];
         for fingerprint in [None, Some(Fingerprint::from_bytes([7; 16]))] {
             let request = ClaimRequest {
