@@ -36,13 +36,16 @@ use syn::{Expr, ExprUnary, Ident, Result, UnOp};
 use crate::arguments::{Arguments, use_taken};
 use crate::function::Function;
 use crate::literal;
-use crate::options::{Given, OnErr, Options, Parts, Policy};
+use crate::options::{Given, Options, Parts};
 use crate::parts::{by_reference, evaluate};
+use crate::policy::{OnErr, Policy};
+use crate::scope;
 
 pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStream> {
     let site = Span::mixed_site();
     let key = options.key()?;
     literal::refuse(options, &function.signature)?;
+    scope::refuse(options, &function.signature)?;
     let mut signature = function.signature.clone();
     let call = if function.boxed.is_some() {
         let body = use_taken(function.body.clone(), &options.tokens);

@@ -27,7 +27,7 @@ pub use call::drain;
 pub use context::{Execution, Observation, Observed, current, observe, try_current, with_store};
 pub use default_store::{STORE_ENV_VAR, install};
 pub use error::{Error, StoreError, StoreErrorKind};
-pub use operation::{Operation, operation, operation_with_codec};
+pub use operation::{Operation, operation, operation_at, operation_with_codec};
 pub use policy::{OnCrash, OnErr, RerunOrFail};
 pub use store::{SharedStore, Store};
 

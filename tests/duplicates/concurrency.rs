@@ -338,3 +338,47 @@ async fn a_loop_that_tries_again_at_once_lets_the_owner_end() {
         }
     }
 }
+
+/// A replay waits for nothing; a loop of them lets others run all the same, in its task and on its thread.
+#[tokio::test]
+async fn a_loop_of_replays_lets_others_run() {
+    const REPLAYS: u32 = 100_000;
+    for store in stores() {
+        for attached in [false, true] {
+            charge(&store).forget().await.unwrap();
+            let effects = Effects::new();
+            charge(&store).run(effects.body(0)).await.unwrap();
+            let turns = Arc::new(AtomicU32::new(0));
+            let taken = Arc::clone(&turns);
+            let elsewhere = tokio::spawn(async move {
+                for _ in 0..3 {
+                    taken.fetch_add(1, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                }
+            });
+            let beside = async {
+                for _ in 0..3 {
+                    turns.fetch_add(1, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                }
+            };
+            let replays = async {
+                for _ in 0..REPLAYS {
+                    if turns.load(Ordering::SeqCst) == 6 {
+                        return;
+                    }
+                    let call = charge(&store);
+                    let replayed = if attached {
+                        call.run_attached(effects.body(0)).await
+                    } else {
+                        call.run(effects.body(0)).await
+                    };
+                    assert_eq!(replayed.unwrap(), 1);
+                }
+                panic!("others had {turns:?} of 6 turns: {store:?}");
+            };
+            tokio::join!(replays, beside);
+            elsewhere.await.unwrap();
+        }
+    }
+}

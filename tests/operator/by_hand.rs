@@ -4,8 +4,9 @@ use std::{pin::Pin, time::Duration};
 
 use crate::common::{Answer, Effects, GENEROUS, faulty::Faulty, poll_until, settled, until};
 use idempotent_fn::{
-    Error, OnCrash, Operation, SharedStore, operation,
+    Error, Key, OnCrash, Operation, SharedStore, operation,
     operation::{Inspection, Resolution},
+    operation_at,
     record::State,
     store::{Filter, ManualClock, MemoryStore},
 };
@@ -252,7 +253,8 @@ async fn a_decision_by_hand_keeps_what_it_does_not_know() {
 #[tokio::test]
 async fn a_result_that_is_recorded_is_not_resolved() {
     for (store, _) in stores() {
-        fail(&store).resolve(Resolution::Done(1)).await.unwrap();
+        let first = fail(&store).resolve_unseen(Resolution::Done(1));
+        first.await.unwrap();
         for again in [Resolution::Rerun, Resolution::Done(2)] {
             let refused = fail(&store).resolve(again).await;
             assert!(
@@ -261,6 +263,90 @@ async fn a_result_that_is_recorded_is_not_resolved() {
             );
         }
         assert_eq!(fail(&store).run(async { Ok(3) }).await.unwrap(), 1);
+    }
+}
+
+/// A slip in the key must not pass for a decision.
+#[tokio::test]
+async fn a_key_that_has_no_record_is_resolved_only_where_that_is_said() {
+    for (store, clock) in stores() {
+        for resolution in [Resolution::Rerun, Resolution::Done(42)] {
+            let refused = fail(&store).resolve(resolution).await.unwrap_err();
+            assert!(
+                refused.to_string().contains("`resolve_unseen`"),
+                "{refused}"
+            );
+            assert_eq!(fail(&store).inspect().await.unwrap(), None);
+            fail(&store).resolve_unseen(resolution).await.unwrap();
+            let expected = if let Resolution::Done(value) = resolution {
+                value
+            } else {
+                7
+            };
+            assert_eq!(fail(&store).run(async { Ok(7) }).await.unwrap(), expected);
+            // Past its end, a record is as none.
+            clock.advance(Duration::from_secs(24 * 60 * 60));
+        }
+    }
+}
+
+/// What a listing shows is all that an operator's tool knows of a key.
+#[tokio::test]
+async fn what_a_listing_shows_can_be_inspected_resolved_and_forgotten() {
+    let long = "x".repeat(2000);
+    {
+        let store = SharedStore::new(MemoryStore::new()).namespace("tenant@a");
+        let effects = Effects::new();
+        let scopes = ["plain", "odd|scope%7C@{~}é"];
+        for (scope, part) in scopes.into_iter().zip(["a|b", &long]) {
+            let call = operation::<Answer, _>(scope, &(&part, &1)).on_crash(OnCrash::Fail);
+            let call = call.store(&store);
+            drop(running(call, &effects, 1000).await);
+        }
+        settled(&store).await;
+        let lost = store
+            .list(&Filter::new().state(State::Lost), None)
+            .await
+            .unwrap();
+        assert_eq!(lost.records.len(), 2);
+        for (scope, part) in scopes.into_iter().zip(["a|b", &long]) {
+            let again = || operation::<Answer, _>(scope, &(&part, &1)).store(&store);
+            let expected = Key::new(scope, &[&part, &1]).unwrap();
+            let listed = lost.records.iter().find(|listed| listed.key == expected);
+            let at = || operation_at::<Answer, _>(&listed.unwrap().key).store(&store);
+            assert_eq!(
+                at().inspect().await.unwrap(),
+                again().inspect().await.unwrap()
+            );
+            at().resolve(Resolution::Done(42)).await.unwrap();
+            assert_eq!(again().run(async { Ok(0) }).await.unwrap(), 42);
+            at().forget().await.unwrap();
+            assert_eq!(again().run(async { Ok(8) }).await.unwrap(), 8);
+            let refused = at()
+                .resolve(Resolution::Rerun)
+                .await
+                .unwrap_err()
+                .to_string();
+            assert!(refused.contains(scope), "{refused}");
+        }
+    }
+}
+
+/// Whoever waits under `fail` takes a first attempt for a lost record.
+#[tokio::test]
+async fn attempts_count_on_where_a_decision_finds_a_record_past_its_end() {
+    for (store, clock) in stores() {
+        let effects = Effects::new();
+        let ttl = Duration::from_millis(1);
+        fail(&store).ttl(ttl).run(effects.body(0)).await.unwrap();
+        clock.advance(ttl);
+        assert_eq!(fail(&store).inspect().await.unwrap(), None);
+        fail(&store)
+            .resolve_unseen(Resolution::Rerun)
+            .await
+            .unwrap();
+        fail(&store).run(effects.body(0)).await.unwrap();
+        assert_eq!(look(&store).await.attempts, 2);
     }
 }
 

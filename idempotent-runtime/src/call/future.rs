@@ -15,7 +15,7 @@ use super::{
     background::spawn::spawn_body,
     begin,
     body::{BodySlot, Detached, OwnedBody},
-    detached,
+    detached, poll_give_way,
     unprotected::unprotected,
 };
 use crate::{
@@ -139,6 +139,10 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
     fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         let mut place = Poll::Pending;
         if let Phase::Start(operation) = &mut self.phase {
+            // As `give_way`.
+            if poll_give_way(&mut operation.options.gave_way, cx).is_pending() {
+                return Poll::Pending;
+            }
             body.claim_scope(&mut operation.options);
             operation.replay(&mut place);
         }

@@ -20,7 +20,7 @@ use crate::{
     Error, OperationId, SharedStore,
     call::unprotected::Unprotected,
     default_store::Chosen,
-    events::Subject,
+    events::{self, Subject},
     key::{Key, KeyDigest},
     record::Record,
     store::{ClaimRequest, counters::Turn},
@@ -99,6 +99,12 @@ impl Attempt {
 
     pub(crate) fn count(&self, turn: Turn) {
         self.store.counters().count(self.scope, turn);
+    }
+
+    /// The body, or what is asked about its result, panicked.
+    pub(crate) fn panicked(&self) {
+        self.count(Turn::Panicked);
+        events::panicked(self);
     }
 
     /// The call was answered with a result of its function.

@@ -14,15 +14,19 @@ use serde::Serialize;
 
 use self::{options::Options, result::format_of, result_policy::ResultPolicy};
 use crate::{
-    Codec, Error, OnCrash, OnErr, SharedStore, codec::Format, fingerprint::Fingerprint,
-    key::KeyParts,
+    Codec, Error, Key, OnCrash, OnErr, SharedStore,
+    codec::Format,
+    fingerprint::Fingerprint,
+    key::{KeyParts, Stored},
 };
 
 pub use crate::call::Run;
 pub use admin::{Inspection, Resolution};
 #[cfg(feature = "axum")]
 pub use axum::Axum;
-pub use result::{ByFn, ByFrom, Decision, Fallible, IntoErr, Outcome, Recorded, RecordedErr};
+pub use result::{
+    ByFn, ByFrom, Decision, Fallible, IntoErr, Outcome, Recorded, RecordedErr, SendErr,
+};
 
 /// `ttl` where none is given: 24 hours.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -82,6 +86,35 @@ where
     R: Outcome<M>,
 {
     R::operation(scope, key)
+}
+
+/// The operation whose record stands at `key`, as [`SharedStore::list`] shows it: for operators and their tools, who know
+/// neither the function nor the parts of its key. Where only [`inspect`](Operation::inspect), [`forget`](Operation::forget)
+/// and [`Resolution::Rerun`](crate::Resolution::Rerun) are asked for, any `R` will do; a result given by
+/// [`Resolution::Done`](crate::Resolution::Done) is recorded as an `R`.
+///
+/// The key says nothing of its store: name the one that listed it, by [`store`](Operation::store), with its namespace.
+///
+/// ```
+/// # use idempotent_runtime::{operation_at, Error, Resolution, SharedStore, StoreError};
+/// # use idempotent_runtime::{record::State, store::{Filter, MemoryStore}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = SharedStore::new(MemoryStore::new());
+/// let in_doubt = Filter::new().prefix("payments.charge").state(State::Lost);
+/// for listed in store.list(&in_doubt, None).await?.records {
+///     // The bank says that nothing was booked for this one.
+///     let charge = operation_at::<Result<(), Error>, _>(&listed.key).store(&store);
+///     charge.resolve(Resolution::Rerun).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub fn operation_at<R, M>(key: &Key) -> R::Operation
+where
+    R: Outcome<M>,
+{
+    R::operation(scope::of_stored(key), &Stored(key))
 }
 
 /// As [`operation`](operation()), with the result's bytes made by `C`.

@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) invalid: Option<InvalidKeyError>,
     /// A part of the key is missing, and the body runs as if there were no record of it anywhere.
     pub(crate) is_unprotected: bool,
+    /// The call has let others run before it began, as its task's cooperative budget was used up.
+    pub(crate) gave_way: bool,
     pub(crate) store: Option<SharedStore>,
     /// Where the operation is written, if it wants its scope for itself.
     pub(crate) unique_at: Option<&'static Location<'static>>,
@@ -75,12 +77,16 @@ impl Options {
             invalid: None,
             is_unprotected: false,
         };
-        parts.show(&mut |parts| written.write(scope, parts));
+        match parts.stored() {
+            Some(key) => written.key = key.clone(),
+            None => parts.show(&mut |parts| written.write(scope, parts)),
+        }
         Self {
             scope,
             key: written.key,
             invalid: written.invalid,
             is_unprotected: written.is_unprotected,
+            gave_way: false,
             store: None,
             unique_at: None,
             scope_conflict: None,

@@ -198,6 +198,18 @@ mod sealed {
     impl<T, E> Sealed for Result<T, E> {}
 }
 
+/// An error of a body that is finished even when its caller goes away: any that is `Send + 'static`.
+#[diagnostic::on_unimplemented(
+    message = "the error `{Self}` cannot be sent between threads, and the body is finished even when its caller goes away",
+    label = "needs `Send`",
+    note = "what it holds must be `Send`: `Arc` for `Rc`, `Box<dyn Error + Send + Sync>` for `Box<dyn Error>`; or add \
+            `detach = false`: the body then stops when its caller goes away"
+)]
+pub trait SendErr: Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<E: Send + 'static> SendErr for E {}
+
 /// How the library's [`Error`] becomes the function's own: by `From`, or by `map_err`.
 #[diagnostic::on_unimplemented(
     message = "`{E}` cannot be made from `idempotent_fn::Error`",
