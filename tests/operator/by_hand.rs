@@ -295,7 +295,7 @@ async fn a_key_that_has_no_record_is_resolved_only_where_that_is_said() {
 async fn what_a_listing_shows_can_be_inspected_resolved_and_forgotten() {
     let long = "x".repeat(2000);
     {
-        let store = SharedStore::new(MemoryStore::new()).namespace("tenant@a");
+        let store = SharedStore::new(MemoryStore::new()).with_namespace("tenant@a");
         let effects = Effects::new();
         let scopes = ["plain", "odd|scope%7C@{~}é"];
         for (scope, part) in scopes.into_iter().zip(["a|b", &long]) {
@@ -305,7 +305,7 @@ async fn what_a_listing_shows_can_be_inspected_resolved_and_forgotten() {
         }
         settled(&store).await;
         let lost = store
-            .list(&Filter::new().state(State::Lost), None)
+            .list(&Filter::new().with_state(State::Lost), None)
             .await
             .unwrap();
         assert_eq!(lost.records.len(), 2);

@@ -90,18 +90,18 @@ where
 
 /// The operation whose record stands at `key`, as [`SharedStore::list`] shows it: for operators and their tools, who know
 /// neither the function nor the parts of its key. Where only [`inspect`](Operation::inspect), [`forget`](Operation::forget)
-/// and [`Resolution::Rerun`](crate::Resolution::Rerun) are asked for, any `R` will do; a result given by
-/// [`Resolution::Done`](crate::Resolution::Done) is recorded as an `R`.
+/// and [`Resolution::Rerun`] are asked for, any `R` will do; a result given by
+/// [`Resolution::Done`] is recorded as an `R`.
 ///
 /// The key says nothing of its store: name the one that listed it, by [`store`](Operation::store), with its namespace.
 ///
 /// ```
-/// # use idempotent_runtime::{operation_at, Error, Resolution, SharedStore, StoreError};
-/// # use idempotent_runtime::{record::State, store::{Filter, MemoryStore}};
+/// # use idempotent_fn::{operation::Resolution, operation_at, Error, SharedStore, StoreError};
+/// # use idempotent_fn::{record::State, store::{Filter, MemoryStore}};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let store = SharedStore::new(MemoryStore::new());
-/// let in_doubt = Filter::new().prefix("payments.charge").state(State::Lost);
+/// let in_doubt = Filter::new().with_prefix("payments.charge").with_state(State::Lost);
 /// for listed in store.list(&in_doubt, None).await?.records {
 ///     // The bank says that nothing was booked for this one.
 ///     let charge = operation_at::<Result<(), Error>, _>(&listed.key).store(&store);
