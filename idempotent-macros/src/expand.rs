@@ -227,8 +227,10 @@ fn chain(options: &Options, facade: &TokenStream) -> TokenStream {
 /// A store that stands somewhere stays there: it is passed by reference. What an expression makes is passed as it is.
 fn shared(store: &Expr) -> TokenStream {
     match store {
-        Expr::Path(_) | Expr::Field(_) | Expr::Index(_) => by_reference(store),
-        Expr::Unary(ExprUnary {
+        Expr::Path(_)
+        | Expr::Field(_)
+        | Expr::Index(_)
+        | Expr::Unary(ExprUnary {
             op: UnOp::Deref(_), ..
         }) => by_reference(store),
         _ => store.to_token_stream(),

@@ -38,7 +38,7 @@ pub use clock::ManualClock;
 /// Records up to this many bytes are copied when read. Longer ones are shared.
 const COPIED: usize = 1024;
 
-/// Keeps records in a [`DashMap`](dashmap::DashMap) of this process: for one process, or for tests.
+/// Keeps records in a [`DashMap`](https://docs.rs/dashmap) of this process: for one process, or for tests.
 /// They end with the process.
 ///
 /// Clones are the same store. Each key has its own entry: no key waits for another's body, nor for
