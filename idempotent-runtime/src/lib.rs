@@ -33,9 +33,8 @@ pub use key::{
 #[cfg(feature = "axum")]
 pub use operation::Axum;
 pub use operation::{
-    ByFn, ByFrom, DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Decision, Fallible, Inspection,
-    IntoErr, Operation, Outcome, Recorded, RecordedErr, Resolution, operation,
-    operation_with_codec,
+    ByFn, ByFrom, DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Decision, Fallible, IntoErr, Operation,
+    Outcome, Recorded, RecordedErr, Resolution, operation, operation_with_codec,
 };
 pub use policy::{OnCrash, OnErr, RerunOrFail};
-pub use store::{SharedStore, Store};
+pub use store::{SharedStore, Store, inspection::Inspection};

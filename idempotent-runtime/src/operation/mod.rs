@@ -18,7 +18,7 @@ use crate::{
     key::KeyParts,
 };
 
-pub use admin::{Inspection, Resolution};
+pub use admin::Resolution;
 #[cfg(feature = "axum")]
 pub use axum::Axum;
 pub use result::{ByFn, ByFrom, Decision, Fallible, IntoErr, Outcome, Recorded, RecordedErr};

@@ -5,6 +5,7 @@ pub mod cas;
 pub mod conformance;
 pub(crate) mod counters;
 mod forward;
+pub(crate) mod inspection;
 mod list;
 #[cfg(feature = "memory")]
 mod memory;
@@ -14,6 +15,7 @@ pub mod protocol;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod shared;
+pub(crate) mod single_flight;
 #[cfg(feature = "redis")]
 mod warning;
 
