@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Case, Rule, Verdict, World,
-    case::{Grant, ROUNDING, Sight, Start},
+    case::{Change, Grant, ROUNDING, Sight, Start},
     world::Window,
 };
 use crate::history::{Answer, End, Function, Kind, Micros, Settled};
@@ -51,8 +51,9 @@ pub(super) fn doubted(case: &Case, world: &World, verdict: &mut Verdict) {
             continue;
         }
         let granted = case.grant(run.token);
-        // A sign of life that comes later may revive what was in doubt then.
-        let alive = granted.map_or(run.at, |granted| last_sign(case, granted, call.at));
+        // A sign of life that comes later may revive what was in doubt then, also one on its way.
+        let known = |change: &Change| change.at <= call.at;
+        let alive = granted.map_or(run.at, |granted| last_sign(case, granted, known));
         if cause(world, *run, alive, answered.at).is_none() && told.insert(run.token) {
             let why = format!(
                 "call {id} gets Indeterminate, and nothing has befallen token {}",
@@ -82,18 +83,21 @@ pub(super) fn explained(case: &Case, world: &World, verdict: &mut Verdict) {
 pub(super) fn late_starts(case: &Case) -> u64 {
     let late = case.starts.iter().filter(|start| {
         let granted = case.grant(start.token);
-        granted.is_some_and(|granted| start.at > last_sign(case, granted, start.at) + granted.lease)
+        granted.is_some_and(|granted| {
+            let sent = |change: &Change| change.sent <= start.at;
+            start.at > last_sign(case, granted, sent) + granted.lease
+        })
     });
     late.count() as u64
 }
 
-/// When the owner is last known to have been seen alive, until `until`.
-fn last_sign(case: &Case, granted: &Grant, until: Micros) -> Micros {
+/// When the owner last showed itself alive, of the times that `counts`.
+fn last_sign(case: &Case, granted: &Grant, counts: impl Fn(&Change) -> bool) -> Micros {
     let renewed = case.changes.iter().filter(|change| {
         change.token == granted.token
             && change.target.is_none()
             && change.settled != Settled::Stale
-            && change.sent <= until
+            && counts(change)
     });
     renewed
         .map(|change| change.sent)
@@ -129,7 +133,7 @@ fn overtaken(
         let cause = cause(world, earlier, earlier.at, later.at);
         return Ok(cause.unwrap_or_else(|| "a claim that nobody noted".to_owned()));
     };
-    let alive = last_sign(case, granted, later.at);
+    let alive = last_sign(case, granted, |change| change.sent <= later.at);
     // The first that was granted the key afterwards; it need not have come to run.
     let successor = case
         .grants

@@ -15,6 +15,7 @@ pub(crate) const LAPSE: Micros = 700_000;
 pub(crate) const END: Micros = 800_000;
 
 /// A history under way.
+#[derive(Clone)]
 pub(crate) struct Story {
     pub(crate) entries: Vec<Entry>,
     at: Micros,
@@ -58,6 +59,10 @@ impl Story {
             at: START,
             function,
         }
+    }
+
+    pub(crate) fn now(&self) -> Micros {
+        self.at
     }
 
     pub(crate) fn pass(mut self, micros: Micros) -> Self {

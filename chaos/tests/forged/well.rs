@@ -67,6 +67,24 @@ fn a_doubt_about_an_owner_that_is_well_is_found() {
         .left(FIRST)
         .suffers(FIRST, Kind::Stop, false)
         .passes();
+    // Stopped for long, and back: its renewal is on its way when another is told of the doubt.
+    let story = Story::of(Function::Fail)
+        .starts(FIRST)
+        .pass(LAPSE)
+        .left(FIRST);
+    let story = story.suffers(FIRST, Kind::Stop, false).pass(1_000);
+    let (sent, token) = (story.now(), FIRST.token);
+    let renewed = Event::Renewed {
+        key: KEY,
+        token,
+        settled: Settled::Applied,
+        sent,
+    };
+    let doubt = |story: Story| story.pass(1_000).refused(SECOND, "Indeterminate");
+    doubt(story.clone())
+        .add(FIRST.process, renewed.clone())
+        .passes();
+    doubt(story.add(FIRST.process, renewed)).breaks(Rule::Alive);
     // Dead before the doubt, not after it.
     let killed = Event::Killed { process: 1 };
     let dead = Story::of(Function::Fail)
