@@ -3,7 +3,7 @@
 //! In this order: [`with_store`](crate::with_store); [`install`]; the environment variable [`STORE_ENV_VAR`]; the one network store
 //! compiled in, at its usual local address; memory.
 
-use std::{env, fmt, ops::Deref};
+use std::{env, fmt};
 
 use once_cell::sync::OnceCell;
 
@@ -78,25 +78,6 @@ pub(crate) fn in_use() -> Option<&'static SharedStore> {
     DEFAULT.get()
 }
 
-/// A store that was chosen for one call. The process' default store is not cloned: that would be a count that all threads
-/// share.
-pub(crate) enum Chosen {
-    /// By the call, or around it by `with_store`.
-    Named(SharedStore),
-    Standing(&'static SharedStore),
-}
-
-impl Deref for Chosen {
-    type Target = SharedStore;
-
-    fn deref(&self) -> &SharedStore {
-        match self {
-            Self::Named(store) => store,
-            Self::Standing(store) => store,
-        }
-    }
-}
-
 /// The store, and what chose it.
 fn from_environment() -> Result<(SharedStore, &'static str), String> {
     Ok(match named()? {
@@ -120,6 +101,7 @@ fn named() -> Result<Option<String>, String> {
     }
 }
 
+// Here and not in `store/`: which stores there are is not known there.
 impl SharedStore {
     /// The store that the environment variable `IDEMPOTENT_STORE` names, connected to and checked: a wrong address, a
     /// missing right or a server that is not there ends `main`, and not the first call of the day.

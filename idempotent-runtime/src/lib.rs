@@ -23,7 +23,7 @@ mod runtime_check;
 pub mod store;
 mod sync;
 
-pub use call::drain;
+pub use call::{Run, drain};
 pub use context::{Execution, Observation, Observed, current, observe, try_current, with_store};
 pub use default_store::{STORE_ENV_VAR, install};
 pub use error::{Error, StoreError, StoreErrorKind};
@@ -35,4 +35,4 @@ pub use store::{SharedStore, Store};
 pub(crate) use codec::{Codec, CodecError};
 pub(crate) use error::OperationId;
 pub(crate) use key::{InvalidKeyError, Key};
-pub(crate) use operation::{DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Inspection};
+pub(crate) use operation::{DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT};

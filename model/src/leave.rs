@@ -74,7 +74,7 @@ impl World {
         }
     }
 
-    /// The caller goes away: the table in `call/claim.rs`, `Asking` in `call/acquire/retry.rs`, and what `run` does where `run_attached` does not.
+    /// The caller goes away: the table in `call/claim.rs`, `InDoubtGuard` in `call/acquire/retry.rs`, and what `run` does where `run_attached` does not.
     pub(crate) fn dropped(&mut self, variant: &Variant, caller: usize) {
         let command = self.command(caller);
         let this = self.callers[caller];

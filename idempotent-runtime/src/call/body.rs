@@ -33,7 +33,7 @@ pub(crate) trait ErasedBody {
     fn ttl(&self) -> Option<Duration>;
 
     /// Appends the result's bytes.
-    fn encode(&self, bytes: &mut Vec<u8>) -> Result<Encoded, CodecError>;
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<EncodedResult, CodecError>;
 
     /// Takes the recorded result in place of the body's.
     fn replay(
@@ -64,14 +64,14 @@ pub(crate) fn with_buffer<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
 }
 
 /// What a result's bytes are.
-pub(crate) struct Encoded {
+pub(crate) struct EncodedResult {
     /// Whose.
     pub(crate) codec: u32,
     /// Those of an `Err`.
     pub(crate) is_err: bool,
 }
 
-impl Encoded {
+impl EncodedResult {
     pub(crate) fn outcome(self, bytes: &[u8]) -> RecordedBytesRef<'_> {
         if self.is_err {
             RecordedBytesRef::Err(bytes)
@@ -163,7 +163,7 @@ where
         }
     }
 
-    fn encode(&self, bytes: &mut Vec<u8>) -> Result<Encoded, CodecError> {
+    fn encode(&self, bytes: &mut Vec<u8>) -> Result<EncodedResult, CodecError> {
         let (codec, is_err) = match (&self.result, &self.policy.err) {
             (Poll::Ready(Ok(value)), _) => {
                 (self.policy.ok.encode)(value, bytes)?;
@@ -179,7 +179,7 @@ where
             }
             (Poll::Pending, _) => return Err(CodecError::own("there is no result")),
         };
-        Ok(Encoded { codec, is_err })
+        Ok(EncodedResult { codec, is_err })
     }
 
     fn replay(

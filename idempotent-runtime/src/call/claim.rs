@@ -2,19 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    background::{PATIENCE, owe_outcome, report, with_timeout, without_result},
-    single_flight::{FlightOutcome, Lead},
-};
+use super::background::{PATIENCE, owe_outcome, report, with_timeout, without_result};
 use crate::{
     StoreError,
-    context::Attempt,
+    call::attempt::Attempt,
     events,
-    record::{MAX_TTL, Record, RecordedBytes, RecordedBytesRef, State},
+    record::{self, Record, RecordedBytes, RecordedBytesRef, State},
     store::{
         Settled,
         counters::Turn,
         protocol::{abandoned, released},
+        single_flight::{FlightOutcome, Lead},
     },
 };
 
@@ -104,7 +102,7 @@ impl Claim {
 
     /// The result is to be kept for as long, whatever the operation says.
     pub(crate) fn keep(&mut self, ttl: Duration) {
-        self.record.ttl = kept_for(ttl);
+        self.record.ttl = record::kept_for(ttl);
     }
 
     /// The body has returned: so its record is to end, and the store is owed that from now on.
@@ -231,12 +229,6 @@ impl Drop for Claim {
         owe_outcome(attempt, target);
         self.settled();
     }
-}
-
-/// How long a result is kept that is to be kept for as long: in whole milliseconds, as a record has it.
-pub(crate) fn kept_for(ttl: Duration) -> Duration {
-    let ttl = ttl.clamp(Duration::from_millis(1), MAX_TTL);
-    Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000)
 }
 
 /// The record of an attempt that has run to its end, without the result: a retry must not run it again because of that.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Error,
-    context::Attempt,
+    call::attempt::Attempt,
     events::Span,
     operation::{IntoErr, Operation, options::Options},
 };
@@ -134,46 +134,46 @@ fn polled_after_panic() -> ! {
 }
 
 impl<T: 'static, E: 'static, F> Call<T, E, F> {
-    // Results are written to one `place` and not handed on: each move of a new one costs some nanoseconds.
+    // Results are written to one `output` and not handed on: each move of a new one costs some nanoseconds.
     #[inline]
     fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
-        let mut place = Poll::Pending;
+        let mut output = Poll::Pending;
         if let Phase::Start(operation) = &mut self.phase {
             // As `give_way`.
             if poll_give_way(&mut operation.options.gave_way, cx).is_pending() {
                 return Poll::Pending;
             }
             body.claim_scope(&mut operation.options);
-            operation.replay(&mut place);
+            operation.replay(&mut output);
         }
-        if place.is_pending() {
-            self.flow(body, cx, &mut place);
+        if output.is_pending() {
+            self.flow(body, cx, &mut output);
         } else {
             self.phase = Phase::Gone;
         }
-        place
+        output
     }
 
     fn flow(
         &mut self,
         body: &mut dyn Waiting<T, E>,
         cx: &mut Context<'_>,
-        place: &mut Poll<Result<T, E>>,
+        output: &mut Poll<Result<T, E>>,
     ) {
-        let went_well = match self.start(body, cx, place) {
-            Ok(()) if place.is_pending() => self.go_on(cx, place),
+        let went_well = match self.start(body, cx, output) {
+            Ok(()) if output.is_pending() => self.go_on(cx, output),
             started => started,
         };
         if let Err(error) = went_well {
             match mem::replace(&mut self.phase, Phase::Gone) {
                 Phase::Flow { into_err, .. } | Phase::Start(Operation { into_err, .. }) => {
-                    *place = Poll::Ready(Err(((self.needs)().into_err)(into_err, error)));
+                    *output = Poll::Ready(Err(((self.needs)().into_err)(into_err, error)));
                 }
                 Phase::Gone => {
                     unreachable!("neither `start` nor `go_on` ends a call")
                 }
             }
-        } else if place.is_ready() {
+        } else if output.is_ready() {
             self.phase = Phase::Gone;
         }
     }
@@ -183,7 +183,7 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         &mut self,
         body: &mut dyn Waiting<T, E>,
         cx: &mut Context<'_>,
-        place: &mut Poll<Result<T, E>>,
+        output: &mut Poll<Result<T, E>>,
     ) -> Result<(), Error> {
         let Phase::Start(operation) = &self.phase else {
             return Ok(());
@@ -199,7 +199,7 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         let mut work = BodySlot::new(operation.policy, body.take());
         let begun = span.in_scope(|| begin(attempt, &mut work, cx));
         let Some((attempt, rest)) = begun else {
-            *place = work.into_poll();
+            *output = work.into_poll();
             return Ok(());
         };
         let flow = detached(Arc::clone(&attempt), ((self.needs)().owned)(work), rest);
@@ -218,7 +218,11 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         }
     }
 
-    fn go_on(&mut self, cx: &mut Context<'_>, place: &mut Poll<Result<T, E>>) -> Result<(), Error> {
+    fn go_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        output: &mut Poll<Result<T, E>>,
+    ) -> Result<(), Error> {
         let Phase::Flow { flow: home, .. } = &mut self.phase else {
             panic!("an idempotent call was polled after it had ended");
         };
@@ -230,7 +234,7 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
             Poll::Ready(ended) => {
                 let work: Box<dyn Any> = ended?;
                 match work.downcast::<DetachedBody<T, E>>() {
-                    Ok(work) => *place = work.into_poll(),
+                    Ok(work) => *output = work.into_poll(),
                     Err(_) => unreachable!("a flow gives back the work that it was given"),
                 }
             }
@@ -251,14 +255,14 @@ impl<T: 'static, E: 'static, F> Drop for Call<T, E, F> {
         {
             attempt.orphan();
             // Whatever it answers, nobody is there to hear it; the record tells the next caller.
-            spawn_body(&attempt.runtime, Orphaned(flow));
+            spawn_body(&attempt.runtime, OrphanTask(flow));
         }
     }
 }
 
-struct Orphaned(InSpan<Flow>);
+struct OrphanTask(InSpan<Flow>);
 
-impl Future for Orphaned {
+impl Future for OrphanTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -27,16 +27,10 @@ use super::{
     body::ErasedBody,
     claim::Claim,
 };
-use crate::{
-    StoreError,
-    context::{self, Attempt, Running},
-    events,
-    record::Record,
-    store::Settled,
-};
+use crate::{StoreError, call::attempt::Attempt, context, events, record::Record, store::Settled};
 
 /// How a body ended.
-pub(crate) enum Driven {
+pub(crate) enum BodyEnd {
     /// Its result is in the slot.
     Returned,
     /// Another attempt owns the record, which is this one; the body was stopped.
@@ -45,6 +39,7 @@ pub(crate) enum Driven {
     TimedOut(Duration),
 }
 
+// Apart from the guard: this polls users' code, the guard does not.
 impl Claim {
     /// Polls the body for the first time. Should it panic, it is dropped in the surroundings that it had.
     pub(crate) fn poll_once(
@@ -53,11 +48,10 @@ impl Claim {
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         self.start();
-        let running = Running::Protected(Arc::clone(&self.attempt));
         let attempt = Arc::clone(&self.attempt);
         telling_of_panics(
             || {
-                context::Context::sync_inside(running, || {
+                context::Context::sync_inside(attempt.clone(), || {
                     let polled = panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx)));
                     polled.unwrap_or_else(|panicked| {
                         work.stop();
@@ -71,12 +65,9 @@ impl Claim {
 
     /// Polls the body to its end, or to that of its time, and renews the lease every third of it. The body is dropped
     /// before this returns.
-    pub(crate) async fn drive<W: ErasedBody + ?Sized>(&mut self, work: &mut W) -> Driven {
+    pub(crate) async fn drive<W: ErasedBody + ?Sized>(&mut self, work: &mut W) -> BodyEnd {
         let attempt = Arc::clone(&self.attempt);
-        let mut body = pin!(context::Context::inside(
-            Running::Protected(Arc::clone(&attempt)),
-            Body(work)
-        ));
+        let mut body = pin!(context::Context::inside(attempt.clone(), Body(work)));
         let _running = attempt.store.local().map(|_| attempt.store.running());
         let mut heartbeat = None;
         let mut end = attempt
@@ -88,15 +79,15 @@ impl Claim {
             let mut poll_body =
                 || telling_of_panics(|| body.as_mut().poll(cx), || attempt.panicked());
             if !mem::take(&mut is_pending) && poll_body().is_ready() {
-                return Poll::Ready(Driven::Returned);
+                return Poll::Ready(BodyEnd::Returned);
             }
             let heartbeat =
                 heartbeat.get_or_insert_with(|| Heartbeat::new(&attempt, self.record().clone()));
             let beat = poll_fn(|cx| heartbeat.poll(cx, self));
             if let Poll::Ready((record, lease_left)) = pin!(unconstrained(beat)).poll(cx) {
-                return Poll::Ready(Driven::Overtaken(record, lease_left));
+                return Poll::Ready(BodyEnd::Overtaken(record, lease_left));
             }
-            poll_end(&mut end, cx).map(|()| Driven::TimedOut(attempt.timeout.unwrap_or_default()))
+            poll_end(&mut end, cx).map(|()| BodyEnd::TimedOut(attempt.timeout.unwrap_or_default()))
         })
         .await
     }
@@ -140,10 +131,10 @@ struct Heartbeat<'a> {
     attempt: &'a Arc<Attempt>,
     owned: Record,
     every: Duration,
-    phase: Phase,
+    state: HeartbeatState,
 }
 
-enum Phase {
+enum HeartbeatState {
     /// The body has not been pending yet.
     Idle,
     Resting(Pin<Box<Sleep>>),
@@ -157,16 +148,16 @@ impl<'a> Heartbeat<'a> {
             attempt,
             owned,
             every,
-            phase: Phase::Idle,
+            state: HeartbeatState::Idle,
         }
     }
 
     /// Ready once another attempt owns the record.
     fn poll(&mut self, cx: &mut Context<'_>, claim: &Claim) -> Poll<(Record, Duration)> {
         loop {
-            match &mut self.phase {
-                Phase::Idle => self.rest(),
-                Phase::Resting(sleep) => {
+            match &mut self.state {
+                HeartbeatState::Idle => self.rest(),
+                HeartbeatState::Resting(sleep) => {
                     ready!(sleep.as_mut().poll(cx));
                     let late = Instant::now() - sleep.deadline();
                     if late > self.every {
@@ -178,9 +169,9 @@ impl<'a> Heartbeat<'a> {
                         let reply = attempt.store.renew(&attempt.key, &owned);
                         with_timeout(&attempt, PATIENCE, reply).await
                     };
-                    self.phase = Phase::Renewing(Box::pin(renew));
+                    self.state = HeartbeatState::Renewing(Box::pin(renew));
                 }
-                Phase::Renewing(renew) => {
+                HeartbeatState::Renewing(renew) => {
                     match ready!(renew.as_mut().poll(cx)) {
                         Ok(settled) => {
                             report(self.attempt, &settled);
@@ -199,6 +190,6 @@ impl<'a> Heartbeat<'a> {
     }
 
     fn rest(&mut self) {
-        self.phase = Phase::Resting(Box::pin(time::sleep(self.every)));
+        self.state = HeartbeatState::Resting(Box::pin(time::sleep(self.every)));
     }
 }

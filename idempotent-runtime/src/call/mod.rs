@@ -3,12 +3,13 @@
 //! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
 
 pub(crate) mod acquire;
+pub(crate) mod attempt;
 pub(crate) mod background;
 pub(crate) mod body;
 pub(crate) mod claim;
 pub(crate) mod future;
 pub(crate) mod heartbeat;
-pub(crate) mod single_flight;
+mod prepare;
 pub(crate) mod unprotected;
 
 use std::{
@@ -23,20 +24,21 @@ use tokio::task::coop::{self, unconstrained};
 
 use self::{
     acquire::{Acquired, Replay},
+    attempt::Attempt,
     body::{BodySlot, ErasedBody, OwnedBody, with_buffer},
     claim::{Claim, not_recorded},
     future::{Call, InSpan, Needs, Phase},
-    heartbeat::{Driven, telling_of_panics},
+    heartbeat::{BodyEnd, telling_of_panics},
     unprotected::{Unprotected, unprotected_attached},
 };
 use crate::{
     Error, OnErr,
     codec::redact::shape_of,
-    context::{Attempt, observe::Observed},
+    context::observe::Observed,
     error::noting_own,
     events::{self, Span},
     operation::{IntoErr, Operation, SendErr},
-    record::{DONE_HEADER, Record},
+    record::{DONE_HEADER, Record, too_large},
     store::{
         counters::Turn,
         protocol::{abandoned, lost, released},
@@ -46,6 +48,7 @@ use crate::{
 pub use background::drain;
 pub use future::Run;
 
+// Here and not in `operation/`, which knows nothing of calls.
 impl<T, E, F> Operation<T, E, F> {
     /// Runs `body` unless a result for the key is recorded, and answers with the recorded or the new result.
     ///
@@ -128,22 +131,22 @@ impl<T, E, F> Operation<T, E, F> {
         }
     }
 
-    /// Puts the recorded result in its `place`, where it is in this process and nothing is in its way. It is written
+    /// Puts the recorded result in its `output`, where it is in this process and nothing is in its way. It is written
     /// where it stays: each move of a result costs some nanoseconds.
     #[inline]
-    pub(crate) fn replay(&self, place: &mut Poll<Result<T, E>>) {
+    pub(crate) fn replay(&self, output: &mut Poll<Result<T, E>>) {
         let fingerprint = self.options.fingerprint();
         self.options
-            .peek(&mut |record| self.policy.read(record, fingerprint, place));
+            .peek(&mut |record| self.policy.read(record, fingerprint, output));
     }
 
     pub(crate) fn prepare(&self) -> Result<(Arc<Attempt>, Span), Error> {
-        self.options.prepare(self.policy.check())
+        prepare::prepare(&self.options, self.policy.check())
     }
 
     /// The same for a call without a key.
     pub(crate) fn unprotected(&self) -> Result<(Arc<Unprotected>, Span), Error> {
-        self.options.unprotected(self.policy.check())
+        prepare::unprotected(&self.options, self.policy.check())
     }
 }
 
@@ -271,12 +274,12 @@ async fn go_on<W: ErasedBody + ?Sized>(
     let mut timed_out = None;
     if !claim.is_ending() {
         match claim.drive(work).await {
-            Driven::Returned => conclude(work, &mut claim),
-            Driven::Overtaken(record, lease_left) => {
+            BodyEnd::Returned => conclude(work, &mut claim),
+            BodyEnd::Overtaken(record, lease_left) => {
                 claim.lose();
                 return Box::pin(adopt(attempt, work, record, lease_left)).await;
             }
-            Driven::TimedOut(after) => {
+            BodyEnd::TimedOut(after) => {
                 events::timed_out(attempt, after);
                 if attempt.is_orphaned() {
                     // There is no caller to be refused, and to be counted as that.
@@ -358,22 +361,23 @@ fn judge<W: ErasedBody + ?Sized>(work: &W, claim: &mut Claim) {
     let ended = with_buffer(|bytes| {
         let (encoded, carries_ours) = noting_own(|| work.encode(bytes));
         match encoded {
-            _ if carries_ours && work.is_err() => Ended::Passing,
+            _ if carries_ours && work.is_err() => RecordingResult::Passing,
             // The limit is the whole value's: what the server counts.
             Ok(encoded) if DONE_HEADER + bytes.len() <= limit => {
                 claim.complete(encoded.codec, encoded.outcome(bytes));
-                Ended::Recorded
+                RecordingResult::Recorded
             }
-            Ok(_) => Ended::NotRecordable(too_large(bytes.len(), limit)),
-            Err(error) => {
-                Ended::NotRecordable(format!("it cannot be encoded: {}", shape_of(&error)))
-            }
+            Ok(_) => RecordingResult::NotRecordable(too_large(bytes.len(), limit)),
+            Err(error) => RecordingResult::NotRecordable(format!(
+                "it cannot be encoded: {}",
+                shape_of(&error)
+            )),
         }
     });
     match ended {
-        Ended::Recorded => {}
-        Ended::Passing => passing(claim, "another operation"),
-        Ended::NotRecordable(reason) => {
+        RecordingResult::Recorded => {}
+        RecordingResult::Passing => passing(claim, "another operation"),
+        RecordingResult::NotRecordable(reason) => {
             claim.attempt.count(Turn::NotRecordable);
             events::not_recordable(&claim.attempt, &reason);
             claim.end(not_recorded(claim.record(), &reason));
@@ -382,16 +386,11 @@ fn judge<W: ErasedBody + ?Sized>(work: &W, claim: &mut Claim) {
 }
 
 /// What became of a result that is final.
-enum Ended {
+enum RecordingResult {
     Recorded,
     NotRecordable(String),
     /// It carries an error of this library: it is not final.
     Passing,
-}
-
-pub(crate) fn too_large(bytes: usize, limit: usize) -> String {
-    let whole = DONE_HEADER + bytes;
-    format!("it has {whole} bytes with its record's head, the store takes {limit}")
 }
 
 /// The body's `Err` would be final, but it comes of a call that this library refused for now: that one was in flight, its

@@ -21,10 +21,11 @@ use super::{
 use crate::{
     Error, Key, OnCrash, OperationId, SharedStore,
     context::{
-        Context, Running,
+        Context, RunningBody,
         observe::{Observation, Refusals},
     },
-    default_store, events,
+    events::{self, Subject},
+    operation::options::counting_store,
     store::counters::Turn,
 };
 
@@ -48,8 +49,7 @@ pub(crate) struct Unprotected {
 
 impl Unprotected {
     fn count(&self, turn: Turn) {
-        let store = self.store.as_ref().or_else(|| default_store::in_use());
-        if let Some(store) = store {
+        if let Some(store) = counting_store(self.store.as_ref()) {
             store.counters().count(self.scope, turn);
         }
     }
@@ -57,8 +57,7 @@ impl Unprotected {
     /// Polls the body to its end, or to that of its time.
     async fn drive<W: ErasedBody + ?Sized>(self: &Arc<Self>, work: &mut W) -> Result<(), Error> {
         let timed_out = {
-            let running = Running::Unprotected(Arc::clone(self));
-            let mut body = pin!(Context::inside(running, Body(work)));
+            let mut body = pin!(Context::inside(self.clone(), Body(work)));
             let mut end = self.timeout.map(|timeout| Box::pin(time::sleep(timeout)));
             let mut poll = |cx: &mut task::Context<'_>| {
                 telling_of_panics(|| body.as_mut().poll(cx), || self.panicked())
@@ -96,6 +95,43 @@ impl Unprotected {
             after: self.timeout.unwrap_or_default(),
             on_crash: self.on_crash,
         }
+    }
+}
+
+impl Subject for Unprotected {
+    fn scope(&self) -> &'static str {
+        self.scope
+    }
+
+    fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+impl RunningBody for Unprotected {
+    fn caller(&self) -> &Context {
+        &self.caller
+    }
+
+    fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// Without protection a body holds no key.
+    fn holds(&self, _: &SharedStore, _: &Key) -> bool {
+        false
+    }
+
+    fn fencing_token(&self) -> u64 {
+        self.token
+    }
+
+    fn attempt(&self) -> u32 {
+        1
+    }
+
+    fn is_protected(&self) -> bool {
+        false
     }
 }
 

@@ -19,7 +19,7 @@ where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
 {
-    let said = Said::default();
+    let said = FirstError::default();
     T::deserialize(Reader {
         inner: format,
         said: &said,
@@ -128,9 +128,9 @@ fn kind(met: Unexpected<'_>) -> &'static str {
 
 /// What the type said last. The format's error stands between the type and whoever reads it, and can only carry a text.
 #[derive(Default)]
-struct Said(Cell<Option<ReadError>>);
+struct FirstError(Cell<Option<ReadError>>);
 
-impl Said {
+impl FirstError {
     /// Keeps what the type said, behind an error of the format's.
     #[cold]
     fn keep<E: de::Error>(&self, error: ReadError) -> E {
@@ -149,7 +149,7 @@ impl Said {
 /// Stands between a type and its format, in every place where one calls the other.
 struct Reader<'s, X> {
     inner: X,
-    said: &'s Said,
+    said: &'s FirstError,
 }
 
 macro_rules! deserialize {

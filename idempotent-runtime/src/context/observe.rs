@@ -8,8 +8,8 @@ use std::{
     },
 };
 
-use super::{Context, observed};
-use crate::{Error, Key, record::Record};
+use super::observed;
+use crate::{Key, record::Record};
 
 /// How a call came to its answer: see [`observe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,16 +127,16 @@ pub(crate) fn is_watched() -> bool {
 }
 
 /// As long as this is there, somebody may want to know.
-struct Watched;
+struct WatchGuard;
 
-impl Watched {
+impl WatchGuard {
     fn new() -> Self {
         WATCHED.fetch_add(1, Ordering::Relaxed);
         Self
     }
 }
 
-impl Drop for Watched {
+impl Drop for WatchGuard {
     fn drop(&mut self) {
         WATCHED.fetch_sub(1, Ordering::Relaxed);
     }
@@ -145,14 +145,14 @@ impl Drop for Watched {
 /// Who asked to [`observe`].
 pub(crate) struct Observer {
     seen: Mutex<Observation>,
-    _watched: Watched,
+    _watched: WatchGuard,
 }
 
 impl Observer {
     fn new() -> Self {
         Self {
             seen: Mutex::new(Observation::without_record(Observed::Nothing)),
-            _watched: Watched::new(),
+            _watched: WatchGuard::new(),
         }
     }
 
@@ -172,7 +172,7 @@ pub(crate) struct Refusals(Mutex<Vec<Refusal>>);
 struct Refusal {
     scope: &'static str,
     key: Option<Key>,
-    _watched: Watched,
+    _watched: WatchGuard,
 }
 
 impl Refusals {
@@ -187,7 +187,7 @@ impl Refusals {
             list.push(Refusal {
                 scope,
                 key: key.cloned(),
-                _watched: Watched::new(),
+                _watched: WatchGuard::new(),
             });
         }
     }
@@ -206,37 +206,5 @@ impl Refusals {
 impl Refusal {
     fn is(&self, scope: &str, key: Option<&Key>) -> bool {
         self.scope == scope && self.key.as_ref() == key
-    }
-}
-
-impl Context {
-    /// The call with this key, or without one, made here, was answered with a result of its function.
-    pub(crate) fn answered(
-        &self,
-        scope: &'static str,
-        key: Option<&Key>,
-        observation: Observation,
-    ) {
-        if let Some(refusals) = self.refusals() {
-            refusals.remove(scope, key);
-        }
-        if let Some(observer) = self.observer() {
-            observer.saw(observation);
-        }
-    }
-
-    /// A call that was made here was refused. A refusal that stays is an answer: what the body makes of it is as final as
-    /// what it makes of a result. Were it not, a body that fails for good would run again with every call.
-    pub(crate) fn refused(&self, scope: &'static str, key: Option<&Key>, error: &Error) {
-        if let Some(refusals) = self.refusals() {
-            if error.may_pass() {
-                refusals.add(scope, key);
-            } else {
-                refusals.remove(scope, key);
-            }
-        }
-        if let Some(observer) = self.observer() {
-            observer.saw(Observation::refused());
-        }
     }
 }

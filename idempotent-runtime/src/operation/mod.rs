@@ -20,8 +20,8 @@ use crate::{
     key::{KeyParts, Stored},
 };
 
-pub use crate::call::Run;
-pub use admin::{Inspection, Resolution};
+pub use crate::store::inspection::Inspection;
+pub use admin::Resolution;
 #[cfg(feature = "axum")]
 pub use axum::Axum;
 pub use result::{

@@ -1,6 +1,6 @@
 //! Which record a call is about, and what it asks of the store: all of an operation but its types.
 
-use std::{cmp, fmt::Display, panic::Location, sync::Arc, time::Duration};
+use std::{cmp, fmt::Display, ops::Deref, panic::Location, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
@@ -8,12 +8,11 @@ use super::scope;
 use crate::{
     DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Error, InvalidKeyError, Key, OnCrash, OperationId,
     SharedStore,
-    call::unprotected::{self, Unprotected},
     context::{
-        Attempt, Context, Progress,
-        observe::{self, Observation, Refusals},
+        Context,
+        observe::{self, Observation},
     },
-    default_store::{self, Chosen},
+    default_store,
     events::{self, Span},
     fingerprint::{Fingerprint, FingerprintError},
     key::KeyParts,
@@ -48,14 +47,14 @@ pub(crate) struct Options {
     pub(crate) fingerprint: Option<Result<Fingerprint, FingerprintError>>,
 }
 
-/// What an operation's parts make: a key, if they are good.
-struct Written {
+/// The key that an operation's parts make, if they are good.
+struct KeyText {
     key: Key,
     invalid: Option<InvalidKeyError>,
     is_unprotected: bool,
 }
 
-impl Written {
+impl KeyText {
     /// One call for a key, which is compiled here.
     #[inline(never)]
     fn write(&mut self, scope: &str, parts: Option<&[&dyn Display]>) {
@@ -72,20 +71,20 @@ impl Options {
     /// twice as a whole, 330 bytes that were just written in smaller pieces: 22 ns more a replay.
     #[inline]
     pub(crate) fn new(scope: &'static str, parts: &(impl KeyParts + ?Sized)) -> Self {
-        let mut written = Written {
+        let mut key_text = KeyText {
             key: Key::empty(),
             invalid: None,
             is_unprotected: false,
         };
         match parts.stored() {
-            Some(key) => written.key = key.clone(),
-            None => parts.show(&mut |parts| written.write(scope, parts)),
+            Some(key) => key_text.key = key.clone(),
+            None => parts.show(&mut |parts| key_text.write(scope, parts)),
         }
         Self {
             scope,
-            key: written.key,
-            invalid: written.invalid,
-            is_unprotected: written.is_unprotected,
+            key: key_text.key,
+            invalid: key_text.invalid,
+            is_unprotected: key_text.is_unprotected,
             gave_way: false,
             store: None,
             unique_at: None,
@@ -102,8 +101,8 @@ impl Options {
     /// Claims the scope for the operation whose body is a `B`, if it wants its scope for itself.
     #[inline]
     pub(crate) fn claim_scope<B>(&mut self) {
-        if let Some(place) = self.unique_at
-            && let Err(reason) = scope::claim::<B>(self.scope, place)
+        if let Some(location) = self.unique_at
+            && let Err(reason) = scope::claim::<B>(self.scope, location)
         {
             self.scope_conflict = Some(reason.into());
         }
@@ -140,11 +139,11 @@ impl Options {
     }
 
     /// The store that was named, by the operation or around it.
-    fn named(&self) -> Option<SharedStore> {
+    pub(crate) fn named(&self) -> Option<SharedStore> {
         self.store.clone().or_else(Context::store)
     }
 
-    fn choose(&self) -> Result<Chosen, Error> {
+    pub(crate) fn choose(&self) -> Result<Chosen, Error> {
         Ok(match self.named() {
             Some(store) => Chosen::Named(store),
             None => match default_store::standing() {
@@ -154,7 +153,7 @@ impl Options {
         })
     }
 
-    fn config(&self, reason: impl Into<Arc<str>>) -> Error {
+    pub(crate) fn config(&self, reason: impl Into<Arc<str>>) -> Error {
         Error::config(self.operation_id(), reason)
     }
 
@@ -168,14 +167,14 @@ impl Options {
     }
 
     /// Whether anything is wrong with what was asked for, a key that is `None` included.
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         if self.is_unprotected {
             return Err(self.config("its key is `None`, so there is no record"));
         }
         self.check_options()
     }
 
-    fn check_options(&self) -> Result<(), Error> {
+    pub(crate) fn check_options(&self) -> Result<(), Error> {
         if let Some(reason) = self.invalid {
             let operation = self.operation_id();
             return Err(Error::InvalidKey { operation, reason });
@@ -261,120 +260,6 @@ impl Options {
         });
     }
 
-    /// Prepares the claim. Everything that may be wrong is found here, also with the `policy`.
-    pub(crate) fn prepare(
-        &self,
-        policy: Result<(), &'static str>,
-    ) -> Result<(Arc<Attempt>, Span), Error> {
-        let store = match self.agreed(policy) {
-            Ok(store) => store,
-            Err(error) => {
-                Span::new(self.scope, None).refused(&error);
-                let store = self.named();
-                let store = store.as_ref().or_else(|| default_store::in_use());
-                self.refused(store, None, &error);
-                return Err(error);
-            }
-        };
-        let key = store.qualified(&self.key, Key::clone);
-        let span = Span::new(self.scope, Some(&key));
-        let refused = |error, span: &Span| {
-            span.refused(&error);
-            self.refused(Some(&store), Some(&key), &error);
-            error
-        };
-        let (runtime, nonce) = match self.surroundings(&store) {
-            Ok(surroundings) => surroundings,
-            Err(error) => return Err(refused(error, &span)),
-        };
-        let caller = Context::current();
-        if let Err(error) = caller.check_reentry(self.scope, &store, &key) {
-            return Err(refused(error, &span));
-        }
-        let request = self.request(&store, nonce);
-        let attempt = Arc::new(Attempt {
-            scope: self.scope,
-            key,
-            store,
-            request,
-            wait: within(self.wait),
-            timeout: self.timeout.map(within),
-            runtime,
-            caller,
-            progress: Progress::default(),
-        });
-        Ok((attempt, span))
-    }
-
-    /// Prepares a call without a key. It is refused for the same mistakes as one with a key, so that they are found whatever
-    /// comes first; only that there is a store is not asked.
-    pub(crate) fn unprotected(
-        &self,
-        policy: Result<(), &'static str>,
-    ) -> Result<(Arc<Unprotected>, Span), Error> {
-        let span = Span::new(self.scope, None);
-        let store = self.named();
-        let key = self
-            .check_options()
-            .and_then(|()| policy.map_err(|reason| self.config(reason)))
-            .and_then(|()| self.check_timers())
-            .and_then(|()| self.random_key());
-        match key {
-            Ok(key) => {
-                let call = Unprotected {
-                    scope: self.scope,
-                    key,
-                    token: unprotected::now(),
-                    timeout: self.timeout.map(within),
-                    on_crash: self.on_crash,
-                    store,
-                    caller: Context::current(),
-                    refusals: Refusals::default(),
-                };
-                Ok((Arc::new(call), span))
-            }
-            Err(error) => {
-                span.refused(&error);
-                let store = store.as_ref().or_else(|| default_store::in_use());
-                self.refused(store, None, &error);
-                Err(error)
-            }
-        }
-    }
-
-    /// Without a record, timers are all that a runtime is needed for.
-    fn check_timers(&self) -> Result<(), Error> {
-        match self.timeout {
-            Some(_) => self.runtime(false).map(drop),
-            None => Ok(()),
-        }
-    }
-
-    /// A key that no other call has, nor a copy of this process: what is derived from it may reach another service.
-    fn random_key(&self) -> Result<Key, Error> {
-        let nonce = Nonce::random().map_err(|error| self.config(error.to_string()))?;
-        let number = format!("{:032x}", u128::from_be_bytes(*nonce.as_bytes()));
-        Key::new(self.scope, &[&"unprotected", &number]).map_err(|reason| Error::InvalidKey {
-            operation: self.operation_id(),
-            reason,
-        })
-    }
-
-    /// Lets those who count and observe know of a call that was refused before it began.
-    #[cold]
-    fn refused(&self, store: Option<&SharedStore>, key: Option<&Key>, error: &Error) {
-        if let Some(store) = store {
-            store.counters().count(self.scope, Turn::of(error));
-        }
-        Context::with(|context| context.refused(self.scope, key, error));
-    }
-
-    /// The store, where nothing is wrong with what was asked for.
-    fn agreed(&self, policy: Result<(), &'static str>) -> Result<Chosen, Error> {
-        self.check()?;
-        let store = self.choose()?;
-        policy.map_err(|reason| self.config(reason))?;
-        Ok(store)
     }
 
     /// The claim that an attempt called `nonce` makes in this store.
@@ -395,27 +280,34 @@ impl Options {
 
     /// The current runtime, if it has timers, and I/O where that is needed.
     #[inline]
-    fn runtime(&self, needs_io: bool) -> Result<Handle, Error> {
+    pub(crate) fn runtime(&self, needs_io: bool) -> Result<Handle, Error> {
         let tokio = |what| self.config(format!("it must be called in a Tokio runtime{what}"));
         let runtime = Handle::try_current().map_err(|_| tokio(""))?;
         runtime_check::check(&runtime, needs_io).map_err(tokio)?;
         Ok(runtime)
     }
+}
 
-    /// The runtime that will finish what the caller leaves behind, and the attempt's name.
-    #[inline]
-    fn surroundings(&self, store: &SharedStore) -> Result<(Handle, Nonce), Error> {
-        let runtime = self.runtime(store.needs_io())?;
-        let nonce = match store.local() {
-            Some(_) => Nonce::within_process(),
-            None => Nonce::random(),
-        };
-        let nonce = nonce.map_err(|error| self.config(error.to_string()))?;
-        Ok((runtime, nonce))
+/// A store that was chosen for one call. The process' default store is not cloned: that would be a count that all threads
+/// share.
+pub(crate) enum Chosen {
+    /// By the call, or around it by `with_store`.
+    Named(SharedStore),
+    Standing(&'static SharedStore),
+}
+
+impl Deref for Chosen {
+    type Target = SharedStore;
+
+    fn deref(&self) -> &SharedStore {
+        match self {
+            Self::Named(store) => store,
+            Self::Standing(store) => store,
+        }
     }
 }
 
-/// `Duration::MAX` says "for ever"; a clock does not reach that far.
-fn within(duration: Duration) -> Duration {
-    cmp::min(duration, MAX_TTL)
+/// The store that counts a call with no store of its own: the one `named`, or the default store if it is in use.
+pub(crate) fn counting_store(named: Option<&SharedStore>) -> Option<&SharedStore> {
+    named.or_else(|| default_store::in_use())
 }

@@ -154,7 +154,7 @@ impl<E> Clone for Classify<E> {
 impl<E> Copy for Classify<E> {}
 
 impl<E> Classify<E> {
-    pub(crate) fn ask(&self, error: &E) -> OnErr {
+    pub(crate) fn judge(&self, error: &E) -> OnErr {
         match self {
             Self::Full(classify) => classify(error),
             Self::Unrecorded(classify) => classify(error).into(),

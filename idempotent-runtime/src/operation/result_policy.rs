@@ -50,12 +50,12 @@ impl<T, E> ResultPolicy<T, E> {
         Ok(())
     }
 
-    /// Writes the recorded result to `place`, where nothing is in its way: the whole of a replay from this process.
+    /// Writes the recorded result to `output`, where nothing is in its way: the whole of a replay from this process.
     pub(crate) fn read(
         &self,
         record: &RecordRef<'_>,
         fingerprint: Option<Fingerprint>,
-        place: &mut Poll<Result<T, E>>,
+        output: &mut Poll<Result<T, E>>,
     ) -> bool {
         if record.conflicts_with(fingerprint) {
             return false;
@@ -63,13 +63,13 @@ impl<T, E> ResultPolicy<T, E> {
         match (record.outcome, &self.err) {
             (Some(RecordedBytesRef::Ok(bytes)), _) if record.codec == self.ok.codec => {
                 if let Ok(value) = (self.ok.decode)(bytes) {
-                    *place = Poll::Ready(Ok(value));
+                    *output = Poll::Ready(Ok(value));
                     return true;
                 }
             }
             (Some(RecordedBytesRef::Err(bytes)), Some(err)) if record.codec == err.codec => {
                 if let Ok(error) = (err.decode)(bytes) {
-                    *place = Poll::Ready(Err(error));
+                    *output = Poll::Ready(Err(error));
                     return true;
                 }
             }
@@ -119,7 +119,7 @@ impl<T, E> ResultPolicy<T, E> {
         };
         self.classify
             .map_or(self.on_err.unwrap_or(fallback), |classify| {
-                classify.ask(error)
+                classify.judge(error)
             })
     }
 }

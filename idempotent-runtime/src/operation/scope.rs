@@ -29,13 +29,13 @@ static CHECKED: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
 /// An operation that wants a scope of its own.
 #[derive(Clone, Copy)]
 struct Owner {
-    place: &'static Location<'static>,
+    location: &'static Location<'static>,
     body: BodyType,
 }
 
 impl PartialEq for Owner {
     fn eq(&self, other: &Self) -> bool {
-        self.place == other.place && self.body.id == other.body.id
+        self.location == other.location && self.body.id == other.body.id
     }
 }
 
@@ -58,15 +58,15 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Lets the operation at `place` whose body is a `B` use `scope`, if no other operation does.
+/// Lets the operation at `location` whose body is a `B` use `scope`, if no other operation does.
 #[inline]
 pub(crate) fn claim<B>(
     scope: &'static str,
-    place: &'static Location<'static>,
+    location: &'static Location<'static>,
 ) -> Result<(), String> {
     // Lifetimes tell no types apart: nor do they tell operations apart.
     let id = typeid::of::<B>();
-    let mark = mark(scope, place, id);
+    let mark = mark(scope, location, id);
     let slot = &CHECKED[usize::from(mark.to_le_bytes()[7])];
     if slot.load(Ordering::Relaxed) == mark {
         return Ok(());
@@ -76,7 +76,7 @@ pub(crate) fn claim<B>(
     look_up(
         scope,
         Owner {
-            place,
+            location,
             body: BodyType { id, name },
         },
     )?;
@@ -101,18 +101,18 @@ fn look_up(scope: &'static str, owner: Owner) -> Result<(), String> {
 }
 
 fn conflict(first: Owner, second: Owner) -> String {
-    if first.place != second.place {
+    if first.location != second.location {
         return format!(
             "the functions at {} and {} use one scope and would replay each other's results; \
              give one of them a scope of its own",
-            first.place, second.place,
+            first.location, second.location,
         );
     }
     format!(
         "`{first}` and `{second}`, both at {}, use one scope and would replay each other's results; \
          give each a scope of its own, as in `scope = K::SCOPE`, or annotate a function without type parameters and \
          make what differs a part of its key",
-        first.place,
+        first.location,
     )
 }
 
@@ -135,15 +135,15 @@ pub(crate) fn of_stored(key: &Key) -> &'static str {
 /// A scope's and its owner's mark: scope and place live for ever, so their addresses mark them. (Each may have several
 /// addresses; each combination is looked up once.)
 #[inline]
-fn mark(scope: &'static str, place: &'static Location<'static>, id: TypeId) -> u64 {
+fn mark(scope: &'static str, location: &'static Location<'static>, id: TypeId) -> u64 {
     let mix = |value: usize| (value as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let place: *const Location<'static> = place;
+    let location: *const Location<'static> = location;
     let mut body = Bits(0);
     id.hash(&mut body);
     mix(scope.as_ptr().addr()).rotate_left(23)
         ^ mix(scope.len()).rotate_left(7)
         ^ body.finish().rotate_left(41)
-        ^ mix(place.addr())
+        ^ mix(location.addr())
         | 1
 }
 

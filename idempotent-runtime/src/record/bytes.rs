@@ -170,6 +170,7 @@ impl<'a> Parts<'a> {
     }
 }
 
+// Apart from the fields: all that knows the layout is here.
 impl Record {
     /// The record's bytes. Exactly the done records have an outcome; others have no bytes that can be read again.
     #[must_use]

@@ -79,6 +79,18 @@ pub const HEADER: usize = 64;
 /// What a done record has beside its result, at most: the fixed part, a fingerprint and a trace.
 pub const DONE_HEADER: usize = HEADER + 32;
 
+/// How long a result is kept that is to be kept for `ttl`: in whole milliseconds, as a record has it.
+pub(crate) fn kept_for(ttl: Duration) -> Duration {
+    let ttl = ttl.clamp(Duration::from_millis(1), MAX_TTL);
+    Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000)
+}
+
+/// Why a result of so many bytes is not recorded.
+pub(crate) fn too_large(bytes: usize, limit: usize) -> String {
+    let whole = DONE_HEADER + bytes;
+    format!("it has {whole} bytes with its record's head, the store takes {limit}")
+}
+
 /// Where a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -2,9 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use super::SharedStore;
+use super::{SharedStore, inspection::Inspection};
 use crate::{
-    Inspection, StoreError,
+    StoreError,
     key::Key,
     record::{Record, State},
 };
@@ -187,6 +187,7 @@ pub struct Listed {
     pub record: Result<Inspection, StoreError>,
 }
 
+// Apart from the handle: nothing but this knows of pages.
 impl SharedStore {
     /// Lists records, page by page: those in this handle's own namespace that `filter` shows.
     ///
@@ -241,7 +242,7 @@ impl SharedStore {
             let key = Key::stored(rest).filter(|key| !key.scope().contains('@'))?;
             let verified = found.record.and_then(|(record, lease_left)| {
                 self.verify(&found.key, &record)?;
-                Ok(self.inspection(record, lease_left))
+                Ok(Inspection::of(self, record, lease_left))
             });
             let record = match verified {
                 Err(_) if !filter.shows_unreadable() => return None,

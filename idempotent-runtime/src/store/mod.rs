@@ -6,6 +6,7 @@ pub mod cas;
 pub mod conformance;
 pub(crate) mod counters;
 mod forward;
+pub(crate) mod inspection;
 mod list;
 #[cfg(feature = "memory")]
 mod memory;
@@ -15,6 +16,7 @@ pub mod protocol;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 mod shared;
+pub(crate) mod single_flight;
 #[cfg(feature = "redis")]
 mod warning;
 

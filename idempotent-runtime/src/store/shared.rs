@@ -17,10 +17,10 @@ use super::{
     Store, Subscription,
     counters::Counters,
     near::{Lookup, Near},
+    single_flight::Flights,
 };
 use crate::{
     StoreError, StoreErrorKind,
-    call::single_flight::Flights,
     key::{self, Key},
     record::{Owner, Record, State},
 };

@@ -1,32 +1,24 @@
 //! Duplicates in one process: one leads, and whatever becomes of it, the others go on.
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use shuttle::{
     future::{block_on, spawn, yield_now},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
-use tokio::runtime::{Builder, Runtime};
 
 use super::{key, request};
 use crate::{
     SharedStore,
-    call::single_flight::{FlightOutcome, Followed, Role, SEEN, join},
-    context::{Attempt, Context, Progress},
-    default_store::Chosen,
     record::Record,
-    store::MemoryStore,
+    store::{
+        MemoryStore,
+        single_flight::{FlightOutcome, FollowResult, Role, SEEN},
+    },
     sync::time,
 };
 
 const LEASE: Duration = Duration::from_secs(30);
-
-/// Attempts know one; none is run on it.
-static RUNTIME: LazyLock<Runtime> =
-    LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
 
 struct World {
     /// Not asked: it has the flights.
@@ -48,22 +40,12 @@ impl World {
         })
     }
 
-    fn attempt(&self) -> Arc<Attempt> {
-        Arc::new(Attempt {
-            scope: "races",
-            key: key(1),
-            store: Chosen::Named(self.store.clone()),
-            request: request(1),
-            wait: LEASE * 100,
-            timeout: None,
-            runtime: RUNTIME.handle().clone(),
-            caller: Context::default(),
-            progress: Progress::default(),
-        })
+    fn join(&self) -> Role {
+        self.store.flights().join(&key(1), request(1).fingerprint)
     }
 
     fn record(&self) -> Arc<Record> {
-        Arc::new(self.attempt().request.record())
+        Arc::new(request(1).record())
     }
 
     fn check_end(&self) {
@@ -72,11 +54,10 @@ impl World {
     }
 }
 
-/// A call as `admit` makes it. It gives up while it leads, or goes on to the end.
+/// A call as `acquire` makes it. It gives up while it leads, or goes on to the end.
 async fn call(world: Arc<World>, gives_up: bool) {
     loop {
-        let attempt = world.attempt();
-        let follow = match join(&attempt) {
+        let follow = match world.join() {
             Role::Leader(lead) => {
                 assert_eq!(world.leaders.fetch_add(1, Ordering::SeqCst), 0, "two lead");
                 yield_now().await;
@@ -95,16 +76,18 @@ async fn call(world: Arc<World>, gives_up: bool) {
             Role::Follower(follow) => follow,
             Role::Bypass => panic!("there is one payload"),
         };
-        let patience = time::now() + attempt.wait;
+        let patience = time::now() + LEASE * 100;
         match follow.landed(patience, patience).await {
-            Followed::Landed(FlightOutcome::Record(_)) => {
+            FollowResult::Landed(FlightOutcome::Record(_)) => {
                 let recorded = world.recorded.load(Ordering::SeqCst);
                 assert!(recorded, "answered with nothing recorded");
                 return;
             }
-            Followed::Landed(FlightOutcome::Free) | Followed::Stalled => {}
-            Followed::Landed(FlightOutcome::Failed(_)) => panic!("nothing failed"),
-            Followed::TimedOut(_) | Followed::Unanswered => panic!("nobody waited for so long"),
+            FollowResult::Landed(FlightOutcome::Free) | FollowResult::Stalled => {}
+            FollowResult::Landed(FlightOutcome::Failed(_)) => panic!("nothing failed"),
+            FollowResult::TimedOut(_) | FollowResult::Unanswered => {
+                panic!("nobody waited for so long")
+            }
         }
     }
 }
@@ -122,8 +105,7 @@ pub fn duplicates(given_up: usize) {
 /// A leader that is silent for too long, and comes back while others go on.
 pub fn stalled() {
     let world = World::new();
-    let attempt = world.attempt();
-    let Role::Leader(lead) = join(&attempt) else {
+    let Role::Leader(lead) = world.join() else {
         panic!("it is the first one");
     };
     let calls = (0..3).map(|_| spawn(call(Arc::clone(&world), false)));

@@ -17,15 +17,20 @@ use self::retry::{ClaimAnswer, SHORTEST_PATIENCE, Tries, claim_with_retry};
 use super::{
     background::{PATIENCE, with_timeout},
     claim::Claim,
-    single_flight::{self, FlightOutcome, Followed, Lead, Pulse, Role},
 };
 use crate::{
     Error, OnCrash, StoreError, StoreErrorKind,
     backoff::Backoff,
-    context::{Attempt, observe::Observed},
+    call::attempt::Attempt,
+    context::observe::Observed,
     events,
     record::{Record, State},
-    store::{Subscription, counters::Turn, protocol::lost},
+    store::{
+        Subscription,
+        counters::Turn,
+        protocol::lost,
+        single_flight::{FlightOutcome, FollowResult, Lead, Pulse, Role},
+    },
 };
 
 /// How long a waiting call sleeps at most when changes are pushed to it, should a message be lost.
@@ -130,7 +135,11 @@ impl<'a> Acquire<'a> {
     async fn join_flight(&mut self) -> JoinResult {
         let attempt = self.attempt;
         loop {
-            let follow = match single_flight::join(attempt) {
+            let follow = match attempt
+                .store
+                .flights()
+                .join(&attempt.key, attempt.request.fingerprint)
+            {
                 Role::Leader(lead) => return JoinResult::Leads(Some(lead)),
                 Role::Bypass => return JoinResult::Leads(None),
                 Role::Follower(follow) => follow,
@@ -140,18 +149,18 @@ impl<'a> Acquire<'a> {
             let answered = cmp::max(self.deadline, Instant::now() + SHORTEST_PATIENCE);
             return JoinResult::Landed(match follow.landed(self.deadline, answered).await {
                 // The leader asked while it stood; its end has come since, and this call may have come after that.
-                Followed::Landed(FlightOutcome::Record(record)) if self.has_ended(&record) => {
+                FollowResult::Landed(FlightOutcome::Record(record)) if self.has_ended(&record) => {
                     continue;
                 }
-                Followed::Landed(FlightOutcome::Record(record)) => {
+                FollowResult::Landed(FlightOutcome::Record(record)) => {
                     self.judge(record, Turn::ReplayedByFlight)
                 }
-                Followed::Landed(FlightOutcome::Failed(error)) => {
+                FollowResult::Landed(FlightOutcome::Failed(error)) => {
                     Err(Error::store(attempt.operation_id(), error))
                 }
-                Followed::Landed(FlightOutcome::Free) | Followed::Stalled => continue,
-                Followed::TimedOut(lease_left) => Err(self.in_flight(lease_left)),
-                Followed::Unanswered => {
+                FollowResult::Landed(FlightOutcome::Free) | FollowResult::Stalled => continue,
+                FollowResult::TimedOut(lease_left) => Err(self.in_flight(lease_left)),
+                FollowResult::Unanswered => {
                     let store = attempt.store.describe();
                     let silence =
                         format!("{store} has given no answer to another call with this key");

@@ -7,14 +7,16 @@ use tokio::time::{self, Instant};
 use crate::{
     Error, StoreError, StoreErrorKind,
     backoff::Backoff,
+    call::attempt::Attempt,
     call::{
         background::{PATIENCE, PAUSES, is_transient, owe_claim, report, with_timeout},
         claim::Claim,
+    },
+    record::Record,
+    store::{
+        ClaimReply, Settled,
         single_flight::{FlightOutcome, Lead},
     },
-    context::Attempt,
-    record::Record,
-    store::{ClaimReply, Settled},
 };
 
 /// How often a claim is sent at most while its caller waits, when there is no answer.

@@ -11,7 +11,7 @@ use super::claim::not_recorded;
 use crate::{
     OnCrash, StoreError, StoreErrorKind,
     backoff::Backoff,
-    context::Attempt,
+    call::attempt::Attempt,
     error::Shown,
     events,
     record::{HOLD, Record, RecordedBytes, State},
@@ -57,7 +57,7 @@ fn owe<W>(attempt: Arc<Attempt>, limit: usize, work: impl FnOnce(Arc<Attempt>) -
 where
     W: Future<Output = ()> + Send + 'static,
 {
-    let Some(owed) = Owed::new(&attempt, limit) else {
+    let Some(owed) = DebtGuard::new(&attempt, limit) else {
         attempt.count(Turn::OwedDropped);
         return events::not_owed(&attempt);
     };
@@ -70,16 +70,16 @@ where
 }
 
 /// As long as this is there, the store is owed something.
-struct Owed(Arc<Attempt>);
+struct DebtGuard(Arc<Attempt>);
 
-impl Owed {
+impl DebtGuard {
     fn new(attempt: &Arc<Attempt>, limit: usize) -> Option<Self> {
         let owed = attempt.store.counters().owe(limit);
         owed.then(|| Self(Arc::clone(attempt)))
     }
 }
 
-impl Drop for Owed {
+impl Drop for DebtGuard {
     fn drop(&mut self) {
         self.0.store.counters().settle();
     }

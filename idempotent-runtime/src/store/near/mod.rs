@@ -185,6 +185,7 @@ impl Drop for Overruling<'_> {
     }
 }
 
+// Apart from the handle: all that is near is here.
 impl SharedStore {
     /// The same store with a **near cache**: this process keeps completed results too, and replays
     /// them without asking the store. It is for network stores. On a store in this process it

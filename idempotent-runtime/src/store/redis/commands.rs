@@ -26,6 +26,7 @@ pub(super) fn is_unknown<T>(result: &Result<T, Failure>) -> bool {
     matches!(result, Err(failure) if failure.code() == Some("NOSCRIPT"))
 }
 
+// Apart from the store's steps: how one command reaches its server.
 impl RedisStore {
     /// Sends one command, once.
     pub(super) async fn send(&self, hub: &Arc<Hub>, command: &Cmd) -> Result<Value, Failure> {

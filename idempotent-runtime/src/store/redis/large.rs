@@ -22,6 +22,7 @@ use crate::{StoreError, StoreErrorKind, key::Key};
 /// Values up to this size are sent without checking the server's limits.
 pub(super) const LARGE: usize = 64 * 1024;
 
+// Apart from the store's steps: nearly no value is large.
 impl RedisStore {
     /// As [`run`](Self::run), with a value above [`LARGE`].
     pub(super) async fn run_large(

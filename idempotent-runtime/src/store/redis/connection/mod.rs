@@ -249,7 +249,7 @@ impl Connector {
             self.options.response_timeout,
         )
         .await?;
-        let pulse = transport.pulse();
+        let activity = transport.activity();
         let mut settings = RedisConnectionInfo::default().set_protocol(protocol);
         if let Some(login) = login {
             settings = login.apply(settings);
@@ -271,7 +271,7 @@ impl Connector {
             connection,
             driving,
             liveness.clone(),
-            pulse,
+            activity,
             timeout,
         ))
     }

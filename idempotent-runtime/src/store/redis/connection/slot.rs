@@ -13,7 +13,7 @@ use std::{
 use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection};
 use tokio::{runtime::Handle, task::AbortHandle};
 
-use super::{limits::ServerLimits, shared_try::SharedTry, transport::Pulse};
+use super::{limits::ServerLimits, shared_try::SharedTry, transport::Activity};
 use crate::{StoreError, store::redis::error::Failure};
 
 /// A caller that gives up after at least this fraction of the response timeout, on a connection
@@ -26,7 +26,7 @@ const LONGEST_DOUBT: Duration = Duration::from_secs(2);
 pub(crate) struct Connection {
     pub(crate) multiplexed: MultiplexedConnection,
     liveness: Arc<Liveness>,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
     response_timeout: Duration,
     /// The limits that its server told last.
     limits: Mutex<ServerLimits>,
@@ -40,7 +40,7 @@ impl Connection {
         multiplexed: MultiplexedConnection,
         driving: impl Future<Output = ()> + Send + 'static,
         liveness: Arc<Liveness>,
-        pulse: Arc<Pulse>,
+        activity: Arc<Activity>,
         response_timeout: Duration,
     ) -> Self {
         let end = End(liveness.clone());
@@ -51,7 +51,7 @@ impl Connection {
         Self {
             multiplexed,
             liveness,
-            pulse,
+            activity,
             response_timeout,
             limits: Mutex::default(),
             driver: driver.abort_handle(),
@@ -61,7 +61,7 @@ impl Connection {
     /// Whether commands may be sent on it. A connection that was silent for longer than any answer
     /// may take is given up here, because the callers who sent those commands may have gone.
     pub(crate) fn is_alive(&self) -> bool {
-        if self.liveness.is_alive() && self.pulse.is_silent_for(self.response_timeout) {
+        if self.liveness.is_alive() && self.activity.is_silent_for(self.response_timeout) {
             self.retire();
         }
         self.liveness.is_alive()
@@ -78,7 +78,7 @@ impl Connection {
 
     /// Sends one command, once.
     pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
-        let sent = Sent::new(self);
+        let sent = CommandGuard::new(self);
         let result = self.multiplexed.clone().send_packed_command(command).await;
         sent.answered(result)
     }
@@ -88,7 +88,7 @@ impl Connection {
     pub(crate) async fn send_asking(&self, command: &Cmd) -> Result<Value, Failure> {
         let mut both = redis::pipe();
         both.cmd("ASKING").add_command(command.clone());
-        let sent = Sent::new(self);
+        let sent = CommandGuard::new(self);
         let mut connection = self.multiplexed.clone();
         let result = connection.send_packed_commands(&both, 1, 1).await;
         sent.answered(result.map(|answers| answers.into_iter().next().unwrap_or(Value::Nil)))
@@ -101,7 +101,7 @@ impl Connection {
         commands: &Pipeline,
         count: usize,
     ) -> Result<Vec<Value>, Failure> {
-        let sent = Sent::new(self);
+        let sent = CommandGuard::new(self);
         let mut connection = self.multiplexed.clone();
         let result = connection.send_packed_commands(commands, 0, count).await;
         let answered = sent.answered(result.map(Value::Array))?;
@@ -124,17 +124,17 @@ impl Drop for Connection {
 }
 
 /// A command in progress. Its caller may give up and drop it.
-struct Sent<'a> {
+struct CommandGuard<'a> {
     connection: &'a Connection,
     at: u64,
     is_answered: bool,
 }
 
-impl<'a> Sent<'a> {
+impl<'a> CommandGuard<'a> {
     fn new(connection: &'a Connection) -> Self {
         Self {
             connection,
-            at: connection.pulse.now(),
+            at: connection.activity.now(),
             is_answered: false,
         }
     }
@@ -158,10 +158,10 @@ impl<'a> Sent<'a> {
     }
 }
 
-impl Drop for Sent<'_> {
+impl Drop for CommandGuard<'_> {
     fn drop(&mut self) {
         let doubt = LONGEST_DOUBT.min(self.connection.response_timeout / DOUBT);
-        if !self.is_answered && self.connection.pulse.is_silent_since(self.at, doubt) {
+        if !self.is_answered && self.connection.activity.is_silent_since(self.at, doubt) {
             self.connection.retire();
         }
     }

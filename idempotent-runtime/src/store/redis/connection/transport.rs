@@ -43,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// A stream that notes when something was received.
 pub(crate) struct Transport {
     stream: Box<dyn Stream>,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
 }
 
 impl Transport {
@@ -76,12 +76,12 @@ impl Transport {
     fn new(stream: impl Stream + 'static) -> Self {
         Self {
             stream: Box::new(stream),
-            pulse: Arc::new(Pulse::new()),
+            activity: Arc::new(Activity::new()),
         }
     }
 
-    pub(crate) fn pulse(&self) -> Arc<Pulse> {
-        self.pulse.clone()
+    pub(crate) fn activity(&self) -> Arc<Activity> {
+        self.activity.clone()
     }
 }
 
@@ -103,7 +103,7 @@ fn tune(stream: &TcpStream, patience: Duration) -> io::Result<()> {
 
 /// When something was last received, and since when an answer is expected.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct Activity {
     origin: Instant,
     /// Milliseconds since `origin`, plus one.
     heard: AtomicU64,
@@ -111,7 +111,7 @@ pub(crate) struct Pulse {
     asked: AtomicU64,
 }
 
-impl Pulse {
+impl Activity {
     fn new() -> Self {
         Self {
             origin: Instant::now(),
@@ -159,7 +159,7 @@ impl AsyncRead for Transport {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            self.pulse.note_heard();
+            self.activity.note_heard();
         }
         result
     }
@@ -173,7 +173,7 @@ impl AsyncWrite for Transport {
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if matches!(result, Poll::Ready(Ok(_))) {
-            self.pulse.note_asked();
+            self.activity.note_asked();
         }
         result
     }

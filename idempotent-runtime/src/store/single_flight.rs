@@ -11,7 +11,6 @@ use std::{
 
 use crate::{
     StoreError,
-    context::Attempt,
     fingerprint::Fingerprint,
     key::Key,
     record::Record,
@@ -24,14 +23,15 @@ use crate::{
 /// How long a leader that asks or waits is believed after it was last polled.
 pub(crate) const SEEN: Duration = Duration::from_secs(1);
 
-/// The flights of one store.
-#[derive(Default)]
+/// The flights of one store. Clones are one table.
+#[derive(Clone, Default)]
 pub(crate) struct Flights {
-    by_key: DashMap<Key, Arc<Flight>, foldhash::fast::RandomState>,
+    by_key: Arc<DashMap<Key, Arc<Flight>, foldhash::fast::RandomState>>,
 }
 
 /// It costs a call little that nobody follows, as nearly all are: no more than a lock and a list that is empty.
 struct Flight {
+    key: Key,
     fingerprint: Option<Fingerprint>,
     state: Mutex<FlightState>,
     /// Notified of each new state.
@@ -90,50 +90,50 @@ impl Flights {
         self.by_key.len()
     }
 
-    fn remove(&self, key: &Key, flight: &Arc<Flight>) {
-        mutant!("anybody ends a flight" => self.by_key.remove_if(key, |_, _| true));
+    fn remove(&self, flight: &Arc<Flight>) {
+        mutant!("anybody ends a flight" => self.by_key.remove_if(&flight.key, |_, _| true));
         self.by_key
-            .remove_if(key, |_, current| Arc::ptr_eq(current, flight));
+            .remove_if(&flight.key, |_, current| Arc::ptr_eq(current, flight));
     }
-}
 
-/// Joins the flight of the attempt's key, or starts it.
-pub(crate) fn join(attempt: &Arc<Attempt>) -> Role {
-    let fingerprint = attempt.request.fingerprint;
-    match attempt.store.flights().by_key.entry(attempt.key.clone()) {
-        Entry::Occupied(entry) => {
-            let flight = entry.get();
-            if matches!((flight.fingerprint, fingerprint), (Some(a), Some(b)) if a != b) {
-                return Role::Bypass;
+    /// Joins the flight of `key`, or starts it.
+    pub(crate) fn join(&self, key: &Key, fingerprint: Option<Fingerprint>) -> Role {
+        match self.by_key.entry(key.clone()) {
+            Entry::Occupied(entry) => {
+                let flight = entry.get();
+                if matches!((flight.fingerprint, fingerprint), (Some(a), Some(b)) if a != b) {
+                    return Role::Bypass;
+                }
+                Role::Follower(Follow {
+                    flights: self.clone(),
+                    flight: Arc::clone(flight),
+                })
             }
-            Role::Follower(Follow {
-                attempt: Arc::clone(attempt),
-                flight: Arc::clone(flight),
-            })
-        }
-        Entry::Vacant(entry) => {
-            // From now on, and not from when the call began: that may be long ago.
-            let deadlines = Deadlines {
-                leader: time::now() + SEEN,
-                owner: None,
-            };
-            let flight = Arc::new(Flight {
-                fingerprint,
-                state: Mutex::new(FlightState::Flying(deadlines)),
-                changed: Notify::new(),
-            });
-            entry.insert(Arc::clone(&flight));
-            Role::Leader(Lead {
-                attempt: Arc::clone(attempt),
-                flight: Some(flight),
-            })
+            Entry::Vacant(entry) => {
+                // From now on, and not from when the call began: that may be long ago.
+                let deadlines = Deadlines {
+                    leader: time::now() + SEEN,
+                    owner: None,
+                };
+                let flight = Arc::new(Flight {
+                    key: key.clone(),
+                    fingerprint,
+                    state: Mutex::new(FlightState::Flying(deadlines)),
+                    changed: Notify::new(),
+                });
+                entry.insert(Arc::clone(&flight));
+                Role::Leader(Lead {
+                    flights: self.clone(),
+                    flight: Some(flight),
+                })
+            }
         }
     }
 }
 
 /// The leader's side. Dropping it frees the followers to ask for themselves.
 pub(crate) struct Lead {
-    attempt: Arc<Attempt>,
+    flights: Flights,
     flight: Option<Arc<Flight>>,
 }
 
@@ -170,10 +170,7 @@ impl Lead {
     fn end(&mut self, outcome: FlightOutcome) {
         if let Some(flight) = self.flight.take() {
             // Out of the map first: whoever comes now asks the store, and finds what has landed.
-            self.attempt
-                .store
-                .flights()
-                .remove(&self.attempt.key, &flight);
+            self.flights.remove(&flight);
             flight.enter(FlightState::Landed(outcome));
         }
     }
@@ -200,12 +197,12 @@ impl Drop for Lead {
 
 /// A follower's side.
 pub(crate) struct Follow {
-    attempt: Arc<Attempt>,
+    flights: Flights,
     flight: Arc<Flight>,
 }
 
 /// How a follower's waiting ended.
-pub(crate) enum Followed {
+pub(crate) enum FollowResult {
     Landed(FlightOutcome),
     /// The leader has been silent for too long; the flight is over and the next one asks the store.
     Stalled,
@@ -218,27 +215,24 @@ pub(crate) enum Followed {
 impl Follow {
     /// Waits until the flight lands, until `deadline`; or for as long as an answer may be waited for, until `answered`, where the
     /// store has said nothing yet. Cancel-safe.
-    pub(crate) async fn landed(self, deadline: Instant, answered: Instant) -> Followed {
+    pub(crate) async fn landed(self, deadline: Instant, answered: Instant) -> FollowResult {
         loop {
             // Before it looks: a change that comes in between is told of too.
             let changed = self.flight.changed.notified();
             let deadlines = match &*self.flight.state() {
-                FlightState::Landed(outcome) => return Followed::Landed(outcome.clone()),
+                FlightState::Landed(outcome) => return FollowResult::Landed(outcome.clone()),
                 FlightState::Flying(deadlines) => *deadlines,
             };
             let now = time::now();
             if now >= deadlines.leader {
-                self.attempt
-                    .store
-                    .flights()
-                    .remove(&self.attempt.key, &self.flight);
-                return Followed::Stalled;
+                self.flights.remove(&self.flight);
+                return FollowResult::Stalled;
             }
             let until = match deadlines.owner {
                 Some(owner) if now >= deadline => {
-                    return Followed::TimedOut(owner.saturating_duration_since(now));
+                    return FollowResult::TimedOut(owner.saturating_duration_since(now));
                 }
-                None if now >= answered => return Followed::Unanswered,
+                None if now >= answered => return FollowResult::Unanswered,
                 Some(_) => deadline,
                 None => answered,
             };
