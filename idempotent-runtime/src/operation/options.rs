@@ -260,8 +260,6 @@ impl Options {
         });
     }
 
-    }
-
     /// The claim that an attempt called `nonce` makes in this store.
     #[inline]
     pub(crate) fn request(&self, store: &SharedStore, nonce: Nonce) -> ClaimRequest {
