@@ -47,9 +47,9 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{OnCrash, fingerprint::Fingerprint};
 
-#[cfg(feature = "memory")]
-pub(crate) use bytes::Parts;
 pub use bytes::Unreadable;
+#[cfg(feature = "memory")]
+pub(crate) use bytes::{Parts, append};
 pub(crate) use bytes::{guarded, unguarded};
 pub use nonce::Nonce;
 pub use owner::Owner;

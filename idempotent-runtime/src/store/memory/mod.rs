@@ -197,6 +197,7 @@ impl MemoryStore {
             let due = (packed.view().state() != State::Running)
                 .then(|| Due::of(packed.gone(), now))
                 .filter(|due| before.is_none_or(|before| *due < before));
+            packed.mark = mark;
             packed.due = due.or(before);
             let new = match place {
                 Some(place) => {

@@ -43,9 +43,10 @@ impl Records {
     /// short.
     #[inline]
     pub(super) fn look(&self, key: &[u8], look: impl FnOnce(&Packed)) {
-        let hash = self.mark(key).hash();
+        let mark = self.mark(key);
+        let hash = mark.hash();
         let shard = self.map.shards()[self.shard(hash)].read();
-        if let Some((record, _)) = shard.get(hash, |(record, _)| record.key() == key) {
+        if let Some((record, _)) = shard.get(hash, |(record, _)| record.is_of(mark, key)) {
             look(record);
         }
     }
@@ -60,9 +61,9 @@ impl Records {
     ) {
         let hash = mark.hash();
         let mut shard = self.map.shards()[self.shard(hash)].write();
-        let record = shard.get_mut(hash, |(record, _)| record.key() == key);
+        let record = shard.get_mut(hash, |(record, _)| record.is_of(mark, key));
         if let Some(new) = change(record.map(|(record, _)| record)) {
-            let rehash = |(record, _): &(Packed, _)| self.mark(record.key()).hash();
+            let rehash = |(record, _): &(Packed, _)| record.mark.hash();
             shard.insert(hash, (new, SharedValue::new(())), rehash);
         }
     }
@@ -71,7 +72,7 @@ impl Records {
     pub(super) fn remove(&self, mark: Mark, condition: impl Fn(&Packed) -> bool) -> Option<Packed> {
         let hash = mark.hash();
         let mut shard = self.map.shards()[self.shard(hash)].write();
-        let is_it = |record: &Packed| condition(record) && self.mark(record.key()) == mark;
+        let is_it = |record: &Packed| record.mark == mark && condition(record);
         let removed = shard.remove_entry(hash, |(record, _)| is_it(record));
         removed.map(|(record, _)| record)
     }
@@ -85,7 +86,7 @@ impl Records {
     ) {
         let hash = mark.hash();
         let mut shard = self.map.shards()[self.shard(hash)].write();
-        let is_it = |record: &Packed| condition(record) && self.mark(record.key()) == mark;
+        let is_it = |record: &Packed| record.mark == mark && condition(record);
         if let Some((record, _)) = shard.get_mut(hash, |(record, _)| is_it(record)) {
             change(record);
         }
@@ -101,9 +102,7 @@ impl Records {
     pub(super) fn of_shard(&self, shard: usize) -> Vec<(Mark, Packed)> {
         let table = self.map.shards()[shard].read().clone();
         let records = table.into_iter().map(|(record, _)| record);
-        records
-            .map(|record| (self.mark(record.key()), record))
-            .collect()
+        records.map(|record| (record.mark, record)).collect()
     }
 
     #[expect(
