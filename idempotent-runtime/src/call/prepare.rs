@@ -32,7 +32,7 @@ pub(crate) fn prepare(
             return Err(error);
         }
     };
-    let key = store.qualified(&options.key, Key::clone);
+    let key = store.qualified(&options.key).into_owned();
     let span = Span::new(options.scope, Some(&key));
     let refuse = |error, span: &Span| {
         span.refused(&error);

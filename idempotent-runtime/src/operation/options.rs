@@ -134,7 +134,7 @@ impl Options {
         if store.needs_io() {
             self.runtime(true)?;
         }
-        let key = store.qualified(&self.key, Key::clone);
+        let key = store.qualified(&self.key).into_owned();
         Ok((store, key))
     }
 
@@ -237,27 +237,24 @@ impl Options {
             // Whoever observes wants to know more of the record than is seen here, and the store is near enough to be asked.
             return;
         }
-        store.qualified(&self.key, |key| {
-            let mut is_read = false;
-            store.peek(key, &mut |record| is_read = read(record));
-            if !is_read {
-                return;
-            }
-            store.counters().count(
-                self.scope,
-                if is_local {
-                    Turn::ReplayedByStore
-                } else {
-                    Turn::ReplayedByNearCache
-                },
-            );
-            if is_watched {
-                Context::with(|context| {
-                    context.answered(self.scope, Some(key), Observation::near());
-                });
-            }
-            Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
-        });
+        let key = &*store.qualified(&self.key);
+        let mut is_read = false;
+        store.peek(key, &mut |record| is_read = read(record));
+        if !is_read {
+            return;
+        }
+        let turn = if is_local {
+            Turn::ReplayedByStore
+        } else {
+            Turn::ReplayedByNearCache
+        };
+        store.counters().count(self.scope, turn);
+        if is_watched {
+            Context::with(|context| {
+                context.answered(self.scope, Some(key), Observation::near());
+            });
+        }
+        Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
     }
 
     /// The claim that an attempt called `nonce` makes in this store.

@@ -49,7 +49,7 @@ use crate::{OnCrash, fingerprint::Fingerprint};
 
 pub use bytes::DecodeError;
 #[cfg(feature = "memory")]
-pub(crate) use bytes::Parts;
+pub(crate) use bytes::{Parts, append};
 pub(crate) use bytes::{guarded, unguarded};
 pub use nonce::{Nonce, NonceError};
 pub use owner::Owner;

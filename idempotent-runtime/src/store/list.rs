@@ -257,6 +257,9 @@ impl SharedStore {
     fn namespace_text(&self) -> String {
         const OWN: &str = "s|k";
         let key = Key::stored(OWN).unwrap_or_else(Key::empty);
-        self.qualified(&key, |key| key.as_str().trim_end_matches(OWN).to_owned())
+        self.qualified(&key)
+            .as_str()
+            .trim_end_matches(OWN)
+            .to_owned()
     }
 }

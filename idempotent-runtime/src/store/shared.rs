@@ -210,12 +210,12 @@ impl SharedStore {
         self.0.inner.store.local()
     }
 
-    /// Passes `look` the key within this handle's namespace.
+    /// The key within this handle's namespace.
     #[inline]
-    pub(crate) fn qualified<R>(&self, key: &Key, look: impl FnOnce(&Key) -> R) -> R {
+    pub(crate) fn qualified<'k>(&self, key: &'k Key) -> Cow<'k, Key> {
         match &self.0.namespace {
-            None => look(key),
-            Some(namespace) => look(&key.in_path(namespace)),
+            None => Cow::Borrowed(key),
+            Some(namespace) => Cow::Owned(key.in_path(namespace)),
         }
     }
 

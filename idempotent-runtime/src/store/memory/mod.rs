@@ -198,6 +198,7 @@ impl MemoryStore {
             let due = (packed.view().state() != State::Running)
                 .then(|| Due::of(packed.delete_at(), now))
                 .filter(|due| before.is_none_or(|before| *due < before));
+            packed.hash = hash;
             packed.due = due.or(before);
             let new = match slot {
                 Some(kept) => {
