@@ -171,8 +171,14 @@ impl<'a> Parts<'a> {
     }
 }
 
-    DONE_HEADER, HEADER, MAX_TOKEN, Nonce, Owner, Record, RecordedBytes, RecordedBytesRef, State,
-    VERSION,
+/// Writes `piece` to the beginning of `place`, and returns the rest of it.
+#[inline]
+pub(crate) fn append<'p>(place: &'p mut [u8], piece: &[u8]) -> &'p mut [u8] {
+    let (here, rest) = place.split_at_mut(piece.len());
+    here.copy_from_slice(piece);
+    rest
+}
+
 impl Record {
     /// The record's bytes. Exactly the done records have an outcome; others have no bytes that can be read again.
     #[must_use]
