@@ -4,7 +4,9 @@ use std::{pin::Pin, time::Duration};
 
 use crate::common::{Answer, Effects, GENEROUS, faulty::Faulty, poll_until, settled, until};
 use idempotent_fn::{
-    Error, Key, OnCrash, Operation, SharedStore, operation,
+    Error, OnCrash, Operation, SharedStore,
+    key::Key,
+    operation,
     operation::{Inspection, Resolution},
     operation_at,
     record::State,
