@@ -155,7 +155,7 @@ async fn invalid_key() {
         (&[&SECRET, &Broken], "part 1"),
     ];
     for (key, word) in keys {
-        let operation = operation::<Answer, _>("errors.charge", key).store(&memory());
+        let operation = operation::<Answer, _>("errors.charge", key).store(memory());
         let error = operation.run(effects.body(0)).await.unwrap_err();
         assert!(matches!(error, Error::InvalidKey { .. }));
         says(&error, &[word]);
@@ -313,7 +313,7 @@ fn without_timers_nothing_is_claimed() {
 /// The function's own error type, whatever it is.
 #[tokio::test]
 async fn map_err_makes_it_the_functions_own() {
-    let text = operation::<Result<u32, String>, _>("errors.charge", &[&""]).store(&memory());
+    let text = operation::<Result<u32, String>, _>("errors.charge", &[&""]).store(memory());
     let text = text.map_err(|error| format!("mapped: {error}"));
     let error = text.run(async { Ok(1) }).await.unwrap_err();
     assert!(error.starts_with("mapped: `errors.charge`"), "{error}");
@@ -322,7 +322,7 @@ async fn map_err_makes_it_the_functions_own() {
         "errors.charge",
         &[&""],
     );
-    let boxed = boxed.store(&memory()).run(async { Ok(1) });
+    let boxed = boxed.store(memory()).run(async { Ok(1) });
     let error = boxed.await.unwrap_err();
     assert!(matches!(
         error.downcast_ref(),

@@ -110,6 +110,7 @@ where
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "an operation does nothing until it is asked for something"]
 pub fn operation_at<R, M>(key: &Key) -> R::Operation
 where
     R: Outcome<M>,
