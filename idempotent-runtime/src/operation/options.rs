@@ -307,5 +307,5 @@ impl Deref for Chosen {
 
 /// The store that counts a call with no store of its own: the one `named`, or the default store if it is in use.
 pub(crate) fn counting_store(named: Option<&SharedStore>) -> Option<&SharedStore> {
-    named.or_else(|| default_store::in_use())
+    named.or(default_store::in_use())
 }

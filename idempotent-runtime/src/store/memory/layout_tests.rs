@@ -47,7 +47,7 @@ fn comes_back(key: &[u8], record: &Record, delete_at: u64) {
     let grace = u64::try_from(grace(record.lease).as_micros()).unwrap();
     match record.state {
         State::Done | State::Failed => {
-            assert_eq!(packed.delete_at(), record.expires * 1000 + grace)
+            assert_eq!(packed.delete_at(), record.expires * 1000 + grace);
         }
         State::Running | State::Lost => assert_eq!(packed.delete_at(), delete_at),
     }
