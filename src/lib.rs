@@ -1,17 +1,34 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Features
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `memory` (default) | [`store::MemoryStore`], records in this process |
+//! | `redis` | [`store::RedisStore`], records in one Redis or Valkey server |
+//! | `redis-cluster` | Redis Cluster (with `redis`) |
+//! | `redis-sentinel` | servers found by Sentinels (with `redis`) |
+//! | `redis-tls` | `rediss://` URLs, by rustls (with `redis`) |
+//! | `axum` | axum's `Json`, alone or with a status and headers, as results |
+//! | `json` | [`codec::Json`], a codec that people can read |
+//! | `tracing` | a span for each call, an event for each turn it takes |
+//! | `conformance` | [`store::conformance`], the suite that every store passes |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub use idempotent_macros::idempotent;
-#[cfg(feature = "axum")]
-pub use idempotent_runtime::Axum;
+#[doc(inline)]
 pub use idempotent_runtime::{
-    AlreadyInstalled, ByFn, ByFrom, Codec, CodecError, DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT,
-    Decision, Error, Execution, Fallible, Inspection, IntoErr, InvalidKeyError, Key, KeyDigest,
-    KeyPart, KeyParts, MaybePart, Observation, Observed, OnCrash, OnErr, Operation, OperationId,
-    OptionalPart, Outcome, Recorded, RecordedErr, RerunOrFail, Resolution, Run, STORE_ENV_VAR,
-    SharedStore, Store, StoreError, StoreErrorKind, codec, current, drain, fingerprint, install,
-    observe, operation, operation_with_codec, optional_part, record, store, try_current,
-    with_store,
+    Error, Execution, Observation, Observed, OnCrash, OnErr, Operation, RerunOrFail, STORE_ENV_VAR,
+    SharedStore, Store, StoreError, StoreErrorKind, codec, current, drain, error, fingerprint,
+    install, key, observe, operation, operation_at, operation_with_codec, record, store,
+    try_current, with_store,
 };
+
+#[cfg(feature = "conformance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+#[doc(inline)]
+pub use idempotent_runtime::conformance_tests;
 
 /// The guide's examples run with the tests.
 #[cfg(doctest)]

@@ -13,7 +13,7 @@ use std::{
 use common::{Answer, Effects};
 use idempotent_fn::{
     Error, OnCrash, Operation, SharedStore, drain, operation,
-    store::{MemoryStore, redis::RedisStore},
+    store::{MemoryStore, RedisStore},
 };
 use tokio::runtime::{Builder, Runtime};
 

@@ -69,7 +69,7 @@ impl Asked {
 }
 
 fn main() {
-    idempotent_fn::install(MemoryStore::new().into()).expect("nothing has run yet");
+    idempotent_fn::install(MemoryStore::new()).expect("nothing has run yet");
     if run_as_child() {
         return;
     }

@@ -23,8 +23,8 @@ pub fn replay() -> (Table, String) {
     let server = RedisServer::start();
     let runtime = runtime();
     let memory: &'static SharedStore = Box::leak(Box::new(MemoryStore::new().into()));
-    let options = NearCache::new().max_age(Duration::from_secs(3_600));
-    let near = connected(&runtime, &server).near_cache(&options);
+    let options = NearCache::new().with_max_age(Duration::from_secs(3_600));
+    let near = connected(&runtime, &server).with_near_cache(&options);
     let near: &'static SharedStore = Box::leak(Box::new(near));
     for store in [memory, near] {
         calls(&runtime, store, HOT);

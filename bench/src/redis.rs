@@ -10,7 +10,7 @@ use std::{
 };
 
 use cached::{AsyncRedisCache, macros::concurrent_cached};
-use idempotent_fn::{Error, SharedStore, idempotent, store::redis::RedisStore};
+use idempotent_fn::{Error, SharedStore, idempotent, store::RedisStore};
 use idempotent_test_support::RedisServer;
 use redis::{AsyncCommands, aio::ConnectionManager};
 use tokio::runtime::{Builder, Runtime};

@@ -7,7 +7,8 @@ use std::{
 };
 
 use idempotent_fn::{
-    Key, Store, StoreError,
+    Store, StoreError,
+    key::Key,
     record::{Nonce, Record, RecordedBytesRef, State},
     store::{ClaimReply, ClaimRequest, LocalStore, Settled, Subscription},
 };
@@ -91,10 +92,8 @@ impl<S: Store> LocalStore for Witness<S> {
     fn grant(&self, key: &Key, request: &ClaimRequest) -> Option<u64> {
         let sent = now();
         let token = self.local_store().grant(key, request)?;
-        let record = Record {
-            token,
-            ..request.record()
-        };
+        let mut record = request.record();
+        record.token = token;
         let takeover = false;
         claimed(key, &ClaimReply::Granted { record, takeover }, sent);
         Some(token)
@@ -111,10 +110,8 @@ impl<S: Store> LocalStore for Witness<S> {
         let local = self.local_store();
         let completed = local.complete(key, owned, codec, outcome);
         if completed {
-            let target = Record {
-                state: State::Done,
-                ..owned.clone()
-            };
+            let mut target = owned.clone();
+            target.state = State::Done;
             finished(key, &target, &Settled::Applied, sent);
         }
         completed

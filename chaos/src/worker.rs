@@ -11,10 +11,7 @@ use std::{
 
 use idempotent_fn::{
     SharedStore, drain, install,
-    store::{
-        MemoryStore, NearCache,
-        redis::{RedisOptions, RedisStore},
-    },
+    store::{MemoryStore, NearCache, RedisOptions, RedisStore},
     with_store,
 };
 use serde::{Deserialize, Serialize};
@@ -75,8 +72,8 @@ pub(crate) struct Task {
 impl Place {
     fn open(&self) -> SharedStore {
         let options = RedisOptions::new()
-            .response_timeout(ANSWER)
-            .connection_timeout(ANSWER);
+            .with_response_timeout(ANSWER)
+            .with_connection_timeout(ANSWER);
         let redis: RedisStore = match self {
             Self::Memory => return SharedStore::new(Witness::new(MemoryStore::new())),
             Self::One(url) => options.open(url),
@@ -140,8 +137,8 @@ struct Stores {
 impl Stores {
     fn around(store: SharedStore) -> Self {
         Self {
-            near: store.near_cache(&NearCache::new()),
-            large: store.max_result(TOO_LARGE),
+            near: store.with_near_cache(&NearCache::new()),
+            large: store.with_max_result(TOO_LARGE),
             plain: store,
         }
     }

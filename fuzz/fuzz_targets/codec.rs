@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt::Debug, net::IpAddr};
 
-use idempotent_runtime::{Codec, codec::MessagePack};
+use idempotent_runtime::codec::{Codec, MessagePack};
 use libfuzzer_sys::fuzz_target;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 

@@ -4,7 +4,7 @@
 
 use std::fmt::Display;
 
-use idempotent_runtime::Key;
+use idempotent_runtime::key::Key;
 use libfuzzer_sys::fuzz_target;
 
 type Source<'a> = (Vec<&'a str>, &'a str, Vec<&'a str>);

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use idempotent_runtime::{Codec, codec::MessagePack, record::Record};
+use idempotent_runtime::{codec::{Codec, MessagePack}, record::Record};
 use libfuzzer_sys::fuzz_target;
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@
 
 use idempotent_runtime::{
     Store,
-    store::redis::{RedisOptions, RedisStore},
+    store::{RedisOptions, RedisStore},
 };
 use libfuzzer_sys::fuzz_target;
 

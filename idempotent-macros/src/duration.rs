@@ -33,32 +33,41 @@ const UNITS: &[(&str, u64, &[&str])] = &[
 const EXAMPLE: &str = "write a number and a unit (ms, s, m, h, d), as in \"30s\" or \"1h30m\"";
 
 pub(crate) fn ttl(input: ParseStream<'_>) -> Result<Expr> {
-    duration(input, |millis| {
+    let value = expression(input)?;
+    if matches!(value, Expr::Closure(_)) {
+        return Ok(value);
+    }
+    duration(value, |millis| {
         (millis == 0).then_some("a result must be kept for at least \"1ms\"")
     })
 }
 
 pub(crate) fn lease(input: ParseStream<'_>) -> Result<Expr> {
-    duration(input, |millis| {
+    duration(expression(input)?, |millis| {
         (!(1..=DAY).contains(&millis)).then_some("a lease is between \"1ms\" and \"1d\"")
     })
 }
 
 pub(crate) fn timeout(input: ParseStream<'_>) -> Result<Expr> {
-    duration(input, |millis| {
+    duration(expression(input)?, |millis| {
         (millis == 0).then_some("a body must be let run for at least \"1ms\"")
     })
 }
 
 pub(crate) fn wait(input: ParseStream<'_>) -> Result<Expr> {
-    duration(input, |_| None)
+    duration(expression(input)?, |_| None)
 }
 
 /// A string literal becomes a constant `Duration`; any other expression is the user's own `Duration`.
-fn duration(input: ParseStream<'_>, refuse: fn(u64) -> Option<&'static str>) -> Result<Expr> {
-    let value = expression(input)?;
+fn duration(value: Expr, refuse: fn(u64) -> Option<&'static str>) -> Result<Expr> {
     let literal = match &value {
         Expr::Lit(expr) => &expr.lit,
+        Expr::Closure(_) => {
+            return Err(Error::new_spanned(
+                value,
+                "there is no result to look at yet: only `ttl` can be a closure; write a duration, as in \"30s\"",
+            ));
+        }
         _ => return Ok(value),
     };
     let Lit::Str(text) = literal else {

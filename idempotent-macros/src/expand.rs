@@ -31,18 +31,21 @@ use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Expr, Ident, Result};
+use syn::{Expr, ExprUnary, Ident, Result, UnOp};
 
 use crate::arguments::{Arguments, use_taken};
 use crate::function::Function;
 use crate::literal;
-use crate::options::{Given, OnErr, Options, Parts, Policy};
+use crate::options::{Given, Options, Parts};
 use crate::parts::{by_reference, evaluate};
+use crate::policy::{OnErr, Policy};
+use crate::scope;
 
 pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStream> {
     let site = Span::mixed_site();
     let key = options.key()?;
     literal::refuse(options, &function.signature)?;
+    scope::refuse(options, &function.signature)?;
     let mut signature = function.signature.clone();
     let call = if function.boxed.is_some() {
         let body = use_taken(function.body.clone(), &options.tokens);
@@ -213,12 +216,25 @@ fn chain(options: &Options, facade: &TokenStream) -> TokenStream {
         call("on_crash", name, variant(facade, "OnCrash", *value));
     }
     if let Some(Given { name, value }) = &options.store {
-        call("store", name, by_reference(value));
+        call("store", name, shared(value));
     }
     if let Some(Given { name, value }) = &options.map_err {
         call("map_err", name, value.to_token_stream());
     }
     chain
+}
+
+/// A store that stands somewhere stays there: it is passed by reference. What an expression makes is passed as it is.
+fn shared(store: &Expr) -> TokenStream {
+    match store {
+        Expr::Path(_)
+        | Expr::Field(_)
+        | Expr::Index(_)
+        | Expr::Unary(ExprUnary {
+            op: UnOp::Deref(_), ..
+        }) => by_reference(store),
+        _ => store.to_token_stream(),
+    }
 }
 
 fn variant(facade: &TokenStream, of: &str, policy: Policy) -> TokenStream {

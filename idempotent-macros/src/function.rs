@@ -9,7 +9,10 @@ use syn::{
 };
 
 use crate::options::Options;
-use crate::types::{bare, borrows, boxed_output, has_impl_trait};
+use crate::policy::{OnErr, Policy};
+use crate::types::{
+    bare, borrows, boxed_output, has_impl_trait, is_box_without_send, sides, static_reference,
+};
 
 /// A function that can be an operation.
 pub(crate) struct Function {
@@ -33,6 +36,7 @@ impl Function {
         let function: Self = syn::parse2(item)?;
         function.check_qualifiers()?;
         check_result(&function.result)?;
+        check_sides(&function.result, options)?;
         function.check_scope(options)?;
         if options.detached() {
             function.check_owned()?;
@@ -233,4 +237,32 @@ fn check_result(result: &Type) -> Result<()> {
         _ => return Ok(()),
     };
     Err(Error::new_spanned(result, message))
+}
+
+/// What the sides of a `Result` cannot be, where it is written out. The compiler would say it where the call is printed,
+/// and of lifetimes that are not general enough.
+fn check_sides(result: &Type, options: &Options) -> Result<()> {
+    let Some((value, error)) = sides(result) else {
+        return Ok(());
+    };
+    let records_errors = matches!(&options.on_err, Some(given) if matches!(given.value, OnErr::Always(Policy::Record)));
+    let recorded = [
+        Some(value).filter(|_| options.codec.is_none()),
+        error.filter(|_| records_errors),
+    ];
+    if let Some(found) = recorded.into_iter().flatten().find_map(static_reference) {
+        return Err(Error::new_spanned(
+            found,
+            "a recorded result is made anew from its bytes, and nothing made anew is `'static`: return an owned type \
+             (`String` or `Cow<'static, str>` for `&'static str`, `Vec<T>` for `&'static [T]`)",
+        ));
+    }
+    match error {
+        Some(error) if options.detached() && is_box_without_send(error) => Err(Error::new_spanned(
+            error,
+            "the body is finished even when its caller goes away, maybe on another thread, so its error must be `Send`: write \
+             `Box<dyn Error + Send + Sync>`, or add `detach = false`: the body then stops when its caller goes away",
+        )),
+        _ => Ok(()),
+    }
 }

@@ -12,6 +12,8 @@ mod hostile;
 mod literal;
 mod options;
 mod parts;
+mod policy;
+mod scope;
 mod types;
 
 use annotate::annotate;
@@ -61,7 +63,13 @@ use annotate::annotate;
 /// key, in other processes and after a deploy, so renaming it forgets them. Two annotated functions must not share one.
 /// By default the path `module::path::function`; required where that names more than one operation: for methods, and
 /// functions with type or const parameters. Each choice of type parameters is an operation: give each a scope of its own
-/// (`K::SCOPE`), or annotate a function without them whose key has a part for what differs.
+/// (`K::SCOPE`), or annotate a function without them whose key has a part for what differs. It is one name for all calls:
+/// what differs from call to call, such as a tenant, belongs in the key.
+///
+/// **Write no literal where one function is many operations**: in a generic function, a method of a generic type, a
+/// trait's default method. The attribute cannot refuse it, since it is given the function without the `impl` or trait
+/// around it, and the records of a generic function need not depend on its parameter. The second type that is called in
+/// one process gets `Error::Config`; two processes with a type each would replay each other's results.
 ///
 /// ## `fingerprint = expr`
 /// The payload that belongs to the key, `Serialize`; a tuple for several values. A hash of it is kept with the record,
@@ -90,7 +98,8 @@ use annotate::annotate;
 /// and replayed as an `Ok` is (`E: Serialize + DeserializeOwned`). `fail`: its effects are unknown, as after a crash
 /// under `on_crash = fail`. Or a closure that captures nothing, or a function, that decides: `fn(&E) -> OnErr`, where the
 /// error can be recorded, or `fn(&E) -> RerunOrFail` for any error. By default `rerun`, and `fail` under
-/// `on_crash = fail`.
+/// `on_crash = fail`. A bare word that looks like one of the three (`recrod`, `retry`) is refused; a function of such a
+/// name is written as a path (`self::retry`).
 ///
 /// An `Err` is never recorded while a call that the body made stands refused for now (in flight, unavailable, superseded,
 /// timed out, in doubt), nor where it carries this library's `Error` of any kind: `on_crash` decides. Refusals that stay,
@@ -107,7 +116,8 @@ use annotate::annotate;
 /// call's own future, and handed to the runtime when that is dropped.
 ///
 /// ## `store = expr`
-/// This `SharedStore` instead of the default one, read by reference.
+/// This `SharedStore` instead of the default one. A variable, a field or a `static` is read by reference; any other
+/// expression gives the store, or a reference to it.
 ///
 /// ## `codec = Type`
 /// How the result becomes bytes, a `Codec<T>`; also how a type without serde is recorded. By default `MessagePack`,

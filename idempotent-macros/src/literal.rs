@@ -162,7 +162,7 @@ fn text(expr: &Expr) -> Option<String> {
 }
 
 /// What stands in braces, up to a `:` that says how it is shown; `{{` is a brace.
-fn placeholders(text: &str) -> Vec<String> {
+pub(crate) fn placeholders(text: &str) -> Vec<String> {
     let text = text.replace("{{", "").replace("}}", "");
     let behind_braces = text.split('{').skip(1);
     let inside = behind_braces.filter_map(|rest| Some(rest.split_once('}')?.0));

@@ -6,6 +6,8 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Error, Expr, Ident, LitBool, Path, Result, Token, Type};
 
 use crate::duration;
+use crate::policy::{OnErr, Policy, on_crash, on_err};
+use crate::scope::scope;
 
 /// An option's value beside its name: what goes wrong with the value later is reported where the user wrote it.
 pub(crate) struct Given<T> {
@@ -40,7 +42,7 @@ macro_rules! options {
 options! {
     "key" like "key = order_id" => key: Parts = parts,
     "optional_key" like "optional_key = true" => optional_key: bool = optional_key,
-    "scope" like "scope = \"payments.charge\"" => scope: Expr = expression,
+    "scope" like "scope = \"payments.charge\"" => scope: Expr = scope,
     "fingerprint" like "fingerprint = (amount, &currency)" => fingerprint: Parts = parts,
     "ttl" like "ttl = \"24h\"" => ttl: Expr = duration::ttl,
     "lease" like "lease = \"30s\"" => lease: Expr = duration::lease,
@@ -49,9 +51,9 @@ options! {
     "on_err" like "on_err = record" => on_err: OnErr = on_err,
     "on_crash" like "on_crash = fail" => on_crash: Policy = on_crash,
     "detach" like "detach = false" => detach: bool = detach,
-    "store" like "store = self.store" => store: Expr = expression,
-    "codec" like "codec = Json" => codec: Type = type_,
-    "map_err" like "map_err = |error| …" => map_err: Expr = expression,
+    "store" like "store = self.store" => store: Expr = store,
+    "codec" like "codec = Json" => codec: Type = codec,
+    "map_err" like "map_err = |error| …" => map_err: Expr = map_err,
     "crate" like "crate = my_crate::idempotent_fn" => facade: Path = path,
 }
 
@@ -166,74 +168,6 @@ fn parts(input: ParseStream<'_>) -> Result<Parts> {
     }
 }
 
-/// What to do after an `Err` or a crash, by name.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Policy {
-    Rerun,
-    Record,
-    Fail,
-}
-
-pub(crate) enum OnErr {
-    Always(Policy),
-    /// A closure or a function that looks at the error.
-    Decide(Expr),
-}
-
-fn on_err(input: ParseStream<'_>) -> Result<OnErr> {
-    const POLICIES: &[(&str, Policy)] = &[
-        ("rerun", Policy::Rerun),
-        ("record", Policy::Record),
-        ("fail", Policy::Fail),
-    ];
-    let hint = "write `rerun`, `record`, `fail`, or a closure `|error| OnErr::…`";
-    let value = expression(input)?;
-    match policy(&value, POLICIES, hint)? {
-        Some(policy) => Ok(OnErr::Always(policy)),
-        None if matches!(value, Expr::Closure(_) | Expr::Path(_)) => Ok(OnErr::Decide(value)),
-        None => Err(Error::new_spanned(value, hint)),
-    }
-}
-
-fn on_crash(input: ParseStream<'_>) -> Result<Policy> {
-    const POLICIES: &[(&str, Policy)] = &[("rerun", Policy::Rerun), ("fail", Policy::Fail)];
-    let hint = "write `rerun` or `fail`";
-    let value = expression(input)?;
-    policy(&value, POLICIES, hint)?.ok_or_else(|| Error::new_spanned(value, hint))
-}
-
-/// The policy that `value` names. A near miss (`recrod`, `OnErr::Record`, `"record"`) is an error; `None` is something else.
-fn policy(value: &Expr, policies: &[(&str, Policy)], hint: &str) -> Result<Option<Policy>> {
-    let written = match value {
-        Expr::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
-        Expr::Lit(literal) => match &literal.lit {
-            syn::Lit::Str(text) => Some(text.value()),
-            _ => None,
-        },
-        _ => None,
-    };
-    let Some(written) = written else {
-        return Ok(None);
-    };
-    let is_one_word = matches!(value, Expr::Path(path) if path.path.get_ident().is_some());
-    if let Some((_, policy)) = policies
-        .iter()
-        .find(|(name, _)| is_one_word && *name == written)
-    {
-        return Ok(Some(*policy));
-    }
-    match policies
-        .iter()
-        .find(|(name, _)| distance(&written.to_lowercase(), name) <= 1)
-    {
-        Some((name, _)) => Err(Error::new_spanned(
-            value,
-            format!("did you mean `{name}`? {hint}"),
-        )),
-        None => Ok(None),
-    }
-}
-
 fn detach(input: ParseStream<'_>) -> Result<bool> {
     yes_or_no("detach", input)
 }
@@ -245,8 +179,9 @@ fn optional_key(input: ParseStream<'_>) -> Result<bool> {
 fn yes_or_no(option: &str, input: ParseStream<'_>) -> Result<bool> {
     let literal = input.parse::<LitBool>();
     literal.map(|literal| literal.value).map_err(|error| {
-        let hint =
-            format!("`{option}` is decided where the function is written: `true` or `false`");
+        let hint = format!(
+            "`{option}` is decided where the function is written: `true` or `false`, without quotes"
+        );
         Error::new(error.span(), hint)
     })
 }
@@ -263,16 +198,52 @@ pub(crate) fn expression(input: ParseStream<'_>) -> Result<Expr> {
     }
 }
 
-fn type_(input: ParseStream<'_>) -> Result<Type> {
-    input.parse()
+/// As [`expression`], where no literal can be meant.
+fn no_literal(input: ParseStream<'_>, instead: &str) -> Result<Expr> {
+    match expression(input)? {
+        Expr::Lit(literal) => Err(Error::new_spanned(literal, instead)),
+        value => Ok(value),
+    }
+}
+
+fn store(input: ParseStream<'_>) -> Result<Expr> {
+    no_literal(
+        input,
+        "a store is a `SharedStore` that is made beforehand: name the value, as in `store = self.store`. (A URL belongs in \
+         `IDEMPOTENT_STORE`, or where the store is made)",
+    )
+}
+
+fn map_err(input: ParseStream<'_>) -> Result<Expr> {
+    no_literal(
+        input,
+        "write a closure or a function that makes an error of yours from this library's, as in \
+         `map_err = |error| PaymentError::Store(error)`",
+    )
+}
+
+fn codec(input: ParseStream<'_>) -> Result<Type> {
+    let at = input.span();
+    input.parse().map_err(|_| {
+        Error::new(
+            at,
+            "write the type that makes the bytes, without quotes, as in `codec = Json`",
+        )
+    })
 }
 
 fn path(input: ParseStream<'_>) -> Result<Path> {
-    input.call(Path::parse_mod_style)
+    let at = input.span();
+    input.call(Path::parse_mod_style).map_err(|_| {
+        Error::new(
+            at,
+            "write a path, without quotes, as in `crate = my_crate::idempotent_fn`",
+        )
+    })
 }
 
 /// How many letters were added, left out, changed, or swapped with their neighbour.
-fn distance(left: &str, right: &str) -> usize {
+pub(crate) fn distance(left: &str, right: &str) -> usize {
     let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
     let mut rows = vec![vec![0; right.len() + 1]; left.len() + 1];
     for row in 0..=left.len() {

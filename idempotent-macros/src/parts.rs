@@ -56,7 +56,7 @@ pub(crate) fn evaluate(
         .as_ref()
         .is_some_and(|given| given.value);
     let key_parts: Vec<_> = if is_optional {
-        let optional = |part| quote_spanned!(site=> #facade::optional_part(#part));
+        let optional = |part| quote_spanned!(site=> #facade::key::optional_part(#part));
         key_parts.into_iter().map(optional).collect()
     } else {
         key_parts

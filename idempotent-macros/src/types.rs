@@ -1,7 +1,7 @@
 //! What the checks ask of a type's tokens.
 
 use syn::visit::{self, Visit};
-use syn::{GenericArgument, Lifetime, PathArguments, Type, TypeParamBound};
+use syn::{GenericArgument, Lifetime, PathArguments, PathSegment, Type, TypeParamBound};
 
 /// `R` of `Pin<Box<dyn Future<Output = R> + Send>>`, whatever paths lead to these names.
 pub(crate) fn boxed_output(ty: &Type) -> Option<&Type> {
@@ -84,6 +84,68 @@ impl<'ast> Visit<'ast> for Borrows {
             visit::visit_trait_bound(self, bound);
         }
     }
+}
+
+/// `T` and `E` of a `Result<T, E>` that is written as one; an alias may have them in any order.
+pub(crate) fn sides(result: &Type) -> Option<(&Type, Option<&Type>)> {
+    let last = last_segment(result).filter(|last| last.ident == "Result")?;
+    let mut sides = arguments(last);
+    Some((sides.next()?, sides.next()))
+}
+
+/// A `&'static` within a value that serde would have to make anew, and cannot: it stands in the type itself, or in what a
+/// type of the standard library holds. Of other types nothing is known.
+pub(crate) fn static_reference(ty: &Type) -> Option<&Type> {
+    const HOLD: &[&str] = &[
+        "Option", "Vec", "VecDeque", "Box", "Rc", "Arc", "Result", "HashMap", "BTreeMap",
+        "HashSet", "BTreeSet", "Reverse", "Json",
+    ];
+    match bare(ty) {
+        found @ Type::Reference(_) => Some(found),
+        Type::Tuple(tuple) => tuple.elems.iter().find_map(static_reference),
+        Type::Array(array) => static_reference(&array.elem),
+        path @ Type::Path(_) => {
+            let last = last_segment(path)?;
+            let holds = HOLD.iter().any(|name| last.ident == name);
+            arguments(last).filter(|_| holds).find_map(static_reference)
+        }
+        _ => None,
+    }
+}
+
+/// A `dyn Trait` in a box that is not said to be `Send`.
+pub(crate) fn is_box_without_send(ty: &Type) -> bool {
+    let Some(Type::TraitObject(object)) = argument_of(ty, "Box").map(bare) else {
+        return false;
+    };
+    // Only of the standard library's own trait is it known that it does not ask for `Send`.
+    let names = object.bounds.iter().filter_map(|bound| match bound {
+        TypeParamBound::Trait(bound) => bound.path.segments.last(),
+        _ => None,
+    });
+    let names: Vec<_> = names.collect();
+    names.iter().any(|name| name.ident == "Error") && !names.iter().any(|name| name.ident == "Send")
+}
+
+fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    match bare(ty) {
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    }
+}
+
+fn arguments(of: &PathSegment) -> impl Iterator<Item = &Type> {
+    let arguments = match &of.arguments {
+        PathArguments::AngleBracketed(arguments) => Some(&arguments.args),
+        _ => None,
+    };
+    arguments
+        .into_iter()
+        .flatten()
+        .filter_map(|argument| match argument {
+            GenericArgument::Type(ty) => Some(ty),
+            _ => None,
+        })
 }
 
 /// Whether the type is or contains `impl Trait`.

@@ -13,20 +13,29 @@ use crate::{SharedStore, StoreError, StoreErrorKind};
 /// `redis+sentinel://…`, `redis+unix://…` or `memory:`. What they may say is documented at
 #[cfg_attr(
     feature = "redis",
-    doc = "[`RedisStore::new`](crate::store::redis::RedisStore::new)."
+    doc = "[`RedisStore::new`](crate::store::RedisStore::new)."
 )]
 #[cfg_attr(not(feature = "redis"), doc = "`RedisStore::new` (feature `redis`).")]
 pub const STORE_ENV_VAR: &str = "IDEMPOTENT_STORE";
 
 static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
 
-/// Makes `store` the default store of this process.
+/// Makes `store` the default store of this process: a [`SharedStore`], a reference to one, or a [`Store`](crate::Store) as
+/// it is.
+///
+/// ```
+/// use idempotent_fn::{install, store::MemoryStore};
+///
+/// # fn main() -> Result<(), idempotent_fn::error::AlreadyInstalled> {
+/// install(MemoryStore::bounded(100_000))?;
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// [`AlreadyInstalled`] when a default store is in use: by an earlier `install`, or because a call has already used the
 /// one from the environment. Install first thing in `main`.
-pub fn install(store: SharedStore) -> Result<(), AlreadyInstalled> {
-    match DEFAULT.try_insert(store) {
+pub fn install(store: impl Into<SharedStore>) -> Result<(), AlreadyInstalled> {
+    match DEFAULT.try_insert(store.into()) {
         Ok(store) => {
             announce(store, "install");
             Ok(())
@@ -101,7 +110,7 @@ impl SharedStore {
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// use idempotent_runtime::{SharedStore, install};
+    /// use idempotent_fn::{SharedStore, install};
     ///
     /// install(SharedStore::from_env().await?)?;
     /// # Ok(()) }

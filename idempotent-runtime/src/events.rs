@@ -51,6 +51,21 @@ pub(crate) fn ran(call: &impl Subject, recorded: bool) {
     event!(DEBUG, call, "ran", recorded = recorded);
 }
 
+/// A body, or what is asked about its result, panicked; said before the panic goes on.
+pub(crate) fn panicked(call: &impl Subject) {
+    outcome("panicked");
+    event!(ERROR, call, "panicked");
+}
+
+/// The same without a key.
+pub(crate) fn panicked_unprotected(scope: &'static str) {
+    outcome("panicked");
+    #[cfg(feature = "tracing")]
+    tracing::error!(target: "idempotent_fn", scope, "panicked without a key");
+    #[cfg(not(feature = "tracing"))]
+    let _ = scope;
+}
+
 /// A body has run without a key.
 pub(crate) fn ran_unprotected(scope: &'static str) {
     outcome("ran");
@@ -205,6 +220,7 @@ impl Span {
                 }
                 Error::InFlight { .. }
                 | Error::KeyReused { .. }
+                | Error::AlreadyRecorded { .. }
                 | Error::Reentrant { .. }
                 | Error::InvalidKey { .. } => {
                     tracing::info!(target: "idempotent_fn", error = %error, "refused");

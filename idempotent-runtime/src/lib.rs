@@ -1,5 +1,6 @@
 //! The protocol and the stores of `idempotent-fn`. Depend on that crate: it re-exports what is public here.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Its own tests are not for the scheduler of `tests/races`.
 #![cfg(not(all(test, idempotent_shuttle)))]
 
@@ -8,11 +9,11 @@ mod call;
 pub mod codec;
 mod context;
 mod default_store;
-mod error;
+pub mod error;
 mod events;
 pub mod fingerprint;
-mod key;
-mod operation;
+pub mod key;
+pub mod operation;
 mod policy;
 #[cfg(idempotent_shuttle)]
 #[path = "../../tests/races/src/mod.rs"]
@@ -23,18 +24,15 @@ pub mod store;
 mod sync;
 
 pub use call::{Run, drain};
-pub use codec::{Codec, CodecError};
 pub use context::{Execution, Observation, Observed, current, observe, try_current, with_store};
-pub use default_store::{AlreadyInstalled, STORE_ENV_VAR, install};
-pub use error::{Error, OperationId, StoreError, StoreErrorKind};
-pub use key::{
-    InvalidKeyError, Key, KeyDigest, KeyPart, KeyParts, MaybePart, OptionalPart, optional_part,
-};
-#[cfg(feature = "axum")]
-pub use operation::Axum;
-pub use operation::{
-    ByFn, ByFrom, DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT, Decision, Fallible, IntoErr, Operation,
-    Outcome, Recorded, RecordedErr, Resolution, operation, operation_with_codec,
-};
+pub use default_store::{STORE_ENV_VAR, install};
+pub use error::{Error, StoreError, StoreErrorKind};
+pub use operation::{Operation, operation, operation_at, operation_with_codec};
 pub use policy::{OnCrash, OnErr, RerunOrFail};
-pub use store::{SharedStore, Store, inspection::Inspection};
+pub use store::{SharedStore, Store};
+
+// What is public in a module, named briefly in here.
+pub(crate) use codec::{Codec, CodecError};
+pub(crate) use error::OperationId;
+pub(crate) use key::{InvalidKeyError, Key};
+pub(crate) use operation::{DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT};

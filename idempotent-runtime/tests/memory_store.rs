@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use idempotent_runtime::{
-    Key, conformance_tests,
+    conformance_tests,
+    key::Key,
     store::{ManualClock, MemoryStore, conformance::Subject},
 };
 

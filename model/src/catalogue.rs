@@ -166,8 +166,7 @@ fn holding(faults: u8) -> Vec<Row> {
 fn nearby(faults: u8) -> Vec<Row> {
     vec![
         row(near(rerun("rerun, near cache")).faults(faults, NEAR)).three_break(STRAY),
-        // An operator who finds nothing, past the end, starts a new count of attempts.
-        row(near(fail("fail, near cache")).faults(faults, NEAR)).two_break(&[Claim::LostStarted]),
+        row(near(fail("fail, near cache")).faults(faults, NEAR)),
         row(near(second_payload(rerun("rerun, near cache, two payloads"))).faults(faults, FEW))
             .three_break(STRAY),
     ]

@@ -1,7 +1,6 @@
 //! An operator, who looks at the key and then resolves or forgets it.
 
 use idempotent_runtime::{
-    OnCrash,
     record::State,
     store::{
         ClaimRequest,
@@ -96,15 +95,9 @@ impl World {
 
 /// What an operator's decision puts in place of the record that was seen.
 fn replacement(seen: Option<Rec>, value: Option<u8>) -> Rec {
-    let request = ClaimRequest {
-        nonce: nonce(OPERATOR + 1),
-        lease: LEASE,
-        on_crash: OnCrash::Rerun,
-        fingerprint: None,
-        ttl: TTL,
-        owner: None,
-        trace: None,
-    };
+    let mut request = ClaimRequest::new(nonce(OPERATOR + 1));
+    request.lease = LEASE;
+    request.ttl = TTL;
     let seen = seen.map(Rec::real);
     let result = value.map(|value| (1, outcome(value)));
     Rec::of(&protocol::replacement(seen.as_ref(), &request, result))

@@ -9,6 +9,7 @@ use idempotent_runtime::{
     OnCrash,
     fingerprint::Fingerprint,
     record::{Nonce, Record, RecordedBytes, State},
+    store::ClaimRequest,
 };
 
 use crate::store::{BASE, ENDED, LIVE, TTL};
@@ -70,26 +71,22 @@ impl Rec {
     /// The real record.
     #[must_use]
     pub fn real(self) -> Record {
-        Record {
-            state: self.state,
-            nonce: nonce(self.nonce),
-            token: if self.token == 0 {
-                0
-            } else {
-                BASE + u64::from(self.token)
-            },
-            lease: LEASE * self.lease.into(),
-            on_crash: self.on_crash,
-            attempts: self.attempts.into(),
-            fingerprint: payload(self.payload),
-            codec: u32::from(self.value != 0),
-            expires: 0,
-            ttl: TTL,
-            check: 0,
-            owner: None,
-            trace: None,
-            outcome: (self.value != 0).then(|| outcome(self.value)),
-        }
+        let mut request = ClaimRequest::new(nonce(self.nonce));
+        request.lease = LEASE * self.lease.into();
+        request.on_crash = self.on_crash;
+        request.fingerprint = payload(self.payload);
+        request.ttl = TTL;
+        let mut record = request.record();
+        record.state = self.state;
+        record.token = if self.token == 0 {
+            0
+        } else {
+            BASE + u64::from(self.token)
+        };
+        record.attempts = self.attempts.into();
+        record.codec = u32::from(self.value != 0);
+        record.outcome = (self.value != 0).then(|| outcome(self.value));
+        record
     }
 
     /// The small form of a record that the protocol wrote.
@@ -120,11 +117,9 @@ impl Rec {
         );
         // The store's record has it: see `Kept::ended`.
         // And `check` is for whoever replays; the decisions do not look at it.
-        let record = Record {
-            expires: 0,
-            check: 0,
-            ..record.clone()
-        };
+        let mut record = record.clone();
+        record.expires = 0;
+        record.check = 0;
         assert_eq!(rec.real(), record, "the model's record misses something");
         rec
     }

@@ -85,9 +85,10 @@ impl World {
             State::Done | State::Failed => LIVE,
             _ => 0,
         };
-        Some(Record {
-            expires,
-            ..kept.rec.real()
+        Some({
+            let mut record = kept.rec.real();
+            record.expires = expires;
+            record
         })
     }
 
@@ -187,15 +188,11 @@ impl World {
     /// The protocol decides about a claim.
     fn decide(&mut self, variant: &Variant, caller: usize, lapsed: Option<bool>) -> Met {
         let terms = variant.callers[caller];
-        let request = ClaimRequest {
-            nonce: nonce(variant.nonce(caller)),
-            lease: LEASE * terms.lease.into(),
-            on_crash: terms.on_crash,
-            fingerprint: payload(terms.payload),
-            ttl: TTL,
-            owner: None,
-            trace: None,
-        };
+        let mut request = ClaimRequest::new(nonce(variant.nonce(caller)));
+        request.lease = LEASE * terms.lease.into();
+        request.on_crash = terms.on_crash;
+        request.fingerprint = payload(terms.payload);
+        request.ttl = TTL;
         let mut real = self.real();
         if let Some(record) = &mut real
             && variant.is_broken(Broken::TakersPolicy)

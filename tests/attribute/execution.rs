@@ -202,9 +202,13 @@ async fn derived_keys_differ_for_everything_that_differs() {
         execution(&store, "payments.refund", "order-42")
             .await
             .derive_key("stripe"),
-        execution(&store.namespace("staging"), "payments.charge", "order-42")
-            .await
-            .derive_key("stripe"),
+        execution(
+            &store.with_namespace("staging"),
+            "payments.charge",
+            "order-42",
+        )
+        .await
+        .derive_key("stripe"),
         // What one ends with, the other begins with.
         execution(&store, "payments.charge", "order-42s")
             .await

@@ -12,8 +12,9 @@ use std::{
 
 use crate::common::{Answer, Effects, GENEROUS, poll_once};
 use idempotent_fn::{
-    Error, Observed, OnCrash, OnErr, Operation, SharedStore, current, idempotent, observe,
-    operation, optional_part,
+    Error, Observed, OnCrash, OnErr, Operation, SharedStore, current, idempotent,
+    key::optional_part,
+    observe, operation,
     store::{ManualClock, MemoryStore},
     try_current, with_store,
 };

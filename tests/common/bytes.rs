@@ -7,7 +7,8 @@ use std::{
 };
 
 use idempotent_fn::{
-    Key, Store, StoreError,
+    Store, StoreError,
+    key::Key,
     record::Record,
     store::{
         ClaimReply, ClaimRequest, KeyNotifier, Settled, Subscription,

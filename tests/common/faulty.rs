@@ -8,7 +8,8 @@ use std::{
 };
 
 use idempotent_fn::{
-    Key, StoreError, StoreErrorKind,
+    StoreError, StoreErrorKind,
+    key::Key,
     record::Record,
     store::{ClaimReply, ClaimRequest, MemoryStore, Settled, Store, Subscription},
 };

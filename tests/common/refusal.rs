@@ -1,6 +1,6 @@
 //! An error of the user's own, and how it is recorded.
 
-use idempotent_fn::{CodecError, Error, Recorded};
+use idempotent_fn::{Error, codec::CodecError, operation::Recorded};
 
 use super::Effects;
 

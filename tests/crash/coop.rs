@@ -16,7 +16,9 @@ use std::{
 
 use crate::common::{Answer, GENEROUS, settled, until, yields};
 use idempotent_fn::{
-    Error, Key, OnCrash, Operation, SharedStore, StoreError, StoreErrorKind, operation,
+    Error, OnCrash, Operation, SharedStore, StoreError, StoreErrorKind,
+    key::Key,
+    operation,
     record::Record,
     store::{
         ClaimReply, ClaimRequest, LocalStore, ManualClock, MemoryStore, Settled, Store,

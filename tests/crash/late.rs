@@ -8,7 +8,10 @@ use crate::common::{
     poll_until, settled, until,
 };
 use idempotent_fn::{
-    Error, Key, OnCrash, OnErr, Operation, SharedStore, Store, operation,
+    Error, OnCrash, OnErr, Operation, SharedStore, Store,
+    error::BodyRan,
+    key::Key,
+    operation,
     record::{Nonce, State},
     store::{ClaimReply, ClaimRequest, ManualClock, MemoryStore},
 };
@@ -153,7 +156,7 @@ async fn a_body_does_not_begin_on_a_lease_that_cannot_be_renewed() {
     let answer = charge(&store).lease(lease).run(effects.body(0)).await;
     let error = answer.unwrap_err();
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
-    assert_eq!(error.body_ran(), Some(false));
+    assert_eq!(error.body_ran(), BodyRan::No);
     assert_eq!(faulty.happened(Op::Renew, Fault::LostCommand), 1);
     settled(&store).await;
     assert_eq!((state(&store).await, effects.started()), (State::Failed, 0));
@@ -187,7 +190,7 @@ async fn a_claim_without_answer_is_seen_through_and_released() {
         let answer = charge(&store).wait(Duration::ZERO).run(effects.body(0));
         let error = answer.await.unwrap_err();
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
-        assert_eq!(error.body_ran(), Some(false));
+        assert_eq!(error.body_ran(), BodyRan::No);
         settled(&store).await;
         assert_eq!(faulty.happened(Op::Claim, fault), 6);
         assert_eq!(state(&store).await, State::Failed);
@@ -327,15 +330,9 @@ async fn an_overtaken_call_whose_successor_died_asks_now_and_then() {
         let mut owner = Box::pin(charge(&store).wait(wait).run(effects.hang()));
         poll_until(&mut owner, || effects.started() == 1).await;
         clock.advance(LEASE);
-        let request = ClaimRequest {
-            nonce: Nonce::from_bytes([9; 16]),
-            lease: LEASE,
-            on_crash: OnCrash::Rerun,
-            fingerprint: None,
-            ttl: wait,
-            owner: None,
-            trace: None,
-        };
+        let mut request = ClaimRequest::new(Nonce::from_bytes([9; 16]));
+        request.lease = LEASE;
+        request.ttl = wait;
         let key = Key::new("late", &[&"k"]).unwrap();
         let granted = faulty.claim(&key, &request).await.unwrap();
         assert!(matches!(granted, ClaimReply::Granted { .. }));

@@ -1,10 +1,15 @@
 //! An owner panics, falls silent, or comes back late.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use crate::common::{Answer, Effects, GENEROUS, poll_once, settled, until, yields};
+use crate::common::{
+    Answer, Effects, GENEROUS, faulty::Faulty, poll_once, poll_until, settled, until, yields,
+};
 use idempotent_fn::{
-    Error, OnCrash, OnErr, Operation, SharedStore, operation,
+    Error, OnCrash, OnErr, Operation, RerunOrFail, SharedStore,
+    error::BodyRan,
+    key::optional_part,
+    operation,
     record::State,
     store::{ManualClock, MemoryStore},
 };
@@ -50,6 +55,66 @@ async fn a_panic_frees_the_key_under_rerun() {
     assert_eq!(next.await.unwrap(), 1);
     assert_eq!(effects.started(), 2);
     settled(&store).await;
+}
+
+/// Whoever polls the body gets its panic; the operator gets a count of it, whichever way it was polled.
+#[tokio::test]
+async fn a_panic_is_counted_once_wherever_it_comes_from() {
+    let stores = [
+        SharedStore::new(MemoryStore::new()),
+        SharedStore::new(Faulty::new()),
+    ];
+    for store in stores {
+        let effects = Effects::new();
+        let mut panicked = 0;
+        let mut calls: Vec<Call> = Vec::new();
+        for at_once in [true, false] {
+            let body = || {
+                let effects = effects.clone();
+                async move {
+                    effects.start();
+                    if !at_once {
+                        tokio::task::yield_now().await;
+                    }
+                    panic!("the test's own panic")
+                }
+            };
+            calls.push(Box::pin(charge(&store).run(body())));
+            calls.push(Box::pin(charge(&store).run_attached(body())));
+            let none = operation::<Answer, _>("crash", &[optional_part(&None::<u32>)]);
+            calls.push(Box::pin(none.store(&store).run(body())));
+            let none = operation::<Answer, _>("crash", &[optional_part(&None::<u32>)]);
+            calls.push(Box::pin(none.store(&store).run_attached(body())));
+        }
+        let fails = || charge(&store).on_err_with(|_: &Error| -> RerunOrFail { panic!("on_err") });
+        calls.push(Box::pin(fails().run(async { Err(charge_error()) })));
+        let ttl = || charge(&store).ttl_with(|_| panic!("ttl"));
+        calls.push(Box::pin(ttl().run(async { Ok(1) })));
+        for call in calls {
+            let _ = charge(&store).forget().await;
+            assert!(tokio::spawn(call).await.unwrap_err().is_panic());
+            settled(&store).await;
+            panicked += 1;
+            let counts = store.counters().all();
+            assert_eq!(
+                (counts.panicked, counts.ran, counts.unprotected),
+                (panicked, 0, 0)
+            );
+        }
+        charge(&store).forget().await.unwrap();
+        let left = Arc::new(tokio::sync::Notify::new());
+        let (go_on, body) = (Arc::clone(&left), effects.clone());
+        let mut call: Call = Box::pin(charge(&store).run(async move {
+            body.start();
+            go_on.notified().await;
+            panic!("nobody is there")
+        }));
+        let started = effects.started();
+        poll_until(&mut call, || effects.started() > started).await;
+        drop(call);
+        left.notify_one();
+        until(|| store.counters().panicked() == panicked + 1).await;
+    }
 }
 
 #[tokio::test]
@@ -195,7 +260,7 @@ async fn a_late_owner_is_superseded_where_there_is_no_result() {
         let answer = owner.await.unwrap_err();
         assert!(matches!(answer, Error::Superseded { .. }), "{answer:?}");
         assert!(answer.is_retryable());
-        assert_eq!(answer.body_ran(), Some(true));
+        assert_eq!(answer.body_ran(), BodyRan::Yes);
     }
 }
 

@@ -277,7 +277,7 @@ async fn a_body_that_calls_itself_through_another_operation_is_refused() {
 #[tokio::test]
 async fn the_same_key_of_another_store_or_namespace_is_no_reentry() {
     let [memory, other, _] = stores();
-    for inner in [other, memory.namespace("staging")] {
+    for inner in [other, memory.with_namespace("staging")] {
         let nested = charge(&inner).run(async { Ok(3) });
         assert_eq!(charge(&memory).run(nested).await.unwrap(), 3);
         charge(&memory).forget().await.unwrap();
@@ -335,6 +335,50 @@ async fn a_loop_that_tries_again_at_once_lets_the_owner_end() {
             };
             assert_eq!(answer.unwrap(), owner.await.unwrap().unwrap());
             assert_eq!(effects.started(), 1);
+        }
+    }
+}
+
+/// A replay waits for nothing; a loop of them lets others run all the same, in its task and on its thread.
+#[tokio::test]
+async fn a_loop_of_replays_lets_others_run() {
+    const REPLAYS: u32 = 100_000;
+    for store in stores() {
+        for attached in [false, true] {
+            charge(&store).forget().await.unwrap();
+            let effects = Effects::new();
+            charge(&store).run(effects.body(0)).await.unwrap();
+            let turns = Arc::new(AtomicU32::new(0));
+            let taken = Arc::clone(&turns);
+            let elsewhere = tokio::spawn(async move {
+                for _ in 0..3 {
+                    taken.fetch_add(1, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                }
+            });
+            let beside = async {
+                for _ in 0..3 {
+                    turns.fetch_add(1, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                }
+            };
+            let replays = async {
+                for _ in 0..REPLAYS {
+                    if turns.load(Ordering::SeqCst) == 6 {
+                        return;
+                    }
+                    let call = charge(&store);
+                    let replayed = if attached {
+                        call.run_attached(effects.body(0)).await
+                    } else {
+                        call.run(effects.body(0)).await
+                    };
+                    assert_eq!(replayed.unwrap(), 1);
+                }
+                panic!("others had {turns:?} of 6 turns: {store:?}");
+            };
+            tokio::join!(replays, beside);
+            elsewhere.await.unwrap();
         }
     }
 }

@@ -4,7 +4,10 @@ use std::{pin::Pin, time::Duration};
 
 use crate::common::{Answer, Effects, GENEROUS, faulty::Faulty, poll_once, poll_until, settled};
 use idempotent_fn::{
-    Error, OnCrash, Operation, Resolution, SharedStore, operation,
+    Error, OnCrash, Operation, SharedStore,
+    error::BodyRan,
+    operation,
+    operation::Resolution,
     store::{ManualClock, MemoryStore},
 };
 
@@ -47,9 +50,9 @@ fn settings() -> Vec<Setting> {
         setting(&local, &local, SharedStore::new(memory.0), &memory.1),
         setting(&linked, &linked, one.clone(), &faulty.1),
         setting(
-            &linked.namespace("n"),
-            &one.namespace("n"),
-            two.namespace("n"),
+            &linked.with_namespace("n"),
+            &one.with_namespace("n"),
+            two.with_namespace("n"),
             &faulty.1,
         ),
     ]
@@ -73,7 +76,7 @@ async fn refused(store: &SharedStore) {
     assert!(matches!(error, Error::KeyReused { .. }), "{error:?}");
     assert_eq!(
         (error.is_retryable(), error.body_ran()),
-        (false, Some(false))
+        (false, BodyRan::No)
     );
 }
 

@@ -9,7 +9,7 @@ use crate::common::{
     poll_until, settled,
 };
 use idempotent_fn::{
-    Error, Key, OnCrash, Operation, SharedStore, operation, record::State, store::MemoryStore,
+    Error, OnCrash, Operation, SharedStore, key::Key, operation, record::State, store::MemoryStore,
 };
 
 type Call = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -29,8 +29,8 @@ async fn a_waiter_whose_time_is_over_leaves_the_owner_its_claim() {
         (memory.clone(), memory),
         (elsewhere.clone(), elsewhere.clone()),
         (
-            elsewhere.namespace("other"),
-            SharedStore::new(link).namespace("other"),
+            elsewhere.with_namespace("other"),
+            SharedStore::new(link).with_namespace("other"),
         ),
     ] {
         let effects = Effects::new();

@@ -8,8 +8,14 @@ use crate::common::{
     poll_once, poll_until,
 };
 use idempotent_fn::{
-    Error, OnCrash, Operation, SharedStore, StoreError, StoreErrorKind, operation,
-    store::MemoryStore,
+    Error, OnCrash, Operation, SharedStore, StoreError, StoreErrorKind, current,
+    error::BodyRan,
+    key::{Key, optional_part},
+    observe, operation,
+    store::{
+        Cursor, Filter, MemoryStore,
+        cas::{Scanned, Time},
+    },
 };
 
 const SECRET: &str = "customer-4711@example.com";
@@ -44,7 +50,7 @@ fn says(error: &Error, words: &[&str]) {
     assert_eq!(error.operation().scope(), "errors.charge");
 }
 
-fn means(error: &Error, is_retryable: bool, body_ran: Option<bool>) {
+fn means(error: &Error, is_retryable: bool, body_ran: BodyRan) {
     assert_eq!(error.is_retryable(), is_retryable, "{error:?}");
     assert_eq!(error.body_ran(), body_ran, "{error:?}");
     let in_flight = matches!(error, Error::InFlight { .. });
@@ -59,7 +65,7 @@ async fn in_flight() {
     let duplicate = charge(&store).wait(Duration::ZERO);
     let error = duplicate.run(effects.body(0)).await.unwrap_err();
     says(&error, &["in flight", "retry after"]);
-    means(&error, true, Some(false));
+    means(&error, true, BodyRan::No);
     let digest = error.operation().digest().unwrap().to_string();
     assert!(error.to_string().contains(&digest));
 }
@@ -71,7 +77,7 @@ async fn key_reused() {
     call(1).await.unwrap();
     let error = call(2).await.unwrap_err();
     says(&error, &["another payload", "use a new key"]);
-    means(&error, false, Some(false));
+    means(&error, false, BodyRan::No);
 }
 
 #[tokio::test]
@@ -83,7 +89,7 @@ async fn indeterminate() {
     drop(owner);
     let error = call().run(effects.body(0)).await.unwrap_err();
     says(&error, &["check", "`resolve`"]);
-    means(&error, false, None);
+    means(&error, false, BodyRan::Unknown);
 }
 
 #[tokio::test]
@@ -92,7 +98,7 @@ async fn reentrant() {
     let inner = charge(&store).run(async { Ok(0) });
     let error = charge(&store).run(inner).await.unwrap_err();
     says(&error, &["inside its own body"]);
-    means(&error, false, Some(false));
+    means(&error, false, BodyRan::No);
 }
 
 #[tokio::test]
@@ -102,7 +108,7 @@ async fn incompatible_and_not_recorded() {
     let text = operation::<Result<String, Error>, _>("errors.charge", &[&SECRET]).store(&store);
     let error = text.run(async { Ok(SECRET.to_owned()) }).await.unwrap_err();
     says(&error, &["cannot read", "not run again"]);
-    means(&error, false, None);
+    means(&error, false, BodyRan::Unknown);
 
     // Nor does it show what is recorded, which may well have the key in it.
     let store = memory();
@@ -113,11 +119,11 @@ async fn incompatible_and_not_recorded() {
     let error = pair.run(async { Ok((0, 0)) }).await.unwrap_err();
     says(&error, &["invalid type: string", "expected a tuple"]);
 
-    let small = memory().max_result(0);
+    let small = memory().with_max_result(0);
     charge(&small).run(effects.body(0)).await.unwrap();
     let error = charge(&small).run(effects.body(0)).await.unwrap_err();
     says(&error, &["not recorded", "97 bytes", "not run again"]);
-    means(&error, false, Some(true));
+    means(&error, false, BodyRan::Yes);
 }
 
 #[tokio::test]
@@ -130,7 +136,7 @@ async fn superseded() {
     charge(&elsewhere).forget().await.unwrap();
     let error = owner.await.unwrap_err();
     says(&error, &["took over"]);
-    means(&error, true, Some(true));
+    means(&error, true, BodyRan::Yes);
 }
 
 #[tokio::test]
@@ -149,11 +155,11 @@ async fn invalid_key() {
         (&[&SECRET, &Broken], "part 1"),
     ];
     for (key, word) in keys {
-        let operation = operation::<Answer, _>("errors.charge", key).store(&memory());
+        let operation = operation::<Answer, _>("errors.charge", key).store(memory());
         let error = operation.run(effects.body(0)).await.unwrap_err();
         assert!(matches!(error, Error::InvalidKey { .. }));
         says(&error, &[word]);
-        means(&error, false, Some(false));
+        means(&error, false, BodyRan::No);
         assert!(error.operation().digest().is_none());
     }
     assert_eq!(effects.started(), 0);
@@ -167,7 +173,7 @@ async fn unavailable() {
         let call = charge(&SharedStore::new(faulty)).run(effects.body(0));
         let error = call.await.unwrap_err();
         says(&error, &["the store", "was not run"]);
-        means(&error, true, Some(false));
+        means(&error, true, BodyRan::No);
         assert!(printed(&error).contains("the link has a fault"));
         assert_eq!(effects.started(), 0);
     }
@@ -200,7 +206,7 @@ async fn an_outage_says_where_how_long_and_why() {
 #[tokio::test]
 async fn an_unreachable_server_is_named_with_the_cause_and_without_its_password() {
     let url = "redis://someone:hunter2@127.0.0.1:1/";
-    let store = idempotent_fn::store::redis::RedisStore::new(url).unwrap();
+    let store = idempotent_fn::store::RedisStore::new(url).unwrap();
     let call = charge(&SharedStore::new(store)).wait(Duration::ZERO);
     let error = call.run(Effects::new().body(0)).await.unwrap_err();
     says(
@@ -246,7 +252,7 @@ async fn a_bad_lease_or_ttl() {
         let error = operation.run(effects.body(0)).await.unwrap_err();
         assert!(matches!(error, Error::Config { .. }));
         says(&error, &[word]);
-        means(&error, false, Some(false));
+        means(&error, false, BodyRan::No);
     }
     assert!(charge(&store).inspect().await.unwrap().is_none());
     assert_eq!(effects.started(), 0);
@@ -307,7 +313,7 @@ fn without_timers_nothing_is_claimed() {
 /// The function's own error type, whatever it is.
 #[tokio::test]
 async fn map_err_makes_it_the_functions_own() {
-    let text = operation::<Result<u32, String>, _>("errors.charge", &[&""]).store(&memory());
+    let text = operation::<Result<u32, String>, _>("errors.charge", &[&""]).store(memory());
     let text = text.map_err(|error| format!("mapped: {error}"));
     let error = text.run(async { Ok(1) }).await.unwrap_err();
     assert!(error.starts_with("mapped: `errors.charge`"), "{error}");
@@ -316,10 +322,46 @@ async fn map_err_makes_it_the_functions_own() {
         "errors.charge",
         &[&""],
     );
-    let boxed = boxed.store(&memory()).run(async { Ok(1) });
+    let boxed = boxed.store(memory()).run(async { Ok(1) });
     let error = boxed.await.unwrap_err();
     assert!(matches!(
         error.downcast_ref(),
         Some(Error::InvalidKey { .. })
     ));
+}
+
+/// What can be printed at all prints no key.
+#[tokio::test]
+async fn no_debug_shows_a_key() {
+    let store = memory();
+    let key = Key::new("errors.charge", &[&SECRET]).unwrap();
+    let mut printed = vec![
+        format!("{key:?}"),
+        format!("{:?}", Cursor::new(key.as_str())),
+        format!("{:?}", optional_part(&Some(SECRET))),
+        format!("{:?}", charge(&store)),
+        format!("{:?}", charge(&store).run(async { Ok(1) })),
+    ];
+    let body = async {
+        let seen = format!("{:?}", current());
+        Ok::<_, Error>(seen)
+    };
+    let execution = operation::<Result<String, Error>, _>("errors.charge", &[&SECRET]);
+    printed.push(execution.store(&store).run(body).await.unwrap());
+    let filter = Filter::new().with_page(1);
+    let page = store.list(&filter, None).await.unwrap();
+    printed.push(format!("{page:?}"));
+    printed.push(format!("{store:?} {:?}", store.counters()));
+    let (_, observation) = observe(charge(&store).run(async { Ok(1) })).await;
+    printed.push(format!("{observation:?}"));
+    let rows = vec![(key.as_str().to_owned(), Vec::new())];
+    let time = Time::of_database(1);
+    printed.push(format!(
+        "{:?}",
+        Scanned::new(rows, Some(Cursor::new(key.as_str())), time)
+    ));
+    for text in printed {
+        assert!(!text.contains("4711"), "it shows the key: {text}");
+        assert!(text.len() > 3);
+    }
 }

@@ -12,8 +12,8 @@ use crate::common::{
     poll_once, settled,
 };
 use idempotent_fn::{
-    Codec, Error, OnCrash, OnErr, Operation, SharedStore,
-    codec::{Json, MessagePack},
+    Error, OnCrash, OnErr, Operation, SharedStore,
+    codec::{Codec, Json, MessagePack},
     operation, operation_with_codec,
     store::MemoryStore,
 };
@@ -136,7 +136,7 @@ async fn a_refusal_that_stays_does_not_keep_an_err_of_its_own_from_being_final()
         .on_crash(OnCrash::Fail)
         .run(async { Err(refusal()) });
     doubt.await.unwrap_err();
-    let (store, small, in_use) = (memory(), memory().max_result(0), memory());
+    let (store, small, in_use) = (memory(), memory().with_max_result(0), memory());
     for store in [&store, &small] {
         let used = inner(store).fingerprint(&1).run(async { Ok(1) });
         used.await.unwrap();
@@ -371,6 +371,7 @@ async fn an_error_is_written_and_read_with_its_kind_and_times() {
         "reentrant",
         "incompatible",
         "not_recorded",
+        "already_recorded",
         "superseded",
         "timed_out",
         "invalid_key",

@@ -9,8 +9,8 @@ async fn charge(
     >(
             ::core::concat!(::core::module_path!(), "::charge"),
             &[
-                ::idempotent_fn::optional_part(&order.id),
-                ::idempotent_fn::optional_part(&header),
+                ::idempotent_fn::key::optional_part(&order.id),
+                ::idempotent_fn::key::optional_part(&header),
             ],
         )
         .unique_scope();

@@ -8,7 +8,7 @@ async fn charge(
         _,
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
         .unique_scope()
-        .store(&registry().store("payments"));
+        .store(registry().store("payments"));
     operation
         .run(async move {
             let (order, amount, currency) = (order, amount, currency);

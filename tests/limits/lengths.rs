@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use idempotent_fn::{Codec, codec::MessagePack};
+use idempotent_fn::codec::{Codec, MessagePack};
 use serde::{Serialize, de::DeserializeOwned};
 
 const CHILD: &str = "LENGTHS_CHILD";

@@ -14,7 +14,9 @@ use crate::common::{
     poll_once, poll_until, settled, until,
 };
 use idempotent_fn::{
-    Error, Observed, OnCrash, Operation, SharedStore, observe, operation,
+    Error, Observed, OnCrash, Operation, SharedStore,
+    error::BodyRan,
+    observe, operation,
     record::State,
     store::{ManualClock, MemoryStore},
     try_current,
@@ -70,7 +72,7 @@ async fn a_body_that_runs_for_too_long_is_stopped_and_on_crash_decides() {
                     "{error:?}"
                 );
                 assert!(error.to_string().contains("stopped after 50 ms"), "{error}");
-                assert_eq!(error.body_ran(), Some(true));
+                assert_eq!(error.body_ran(), BodyRan::Yes);
                 assert_eq!(error.is_retryable(), on_crash == OnCrash::Rerun);
                 assert_eq!(dropped.load(Ordering::SeqCst), 1);
                 let next = charge(&store, on_crash).run(effects.body(0)).await;

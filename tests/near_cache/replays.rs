@@ -11,7 +11,8 @@ use crate::common::{
     poll_once, poll_until, settled, until,
 };
 use idempotent_fn::{
-    Error, OnCrash, OnErr, Operation, Resolution, SharedStore, operation,
+    Error, OnCrash, OnErr, Operation, SharedStore, operation,
+    operation::Resolution,
     store::{MemoryStore, NearCache},
 };
 
@@ -19,12 +20,12 @@ use idempotent_fn::{
 fn stores() -> (Faulty, SharedStore, SharedStore) {
     let faulty = Faulty::new();
     let plain = SharedStore::new(faulty.clone());
-    (faulty, plain.near_cache(&NearCache::new()), plain)
+    (faulty, plain.with_near_cache(&NearCache::new()), plain)
 }
 
 /// The same store as another process has it, with a near cache of its own.
 fn another_process(faulty: &Faulty) -> SharedStore {
-    SharedStore::new(faulty.clone()).near_cache(&NearCache::new())
+    SharedStore::new(faulty.clone()).with_near_cache(&NearCache::new())
 }
 
 fn charge(store: &SharedStore) -> Operation<u32, Error> {
@@ -187,8 +188,8 @@ async fn forgetting_takes_effect_at_once_through_any_handle() {
     let handles = [
         near.clone(),
         plain.clone(),
-        near.max_result(10),
-        plain.near_cache(&NearCache::new()),
+        near.with_max_result(10),
+        plain.with_near_cache(&NearCache::new()),
     ];
     for (number, handle) in (1..).zip(&handles) {
         assert_eq!(value(&near, &faulty, &effects).await, (number, 2));
@@ -235,8 +236,8 @@ async fn a_late_answer_does_not_undo_what_was_forgotten() {
 #[tokio::test]
 async fn forgetting_elsewhere_takes_effect_after_max_age() {
     let faulty = Faulty::new();
-    let options = NearCache::new().max_age(Duration::from_millis(500));
-    let near = SharedStore::new(faulty.clone()).near_cache(&options);
+    let options = NearCache::new().with_max_age(Duration::from_millis(500));
+    let near = SharedStore::new(faulty.clone()).with_near_cache(&options);
     let effects = Effects::new();
     assert_eq!(value(&near, &faulty, &effects).await.0, 1);
     charge(&another_process(&faulty)).forget().await.unwrap();
@@ -250,7 +251,8 @@ async fn forgetting_elsewhere_takes_effect_after_max_age() {
         .await
         .expect("max_age is over");
 
-    let never = SharedStore::new(faulty.clone()).near_cache(&options.max_age(Duration::ZERO));
+    let never =
+        SharedStore::new(faulty.clone()).with_near_cache(&options.with_max_age(Duration::ZERO));
     for _ in 0..3 {
         assert_eq!(value(&never, &faulty, &effects).await, (2, 1));
     }
@@ -309,13 +311,13 @@ async fn what_another_process_recorded_ends_by_the_stores_clock() {
 async fn handles_of_one_store_share_it_and_namespaces_do_not_meet() {
     let (faulty, near, plain) = stores();
     let effects = Effects::new();
-    let staging = near.namespace("staging");
+    let staging = near.with_namespace("staging");
     assert_eq!(value(&near, &faulty, &effects).await, (1, 2));
     assert_eq!(value(&staging, &faulty, &effects).await, (2, 2));
     for (store, sent) in [
         (&near, 0),
         (&staging, 0),
-        (&near.max_result(1), 0),
+        (&near.with_max_result(1), 0),
         (&plain, 1),
     ] {
         assert_eq!(value(store, &faulty, &effects).await.1, sent);
@@ -354,8 +356,8 @@ async fn what_the_store_said_last_is_what_is_known() {
 #[tokio::test]
 async fn it_is_bounded_and_what_does_not_fit_is_asked_for() {
     let (faulty, effects) = (Faulty::new(), Effects::new());
-    let options = NearCache::new().max_bytes(4_000);
-    let near = SharedStore::new(faulty.clone()).near_cache(&options);
+    let options = NearCache::new().with_max_bytes(4_000);
+    let near = SharedStore::new(faulty.clone()).with_near_cache(&options);
     let charge = |order: u32| operation::<Answer, _>("near", &[&order]).store(&near);
     for order in 0..100 {
         let (answer, _) = call(charge(order), &faulty, &effects).await;
@@ -375,7 +377,7 @@ async fn it_is_bounded_and_what_does_not_fit_is_asked_for() {
 #[tokio::test]
 async fn a_store_in_this_process_needs_none() {
     let plain = SharedStore::new(MemoryStore::new());
-    let near = plain.near_cache(&NearCache::new());
+    let near = plain.with_near_cache(&NearCache::new());
     let effects = Effects::new();
     for store in [&near, &plain, &near] {
         assert_eq!(charge(store).run(effects.body(0)).await.unwrap(), 1);

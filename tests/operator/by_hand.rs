@@ -4,7 +4,11 @@ use std::{pin::Pin, time::Duration};
 
 use crate::common::{Answer, Effects, GENEROUS, faulty::Faulty, poll_until, settled, until};
 use idempotent_fn::{
-    Error, Inspection, OnCrash, Operation, Resolution, SharedStore, operation,
+    Error, OnCrash, Operation, SharedStore,
+    key::Key,
+    operation,
+    operation::{Inspection, Resolution},
+    operation_at,
     record::State,
     store::{Filter, ManualClock, MemoryStore},
 };
@@ -100,7 +104,9 @@ async fn every_state_can_be_looked_at() {
 async fn a_record_tells_who_runs_it_and_in_which_trace() {
     for (store, _) in stores() {
         let effects = Effects::new();
-        let named = store.owner("worker-7@eu").trace(|| Some([0xab; 16]));
+        let named = store
+            .with_owner("worker-7@eu")
+            .with_trace(|| Some([0xab; 16]));
         let owner = running(fail(&named), &effects, 1000).await;
         let seen = look(&store).await;
         let name = seen.owner.as_ref().map(ToString::to_string);
@@ -108,7 +114,9 @@ async fn a_record_tells_who_runs_it_and_in_which_trace() {
             (name.as_deref(), seen.trace),
             (Some("worker-7@eu"), Some([0xab; 16]))
         );
-        let filter = Filter::new().prefix("operator").state(State::Running);
+        let filter = Filter::new()
+            .with_prefix("operator")
+            .with_state(State::Running);
         if let Ok(page) = store.list(&filter, None).await {
             for listed in page.records {
                 assert_eq!(listed.record.unwrap(), seen);
@@ -125,7 +133,7 @@ async fn a_record_tells_who_runs_it_and_in_which_trace() {
         fail(&named).resolve(Resolution::Done(1)).await.unwrap();
         assert_eq!(look(&store).await.owner, None, "nobody runs it any more");
 
-        let long = store.owner(&"x".repeat(100));
+        let long = store.with_owner(&"x".repeat(100));
         fail(&long).forget().await.unwrap();
         let owner = running(fail(&long), &effects, 1000).await;
         let name = look(&store).await.owner.expect("a name").to_string();
@@ -185,7 +193,10 @@ async fn a_given_result_is_kept_for_as_long_as_it_says_itself() {
         settled(&store).await;
         // Nothing is at hand to be asked.
         by_result(&store).resolve(Resolution::Rerun).await.unwrap();
-        assert_eq!(look(&store).await.ttl, idempotent_fn::DEFAULT_TTL);
+        assert_eq!(
+            look(&store).await.ttl,
+            idempotent_fn::operation::DEFAULT_TTL
+        );
         // Less than a millisecond is a millisecond, as it is for a body's result.
         by_result(&store)
             .resolve(Resolution::Done(0))
@@ -244,12 +255,100 @@ async fn a_decision_by_hand_keeps_what_it_does_not_know() {
 #[tokio::test]
 async fn a_result_that_is_recorded_is_not_resolved() {
     for (store, _) in stores() {
-        fail(&store).resolve(Resolution::Done(1)).await.unwrap();
+        let first = fail(&store).resolve_unseen(Resolution::Done(1));
+        first.await.unwrap();
         for again in [Resolution::Rerun, Resolution::Done(2)] {
             let refused = fail(&store).resolve(again).await;
-            assert!(matches!(refused, Err(Error::Config { .. })), "{refused:?}");
+            assert!(
+                matches!(refused, Err(Error::AlreadyRecorded { .. })),
+                "{refused:?}"
+            );
         }
         assert_eq!(fail(&store).run(async { Ok(3) }).await.unwrap(), 1);
+    }
+}
+
+/// A slip in the key must not pass for a decision.
+#[tokio::test]
+async fn a_key_that_has_no_record_is_resolved_only_where_that_is_said() {
+    for (store, clock) in stores() {
+        for resolution in [Resolution::Rerun, Resolution::Done(42)] {
+            let refused = fail(&store).resolve(resolution).await.unwrap_err();
+            assert!(
+                refused.to_string().contains("`resolve_unseen`"),
+                "{refused}"
+            );
+            assert_eq!(fail(&store).inspect().await.unwrap(), None);
+            fail(&store).resolve_unseen(resolution).await.unwrap();
+            let expected = if let Resolution::Done(value) = resolution {
+                value
+            } else {
+                7
+            };
+            assert_eq!(fail(&store).run(async { Ok(7) }).await.unwrap(), expected);
+            // Past its end, a record is as none.
+            clock.advance(Duration::from_secs(24 * 60 * 60));
+        }
+    }
+}
+
+/// What a listing shows is all that an operator's tool knows of a key.
+#[tokio::test]
+async fn what_a_listing_shows_can_be_inspected_resolved_and_forgotten() {
+    let long = "x".repeat(2000);
+    {
+        let store = SharedStore::new(MemoryStore::new()).with_namespace("tenant@a");
+        let effects = Effects::new();
+        let scopes = ["plain", "odd|scope%7C@{~}é"];
+        for (scope, part) in scopes.into_iter().zip(["a|b", &long]) {
+            let call = operation::<Answer, _>(scope, &(&part, &1)).on_crash(OnCrash::Fail);
+            let call = call.store(&store);
+            drop(running(call, &effects, 1000).await);
+        }
+        settled(&store).await;
+        let lost = store
+            .list(&Filter::new().with_state(State::Lost), None)
+            .await
+            .unwrap();
+        assert_eq!(lost.records.len(), 2);
+        for (scope, part) in scopes.into_iter().zip(["a|b", &long]) {
+            let again = || operation::<Answer, _>(scope, &(&part, &1)).store(&store);
+            let expected = Key::new(scope, &[&part, &1]).unwrap();
+            let listed = lost.records.iter().find(|listed| listed.key == expected);
+            let at = || operation_at::<Answer, _>(&listed.unwrap().key).store(&store);
+            assert_eq!(
+                at().inspect().await.unwrap(),
+                again().inspect().await.unwrap()
+            );
+            at().resolve(Resolution::Done(42)).await.unwrap();
+            assert_eq!(again().run(async { Ok(0) }).await.unwrap(), 42);
+            at().forget().await.unwrap();
+            assert_eq!(again().run(async { Ok(8) }).await.unwrap(), 8);
+            let refused = at()
+                .resolve(Resolution::Rerun)
+                .await
+                .unwrap_err()
+                .to_string();
+            assert!(refused.contains(scope), "{refused}");
+        }
+    }
+}
+
+/// Whoever waits under `fail` takes a first attempt for a lost record.
+#[tokio::test]
+async fn attempts_count_on_where_a_decision_finds_a_record_past_its_end() {
+    for (store, clock) in stores() {
+        let effects = Effects::new();
+        let ttl = Duration::from_millis(1);
+        fail(&store).ttl(ttl).run(effects.body(0)).await.unwrap();
+        clock.advance(ttl);
+        assert_eq!(fail(&store).inspect().await.unwrap(), None);
+        fail(&store)
+            .resolve_unseen(Resolution::Rerun)
+            .await
+            .unwrap();
+        fail(&store).run(effects.body(0)).await.unwrap();
+        assert_eq!(look(&store).await.attempts, 2);
     }
 }
 

@@ -13,19 +13,26 @@ fn charge(store: &SharedStore) -> Operation<u32, Error> {
 
 /// Two tenants, each with two uses of the store; what they are within, and nothing.
 fn handles(store: &SharedStore) -> Vec<SharedStore> {
-    let (a, b) = (store.namespace("tenant-a"), store.namespace("tenant-b"));
+    let (a, b) = (
+        store.with_namespace("tenant-a"),
+        store.with_namespace("tenant-b"),
+    );
     let slash = [
-        store.namespace("tenant-a/mail"),
-        store.namespace("tenant-a@mail"),
+        store.with_namespace("tenant-a/mail"),
+        store.with_namespace("tenant-a@mail"),
     ];
-    let mut all = vec![store.clone(), store.namespace("mail"), store.namespace("")];
+    let mut all = vec![
+        store.clone(),
+        store.with_namespace("mail"),
+        store.with_namespace(""),
+    ];
     for tenant in [a, b] {
-        let mail = tenant.namespace("mail");
+        let mail = tenant.with_namespace("mail");
         all.extend([
-            mail.namespace(""),
+            mail.with_namespace(""),
             mail,
-            tenant.namespace("push"),
-            tenant.namespace(""),
+            tenant.with_namespace("push"),
+            tenant.with_namespace(""),
             tenant,
         ]);
     }
@@ -52,7 +59,7 @@ async fn nested_namespaces_have_no_result_in_common() {
 
 #[tokio::test]
 async fn nor_have_they_in_a_near_cache() {
-    let store = SharedStore::new(Faulty::new()).near_cache(&NearCache::new());
+    let store = SharedStore::new(Faulty::new()).with_near_cache(&NearCache::new());
     none_has_anothers_result(&store).await;
     assert!(store.near_cache_bytes() > 0);
 }
@@ -61,23 +68,23 @@ async fn nor_have_they_in_a_near_cache() {
 async fn a_handle_with_other_options_stays_in_its_namespaces() {
     let store = SharedStore::new(Faulty::new());
     let effects = Effects::new();
-    let mail = store.namespace("tenant-a").namespace("mail");
+    let mail = store.with_namespace("tenant-a").with_namespace("mail");
     assert_eq!(charge(&mail).run(effects.body(0)).await.unwrap(), 1);
     let near = NearCache::new();
     for again in [
         store
-            .namespace("tenant-a")
-            .max_result(1000)
-            .namespace("mail"),
+            .with_namespace("tenant-a")
+            .with_max_result(1000)
+            .with_namespace("mail"),
         store
-            .near_cache(&near)
-            .namespace("tenant-a")
-            .near_cache(&near)
-            .namespace("mail"),
+            .with_near_cache(&near)
+            .with_namespace("tenant-a")
+            .with_near_cache(&near)
+            .with_namespace("mail"),
         store
-            .namespace("tenant-a")
-            .namespace("mail")
-            .max_result(1000),
+            .with_namespace("tenant-a")
+            .with_namespace("mail")
+            .with_max_result(1000),
     ] {
         assert_eq!(charge(&again).run(effects.body(0)).await.unwrap(), 1);
     }

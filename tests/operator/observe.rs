@@ -8,8 +8,8 @@ use crate::common::{
     poll_once, poll_until, settled, yields,
 };
 use idempotent_fn::{
-    Codec, Error, Observed, OnCrash, Operation, SharedStore,
-    codec::MessagePack,
+    Error, Observed, OnCrash, Operation, SharedStore,
+    codec::{Codec, MessagePack},
     idempotent, observe, operation,
     store::{Counts, ManualClock, MemoryStore, NearCache},
     try_current, with_store,
@@ -84,7 +84,7 @@ async fn what_is_not_recorded_is_said_to_be_so() {
 
     let (answer, seen) = observe(charge(&store).fingerprint(&1).run(async { Ok(1) })).await;
     assert_eq!((answer.unwrap(), seen.outcome), (1, Observed::Replayed));
-    let small = memory().max_result(0);
+    let small = memory().with_max_result(0);
     let (answer, seen) = observe(charge(&small).run(async { Ok(1) })).await;
     assert_eq!(
         (answer.unwrap(), seen.outcome, seen.recorded),
@@ -108,7 +108,7 @@ async fn a_duplicate_that_waited_shares() {
     for (owners, waiters) in [
         (memory.clone(), memory),
         (one.clone(), one.clone()),
-        (one.namespace("other"), other.namespace("other")),
+        (one.with_namespace("other"), other.with_namespace("other")),
     ] {
         let effects = Effects::new();
         let mut owner: Call = Box::pin(charge(&owners).run(effects.body(60)));
@@ -154,7 +154,7 @@ async fn an_overtaken_call_adopts() {
 
 #[tokio::test]
 async fn a_near_cache_replays() {
-    let store = SharedStore::new(Faulty::new()).near_cache(&NearCache::new());
+    let store = SharedStore::new(Faulty::new()).with_near_cache(&NearCache::new());
     charge(&store).run(async { Ok(1) }).await.unwrap();
     let (answer, seen) = observe(charge(&store).run(async { Ok(2) })).await;
     assert_eq!(

@@ -8,9 +8,12 @@ use std::{
 
 use crate::common::{Answer, Effects, bytes::Bytes, settled};
 use idempotent_fn::{
-    Codec, Error, Key, OnCrash, Operation, Resolution, SharedStore, Store,
-    codec::MessagePack,
+    Error, OnCrash, Operation, SharedStore, Store,
+    codec::{Codec, MessagePack},
+    error::BodyRan,
+    key::Key,
     operation,
+    operation::Resolution,
     record::{DONE_HEADER, HEADER, Nonce, Record, RecordedBytes, State},
     store::{ClaimReply, ClaimRequest, MemoryStore, NearCache},
 };
@@ -31,27 +34,19 @@ fn charge(store: &SharedStore) -> Operation<u32, Error> {
 
 /// A record as an owner leaves it.
 fn record(state: State, result: &[u8]) -> Record {
-    let request = ClaimRequest {
-        nonce: Nonce::from_bytes([7; 16]),
-        lease: Duration::from_secs(30),
-        on_crash: OnCrash::Rerun,
-        fingerprint: None,
-        ttl: TTL,
-        owner: None,
-        trace: None,
-    };
+    let mut request = ClaimRequest::new(Nonce::from_bytes([7; 16]));
+    request.lease = Duration::from_secs(30);
+    request.ttl = TTL;
     let done = state == State::Done;
-    let mut record = Record {
-        state,
-        token: 5,
-        codec: if done {
-            <MessagePack as Codec<u8>>::ID
-        } else {
-            0
-        },
-        outcome: done.then(|| RecordedBytes::Ok(result.into())),
-        ..request.record()
+    let mut record = request.record();
+    record.state = state;
+    record.token = 5;
+    record.codec = if done {
+        <MessagePack as Codec<u8>>::ID
+    } else {
+        0
     };
+    record.outcome = done.then(|| RecordedBytes::Ok(result.into()));
     record.seal(&key());
     record
 }
@@ -232,10 +227,8 @@ async fn a_deep_result_is_incompatible() {
 #[tokio::test]
 async fn a_reason_that_is_no_text_is_shown_all_the_same() {
     let memory = MemoryStore::new();
-    let target = Record {
-        outcome: Some(RecordedBytes::NotRecorded([0xff, 0xfe][..].into())),
-        ..record(State::Done, &[])
-    };
+    let mut target = record(State::Done, &[]);
+    target.outcome = Some(RecordedBytes::NotRecorded([0xff, 0xfe][..].into()));
     Store::finish(&memory, &key(), &target)
         .await
         .expect("planted");
@@ -254,7 +247,7 @@ async fn a_reason_that_is_no_text_is_shown_all_the_same() {
 async fn another_keys_record_is_incompatible() {
     let (place, effects) = (Bytes::default(), Effects::new());
     let store = SharedStore::new(place.clone());
-    let near = store.near_cache(&NearCache::new());
+    let near = store.with_near_cache(&NearCache::new());
     let call = |store: &SharedStore, part: &'static str| {
         let operation = operation::<Answer, _>(SCOPE, &[&part]).store(store);
         operation.run(effects.body(0))
@@ -265,8 +258,8 @@ async fn another_keys_record_is_incompatible() {
     for (store, at) in [
         (&store, key()),
         (&near, key()),
-        (&store.namespace("n"), key().in_namespace("n")),
-        (&store.namespace("n"), theirs.in_namespace("n")),
+        (&store.with_namespace("n"), key().in_namespace("n")),
+        (&store.with_namespace("n"), theirs.in_namespace("n")),
     ] {
         let part = if at.as_str().ends_with('k') {
             "k"
@@ -346,7 +339,7 @@ async fn any_text_is_a_key_of_its_own() {
         let empty = operation::<Answer, _>(SCOPE, &[&""]).store(&store);
         let error = empty.run(effects.body(0)).await.unwrap_err();
         assert!(matches!(error, Error::InvalidKey { .. }), "{error:?}");
-        assert_eq!(error.body_ran(), Some(false));
+        assert_eq!(error.body_ran(), BodyRan::No);
     }
 }
 
@@ -393,15 +386,9 @@ async fn results_of_any_size_run_once() {
 #[tokio::test]
 async fn the_store_of_bytes_is_a_store() {
     let place = Bytes::default();
-    let request = ClaimRequest {
-        nonce: Nonce::from_bytes([1; 16]),
-        lease: TTL,
-        on_crash: OnCrash::Rerun,
-        fingerprint: None,
-        ttl: TTL,
-        owner: None,
-        trace: None,
-    };
+    let mut request = ClaimRequest::new(Nonce::from_bytes([1; 16]));
+    request.lease = TTL;
+    request.ttl = TTL;
     for _ in 0..2 {
         let reply = place.claim(&key(), &request).await.expect("claimed");
         assert!(matches!(reply, ClaimReply::Granted { .. }));

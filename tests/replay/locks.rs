@@ -10,7 +10,9 @@ use std::{
 
 use crate::common::{GENEROUS, faulty::Faulty};
 use idempotent_fn::{
-    Error, Key, Operation, SharedStore, operation,
+    Error, Operation, SharedStore,
+    key::Key,
+    operation,
     store::{KeyNotifier, MemoryStore, NearCache, Subscription},
 };
 use serde::{Deserialize, Deserializer, Serialize};
@@ -93,7 +95,7 @@ fn decoding_holds_nobody_up(store: &SharedStore) {
 #[test]
 fn a_result_in_the_near_cache_is_decoded_under_no_lock() {
     let store = SharedStore::new(Faulty::new());
-    decoding_holds_nobody_up(&store.near_cache(&NearCache::new()));
+    decoding_holds_nobody_up(&store.with_near_cache(&NearCache::new()));
 }
 
 #[test]

@@ -5,7 +5,11 @@ use crate::common::{
     refusal::{ByHand, Refusal, declines},
 };
 use idempotent_fn::{
-    Codec, CodecError, Error, SharedStore, operation, operation_with_codec, record::DONE_HEADER,
+    Error, SharedStore,
+    codec::{Codec, CodecError},
+    error::BodyRan,
+    operation, operation_with_codec,
+    record::DONE_HEADER,
     store::MemoryStore,
 };
 use serde::{Deserialize, Serialize};
@@ -18,7 +22,7 @@ fn memory() -> SharedStore {
 #[tokio::test]
 async fn a_result_that_is_too_large_never_runs_again() {
     for (limit, recorded) in [(103 + DONE_HEADER, true), (102 + DONE_HEADER, false)] {
-        let (store, effects) = (memory().max_result(limit), Effects::new());
+        let (store, effects) = (memory().with_max_result(limit), Effects::new());
         let call = || {
             let effects = effects.clone();
             operation::<Result<String, Error>, _>("replay", &[&"k"])
@@ -35,7 +39,7 @@ async fn a_result_that_is_too_large_never_runs_again() {
             assert!(matches!(error, Error::NotRecorded { .. }));
             assert_eq!(
                 (error.body_ran(), error.is_retryable()),
-                (Some(true), false)
+                (BodyRan::Yes, false)
             );
         }
         assert_eq!(effects.started(), 1);
@@ -92,7 +96,10 @@ async fn a_result_of_another_type_is_incompatible_and_stays() {
         let text = operation::<Result<String, Error>, _>("replay", &[&"k"]).store(&store);
         let error = text.run(async { Ok(String::new()) }).await.unwrap_err();
         assert!(matches!(error, Error::Incompatible { .. }), "{error:?}");
-        assert_eq!((error.body_ran(), error.is_retryable()), (None, false));
+        assert_eq!(
+            (error.body_ran(), error.is_retryable()),
+            (BodyRan::Unknown, false)
+        );
     }
     assert_eq!(number().run(effects.body(0)).await.unwrap(), 1);
     assert_eq!(effects.started(), 1);

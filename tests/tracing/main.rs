@@ -239,6 +239,32 @@ async fn a_bad_key_is_not_shown() {
     log.shows_no(SECRET);
 }
 
+/// Of a panic, whoever polls gets the panic, and whoever reads the log gets an event.
+#[tokio::test]
+async fn a_panic_is_reported() {
+    let (log, _guard) = Log::start();
+    for store in [memory().0, SharedStore::new(Faulty::new())] {
+        for pauses in [0, 1] {
+            for attached in [false, true] {
+                let body = async move {
+                    common::yields(pauses).await;
+                    panic!("the test's own panic")
+                };
+                let call: Call = if attached {
+                    Box::pin(charge(&store).run_attached(body))
+                } else {
+                    Box::pin(charge(&store).run(body))
+                };
+                assert!(tokio::spawn(call).await.unwrap_err().is_panic());
+                settled(&store).await;
+                let turns = log.call(&["panicked"], "panicked");
+                assert_eq!(turns.field("panicked", "level"), "ERROR");
+            }
+        }
+    }
+    log.shows_no(SECRET);
+}
+
 /// Heartbeats ride in the call's own future, so a body that blocks its thread starves them: that is reported.
 #[tokio::test]
 async fn a_body_that_blocks_its_thread_is_reported() {

@@ -16,7 +16,7 @@ mod shapes;
 
 use std::fmt::Debug;
 
-use idempotent_fn::{Codec, codec::MessagePack};
+use idempotent_fn::codec::{Codec, MessagePack};
 use serde::{Serialize, de::DeserializeOwned};
 
 trait Value: Serialize + DeserializeOwned + PartialEq + Debug {}

@@ -135,7 +135,7 @@ fn more_than_128_levels() {
 /// Bytes that nobody here wrote: a variant in a variant is no level to the reader, and took the stack until it ended.
 #[test]
 fn variants_nested_without_end_are_an_error() {
-    use idempotent_fn::{Codec, codec::MessagePack};
+    use idempotent_fn::codec::{Codec, MessagePack};
     for levels in [129, 1000, 1_000_000] {
         let bytes = [&b"\x81\xa4Next".repeat(levels)[..], b"\xa3End"].concat();
         <MessagePack as Codec<Chain>>::decode(&bytes).expect_err("it is too deep");
@@ -165,7 +165,7 @@ fn a_word_of_another_format() {
     // `RawValue` is text that only `serde_json` knows how to read.
     let raw = serde_json::value::RawValue::from_string("[1]".into()).unwrap();
     let mut bytes = Vec::new();
-    <idempotent_fn::codec::MessagePack as idempotent_fn::Codec<_>>::encode(&raw, &mut bytes)
+    <idempotent_fn::codec::MessagePack as idempotent_fn::codec::Codec<_>>::encode(&raw, &mut bytes)
         .expect_err("it would not be read");
 }
 

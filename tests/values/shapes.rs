@@ -329,7 +329,7 @@ shapes! {
 /// Bit by bit: a float is not a number to be rounded, and one that is not a number keeps what it carries.
 #[test]
 fn floats_keep_every_bit() {
-    use idempotent_fn::{Codec, codec::MessagePack};
+    use idempotent_fn::codec::{Codec, MessagePack};
     let mut seed = 1_u64;
     for _ in 0..2000 {
         seed = seed

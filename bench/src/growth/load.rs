@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use idempotent_fn::{Error, SharedStore, idempotent, store::redis::RedisOptions};
+use idempotent_fn::{Error, SharedStore, idempotent, store::RedisOptions};
 use idempotent_test_support::RedisServer;
 use tokio::runtime::{Builder, Runtime};
 
@@ -78,7 +78,7 @@ pub fn connected(runtime: &Runtime, server: &RedisServer) -> &'static SharedStor
 
 /// Large results and many tasks take their time.
 pub fn options() -> RedisOptions {
-    RedisOptions::new().response_timeout(Duration::from_secs(20))
+    RedisOptions::new().with_response_timeout(Duration::from_secs(20))
 }
 
 /// Calls `call` from `tasks` tasks until `window` is over, each of them one after the other. `call` gets the task's

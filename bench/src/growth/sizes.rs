@@ -110,13 +110,13 @@ fn shown(size: usize) -> String {
 
 /// Takes a result of 1 MiB and what its encoding adds.
 fn leak(store: &SharedStore) -> &'static SharedStore {
-    Box::leak(Box::new(store.max_result(2 * KIB * KIB)))
+    Box::leak(Box::new(store.with_max_result(2 * KIB * KIB)))
 }
 
 /// Timed by the processor time it takes. The store is filled by this and freed after it.
 fn in_memory(runtime: &Runtime, kind: Kind, size: usize, window: Duration) -> Reading {
     const HOT: u64 = 64;
-    let store = SharedStore::from(MemoryStore::new()).max_result(2 * KIB * KIB);
+    let store = SharedStore::from(MemoryStore::new()).with_max_result(2 * KIB * KIB);
     let call = |order: u64| {
         let operation =
             idempotent_fn::operation::<Result<String, Error>, _>("bench.size", &(&size, &order));

@@ -13,7 +13,7 @@ use crate::{
         Context, RunningBody,
         observe::{Observation, Observed, Refusals},
     },
-    events::Subject,
+    events::{self, Subject},
     operation::options::Chosen,
     record::Record,
     store::{ClaimRequest, counters::Turn},
@@ -90,6 +90,12 @@ impl Attempt {
 
     pub(crate) fn count(&self, turn: Turn) {
         self.store.counters().count(self.scope, turn);
+    }
+
+    /// The body, or what is asked about its result, panicked.
+    pub(crate) fn panicked(&self) {
+        self.count(Turn::Panicked);
+        events::panicked(self);
     }
 
     /// The call was answered with a result of its function.

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    fmt,
     future::Future,
     mem,
     pin::Pin,
@@ -14,7 +15,7 @@ use super::{
     background::spawn::spawn_body,
     begin,
     body::{BodySlot, Detached, OwnedBody},
-    detached,
+    detached, poll_give_way,
     unprotected::unprotected,
 };
 use crate::{
@@ -31,6 +32,12 @@ pub struct Run<T: 'static, E: 'static, F, B> {
     pub(crate) call: Call<T, E, F>,
     /// Until it is needed: a replay boxes nothing.
     pub(crate) body: Option<B>,
+}
+
+impl<T, E, F, B> fmt::Debug for Run<T, E, F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").finish_non_exhaustive()
+    }
 }
 
 /// A call without its body's type.
@@ -132,6 +139,10 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
     fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
         let mut output = Poll::Pending;
         if let Phase::Start(operation) = &mut self.phase {
+            // As `give_way`.
+            if poll_give_way(&mut operation.options.gave_way, cx).is_pending() {
+                return Poll::Pending;
+            }
             body.claim_scope(&mut operation.options);
             operation.replay(&mut output);
         }

@@ -48,13 +48,19 @@ impl Claim {
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         self.start();
-        context::Context::sync_inside(self.attempt.clone(), || {
-            let polled = panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx)));
-            polled.unwrap_or_else(|panicked| {
-                work.stop();
-                panic::resume_unwind(panicked)
-            })
-        })
+        let attempt = Arc::clone(&self.attempt);
+        telling_of_panics(
+            || {
+                context::Context::sync_inside(attempt.clone(), || {
+                    let polled = panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx)));
+                    polled.unwrap_or_else(|panicked| {
+                        work.stop();
+                        panic::resume_unwind(panicked)
+                    })
+                })
+            },
+            || attempt.panicked(),
+        )
     }
 
     /// Polls the body to its end, or to that of its time, and renews the lease every third of it. The body is dropped
@@ -70,7 +76,9 @@ impl Claim {
         // One that has started was polled just now, and will wake this task.
         let mut is_pending = !self.start();
         poll_fn(|cx| {
-            if !mem::take(&mut is_pending) && body.as_mut().poll(cx).is_ready() {
+            let mut poll_body =
+                || telling_of_panics(|| body.as_mut().poll(cx), || attempt.panicked());
+            if !mem::take(&mut is_pending) && poll_body().is_ready() {
                 return Poll::Ready(BodyEnd::Returned);
             }
             let heartbeat =
@@ -83,6 +91,15 @@ impl Claim {
         })
         .await
     }
+}
+
+/// Does `work`, which is the user's code. If it panics, `tell` is called, and the panic goes on. Nothing unwinds meanwhile: a
+/// subscriber to events that panics itself does not end the process.
+pub(crate) fn telling_of_panics<R>(work: impl FnOnce() -> R, tell: impl FnOnce()) -> R {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panicked| {
+        tell();
+        panic::resume_unwind(panicked)
+    })
 }
 
 /// Ready once a body's time is over, where that is limited.

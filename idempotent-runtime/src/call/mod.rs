@@ -28,7 +28,7 @@ use self::{
     body::{BodySlot, ErasedBody, OwnedBody, with_buffer},
     claim::{Claim, not_recorded},
     future::{Call, InSpan, Needs, Phase},
-    heartbeat::BodyEnd,
+    heartbeat::{BodyEnd, telling_of_panics},
     unprotected::{Unprotected, unprotected_attached},
 };
 use crate::{
@@ -37,7 +37,7 @@ use crate::{
     context::observe::Observed,
     error::noting_own,
     events::{self, Span},
-    operation::{IntoErr, Operation},
+    operation::{IntoErr, Operation, SendErr},
     record::{DONE_HEADER, Record, too_large},
     store::{
         counters::Turn,
@@ -64,7 +64,7 @@ impl<T, E, F> Operation<T, E, F> {
     pub fn run<B>(self, body: B) -> Run<T, E, F, B>
     where
         T: Send + 'static,
-        E: Send + 'static, // `Box<dyn Error + Send + Sync>` is, `Box<dyn Error>` is not
+        E: SendErr,
         F: IntoErr<E> + Send,
         B: Future<Output = Result<T, E>> + 'static,
         B: Send, // it is not: `detach = false`; it calls itself: by a `fn` that returns `Pin<Box<dyn Future + Send>>`
@@ -98,6 +98,7 @@ impl<T, E, F> Operation<T, E, F> {
         B: Future<Output = Result<T, E>>,
     {
         async move {
+            give_way().await;
             self.options.claim_scope::<B>();
             if self.options.is_unprotected {
                 let result = match self.unprotected() {
@@ -189,12 +190,12 @@ pub(crate) fn detached(attempt: Arc<Attempt>, mut work: Box<dyn OwnedBody>, rest
         // A future of its own, with no box for the asking: so nearly all calls of a network store are done.
         Rest::All => Box::pin(async move {
             let done = claim_or_replay(&attempt, &mut *work).await;
-            told(&attempt, done).await?;
+            told(&attempt, done)?;
             Ok(work)
         }),
         Rest::Begun(claim) => Box::pin(async move {
             let done = go_on(&attempt, &mut *work, claim).await;
-            told(&attempt, done).await?;
+            told(&attempt, done)?;
             Ok(work)
         }),
     }
@@ -215,28 +216,33 @@ where
             Rest::All => Box::pin(claim_or_replay(&attempt, &mut work)).await,
             Rest::Begun(claim) => go_on(&attempt, &mut work, claim).await,
         };
-        told(&attempt, done).await?;
+        told(&attempt, done)?;
     }
     Ok(work.into_result())
 }
 
-/// Lets the code around the call know that it was refused, if it was. A refusal takes of the task's cooperative budget:
-/// whoever tries again in a loop may never be pending otherwise, and what is waited for may have to run on this very thread.
-async fn told(attempt: &Attempt, done: Result<(), Error>) -> Result<(), Error> {
+/// Lets the code around the call know that it was refused, if it was.
+fn told(attempt: &Attempt, done: Result<(), Error>) -> Result<(), Error> {
     if let Err(error) = &done {
         attempt.refused(error);
-        give_way().await;
     }
     done
 }
 
 /// Gives way to the task's other work, and to other tasks, where the task has used up its budget; once at most, for others
-/// in the same task may take all the budget that there is.
-pub(crate) async fn give_way() {
+/// in the same task may take all the budget that there is. Each call does so before it begins: a replay in memory and a
+/// refusal wait for nothing, and a loop of them would not let others run, perhaps the very owner that it asks for.
+async fn give_way() {
     let mut given = false;
-    poll_fn(|cx| match coop::poll_proceed(cx) {
-        Poll::Pending if !given => {
-            given = true;
+    poll_fn(|cx| poll_give_way(&mut given, cx)).await;
+}
+
+/// [`give_way`] as a poll; `given` is false at first.
+#[inline]
+pub(crate) fn poll_give_way(given: &mut bool, cx: &mut Context<'_>) -> Poll<()> {
+    match coop::poll_proceed(cx) {
+        Poll::Pending if !*given => {
+            *given = true;
             Poll::Pending
         }
         Poll::Pending => Poll::Ready(()),
@@ -244,8 +250,7 @@ pub(crate) async fn give_way() {
             progress.made_progress();
             Poll::Ready(())
         }
-    })
-    .await;
+    }
 }
 
 /// Claims, and runs the body or replays. The result is then found in `work`.
@@ -330,8 +335,13 @@ fn replay<W: ErasedBody + ?Sized>(
     Ok(())
 }
 
-/// Has the claim say how the body ended.
+/// Has the claim say how the body ended. What the result is asked for is the user's code, as the body is.
 fn conclude<W: ErasedBody + ?Sized>(work: &W, claim: &mut Claim) {
+    let attempt = Arc::clone(&claim.attempt);
+    telling_of_panics(|| judge(work, claim), || attempt.panicked());
+}
+
+fn judge<W: ErasedBody + ?Sized>(work: &W, claim: &mut Claim) {
     match work.verdict(claim.attempt.request.on_crash) {
         OnErr::Rerun => return claim.end(released(claim.record())),
         OnErr::Fail => return claim.end(lost(claim.record())),

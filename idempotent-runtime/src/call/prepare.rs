@@ -32,7 +32,7 @@ pub(crate) fn prepare(
             return Err(error);
         }
     };
-    let key = store.qualified(&options.key, Key::clone);
+    let key = store.qualified(&options.key).into_owned();
     let span = Span::new(options.scope, Some(&key));
     let refuse = |error, span: &Span| {
         span.refused(&error);
@@ -108,7 +108,7 @@ fn check_timers(options: &Options) -> Result<(), Error> {
 
 /// A key that no other call has, nor a copy of this process: what is derived from it may reach another service.
 fn random_key(options: &Options) -> Result<Key, Error> {
-    let nonce = Nonce::random().map_err(|error| options.no_randomness(error))?;
+    let nonce = Nonce::random().map_err(|error| options.config(error.to_string()))?;
     let number = format!("{:032x}", u128::from_be_bytes(*nonce.as_bytes()));
     Key::new(options.scope, &[&"unprotected", &number]).map_err(|reason| Error::InvalidKey {
         operation: options.operation_id(),
@@ -141,7 +141,7 @@ fn surroundings(options: &Options, store: &SharedStore) -> Result<(Handle, Nonce
         Some(_) => Nonce::within_process(),
         None => Nonce::random(),
     };
-    let nonce = nonce.map_err(|error| options.no_randomness(error))?;
+    let nonce = nonce.map_err(|error| options.config(error.to_string()))?;
     Ok((runtime, nonce))
 }
 

@@ -7,7 +7,7 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{self, Poll},
     time::{Duration, SystemTime},
 };
 
@@ -16,8 +16,7 @@ use tokio::time;
 use super::{
     Flow,
     body::{BodySlot, ErasedBody, OwnedBody},
-    give_way,
-    heartbeat::{Body, poll_end},
+    heartbeat::{Body, poll_end, telling_of_panics},
 };
 use crate::{
     Error, Key, OnCrash, OperationId, SharedStore,
@@ -60,7 +59,10 @@ impl Unprotected {
         let timed_out = {
             let mut body = pin!(Context::inside(self.clone(), Body(work)));
             let mut end = self.timeout.map(|timeout| Box::pin(time::sleep(timeout)));
-            poll_fn(|cx| match body.as_mut().poll(cx) {
+            let mut poll = |cx: &mut task::Context<'_>| {
+                telling_of_panics(|| body.as_mut().poll(cx), || self.panicked())
+            };
+            poll_fn(|cx| match poll(cx) {
                 Poll::Ready(()) => Poll::Ready(false),
                 Poll::Pending => poll_end(&mut end, cx).map(|()| true),
             })
@@ -70,7 +72,6 @@ impl Unprotected {
             let error = self.timed_out();
             self.count(Turn::of(&error));
             self.caller.refused(self.scope, None, &error);
-            give_way().await;
             return Err(error);
         }
         self.count(Turn::Unprotected);
@@ -78,6 +79,11 @@ impl Unprotected {
             .answered(self.scope, None, Observation::unprotected());
         events::ran_unprotected(self.scope);
         Ok(())
+    }
+
+    fn panicked(&self) {
+        self.count(Turn::Panicked);
+        events::panicked_unprotected(self.scope);
     }
 
     fn timed_out(&self) -> Error {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 /// Implement it for a type of your own, for every serde type or for one that has no serde:
 ///
 /// ```
-/// use idempotent_runtime::{Codec, CodecError};
+/// use idempotent_fn::codec::{Codec, CodecError};
 ///
 /// struct Plain;
 ///
@@ -171,6 +171,7 @@ fn expect_end<C: rmp_serde::config::SerializerConfig>(
 /// What would not come back as it is, is refused when it is encoded, as with [`MessagePack`]. That is also a number that is
 /// not finite, and a map inside of a tagged or flattened type whose keys are not text.
 #[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 #[derive(Clone, Copy, Debug)]
 pub struct Json;
 

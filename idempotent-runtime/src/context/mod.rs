@@ -36,6 +36,20 @@ pub(crate) trait RunningBody: Subject + Send + Sync {
 ///
 /// It is known in the body's own task: a task that the body spawns does not have it; pass it on.
 ///
+/// ```
+/// # use idempotent_fn::{Error, current, idempotent, store::MemoryStore, with_store};
+/// #[idempotent(scope = "payments.charge", key = order)]
+/// async fn charge(order: u64) -> Result<String, Error> {
+///     let bank_key = current().derive_key("bank"); // the same on every attempt at this order
+///     Ok(bank_key)
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # assert_eq!(with_store(MemoryStore::new(), charge(42)).await?.len(), 32);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Panics
 /// Outside of a body. [`try_current`] does not.
 #[must_use]
@@ -55,14 +69,39 @@ pub fn try_current() -> Option<Execution> {
 /// Runs `future` with `store` as the default store, in this task: for tests and tenants. `install` and the environment
 /// do not matter inside.
 ///
-/// Tasks spawned inside do not inherit it.
-pub async fn with_store<F: Future>(store: SharedStore, future: F) -> F::Output {
-    // Asked where it is polled, not where it was made: it may have been spawned.
-    let context = Context {
-        store: Some(store),
-        ..Context::current()
-    };
-    CONTEXT.scope(context, future).await
+/// ```
+/// # use idempotent_fn::{Error, SharedStore, idempotent, store::MemoryStore, with_store};
+/// #[idempotent(scope = "payments.charge", key = order)]
+/// async fn charge(order: u64) -> Result<u64, Error> {
+///     Ok(order)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let store = SharedStore::new(MemoryStore::new());
+/// with_store(&store, charge(42)).await?;
+/// with_store(&store, charge(42)).await?;
+/// assert_eq!(store.counters().ran(), 1);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// `store` is a [`SharedStore`], a reference to one, or a [`Store`](crate::Store) as it is. Tasks spawned inside do not
+/// inherit it.
+pub fn with_store<S, F>(store: S, future: F) -> impl Future<Output = F::Output>
+where
+    S: Into<SharedStore>,
+    F: Future,
+{
+    let store = store.into();
+    async move {
+        // Asked where it is polled, not where it was made: it may have been spawned.
+        let context = Context {
+            store: Some(store),
+            ..Context::current()
+        };
+        CONTEXT.scope(context, future).await
+    }
 }
 
 /// Runs `future` with an observer of the calls that it makes.

@@ -93,7 +93,7 @@ impl Observation {
 /// own: the outer one does not see those calls.
 ///
 /// ```
-/// # use idempotent_runtime::{operation, observe, Error, Observed, SharedStore, store::MemoryStore};
+/// # use idempotent_fn::{operation, observe, Error, Observed, SharedStore, store::MemoryStore};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Error> {
 /// # let store = SharedStore::new(MemoryStore::new());

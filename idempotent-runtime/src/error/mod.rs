@@ -9,6 +9,7 @@ use crate::{
     key::{InvalidKeyError, Key, KeyDigest},
 };
 
+pub use crate::default_store::AlreadyInstalled;
 pub(crate) use wire::noting_own;
 
 /// Names an operation and one of its keys without showing the key.
@@ -147,6 +148,16 @@ pub enum Error {
         /// Why there is no result.
         reason: Arc<str>,
     },
+    /// [`Operation::resolve`](crate::Operation::resolve) only: the key is not in doubt, for a result is recorded. It stands;
+    /// [`Operation::forget`](crate::Operation::forget) removes it.
+    #[error(
+        "{operation} has a recorded result, so there is nothing to resolve; `forget` removes it"
+    )]
+    #[non_exhaustive]
+    AlreadyRecorded {
+        /// Which operation.
+        operation: OperationId,
+    },
     /// This call ran the body, but was silent for longer than its lease and another attempt took over, whose result
     /// is not there (yet). Retrying gets the recorded result, or runs if there is none.
     #[error(
@@ -200,6 +211,18 @@ pub enum Error {
     },
 }
 
+/// What is known of the body of a call that ended with an [`Error`]: [`Error::body_ran`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BodyRan {
+    /// A body for this key ran to its end (or a person said so), or was running when it was superseded or its `timeout` was
+    /// over.
+    Yes,
+    /// This call did not run it.
+    No,
+    /// An earlier attempt may have run it, or not.
+    Unknown,
+}
+
 impl Error {
     /// Whether the same call may succeed later.
     #[must_use]
@@ -239,16 +262,16 @@ impl Error {
         }
     }
 
-    /// What is known of the effect: `Some(true)`: a body for this key ran to its end, or was running when it was
-    /// superseded or its `timeout` was over; `Some(false)`: this call did not run it; `None`: an earlier attempt may or may not have.
+    /// What is known of the body, and so of the effect.
     #[must_use]
-    pub const fn body_ran(&self) -> Option<bool> {
+    pub const fn body_ran(&self) -> BodyRan {
         match self {
-            Self::Superseded { .. } | Self::NotRecorded { .. } | Self::TimedOut { .. } => {
-                Some(true)
-            }
-            Self::Indeterminate { .. } | Self::Incompatible { .. } => None,
-            _ => Some(false),
+            Self::Superseded { .. }
+            | Self::NotRecorded { .. }
+            | Self::AlreadyRecorded { .. }
+            | Self::TimedOut { .. } => BodyRan::Yes,
+            Self::Indeterminate { .. } | Self::Incompatible { .. } => BodyRan::Unknown,
+            _ => BodyRan::No,
         }
     }
 
@@ -262,6 +285,7 @@ impl Error {
             | Self::Reentrant { operation }
             | Self::Incompatible { operation, .. }
             | Self::NotRecorded { operation, .. }
+            | Self::AlreadyRecorded { operation }
             | Self::Superseded { operation }
             | Self::TimedOut { operation, .. }
             | Self::InvalidKey { operation, .. }

@@ -34,6 +34,7 @@ impl Error {
             Self::Reentrant { .. } => "reentrant",
             Self::Incompatible { .. } => "incompatible",
             Self::NotRecorded { .. } => "not_recorded",
+            Self::AlreadyRecorded { .. } => "already_recorded",
             Self::Superseded { .. } => "superseded",
             Self::TimedOut { .. } => "timed_out",
             Self::InvalidKey { .. } => "invalid_key",
@@ -126,6 +127,7 @@ impl Read {
             "indeterminate" => Error::Indeterminate { operation },
             "reentrant" => Error::Reentrant { operation },
             "not_recorded" => Error::NotRecorded { operation, reason },
+            "already_recorded" => Error::AlreadyRecorded { operation },
             "superseded" => Error::Superseded { operation },
             "timed_out" => Error::TimedOut {
                 operation,

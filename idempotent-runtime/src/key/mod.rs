@@ -21,6 +21,7 @@ use std::fmt::{self, Display, Write};
 use arrayvec::ArrayString;
 use sha2::{Digest, Sha256};
 
+pub(crate) use parts::Stored;
 pub use parts::{KeyPart, KeyParts, MaybePart, OptionalPart, optional_part};
 
 /// Keys up to this length need no allocation.
@@ -86,6 +87,20 @@ impl Key {
     pub fn scope(&self) -> &str {
         let text = self.as_str();
         text.split_once('|').map_or(text, |(scope, _)| scope)
+    }
+
+    /// The scope as it was before it was written into the key.
+    pub(crate) fn plain_scope(&self) -> String {
+        let mut bytes = Vec::new();
+        let mut rest = self.scope().as_bytes();
+        while let Some((&first, more)) = rest.split_first() {
+            let escaped = (first == b'%').then(|| more.get(..2)).flatten();
+            let escaped =
+                escaped.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+            bytes.push(escaped.unwrap_or(first));
+            rest = if escaped.is_some() { &more[2..] } else { more };
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// How a scope, or the beginning of one, is written in a key.

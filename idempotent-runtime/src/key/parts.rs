@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use crate::Key;
+
 /// What takes the parts; `None` if one of them is missing.
 type Show<'a> = dyn FnMut(Option<&[&dyn Display]>) + 'a;
 
@@ -28,6 +30,25 @@ pub trait KeyParts {
     /// Shows them; an optional part may be `None`, and then there is no key.
     #[doc(hidden)]
     fn show(&self, write: &mut Show<'_>);
+
+    /// The whole key, where it is known as a store has it.
+    #[doc(hidden)]
+    fn stored(&self) -> Option<&Key> {
+        None
+    }
+}
+
+/// A key as a store has it, with its scope.
+pub(crate) struct Stored<'a>(pub(crate) &'a Key);
+
+impl KeyParts for Stored<'_> {
+    fn show(&self, write: &mut Show<'_>) {
+        write(None);
+    }
+
+    fn stored(&self) -> Option<&Key> {
+        Some(self.0)
+    }
 }
 
 impl<P: KeyPart + ?Sized> KeyParts for [&P] {
@@ -95,7 +116,7 @@ impl<const N: usize> KeyParts for [OptionalPart<'_>; N] {
 /// future, as an [`Execution`](crate::Execution) of its own. This is what `optional_key = true` writes; by hand:
 ///
 /// ```
-/// # use idempotent_runtime::{operation, optional_part, Error, SharedStore, store::MemoryStore};
+/// # use idempotent_fn::{operation, Error, SharedStore, key::optional_part, store::MemoryStore};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Error> {
 /// # let store = SharedStore::new(MemoryStore::new());

@@ -42,7 +42,8 @@ impl<T, E, F> Operation<T, E, F> {
     }
 
     /// Settles a key that is in doubt ([`Error::Indeterminate`]), once you have found out what happened. Nothing that
-    /// its vanished owner still sends undoes it. A key that has no record, or was released, may be given a result too.
+    /// its vanished owner still sends undoes it. A key that was released may be given a result too; one that has no record
+    /// only where that is [said](Self::resolve_unseen), since it may be the wrong key.
     /// With a [`fingerprint`](Self::fingerprint), that payload is meant and no other.
     ///
     /// The record knows how it was claimed: the result is kept for that attempt's `ttl`, unless this operation was given a
@@ -53,11 +54,54 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// Cancel-safe: it is done or it is not; doing it again does no harm.
     ///
+    /// ```
+    /// # use idempotent_fn::{Error, SharedStore, operation, operation::Resolution, record::State, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let store = SharedStore::new(MemoryStore::new());
+    /// let charge = || operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]).store(&store);
+    /// // The bank says that the charge went through, with this receipt.
+    /// charge().resolve(Resolution::Done(4711)).await?;
+    /// let seen = charge().inspect().await?.expect("a record");
+    /// assert_eq!(seen.state, State::Done);
+    /// assert_eq!(charge().run(async { Ok(0) }).await?, 4711);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::InFlight`] while an owner runs; [`Error::KeyReused`] where the key was used with another payload;
-    /// [`Error::Config`] when a result is recorded already (see
-    /// [`forget`](Self::forget)) or the given one cannot be; those of [`inspect`](Self::inspect).
+    /// [`Error::AlreadyRecorded`] where a result is recorded (see [`forget`](Self::forget)); [`Error::Config`] where there is
+    /// no record, or where the given result cannot be recorded; those of [`inspect`](Self::inspect).
     pub async fn resolve(self, resolution: Resolution<T>) -> Result<(), Error> {
+        self.decide(resolution, false).await
+    }
+
+    /// As [`resolve`](Self::resolve), also where the key has no record: because the store has lost it, say, or because what the
+    /// operation does was done before there was one. The `ttl`, `on_crash` and lease are then this operation's own.
+    ///
+    /// ```
+    /// # use idempotent_runtime::{operation, Error, Resolution, SharedStore, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let store = SharedStore::new(MemoryStore::new());
+    /// let charge = || operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]).store(&store);
+    /// assert!(charge().resolve(Resolution::Done(4711)).await.is_err()); // nobody has ever called it
+    /// charge().resolve_unseen(Resolution::Done(4711)).await?;
+    /// assert_eq!(charge().run(async { Ok(0) }).await?, 4711);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel-safe: it is done or it is not; doing it again does no harm.
+    ///
+    /// # Errors
+    /// Those of [`resolve`](Self::resolve), but for the missing record.
+    pub async fn resolve_unseen(self, resolution: Resolution<T>) -> Result<(), Error> {
+        self.decide(resolution, true).await
+    }
+
+    async fn decide(self, resolution: Resolution<T>, unseen: bool) -> Result<(), Error> {
         let (store, key) = self.options.store_and_key()?;
         let operation = self.options.operation_id();
         let (outcome, ttl) = match resolution {
@@ -73,14 +117,17 @@ impl<T, E, F> Operation<T, E, F> {
                 return Err(Error::KeyReused { operation });
             }
             match seen.map(|seen| seen.state) {
+                None if !unseen => {
+                    return Err(Error::config(
+                        operation,
+                        "there is no record of this key, so it may be the wrong one; `resolve_unseen` decides all the same",
+                    ));
+                }
                 Some(State::Running) if !lease_left.is_zero() => {
                     return Err(Error::in_flight(operation, Duration::ZERO, lease_left));
                 }
                 Some(State::Done) => {
-                    return Err(Error::config(
-                        operation,
-                        "a result is recorded: there is nothing to resolve",
-                    ));
+                    return Err(Error::AlreadyRecorded { operation });
                 }
                 _ => {}
             }
@@ -113,14 +160,8 @@ impl<T, E, F> Operation<T, E, F> {
     ) -> Result<(), Error> {
         let operation = self.options.operation_id();
         let failed = |error| Error::store(operation, error);
-        let random = |error| {
-            Error::config(
-                operation,
-                format!("the operating system gives no random bytes: {error}"),
-            )
-        };
         // One nonce for all tries: should an answer be lost, the store knows its own.
-        let nonce = Nonce::random().map_err(random)?;
+        let nonce = Nonce::random().map_err(|error| Error::config(operation, error.to_string()))?;
         let request = self.options.request(store, nonce);
         let mut seen = unconstrained(store.read(key)).await.map_err(failed)?;
         for _ in 0..TRIES {

@@ -8,20 +8,25 @@ pub(crate) mod result;
 pub(crate) mod result_policy;
 pub(crate) mod scope;
 
-use std::{panic::Location, time::Duration};
+use std::{fmt, panic::Location, time::Duration};
 
 use serde::Serialize;
 
 use self::{options::Options, result::format_of, result_policy::ResultPolicy};
 use crate::{
-    Codec, Error, OnCrash, OnErr, SharedStore, codec::Format, fingerprint::Fingerprint,
-    key::KeyParts,
+    Codec, Error, Key, OnCrash, OnErr, SharedStore,
+    codec::Format,
+    fingerprint::Fingerprint,
+    key::{KeyParts, Stored},
 };
 
+pub use crate::store::inspection::Inspection;
 pub use admin::Resolution;
 #[cfg(feature = "axum")]
 pub use axum::Axum;
-pub use result::{ByFn, ByFrom, Decision, Fallible, IntoErr, Outcome, Recorded, RecordedErr};
+pub use result::{
+    ByFn, ByFrom, Decision, Fallible, IntoErr, Outcome, Recorded, RecordedErr, SendErr,
+};
 
 /// `ttl` where none is given: 24 hours.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -35,7 +40,7 @@ pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 /// This is what `#[idempotent]` writes, and the same by hand:
 ///
 /// ```
-/// # use idempotent_runtime::{operation, Error, SharedStore, store::MemoryStore};
+/// # use idempotent_fn::{operation, Error, SharedStore, store::MemoryStore};
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Error> {
 /// let store = SharedStore::new(MemoryStore::new());
@@ -60,7 +65,21 @@ pub struct Operation<T, E, F = ByFrom> {
 ///
 /// `scope` is the operation's durable name. `key` has one part, `&[&order]`, or more, `&(&user, &order)`, each of them not
 /// empty; different parts never meet in one key. A bad key is reported by [`Operation::run`] as [`Error::InvalidKey`]. `M` is
-/// found by inference ([`Recorded`](crate::Recorded)).
+/// found by inference ([`Recorded`]).
+///
+/// ```
+/// # use idempotent_fn::{Error, store::MemoryStore, with_store};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # with_store(MemoryStore::new(), async {
+/// let (tenant, order) = ("eu", 42);
+/// let charge = idempotent_fn::operation::<Result<String, Error>, _>("payments.charge", &(&tenant, &order));
+/// let receipt = charge.run(async move { Ok(format!("receipt {order}")) }).await?;
+/// # assert_eq!(receipt, "receipt 42");
+/// # Ok(())
+/// # }).await
+/// # }
+/// ```
 #[inline]
 pub fn operation<R, M>(scope: &'static str, key: &(impl KeyParts + ?Sized)) -> R::Operation
 where
@@ -69,7 +88,37 @@ where
     R::operation(scope, key)
 }
 
-/// As [`operation`], with the result's bytes made by `C`.
+/// The operation whose record stands at `key`, as [`SharedStore::list`] shows it: for operators and their tools, who know
+/// neither the function nor the parts of its key. Where only [`inspect`](Operation::inspect), [`forget`](Operation::forget)
+/// and [`Resolution::Rerun`] are asked for, any `R` will do; a result given by
+/// [`Resolution::Done`] is recorded as an `R`.
+///
+/// The key says nothing of its store: name the one that listed it, by [`store`](Operation::store), with its namespace.
+///
+/// ```
+/// # use idempotent_fn::{operation::Resolution, operation_at, Error, SharedStore, StoreError};
+/// # use idempotent_fn::{record::State, store::{Filter, MemoryStore}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = SharedStore::new(MemoryStore::new());
+/// let in_doubt = Filter::new().with_prefix("payments.charge").with_state(State::Lost);
+/// for listed in store.list(&in_doubt, None).await?.records {
+///     // The bank says that nothing was booked for this one.
+///     let charge = operation_at::<Result<(), Error>, _>(&listed.key).store(&store);
+///     charge.resolve(Resolution::Rerun).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "an operation does nothing until it is asked for something"]
+pub fn operation_at<R, M>(key: &Key) -> R::Operation
+where
+    R: Outcome<M>,
+{
+    R::operation(scope::of_stored(key), &Stored(key))
+}
+
+/// As [`operation`](operation()), with the result's bytes made by `C`.
 #[inline]
 pub fn operation_with_codec<R, C>(
     scope: &'static str,
@@ -93,6 +142,17 @@ impl<T, E> Operation<T, E> {
     }
 
     /// How the library's [`Error`] becomes the function's own; by default `E::from`.
+    ///
+    /// ```
+    /// # use idempotent_fn::{operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), String> {
+    /// let charge = operation::<Result<u64, String>, _>("payments.charge", &[&"order-42"]).store(MemoryStore::new());
+    /// let charge = charge.map_err(|error| format!("not charged: {error}"));
+    /// assert_eq!(charge.run(async { Ok(4711) }).await?, 4711);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn map_err<F: FnOnce(Error) -> E>(self, map: F) -> Operation<T, E, ByFn<F>> {
         let Self {
             options, policy, ..
@@ -138,7 +198,7 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use idempotent_runtime::{operation, Error, SharedStore, store::MemoryStore};
+    /// # use idempotent_fn::{operation, Error, SharedStore, store::MemoryStore};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Error> {
     /// # let store = SharedStore::new(MemoryStore::new());
@@ -177,7 +237,7 @@ impl<T, E, F> Operation<T, E, F> {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use idempotent_runtime::{operation, Error, SharedStore, store::MemoryStore};
+    /// # use idempotent_fn::{operation, Error, SharedStore, store::MemoryStore};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// # let store = SharedStore::new(MemoryStore::new());
@@ -201,6 +261,23 @@ impl<T, E, F> Operation<T, E, F> {
 
     /// What an `Err` of the body means, decided case by case: by a function that answers [`OnErr`], for errors that can be
     /// recorded, or [`RerunOrFail`](crate::RerunOrFail), for any. `M` is found by inference.
+    ///
+    /// ```
+    /// # use idempotent_fn::{operation, Error, RerunOrFail, store::MemoryStore};
+    /// #[derive(Debug)]
+    /// enum Refusal { Busy, Unclear, Library(Error) }
+    /// # impl From<Error> for Refusal { fn from(error: Error) -> Self { Self::Library(error) } }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let charge = operation::<Result<u64, Refusal>, _>("payments.charge", &[&"order-42"]).store(MemoryStore::new());
+    /// let charge = charge.on_err_with(|refusal| match refusal {
+    ///     Refusal::Busy => RerunOrFail::Rerun, // nothing happened
+    ///     _ => RerunOrFail::Fail,
+    /// });
+    /// charge.run(async { Err(Refusal::Unclear) }).await.unwrap_err();
+    /// # }
+    /// ```
     pub fn on_err_with<D, M>(self, decide: fn(&E) -> D) -> Self
     where
         D: Decision<E, M>,
@@ -224,9 +301,19 @@ impl<T, E, F> Operation<T, E, F> {
         self
     }
 
-    /// This store instead of the default one.
-    pub fn store(mut self, store: &SharedStore) -> Self {
-        self.options.store = Some(store.clone());
+    /// This store instead of the default one: a [`SharedStore`] or a reference to one. A new `SharedStore` for each call
+    /// would know nothing of the duplicates in flight in this process, so make it once.
+    pub fn store(mut self, store: impl Into<SharedStore>) -> Self {
+        self.options.store = Some(store.into());
         self
+    }
+}
+
+impl<T, E, F> fmt::Debug for Operation<T, E, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operation")
+            .field("operation", &self.options.operation_id())
+            .field("store", &self.options.store)
+            .finish_non_exhaustive()
     }
 }

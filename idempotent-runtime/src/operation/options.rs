@@ -31,6 +31,8 @@ pub(crate) struct Options {
     pub(crate) invalid: Option<InvalidKeyError>,
     /// A part of the key is missing, and the body runs as if there were no record of it anywhere.
     pub(crate) is_unprotected: bool,
+    /// The call has let others run before it began, as its task's cooperative budget was used up.
+    pub(crate) gave_way: bool,
     pub(crate) store: Option<SharedStore>,
     /// Where the operation is written, if it wants its scope for itself.
     pub(crate) unique_at: Option<&'static Location<'static>>,
@@ -74,12 +76,16 @@ impl Options {
             invalid: None,
             is_unprotected: false,
         };
-        parts.show(&mut |parts| key_text.write(scope, parts));
+        match parts.stored() {
+            Some(key) => key_text.key = key.clone(),
+            None => parts.show(&mut |parts| key_text.write(scope, parts)),
+        }
         Self {
             scope,
             key: key_text.key,
             invalid: key_text.invalid,
             is_unprotected: key_text.is_unprotected,
+            gave_way: false,
             store: None,
             unique_at: None,
             scope_conflict: None,
@@ -128,7 +134,7 @@ impl Options {
         if store.needs_io() {
             self.runtime(true)?;
         }
-        let key = store.qualified(&self.key, Key::clone);
+        let key = store.qualified(&self.key).into_owned();
         Ok((store, key))
     }
 
@@ -231,33 +237,24 @@ impl Options {
             // Whoever observes wants to know more of the record than is seen here, and the store is near enough to be asked.
             return;
         }
-        store.qualified(&self.key, |key| {
-            let mut is_read = false;
-            store.peek(key, &mut |record| is_read = read(record));
-            if !is_read {
-                return;
-            }
-            store.counters().count(
-                self.scope,
-                if is_local {
-                    Turn::ReplayedByStore
-                } else {
-                    Turn::ReplayedByNearCache
-                },
-            );
-            if is_watched {
-                Context::with(|context| {
-                    context.answered(self.scope, Some(key), Observation::near());
-                });
-            }
-            Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
-        });
-    }
-
-    pub(crate) fn no_randomness(&self, error: getrandom::Error) -> Error {
-        self.config(format!(
-            "the operating system gives no random bytes: {error}"
-        ))
+        let key = &*store.qualified(&self.key);
+        let mut is_read = false;
+        store.peek(key, &mut |record| is_read = read(record));
+        if !is_read {
+            return;
+        }
+        let turn = if is_local {
+            Turn::ReplayedByStore
+        } else {
+            Turn::ReplayedByNearCache
+        };
+        store.counters().count(self.scope, turn);
+        if is_watched {
+            Context::with(|context| {
+                context.answered(self.scope, Some(key), Observation::near());
+            });
+        }
+        Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
     }
 
     /// The claim that an attempt called `nonce` makes in this store.
@@ -307,5 +304,6 @@ impl Deref for Chosen {
 
 /// The store that counts a call with no store of its own: the one `named`, or the default store if it is in use.
 pub(crate) fn counting_store(named: Option<&SharedStore>) -> Option<&SharedStore> {
-    named.or(default_store::in_use())
+    let default = || default_store::in_use().map(|store| -> &SharedStore { store });
+    named.or_else(default)
 }

@@ -15,7 +15,7 @@ use crate::{
 /// `axum`), and yours for a foreign type:
 ///
 /// ```
-/// # use idempotent_runtime::{CodecError, Recorded};
+/// # use idempotent_fn::{codec::CodecError, operation::Recorded};
 /// struct AsText;
 /// struct Foreign(u8); // imagine it comes from another crate and has no serde
 ///
@@ -85,7 +85,7 @@ pub trait Fallible: sealed::Sealed {
     type Ok;
     /// The error that, by default, is not.
     type Err;
-    /// [`Operation<Ok, Err>`](Operation). A name for it lets [`operation`](crate::operation) say only once that a type
+    /// [`Operation<Ok, Err>`](Operation). A name for it lets [`operation`](crate::operation()) say only once that a type
     /// is no `Result`.
     type Operation;
 }
@@ -197,6 +197,18 @@ mod sealed {
     pub trait Sealed {}
     impl<T, E> Sealed for Result<T, E> {}
 }
+
+/// An error of a body that is finished even when its caller goes away: any that is `Send + 'static`.
+#[diagnostic::on_unimplemented(
+    message = "the error `{Self}` cannot be sent between threads, and the body is finished even when its caller goes away",
+    label = "needs `Send`",
+    note = "what it holds must be `Send`: `Arc` for `Rc`, `Box<dyn Error + Send + Sync>` for `Box<dyn Error>`; or add \
+            `detach = false`: the body then stops when its caller goes away"
+)]
+pub trait SendErr: Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<E: Send + 'static> SendErr for E {}
 
 /// How the library's [`Error`] becomes the function's own: by `From`, or by `map_err`.
 #[diagnostic::on_unimplemented(

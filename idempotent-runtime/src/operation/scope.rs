@@ -5,7 +5,7 @@
 
 use std::{
     any::{self, TypeId},
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     fmt,
     hash::{Hash, Hasher},
     panic::Location,
@@ -16,6 +16,8 @@ use std::{
 };
 
 use once_cell::sync::Lazy;
+
+use crate::Key;
 
 type Owners = HashMap<&'static str, Owner>;
 
@@ -112,6 +114,22 @@ fn conflict(first: Owner, second: Owner) -> String {
          make what differs a part of its key",
         first.location,
     )
+}
+
+/// Scopes that were read from keys. They stay: an operation names its scope for as long as the process lives, and there are as
+/// many as there are functions.
+static STORED: Lazy<Mutex<HashSet<&'static str>>> = Lazy::new(Mutex::default);
+
+/// The scope of a key that a store has, as it was before it was written into the key.
+pub(crate) fn of_stored(key: &Key) -> &'static str {
+    let scope = key.plain_scope();
+    let mut stored = STORED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(&known) = stored.get(&*scope) {
+        return known;
+    }
+    let kept: &'static str = Box::leak(scope.into_boxed_str());
+    stored.insert(kept);
+    kept
 }
 
 /// A scope's and its owner's mark: scope and place live for ever, so their addresses mark them. (Each may have several

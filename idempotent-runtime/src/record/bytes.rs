@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::{
-    HEADER, MAX_TOKEN, Nonce, Owner, Record, RecordedBytes, RecordedBytesRef, State, VERSION,
+    DONE_HEADER, HEADER, MAX_TOKEN, Nonce, Owner, Record, RecordedBytes, RecordedBytesRef, State,
+    VERSION,
 };
 use crate::{OnCrash, fingerprint::Fingerprint, key::Key};
 
@@ -20,8 +20,6 @@ const KNOWN_FLAGS: u8 = FAIL_ON_CRASH | HAS_FINGERPRINT | IS_ERR | NOT_RECORDED 
 const TOKEN: usize = 18;
 const EXPIRES: usize = 39;
 const CHECK: usize = 55;
-/// A header with fingerprint and trace.
-const LONGEST_HEAD: usize = HEADER + 16 + 16;
 
 /// `expires` is below this.
 const LAST_END: u64 = (1 << 48) - 1;
@@ -67,32 +65,40 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Has `put` append the header, with the fingerprint and the trace that follow it. Each field goes where it stays: a
-    /// header made aside is copied before its pieces have arrived, and the processor waits for them.
+    /// Writes the header, with the fingerprint and the trace that follow it, to the beginning of
+    /// `place`, and returns the rest of it. Each field goes straight to where it stays: pieces that
+    /// are appended wait for each other's length, 20 ns a first call in memory.
     #[inline]
-    fn head(&self, check: u64, mut put: impl FnMut(&[u8])) {
+    fn write_head<'p>(&self, check: u64, place: &'p mut [u8]) -> &'p mut [u8] {
         let record = self.record;
-        put(&[VERSION, self.state.letter()]);
-        put(record.nonce.as_bytes());
-        put(&record.token.to_be_bytes());
-        put(&whole_millis(record.lease).to_be_bytes());
-        put(&[self.flags()]);
-        put(&record.attempts.to_be_bytes());
-        put(&self.codec.to_be_bytes());
-        put(&guarded(self.expires).to_be_bytes());
-        put(&millis(record.ttl).to_be_bytes());
-        put(&check.to_be_bytes());
+        let (header, mut rest) = place
+            .split_first_chunk_mut::<HEADER>()
+            .expect("room for a header");
+        header[0] = VERSION;
+        header[1] = self.state.letter();
+        header[2..TOKEN].copy_from_slice(record.nonce.as_bytes());
+        header[TOKEN..26].copy_from_slice(&record.token.to_be_bytes());
+        header[26..30].copy_from_slice(&whole_millis(record.lease).to_be_bytes());
+        header[30] = self.flags();
+        header[31..35].copy_from_slice(&record.attempts.to_be_bytes());
+        header[35..EXPIRES].copy_from_slice(&self.codec.to_be_bytes());
+        header[EXPIRES..47].copy_from_slice(&guarded(self.expires).to_be_bytes());
+        header[47..CHECK].copy_from_slice(&millis(record.ttl).to_be_bytes());
+        header[CHECK..63].copy_from_slice(&check.to_be_bytes());
         #[expect(
             clippy::cast_possible_truncation,
             reason = "an owner has 64 bytes at most"
         )]
-        put(&[self.owner().len() as u8]);
+        {
+            header[63] = self.owner().len() as u8;
+        }
         if let Some(fingerprint) = &record.fingerprint {
-            put(fingerprint.as_bytes());
+            rest = append(rest, fingerprint.as_bytes());
         }
         if let Some(trace) = &record.trace {
-            put(trace);
+            rest = append(rest, trace);
         }
+        rest
     }
 
     fn flags(&self) -> u8 {
@@ -129,14 +135,11 @@ impl<'a> Parts<'a> {
         if self.state != State::Done {
             return 0;
         }
-        let mut hashed = ArrayVec::<u8, LONGEST_HEAD>::new();
-        // There is room.
-        self.head(0, |piece| {
-            let _ = hashed.try_extend_from_slice(piece);
-        });
+        let mut hashed = [0; DONE_HEADER];
+        let free = self.write_head(0, &mut hashed).len();
         hashed[TOKEN..TOKEN + 8].fill(0);
         hashed[EXPIRES..EXPIRES + 8].fill(0);
-        let head = xxh3_64(&hashed);
+        let head = xxh3_64(&hashed[..DONE_HEADER - free]);
         let key = xxh3_64_with_seed(key.as_bytes(), head);
         xxh3_64_with_seed(self.result(), key) ^ self.record.token
     }
@@ -152,32 +155,37 @@ impl<'a> Parts<'a> {
             + self.result().len()
     }
 
-    /// Has `put` append its bytes, piece by piece.
+    /// Writes its bytes to the beginning of `place`, which has room for [`len`](Self::len), and
+    /// returns the rest of it.
     #[inline]
-    pub(crate) fn write(&self, check: u64, mut put: impl FnMut(&[u8])) {
+    pub(crate) fn write<'p>(&self, check: u64, place: &'p mut [u8]) -> &'p mut [u8] {
         debug_assert_eq!(
             self.state == State::Done,
             self.outcome.is_some(),
             "exactly a done record has an outcome"
         );
         let check = if self.state == State::Done { check } else { 0 };
-        self.head(check, &mut put);
-        for piece in [self.owner(), self.result()] {
-            if !piece.is_empty() {
-                put(piece);
-            }
-        }
+        let rest = self.write_head(check, place);
+        let rest = append(rest, self.owner());
+        append(rest, self.result())
     }
 }
 
-// Apart from the fields: all that knows the layout is here.
+/// Writes `piece` to the beginning of `place`, and returns the rest of it.
+#[inline]
+pub(crate) fn append<'p>(place: &'p mut [u8], piece: &[u8]) -> &'p mut [u8] {
+    let (here, rest) = place.split_at_mut(piece.len());
+    here.copy_from_slice(piece);
+    rest
+}
+
 impl Record {
     /// The record's bytes. Exactly the done records have an outcome; others have no bytes that can be read again.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let parts = Parts::of(self);
-        let mut bytes = Vec::with_capacity(parts.len());
-        parts.write(self.check, |piece| bytes.extend_from_slice(piece));
+        let mut bytes = vec![0; parts.len()];
+        parts.write(self.check, &mut bytes);
         bytes
     }
 

@@ -49,9 +49,9 @@ use crate::{OnCrash, fingerprint::Fingerprint};
 
 pub use bytes::DecodeError;
 #[cfg(feature = "memory")]
-pub(crate) use bytes::Parts;
+pub(crate) use bytes::{Parts, append};
 pub(crate) use bytes::{guarded, unguarded};
-pub use nonce::Nonce;
+pub use nonce::{Nonce, NonceError};
 pub use owner::Owner;
 #[cfg(feature = "memory")]
 pub(crate) use view::View;
@@ -194,6 +194,7 @@ impl<'a> RecordedBytesRef<'a> {
 
 /// What a replay needs of a [`Record`], seen where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordRef<'a> {
     /// Where the operation stands.
     pub state: State,
@@ -216,8 +217,10 @@ impl RecordRef<'_> {
     }
 }
 
-/// What a store keeps for one key.
+/// What a store keeps for one key. It is made by [`ClaimRequest::record`](crate::store::ClaimRequest::record), or
+/// [decoded](Self::decode).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Record {
     /// Where the operation stands.
     pub state: State,
@@ -233,7 +236,7 @@ pub struct Record {
     pub attempts: u32,
     /// The payload's fingerprint, where the operation has one.
     pub fingerprint: Option<Fingerprint>,
-    /// Who can read the outcome's bytes ([`Codec::ID`](crate::Codec::ID)); 0 while there are none.
+    /// Who can read the outcome's bytes ([`Codec::ID`](crate::codec::Codec::ID)); 0 while there are none.
     pub codec: u32,
     /// End of retention in milliseconds since 1970 by the store's clock; 0 unless done or failed. The store sets it.
     pub expires: u64,

@@ -22,9 +22,9 @@ impl Nonce {
     ///
     /// # Errors
     /// When the operating system has no randomness to give.
-    pub fn random() -> Result<Self, getrandom::Error> {
+    pub fn random() -> Result<Self, NonceError> {
         let mut bytes = [0; SIZE];
-        getrandom::fill(&mut bytes)?;
+        getrandom::fill(&mut bytes).map_err(NonceError)?;
         Ok(Self(bytes))
     }
 
@@ -33,7 +33,7 @@ impl Nonce {
     /// A machine that is copied while it runs, and a process that forks, would use the same ones twice. That does no harm
     /// where the records are copied with them; in a store that both reach, the second would be taken for the first.
     #[inline]
-    pub(crate) fn within_process() -> Result<Self, getrandom::Error> {
+    pub(crate) fn within_process() -> Result<Self, NonceError> {
         // At its end a thread keeps nothing any more.
         match AHEAD.try_with(|ahead| ahead.borrow_mut().pop()) {
             Ok(Some(nonce)) => Ok(nonce),
@@ -44,9 +44,9 @@ impl Nonce {
 
     /// One, and more for later.
     #[cold]
-    fn draw() -> Result<Self, getrandom::Error> {
+    fn draw() -> Result<Self, NonceError> {
         let mut drawn = [[0; SIZE]; DRAWN];
-        getrandom::fill(drawn.as_flattened_mut())?;
+        getrandom::fill(drawn.as_flattened_mut()).map_err(NonceError)?;
         let [first, rest @ ..] = drawn;
         AHEAD.with(|ahead| ahead.borrow_mut().extend(rest.map(Self)));
         Ok(Self(first))
@@ -70,6 +70,11 @@ impl fmt::Debug for Nonce {
         write!(f, "Nonce({:032x})", u128::from_be_bytes(self.0))
     }
 }
+
+/// The operating system gave no random bytes for a nonce.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the operating system gives no random bytes: {0}")]
+pub struct NonceError(getrandom::Error);
 
 #[cfg(test)]
 mod tests {

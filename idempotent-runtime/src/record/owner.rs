@@ -7,7 +7,7 @@ use std::{
 
 /// The name of the process, or of whatever else, that runs an attempt: for people who look at a record that is stuck.
 ///
-/// By default it is `host:pid`; see [`SharedStore::owner`](crate::SharedStore::owner).
+/// By default it is `host:pid`; see [`SharedStore::with_owner`](crate::SharedStore::with_owner).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Owner(Arc<str>);
 

@@ -32,7 +32,7 @@ macro_rules! turns {
         /// The counts of one operation or of all, at one moment.
         ///
         /// ```
-        /// # use idempotent_runtime::{operation, Error, SharedStore, store::MemoryStore};
+        /// # use idempotent_fn::{operation, Error, SharedStore, store::MemoryStore};
         /// # #[tokio::main(flavor = "current_thread")]
         /// # async fn main() -> Result<(), Error> {
         /// let store = SharedStore::new(MemoryStore::new());
@@ -103,6 +103,9 @@ turns! {
     misconfigured Misconfigured
     /// Bodies that were stopped because their `timeout` was over.
     timed_out TimedOut
+    /// Bodies that panicked, also where their caller had gone, and results whose `on_err`, `ttl` or encoding did. The panic
+    /// goes on to whoever polls.
+    panicked Panicked
     /// Leases taken over from a silent owner.
     taken_over TakenOver
     /// Finishes and renews that were refused because another attempt owns the record.
@@ -134,7 +137,8 @@ impl Turn {
             Error::Superseded { .. } => Self::Superseded,
             Error::InvalidKey { .. } => Self::InvalidKey,
             Error::Unavailable { .. } => Self::Unavailable,
-            Error::Config { .. } => Self::Misconfigured,
+            // No call is refused with `AlreadyRecorded`: only a decision by hand is.
+            Error::Config { .. } | Error::AlreadyRecorded { .. } => Self::Misconfigured,
             Error::TimedOut { .. } => Self::TimedOut,
         }
     }

@@ -26,9 +26,9 @@ pub struct Inspection {
     /// had made one before.
     pub since: SystemTime,
     /// Who runs it, or ran it when it was lost: `host:pid`, or the name that was given to
-    /// [`SharedStore::owner`]. None in other states.
+    /// [`SharedStore::with_owner`]. None in other states.
     pub owner: Option<Owner>,
-    /// The trace that the last attempt was part of, where [`SharedStore::trace`] told it.
+    /// The trace that the last attempt was part of, where [`SharedStore::with_trace`] told it.
     pub trace: Option<[u8; 16]>,
     /// How long a result of the last attempt is kept.
     pub ttl: Duration,

@@ -1,6 +1,6 @@
 //! Lists records in pages, for operators and their tools.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::{SharedStore, inspection::Inspection};
 use crate::{
@@ -12,10 +12,10 @@ use crate::{
 /// Which records a listing shows.
 ///
 /// ```
-/// use idempotent_runtime::{record::State, store::Filter};
+/// use idempotent_fn::{record::State, store::{Filter, Lapsed}};
 ///
 /// // Everything of `payments.…` whose owner has been silent for longer than its lease.
-/// let stuck = Filter::new().prefix("payments.").state(State::Running).lapsed(true);
+/// let stuck = Filter::new().with_prefix("payments.").with_state(State::Running).with_lapsed(Lapsed::Only);
 /// # let _ = stuck;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub struct Filter {
     pub prefix: String,
     /// Records in this state only.
     pub state: Option<State>,
-    /// `true`: only running records whose lease is over; `false`: all but these.
-    pub lapsed: Option<bool>,
+    /// What is shown of running records whose lease is over.
+    pub lapsed: Lapsed,
     /// About how many records a page has.
     pub page: usize,
 }
@@ -42,36 +42,36 @@ impl Filter {
         Self {
             prefix: String::new(),
             state: None,
-            lapsed: None,
+            lapsed: Lapsed::Included,
             page: Self::DEFAULT_PAGE,
         }
     }
 
     /// Only records whose scope begins with `prefix`.
     #[must_use]
-    pub fn prefix(mut self, prefix: &str) -> Self {
+    pub fn with_prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
         self
     }
 
     /// Records in this state only.
     #[must_use]
-    pub const fn state(mut self, state: State) -> Self {
+    pub const fn with_state(mut self, state: State) -> Self {
         self.state = Some(state);
         self
     }
 
-    /// `true`: only running records whose owner has been silent for longer than its lease; `false`:
-    /// all but these.
+    /// Whether to show running records whose owner has been silent for longer than its lease, or
+    /// nothing else; by default they are shown with the others.
     #[must_use]
-    pub const fn lapsed(mut self, lapsed: bool) -> Self {
-        self.lapsed = Some(lapsed);
+    pub const fn with_lapsed(mut self, lapsed: Lapsed) -> Self {
+        self.lapsed = lapsed;
         self
     }
 
     /// About how many records a page has; at least 1.
     #[must_use]
-    pub const fn page(mut self, records: usize) -> Self {
+    pub const fn with_page(mut self, records: usize) -> Self {
         self.page = if records == 0 { 1 } else { records };
         self
     }
@@ -80,16 +80,33 @@ impl Filter {
     /// each record that is not past its end and has the [`prefix`](Self::prefix).
     #[must_use]
     pub fn shows(&self, state: State, lease_left: Duration) -> bool {
-        let lapsed = state == State::Running && lease_left.is_zero();
+        let has_lapsed = state == State::Running && lease_left.is_zero();
         self.state.is_none_or(|wanted| wanted == state)
-            && self.lapsed.is_none_or(|wanted| wanted == lapsed)
+            && match self.lapsed {
+                Lapsed::Included => true,
+                Lapsed::Only => has_lapsed,
+                Lapsed::Excluded => !has_lapsed,
+            }
     }
 
     /// Whether to show records that cannot be read: only if the filter names no state.
     #[must_use]
     pub const fn shows_unreadable(&self) -> bool {
-        self.state.is_none() && self.lapsed.is_none()
+        self.state.is_none() && matches!(self.lapsed, Lapsed::Included)
     }
+}
+
+/// What a [`Filter`] shows of running records whose owner has been silent for longer than its
+/// lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lapsed {
+    /// These records and all others.
+    #[default]
+    Included,
+    /// These records only.
+    Only,
+    /// All records but these.
+    Excluded,
 }
 
 impl Default for Filter {
@@ -99,9 +116,15 @@ impl Default for Filter {
 }
 
 /// Where the next page begins. Only the store that gave it understands it, while its process lives.
-/// It may contain parts of keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// It may contain parts of keys, so its `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Cursor(String);
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cursor").finish_non_exhaustive()
+    }
+}
 
 impl Cursor {
     /// A cursor with this text, which only its store understands.
@@ -174,14 +197,14 @@ impl SharedStore {
     ///
     /// **What is in doubt** is `State::Lost`, and also a running record under `on_crash = fail`
     /// whose lease has lapsed: it becomes lost only with the next call. To find both, list a second
-    /// time with `.state(State::Running).lapsed(true)`, and look at each record's `on_crash`.
+    /// time with `.with_state(State::Running).with_lapsed(Lapsed::Only)`, and look at each record's `on_crash`.
     ///
     /// ```
-    /// # use idempotent_runtime::{SharedStore, StoreError, record::State, store::{Filter, MemoryStore}};
+    /// # use idempotent_fn::{SharedStore, StoreError, record::State, store::{Filter, MemoryStore}};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), StoreError> {
     /// # let store = SharedStore::new(MemoryStore::new());
-    /// let in_doubt = Filter::new().prefix("payments.").state(State::Lost);
+    /// let in_doubt = Filter::new().with_prefix("payments.").with_state(State::Lost);
     /// let mut cursor = None;
     /// loop {
     ///     let page = store.list(&in_doubt, cursor.as_ref()).await?;
@@ -234,6 +257,9 @@ impl SharedStore {
     fn namespace_text(&self) -> String {
         const OWN: &str = "s|k";
         let key = Key::stored(OWN).unwrap_or_else(Key::empty);
-        self.qualified(&key, |key| key.as_str().trim_end_matches(OWN).to_owned())
+        self.qualified(&key)
+            .as_str()
+            .trim_end_matches(OWN)
+            .to_owned()
     }
 }

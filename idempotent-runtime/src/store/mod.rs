@@ -2,6 +2,7 @@
 
 pub mod cas;
 #[cfg(feature = "conformance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 pub mod conformance;
 pub(crate) mod counters;
 mod forward;
@@ -13,7 +14,7 @@ mod near;
 mod notify;
 pub mod protocol;
 #[cfg(feature = "redis")]
-pub mod redis;
+pub(crate) mod redis;
 mod shared;
 pub(crate) mod single_flight;
 #[cfg(feature = "redis")]
@@ -21,8 +22,10 @@ mod warning;
 
 use std::{future::Future, time::Duration};
 
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisCredentials, RedisOptions, RedisStore};
 pub use counters::{Counters, Counts};
-pub use list::{Cursor, Filter, Found, Listed, Page};
+pub use list::{Cursor, Filter, Found, Lapsed, Listed, Page};
 #[cfg(feature = "memory")]
 pub use memory::{ManualClock, MemoryStore};
 pub use near::NearCache;
@@ -30,7 +33,7 @@ pub use notify::{KeyNotifier, Subscription};
 pub use shared::SharedStore;
 
 use crate::{
-    OnCrash, StoreError, StoreErrorKind,
+    DEFAULT_LEASE, DEFAULT_TTL, OnCrash, StoreError, StoreErrorKind,
     fingerprint::Fingerprint,
     key::Key,
     record::{Nonce, Owner, Record, RecordRef, RecordedBytesRef, State},
@@ -68,6 +71,10 @@ pub const DEFAULT_MAX_RESULT: usize = 1024 * 1024;
 ///    out. When in doubt: `Ambiguous`. A store does not repeat commands on its own and is never quietly empty.
 /// 9. **Cancel-safe to the protocol.** A dropped future may or may not have been carried out; the caller takes it as
 ///    ambiguous. So does it with a command that has no answer after 10 seconds.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no store",
+    label = "needs a `SharedStore`, a reference to one, or what implements `Store`"
+)]
 pub trait Store: Send + Sync + 'static {
     /// Asks for the right to run: see [`protocol::claim`].
     fn claim(
@@ -141,7 +148,7 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// The store's time in µs since 1970, where it is known without asking. It may be some seconds behind, not ahead. A
-    /// [near cache](SharedStore::near_cache) reckons with it when another process' result ends; by default it has to go by
+    /// [near cache](SharedStore::with_near_cache) reckons with it when another process' result ends; by default it has to go by
     /// this machine's clock.
     fn clock(&self) -> Option<u64> {
         None
@@ -189,6 +196,7 @@ pub trait LocalStore: Send + Sync {
 
 /// A claim that an attempt makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClaimRequest {
     /// The attempt.
     pub nonce: Nonce,
@@ -207,6 +215,35 @@ pub struct ClaimRequest {
 }
 
 impl ClaimRequest {
+    /// The claim of an attempt with the options' defaults: no fingerprint, [`OnCrash::Rerun`],
+    /// [`DEFAULT_LEASE`] and [`DEFAULT_TTL`].
+    ///
+    /// A store's tests make one, and from it a record:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), idempotent_fn::record::NonceError> {
+    /// use std::time::Duration;
+    /// use idempotent_fn::{record::Nonce, store::ClaimRequest};
+    ///
+    /// let mut request = ClaimRequest::new(Nonce::random()?);
+    /// request.lease = Duration::from_secs(5);
+    /// let mut owned = request.record();
+    /// owned.token = 7;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub const fn new(nonce: Nonce) -> Self {
+        Self {
+            nonce,
+            lease: DEFAULT_LEASE,
+            on_crash: OnCrash::Rerun,
+            fingerprint: None,
+            ttl: DEFAULT_TTL,
+            owner: None,
+            trace: None,
+        }
+    }
+
     /// The running record of a first attempt; its token is still zero, for the store to set.
     #[must_use]
     pub fn record(&self) -> Record {

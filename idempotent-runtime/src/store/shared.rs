@@ -6,7 +6,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc, LazyLock, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -25,10 +25,19 @@ use crate::{
     record::{Owner, Record, State},
 };
 
-/// A store as operations share it. `install`, `store = …` and `with_store` take one.
+/// A store as operations share it. `install`, `store = …` and `with_store` take one, a reference to one, or what becomes
+/// one: any [`Store`].
 ///
 /// Cloning is cheap, and clones are one store: they share records, duplicates in flight and
 /// counters.
+///
+/// ```
+/// use idempotent_fn::{SharedStore, store::MemoryStore};
+///
+/// let store = SharedStore::new(MemoryStore::new());
+/// let tenant = store.with_namespace("tenant-a").with_max_result(64 * 1024);
+/// # let _ = tenant;
+/// ```
 // One pointer, because every call passes it on.
 #[derive(Clone)]
 pub struct SharedStore(Arc<Handle>);
@@ -86,10 +95,10 @@ impl SharedStore {
     /// The same store within a namespace. Its keys never collide with those of another namespace,
     /// or of none.
     ///
-    /// Namespaces nest: `store.namespace("tenant-a").namespace("mail")` is `mail` within
+    /// Namespaces nest: `store.with_namespace("tenant-a").with_namespace("mail")` is `mail` within
     /// `tenant-a`, and has no key in common with `mail` within `tenant-b`, or with `mail` alone.
     #[must_use]
-    pub fn namespace(&self, namespace: &str) -> Self {
+    pub fn with_namespace(&self, namespace: &str) -> Self {
         self.seen(|handle| {
             let path = key::namespace_path(handle.namespace.as_deref(), namespace);
             handle.namespace = Some(path);
@@ -101,27 +110,27 @@ impl SharedStore {
     /// recorded: the call that ran the body gets it, and replays get
     /// [`Error::NotRecorded`](crate::Error::NotRecorded).
     #[must_use]
-    pub fn max_result(&self, bytes: usize) -> Self {
+    pub fn with_max_result(&self, bytes: usize) -> Self {
         self.seen(|handle| handle.max_result = bytes)
     }
 
     /// The same store, with the name under which this process claims. Operators see it on a record
-    /// that is running or in doubt ([`Inspection::owner`](crate::Inspection::owner)). By default it
+    /// that is running or in doubt ([`Inspection::owner`](crate::operation::Inspection::owner)). By default it
     /// is `host:pid`.
     ///
     /// A name has up to 64 bytes; a longer one is cut. An empty one means the default.
     #[must_use]
-    pub fn owner(&self, name: &str) -> Self {
+    pub fn with_owner(&self, name: &str) -> Self {
         self.seen(|handle| handle.owner = Owner::new(name))
     }
 
     /// The same store, with a function that returns the current trace's 16 bytes. They are stored
     /// in the record, so that operators find the call's trace
-    /// ([`Inspection::trace`](crate::Inspection::trace)). By default there is none.
+    /// ([`Inspection::trace`](crate::operation::Inspection::trace)). By default there is none.
     ///
     /// The function runs in the caller's own task when the call begins.
     #[must_use]
-    pub fn trace(&self, current: fn() -> Option<[u8; 16]>) -> Self {
+    pub fn with_trace(&self, current: fn() -> Option<[u8; 16]>) -> Self {
         self.seen(|handle| handle.trace = Some(current))
     }
 
@@ -201,12 +210,12 @@ impl SharedStore {
         self.0.inner.store.local()
     }
 
-    /// Passes `look` the key within this handle's namespace.
+    /// The key within this handle's namespace.
     #[inline]
-    pub(crate) fn qualified<R>(&self, key: &Key, look: impl FnOnce(&Key) -> R) -> R {
+    pub(crate) fn qualified<'k>(&self, key: &'k Key) -> Cow<'k, Key> {
         match &self.0.namespace {
-            None => look(key),
-            Some(namespace) => look(&key.in_path(namespace)),
+            None => Cow::Borrowed(key),
+            Some(namespace) => Cow::Owned(key.in_path(namespace)),
         }
     }
 
@@ -317,6 +326,27 @@ impl fmt::Debug for SharedStore {
 impl<S: Store> From<S> for SharedStore {
     fn from(store: S) -> Self {
         Self::new(store)
+    }
+}
+
+impl From<&Self> for SharedStore {
+    /// A clone: the same store.
+    fn from(store: &Self) -> Self {
+        store.clone()
+    }
+}
+
+impl From<&&Self> for SharedStore {
+    /// A clone: the same store.
+    fn from(store: &&Self) -> Self {
+        Self::clone(store)
+    }
+}
+
+impl<F: FnOnce() -> Self> From<&LazyLock<Self, F>> for SharedStore {
+    /// A clone of the store in a `static`.
+    fn from(store: &LazyLock<Self, F>) -> Self {
+        Self::clone(store)
     }
 }
 

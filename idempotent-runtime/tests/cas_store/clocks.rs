@@ -6,10 +6,11 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Key, Store, StoreError,
+    Store, StoreError,
+    key::Key,
     record::State,
     store::{
-        ClaimReply, ClaimRequest, Settled,
+        ClaimReply, Settled,
         cas::{CasStore, CasTable, Loaded, Put, Swapped, Time},
     },
 };
@@ -164,10 +165,8 @@ async fn rows_outlive_every_clock_and_tokens_grow() {
         for is_finished in [true, false] {
             let world = World::new();
             let (first, second) = (world.machine(first, BOUND), world.machine(second, BOUND));
-            let brief = ClaimRequest {
-                ttl: Duration::from_millis(1),
-                ..request(1)
-            };
+            let mut brief = request(1);
+            brief.ttl = Duration::from_millis(1);
             let owned = granted(first.claim(&key(), &brief).await.expect("a claim"));
             if is_finished {
                 first.finish(&key(), &done(&owned)).await.expect("a finish");

@@ -3,7 +3,8 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use idempotent_runtime::{
-    Key, OnCrash, Store, StoreErrorKind,
+    Store, StoreErrorKind,
+    key::Key,
     record::{Nonce, Record, RecordedBytes, State},
     store::{
         ClaimReply, ClaimRequest, Settled,
@@ -26,23 +27,17 @@ pub(crate) fn key() -> Key {
 
 /// The claim of the attempt with this number.
 pub(crate) fn request(number: u8) -> ClaimRequest {
-    ClaimRequest {
-        nonce: Nonce::from_bytes([number; 16]),
-        lease: LEASE,
-        on_crash: OnCrash::Rerun,
-        fingerprint: None,
-        ttl: TTL,
-        owner: None,
-        trace: None,
-    }
+    let mut request = ClaimRequest::new(Nonce::from_bytes([number; 16]));
+    request.lease = LEASE;
+    request.ttl = TTL;
+    request
 }
 
 pub(crate) fn done(owned: &Record) -> Record {
-    Record {
-        state: State::Done,
-        outcome: Some(RecordedBytes::Ok([1][..].into())),
-        ..owned.clone()
-    }
+    let mut record = owned.clone();
+    record.state = State::Done;
+    record.outcome = Some(RecordedBytes::Ok([1][..].into()));
+    record
 }
 
 #[track_caller]
@@ -170,10 +165,8 @@ async fn a_race_that_is_lost_again_and_again_ends() {
     assert_eq!(sent(&store), (4, 4), "it is decided anew each time");
 
     store.table().database.faults().overtaken = u32::MAX;
-    let late = ClaimRequest {
-        lease: LEASE,
-        ..request(2)
-    };
+    let mut late = request(2);
+    late.lease = LEASE;
     let other = Key::new("cas", &[&"other"]).expect("a valid key");
     let answer = store.claim(&other, &late).await;
     assert_eq!(kind(answer), StoreErrorKind::Ambiguous);

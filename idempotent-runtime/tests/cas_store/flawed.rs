@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use idempotent_runtime::{
-    Key, StoreError, StoreErrorKind,
+    StoreError, StoreErrorKind,
+    key::Key,
     store::{
         cas::{CasStore, CasTable, Loaded, Put, Swapped},
         conformance::{Loss, Subject, rules},

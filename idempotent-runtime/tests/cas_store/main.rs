@@ -14,7 +14,8 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Key, conformance_tests,
+    conformance_tests,
+    key::Key,
     store::{
         cas::{self, CasStore},
         conformance::{Loss, Subject},

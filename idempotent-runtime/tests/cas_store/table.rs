@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use idempotent_runtime::{
-    Key, StoreError, StoreErrorKind,
+    StoreError, StoreErrorKind,
+    key::Key,
     store::{
         Cursor, Subscription,
         cas::{CasTable, Loaded, Put, Row, Scanned, Swapped, Time},

@@ -9,11 +9,12 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Key, Store, StoreError, StoreErrorKind,
+    Store, StoreError, StoreErrorKind,
+    key::Key,
     record::{Record, RecordedBytesRef, State},
     store::{
-        ClaimReply, ClaimRequest, Cursor, Filter, Found, KeyNotifier, LocalStore, Page, Settled,
-        Subscription,
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, KeyNotifier, Lapsed, LocalStore, Page,
+        Settled, Subscription,
         conformance::{Loss, Subject},
         protocol::{self, Current, Step, Write},
     },
@@ -120,10 +121,8 @@ impl Store for Flawed {
                 });
             }
             Flaw::ClaimsInTwoSteps => {
-                let placeholder = ClaimRequest {
-                    nonce: nobody(),
-                    ..request.clone()
-                };
+                let mut placeholder = request.clone();
+                placeholder.nonce = nobody();
                 let mut mine = false;
                 self.step(key, |current, now| {
                     mine = current.is_none();
@@ -152,11 +151,9 @@ impl Store for Flawed {
 
     async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
         if self.flaw == Flaw::FinishesInTwoSteps && target.state == State::Done {
-            let cleared = Record {
-                state: State::Failed,
-                outcome: None,
-                ..target.clone()
-            };
+            let mut cleared = target.clone();
+            cleared.state = State::Failed;
+            cleared.outcome = None;
             self.step(key, |current, now| protocol::finish(current, &cleared, now))?;
             tokio::task::yield_now().await;
             return self.step(key, |current, now| match current {
@@ -211,7 +208,7 @@ impl Store for Flawed {
     ) -> Result<Page<Found>, StoreError> {
         let mut filter = filter.clone();
         match self.flaw {
-            Flaw::ListsWhateverIsThere => (filter.state, filter.lapsed) = (None, None),
+            Flaw::ListsWhateverIsThere => (filter.state, filter.lapsed) = (None, Lapsed::Included),
             Flaw::ListsOtherNamespaces => {
                 filter.prefix = filter.prefix.replace("a@", "").replace("b@", "");
             }
@@ -306,12 +303,10 @@ impl LocalStore for Face {
                 Flaw::LocalFaceCompletesWhatIsDone => record.nonce == owned.nonce,
                 _ => protocol::is_open_to(record.state, record.nonce, owned.nonce),
             });
-            let target = Record {
-                state: State::Done,
-                codec,
-                outcome: Some(outcome.to_owned()),
-                ..owned.clone()
-            };
+            let mut target = owned.clone();
+            target.state = State::Done;
+            target.codec = codec;
+            target.outcome = Some(outcome.to_owned());
             Step {
                 write: may.then(|| Write::new(target, now)),
                 reply: may,

@@ -7,7 +7,7 @@ mod store;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use idempotent_runtime::{Key, conformance_tests, store::conformance::Subject};
+use idempotent_runtime::{conformance_tests, key::Key, store::conformance::Subject};
 use store::TableStore;
 
 /// The store as the suite needs it: another handle, and a way to make records older.

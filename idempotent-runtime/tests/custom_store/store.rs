@@ -13,7 +13,8 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Key, Store, StoreError,
+    Store, StoreError,
+    key::Key,
     record::Record,
     store::{
         ClaimReply, ClaimRequest, Cursor, Filter, Found, KeyNotifier, Page, Settled, Subscription,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use idempotent_runtime::{
     Store,
-    record::{MAX_TOKEN, Record, State},
-    store::{ClaimRequest, Settled},
+    record::{MAX_TOKEN, State},
+    store::Settled,
 };
 use idempotent_test_support::RedisServer;
 
@@ -16,10 +16,8 @@ async fn tokens_grow_up_to_the_largest_and_no_further() {
     let server = RedisServer::start();
     let store = store(&server);
     for (last, next) in [(MAX_TOKEN - 1, MAX_TOKEN), (MAX_TOKEN, MAX_TOKEN)] {
-        let failed = Record {
-            token: last,
-            ..in_state(&request(1).record(), State::Failed)
-        };
+        let mut failed = in_state(&request(1).record(), State::Failed);
+        failed.token = last;
         put(&server, &key("1"), &failed.encode());
         let claimed = granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
         assert_eq!(claimed.token, next);
@@ -42,10 +40,8 @@ async fn odd_durations_stay_within_the_format() {
     let server = RedisServer::start();
     let store = store(&server);
     // A lease of nothing lapses at once.
-    let none = ClaimRequest {
-        lease: Duration::from_micros(900),
-        ..request(1)
-    };
+    let mut none = request(1);
+    none.lease = Duration::from_micros(900);
     let owned = granted(store.claim(&key("1"), &none).await.expect("claim"));
     assert_eq!(owned.lease, Duration::ZERO);
     granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
@@ -53,10 +49,8 @@ async fn odd_durations_stay_within_the_format() {
     // Retention of nothing is a millisecond, of centuries the longest there is.
     for (part, retain) in [("short", Duration::ZERO), ("long", Duration::MAX)] {
         let owned = granted(store.claim(&key(part), &request(3)).await.expect("claim"));
-        let target = Record {
-            ttl: retain,
-            ..done(&owned, b"42")
-        };
+        let mut target = done(&owned, b"42");
+        target.ttl = retain;
         let settled = store.finish(&key(part), &target).await.expect("finish");
         assert_eq!(settled, Settled::Applied);
     }
@@ -69,16 +63,12 @@ async fn odd_durations_stay_within_the_format() {
 
     // The longest lease does not grow any more.
     let day = Duration::from_secs(86_400);
-    let longest = ClaimRequest {
-        lease: day,
-        ..request(4)
-    };
+    let mut longest = request(4);
+    longest.lease = day;
     granted(store.claim(&key("day"), &longest).await.expect("claim"));
     elapse(&server, &key("day"), day);
-    let next = ClaimRequest {
-        lease: day,
-        ..request(5)
-    };
+    let mut next = request(5);
+    next.lease = day;
     assert_eq!(
         granted(store.claim(&key("day"), &next).await.expect("claim")).lease,
         day
@@ -96,12 +86,10 @@ async fn tokens_grow_past_a_clock_that_went_back() {
         (State::Failed, ahead, ahead + 1),
         (State::Failed, (1 << 53) - 1, (1 << 53) - 1),
     ] {
-        let standing = Record {
-            token,
-            state,
-            expires: if state == State::Failed { 1 << 42 } else { 0 },
-            ..request(1).record()
-        };
+        let mut standing = request(1).record();
+        standing.token = token;
+        standing.state = state;
+        standing.expires = if state == State::Failed { 1 << 42 } else { 0 };
         put(&server, &key("1"), &standing.encode());
         server.cli(&["PEXPIRE", &redis_key(&key("1")), "1000000"]);
         let taken = granted(store.claim(&key("1"), &request(2)).await.expect("claim"));

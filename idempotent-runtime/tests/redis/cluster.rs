@@ -5,7 +5,7 @@ use std::time::Duration;
 use idempotent_runtime::{
     Store, StoreErrorKind,
     record::State,
-    store::redis::{RedisOptions, RedisStore},
+    store::{RedisOptions, RedisStore},
 };
 use idempotent_test_support::{RedisCluster, RedisServer, wait_until};
 
@@ -179,7 +179,7 @@ async fn a_node_that_dies_is_replaced_and_the_others_go_on() {
     for node in cluster.nodes() {
         node.cli(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
     }
-    let options = RedisOptions::new().response_timeout(Duration::from_secs(1));
+    let options = RedisOptions::new().with_response_timeout(Duration::from_secs(1));
     let store = options.open_cluster(cluster.urls()).expect("valid URLs");
     let parts = one_a_node(&cluster);
     let mut subscription = store.subscribe(&key(&parts[0])).await.expect("subscribe");

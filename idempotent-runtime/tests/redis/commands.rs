@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use idempotent_runtime::{Key, Store, store::Settled};
+use idempotent_runtime::{Store, key::Key, store::Settled};
 use idempotent_test_support::RedisServer;
 
 use crate::common::*;

@@ -3,9 +3,10 @@
 use std::{future::Future, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use idempotent_runtime::{
-    Key, OnCrash, Store,
+    OnCrash, Store,
+    key::Key,
     record::{HOLD, Nonce, Record, RecordedBytes, State},
-    store::{ClaimReply, ClaimRequest, Settled, Subscription, redis::RedisStore},
+    store::{ClaimReply, ClaimRequest, RedisStore, Settled, Subscription},
 };
 use idempotent_test_support::RedisServer;
 
@@ -24,38 +25,30 @@ pub(crate) fn redis_key(key: &Key) -> String {
 
 /// The `number`th attempt's claim.
 pub(crate) fn request(number: u8) -> ClaimRequest {
-    ClaimRequest {
-        nonce: Nonce::from_bytes([number; 16]),
-        lease: LEASE,
-        on_crash: OnCrash::Rerun,
-        fingerprint: None,
-        ttl: TTL,
-        owner: None,
-        trace: None,
-    }
+    let mut request = ClaimRequest::new(Nonce::from_bytes([number; 16]));
+    request.lease = LEASE;
+    request.ttl = TTL;
+    request
 }
 
 pub(crate) fn failing(number: u8) -> ClaimRequest {
-    ClaimRequest {
-        on_crash: OnCrash::Fail,
-        ..request(number)
-    }
+    let mut request = request(number);
+    request.on_crash = OnCrash::Fail;
+    request
 }
 
 pub(crate) fn done(owned: &Record, result: &[u8]) -> Record {
-    Record {
-        state: State::Done,
-        codec: 7,
-        outcome: Some(RecordedBytes::Ok(Arc::from(result))),
-        ..owned.clone()
-    }
+    let mut record = owned.clone();
+    record.state = State::Done;
+    record.codec = 7;
+    record.outcome = Some(RecordedBytes::Ok(Arc::from(result)));
+    record
 }
 
 pub(crate) fn in_state(owned: &Record, state: State) -> Record {
-    Record {
-        state,
-        ..owned.clone()
-    }
+    let mut record = owned.clone();
+    record.state = state;
+    record
 }
 
 #[track_caller]
@@ -100,9 +93,9 @@ pub(crate) fn elapse(server: &RedisServer, key: &Key, by: Duration) {
     let by = i64::try_from(by.as_millis()).expect("short");
     let finished = value(server, key).and_then(|bytes| Record::decode(&bytes).ok());
     let finished = finished.filter(|record| matches!(record.state, State::Done | State::Failed));
-    if let Some(record) = finished {
-        let expires = record.expires.saturating_sub(by.unsigned_abs());
-        put(server, key, &Record { expires, ..record }.encode());
+    if let Some(mut record) = finished {
+        record.expires = record.expires.saturating_sub(by.unsigned_abs());
+        put(server, key, &record.encode());
     }
     server.cli(&["PEXPIRE", &name, &(left - by).to_string()]);
 }

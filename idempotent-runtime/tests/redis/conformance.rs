@@ -8,12 +8,12 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Key, Store, StoreError, conformance_tests,
+    Store, StoreError, conformance_tests,
+    key::Key,
     record::{Nonce, Record, State},
     store::{
-        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Subscription,
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, RedisStore, Settled, Subscription,
         conformance::{Subject, all},
-        redis::RedisStore,
     },
 };
 use idempotent_test_support::{RedisCluster, RedisServer, Sentinel};
@@ -44,10 +44,9 @@ impl Aged {
             State::Done | State::Failed => taken.get(&record.nonce).copied().unwrap_or(0),
             _ => 0,
         };
-        Record {
-            expires: record.expires + taken,
-            ..record
-        }
+        let mut record = record;
+        record.expires += taken;
+        record
     }
 
     fn settled(&self, settled: Settled) -> Settled {

@@ -5,10 +5,7 @@ use std::{future::Future, pin::pin, task::Poll, time::Duration};
 use idempotent_runtime::{
     Store, StoreErrorKind,
     record::State,
-    store::{
-        ClaimReply, Settled,
-        redis::{RedisOptions, RedisStore},
-    },
+    store::{ClaimReply, RedisOptions, RedisStore, Settled},
 };
 use idempotent_test_support::{Direction, Proxy, RedisServer};
 
@@ -20,7 +17,7 @@ const PATIENCE: Duration = Duration::from_millis(400);
 fn proxied(server: &RedisServer) -> (Proxy, RedisStore) {
     let proxy = Proxy::start(&format!("127.0.0.1:{}", server.port()));
     let store = RedisOptions::new()
-        .response_timeout(PATIENCE)
+        .with_response_timeout(PATIENCE)
         .open(&proxy.url())
         .expect("a valid URL");
     (proxy, store)

@@ -7,7 +7,7 @@ use std::sync::{
 
 use idempotent_runtime::{
     Store, StoreErrorKind,
-    store::redis::{Credentials, RedisOptions, RedisStore},
+    store::{RedisCredentials, RedisOptions, RedisStore},
 };
 use idempotent_test_support::{RedisCluster, RedisServer, Sentinel};
 
@@ -30,13 +30,13 @@ impl Vault {
 
     fn options(&self) -> RedisOptions {
         let vault = self.clone();
-        RedisOptions::new().credentials(move || {
+        RedisOptions::new().with_credentials(move || {
             let vault = vault.clone();
             async move {
                 tokio::task::yield_now().await;
                 vault.asked.fetch_add(1, SeqCst);
                 let password = vault.password.lock().expect("no panic").clone();
-                Ok::<_, std::io::Error>(Credentials::new("app", password))
+                Ok::<_, std::io::Error>(RedisCredentials::new("app", password))
             }
         })
     }
@@ -159,7 +159,7 @@ async fn each_connection_asks_who_logs_in_to_the_primary_and_sentinels_have_thei
         ]);
     }
     let vault = Vault::new("first");
-    let options = vault.options().sentinel_login(Some("watch"), "over");
+    let options = vault.options().with_sentinel_login(Some("watch"), "over");
     let store = options
         .open_sentinel(sentinel.urls(), sentinel.master_name())
         .expect("valid URLs");
@@ -186,15 +186,15 @@ async fn a_callback_that_fails_hangs_or_panics_is_an_error_and_the_next_call_ask
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
     let options = RedisOptions::new()
-        .connection_timeout(std::time::Duration::from_millis(300))
-        .credentials(move || {
+        .with_connection_timeout(std::time::Duration::from_millis(300))
+        .with_credentials(move || {
             let number = count.fetch_add(1, SeqCst);
             async move {
                 match number {
                     0 => Err(std::io::Error::other("the vault is sealed")),
                     1 => std::future::pending().await,
                     2 => panic!("on purpose"),
-                    _ => Ok(Credentials::password("any")),
+                    _ => Ok(RedisCredentials::password("any")),
                 }
             }
         });

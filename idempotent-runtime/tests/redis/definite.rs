@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use idempotent_runtime::{
-    Error, SharedStore, Store, StoreErrorKind, operation, store::redis::RedisStore,
-};
+use idempotent_runtime::{Error, SharedStore, Store, StoreErrorKind, operation, store::RedisStore};
 use idempotent_test_support::{RedisCluster, RedisServer, wait_until};
 
 use crate::common::*;

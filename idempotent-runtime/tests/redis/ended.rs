@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use idempotent_runtime::{
-    Key, Store,
+    Store,
+    key::Key,
     record::{Record, State},
-    store::{
-        ClaimReply, ClaimRequest, Settled,
-        redis::{RedisOptions, RedisStore},
-    },
+    store::{ClaimReply, ClaimRequest, RedisOptions, RedisStore, Settled},
 };
 use idempotent_test_support::{Direction, Proxy, RedisServer};
 
@@ -18,10 +16,9 @@ use crate::common::*;
 const SHORT: Duration = Duration::from_millis(500);
 
 fn brief(number: u8) -> ClaimRequest {
-    ClaimRequest {
-        ttl: SHORT,
-        ..request(number)
-    }
+    let mut request = request(number);
+    request.ttl = SHORT;
+    request
 }
 
 /// Finishes attempt 1 in this state, and lets its retention pass, but not its grace.
@@ -97,10 +94,8 @@ async fn no_late_message_makes_a_record_past_its_end_live_again() {
         // Its own claim, sent long ago, gets nothing either.
         held(store.claim(&key, &request(1)).await.expect("claim"));
         // Another attempt's heartbeat neither.
-        let stranger = Record {
-            nonce: request(9).nonce,
-            ..owned.clone()
-        };
+        let mut stranger = owned.clone();
+        stranger.nonce = request(9).nonce;
         stale(store.renew(&key, &stranger).await.expect("renew"));
         assert_eq!(value(&server, &key), bytes, "{state:?}");
     }
@@ -112,10 +107,8 @@ async fn the_records_own_lease_and_ttl_say_how_long_its_bytes_are_kept() {
     let store = store(&server);
     for (lease, grace) in [(1, 30_000), (15, 30_000), (60, 120_000)] {
         let key = key(&lease.to_string());
-        let request = ClaimRequest {
-            lease: Duration::from_secs(lease),
-            ..request(1)
-        };
+        let mut request = request(1);
+        request.lease = Duration::from_secs(lease);
         let owned = granted(store.claim(&key, &request).await.expect("claim"));
         store
             .finish(&key, &done(&owned, b"42"))
@@ -132,8 +125,8 @@ async fn tokens_grow_where_answers_are_later_than_the_retention() {
     let server = RedisServer::start();
     let proxy = Proxy::start(&format!("127.0.0.1:{}", server.port()));
     let late = RedisOptions::new()
-        .response_timeout(Duration::from_secs(20))
-        .connection_timeout(Duration::from_secs(20))
+        .with_response_timeout(Duration::from_secs(20))
+        .with_connection_timeout(Duration::from_secs(20))
         .open(&proxy.url())
         .expect("a valid URL");
     proxy.delay(Direction::Replies, Duration::from_millis(950));
@@ -171,7 +164,7 @@ async fn a_short_retention_counts_from_the_write() {
     let server = RedisServer::start();
     let proxy = Proxy::start(&format!("127.0.0.1:{}", server.port()));
     let store = RedisOptions::new()
-        .response_timeout(Duration::from_secs(20))
+        .with_response_timeout(Duration::from_secs(20))
         .open(&proxy.url())
         .expect("a valid URL");
     let owned = granted(store.claim(&key("1"), &brief(1)).await.expect("claim"));
@@ -201,13 +194,11 @@ async fn tokens_grow_where_the_last_one_is_of_a_clock_ten_seconds_ahead() {
     let store = store(&server);
     let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
     for state in [State::Done, State::Failed] {
-        let ahead = Record {
-            token: owned.token + 10_000_000,
-            state,
-            outcome: done(&owned, b"42").outcome.filter(|_| state == State::Done),
-            expires: 1,
-            ..owned.clone()
-        };
+        let mut ahead = owned.clone();
+        ahead.token = owned.token + 10_000_000;
+        ahead.state = state;
+        ahead.outcome = done(&owned, b"42").outcome.filter(|_| state == State::Done);
+        ahead.expires = 1;
         put(&server, &key("1"), &ahead.encode());
         let next = granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
         assert_eq!(next.token, ahead.token + 1);

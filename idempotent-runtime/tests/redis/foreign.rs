@@ -49,10 +49,8 @@ async fn nothing_reads_it(server: &RedisServer, what: &str) {
 
 /// A record of attempt 1, with some bytes changed.
 fn changed(state: State, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let owned = Record {
-        token: 5,
-        ..request(1).record()
-    };
+    let mut owned = request(1).record();
+    owned.token = 5;
     let record = if state == State::Done {
         done(&owned, b"42")
     } else {
@@ -131,13 +129,11 @@ async fn values_that_no_release_wrote() {
 async fn no_script_changes_what_a_flipped_bit_makes_unreadable() {
     let server = RedisServer::start();
     let store = store(&server);
-    let full = Record {
-        token: 5,
-        fingerprint: Some(Fingerprint::from_bytes([7; 16])),
-        trace: Some([9; 16]),
-        owner: Owner::new("host:17"),
-        ..request(1).record()
-    };
+    let mut full = request(1).record();
+    full.token = 5;
+    full.fingerprint = Some(Fingerprint::from_bytes([7; 16]));
+    full.trace = Some([9; 16]);
+    full.owner = Owner::new("host:17");
     let mut flipped = 0;
     for state in [State::Running, State::Done, State::Failed, State::Lost] {
         let standing = if state == State::Done {

@@ -4,7 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use idempotent_runtime::{
     Error, SharedStore, Store, operation,
-    store::redis::{RedisOptions, RedisStore},
+    store::{RedisOptions, RedisStore},
 };
 use idempotent_test_support::{RedisCluster, RedisServer, Sentinel};
 

@@ -9,9 +9,11 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Codec, Error, Key, OnCrash, Operation, Resolution, SharedStore,
-    codec::MessagePack,
+    Error, OnCrash, Operation, SharedStore,
+    codec::{Codec, MessagePack},
+    key::Key,
     operation,
+    operation::Resolution,
     record::{DONE_HEADER, Record, RecordedBytes, State},
 };
 use idempotent_test_support::RedisServer;
@@ -71,22 +73,22 @@ impl Site {
 }
 
 fn planted(state: State, result: &[u8]) -> Record {
-    let owned = Record {
-        token: 5,
-        ..request(1).record()
-    };
+    let mut owned = request(1).record();
+    owned.token = 5;
     // Its end is far away.
     let expires = 1 << 42;
     match state {
-        State::Done => sealed(Record {
-            codec: <MessagePack as Codec<u32>>::ID,
-            expires,
-            ..done(&owned, result)
+        State::Done => sealed({
+            let mut record = done(&owned, result);
+            record.codec = <MessagePack as Codec<u32>>::ID;
+            record.expires = expires;
+            record
         }),
-        State::Failed => Record {
-            expires,
-            ..in_state(&owned, state)
-        },
+        State::Failed => {
+            let mut record = in_state(&owned, state);
+            record.expires = expires;
+            record
+        }
         state => in_state(&owned, state),
     }
 }
@@ -159,9 +161,10 @@ async fn results_that_do_not_decode_never_run_the_body() {
             "{answer:?}"
         );
     }
-    let other_codec = sealed(Record {
-        codec: 4711,
-        ..planted(State::Done, &[42])
+    let other_codec = sealed({
+        let mut record = planted(State::Done, &[42]);
+        record.codec = 4711;
+        record
     });
     put(&site.server, &key("1"), &other_codec.encode());
     let answer = site.call(OnCrash::Rerun).await;
@@ -169,9 +172,10 @@ async fn results_that_do_not_decode_never_run_the_body() {
         matches!(answer, Err(Error::Incompatible { .. })),
         "{answer:?}"
     );
-    let no_text = sealed(Record {
-        outcome: Some(RecordedBytes::NotRecorded([0xff, 0xfe][..].into())),
-        ..planted(State::Done, &[])
+    let no_text = sealed({
+        let mut record = planted(State::Done, &[]);
+        record.outcome = Some(RecordedBytes::NotRecorded([0xff, 0xfe][..].into()));
+        record
     });
     put(&site.server, &key("1"), &no_text.encode());
     let answer = site.call(OnCrash::Rerun).await;

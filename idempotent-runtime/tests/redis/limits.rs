@@ -5,10 +5,7 @@ use std::time::Duration;
 use idempotent_runtime::{
     Store, StoreErrorKind,
     record::State,
-    store::{
-        Settled,
-        redis::{RedisOptions, RedisStore},
-    },
+    store::{RedisOptions, RedisStore, Settled},
 };
 use idempotent_test_support::RedisServer;
 
@@ -154,7 +151,7 @@ async fn a_server_that_evicts_is_refused_unless_allowed() {
     assert_eq!(value(&server, &key("1")), None);
 
     let allowed = RedisOptions::new()
-        .allow_eviction(true)
+        .with_allow_eviction(true)
         .open(&server.url())
         .expect("a valid URL");
     first_call(&allowed, &key("1"), 1, b"42").await;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use idempotent_runtime::{
-    Key, Store, StoreErrorKind,
+    Store, StoreErrorKind,
+    key::Key,
     record::State,
-    store::{Cursor, Filter, redis::RedisStore},
+    store::{Cursor, Filter, Lapsed, RedisStore},
 };
 use idempotent_test_support::{RedisCluster, RedisServer};
 
@@ -55,14 +56,14 @@ async fn a_listing_shows_each_record_once_at_least_and_nothing_else() {
     }
     for page in [1, 7, 100, 5_000] {
         assert_eq!(
-            listed(&store, &Filter::new().page(page)).await,
+            listed(&store, &Filter::new().with_page(page)).await,
             all,
             "{page}"
         );
     }
     // No page is much larger than it was asked for.
     let page = store
-        .list(&Filter::new().page(10), None)
+        .list(&Filter::new().with_page(10), None)
         .await
         .expect("a page");
     assert!(page.records.len() <= 30, "{}", page.records.len());
@@ -76,7 +77,7 @@ async fn a_listing_is_by_prefix_state_and_lapse() {
     for (part, state) in ["running", "done", "failed", "lost"].iter().zip(states) {
         write(&store, &of("a.b", part), state).await;
         write(&store, &of("a*b", part), state).await;
-        let shown = listed(&store, &Filter::new().state(state)).await;
+        let shown = listed(&store, &Filter::new().with_state(state)).await;
         let expected = [format!("a*b|{part}"), format!("a.b|{part}")];
         assert_eq!(shown, BTreeSet::from(expected));
     }
@@ -86,25 +87,33 @@ async fn a_listing_is_by_prefix_state_and_lapse() {
     };
     // A prefix is no pattern.
     assert_eq!(
-        listed(&store, &Filter::new().prefix("a*")).await,
+        listed(&store, &Filter::new().with_prefix("a*")).await,
         names("a*b")
     );
     assert_eq!(
-        listed(&store, &Filter::new().prefix("a.b|")).await,
+        listed(&store, &Filter::new().with_prefix("a.b|")).await,
         names("a.b")
     );
-    assert!(listed(&store, &Filter::new().prefix("?")).await.is_empty());
+    assert!(
+        listed(&store, &Filter::new().with_prefix("?"))
+            .await
+            .is_empty()
+    );
 
-    assert!(listed(&store, &Filter::new().lapsed(true)).await.is_empty());
+    assert!(
+        listed(&store, &Filter::new().with_lapsed(Lapsed::Only))
+            .await
+            .is_empty()
+    );
     write(&store, &of("a.b", "silent"), State::Running).await;
     elapse(&server, &of("a.b", "silent"), PAST_LEASE);
-    let lapsed = listed(&store, &Filter::new().lapsed(true)).await;
+    let lapsed = listed(&store, &Filter::new().with_lapsed(Lapsed::Only)).await;
     assert_eq!(lapsed, BTreeSet::from(["a.b|silent".to_owned()]));
 
     // What is past its end is there, and is not shown.
     elapse(&server, &of("a.b", "done"), TTL);
     assert!(value(&server, &of("a.b", "done")).is_some());
-    let done = listed(&store, &Filter::new().state(State::Done)).await;
+    let done = listed(&store, &Filter::new().with_state(State::Done)).await;
     assert_eq!(done, BTreeSet::from(["a*b|done".to_owned()]));
 }
 
@@ -119,7 +128,7 @@ async fn a_listing_shows_what_cannot_be_read_as_that() {
     let all = BTreeSet::from(["!a|foreign".to_owned(), "!a|hash".to_owned()]);
     assert_eq!(listed(&store, &Filter::new()).await, all);
     assert!(
-        listed(&store, &Filter::new().state(State::Done))
+        listed(&store, &Filter::new().with_state(State::Done))
             .await
             .is_empty()
     );
@@ -166,10 +175,10 @@ async fn a_clusters_listing_shows_the_records_of_every_primary_also_when_slots_m
         write(&store, &key, State::Done).await;
         all.insert(key.as_str().to_owned());
     }
-    assert_eq!(listed(&store, &Filter::new().page(10)).await, all);
+    assert_eq!(listed(&store, &Filter::new().with_page(10)).await, all);
 
     // Begin, then move the slot of a record that was not shown to a node that comes before.
-    let filter = Filter::new().page(5);
+    let filter = Filter::new().with_page(5);
     let mut shown = BTreeSet::new();
     let mut cursor = None;
     let first = cluster.node_of("idempotent:orders.place|0");

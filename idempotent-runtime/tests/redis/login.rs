@@ -1,7 +1,7 @@
 //! A server's answers during login are definite, and reported as such.
 
 use idempotent_runtime::{
-    Error, SharedStore, Store, StoreError, StoreErrorKind, operation, store::redis::RedisStore,
+    Error, SharedStore, Store, StoreError, StoreErrorKind, operation, store::RedisStore,
 };
 use idempotent_test_support::{RedisCluster, RedisServer, Sentinel};
 
@@ -39,7 +39,7 @@ async fn a_database_that_the_server_does_not_have_is_a_fault_of_the_configuratio
     // A call is told so at once, and its body does not run.
     let store = RedisStore::new(&format!("{}/99", server.url())).expect("a valid URL");
     let error = operation::<Result<u8, Error>, _>("login", &[&1])
-        .store(&SharedStore::new(store))
+        .store(SharedStore::new(store))
         .run(async { panic!("it runs") })
         .await
         .expect_err("no database");

@@ -7,13 +7,13 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Key, OnCrash, Store,
+    OnCrash, Store,
     fingerprint::Fingerprint,
+    key::Key,
     record::{Nonce, Owner, Record, State},
     store::{
-        ClaimReply, ClaimRequest, Settled,
+        ClaimReply, ClaimRequest, RedisStore, Settled,
         protocol::{self, Current, Step as Decision, Write},
-        redis::RedisStore,
     },
 };
 use idempotent_test_support::RedisServer;
@@ -107,17 +107,13 @@ struct Side {
 impl Side {
     /// The attempt's record as its owner has it; made up where it was never granted.
     fn owned(&self, attempt: u8) -> Record {
-        let made_up = ClaimRequest {
-            nonce: nonce(attempt),
-            ..request(0)
-        };
-        self.grants
-            .get(&attempt)
-            .cloned()
-            .unwrap_or_else(|| Record {
-                token: 1,
-                ..made_up.record()
-            })
+        let mut made_up = request(0);
+        made_up.nonce = nonce(attempt);
+        self.grants.get(&attempt).cloned().unwrap_or_else(|| {
+            let mut record = made_up.record();
+            record.token = 1;
+            record
+        })
     }
 
     fn target(&self, key: &Key, attempt: u8, state: State) -> Record {
@@ -176,12 +172,11 @@ impl Model {
 
 /// Without what is the clock's.
 fn plain(record: &Record) -> Record {
-    Record {
-        token: 0,
-        expires: 0,
-        check: 0,
-        ..record.clone()
-    }
+    let mut record = record.clone();
+    record.token = 0;
+    record.expires = 0;
+    record.check = 0;
+    record
 }
 
 #[derive(Debug, PartialEq)]
@@ -329,15 +324,13 @@ impl Pair<'_> {
                 ttl,
                 named,
             } => {
-                let request = ClaimRequest {
-                    ttl,
-                    owner: Owner::new("host:1").filter(|_| named),
-                    trace: named.then_some([7; 16]),
-                    nonce: nonce(attempt),
-                    lease: Duration::from_secs(lease),
-                    on_crash: if fail { OnCrash::Fail } else { OnCrash::Rerun },
-                    fingerprint: payload.map(|byte| Fingerprint::from_bytes([byte; 16])),
-                };
+                let mut request = ClaimRequest::new(nonce(attempt));
+                request.ttl = ttl;
+                request.owner = Owner::new("host:1").filter(|_| named);
+                request.trace = named.then_some([7; 16]);
+                request.lease = Duration::from_secs(lease);
+                request.on_crash = if fail { OnCrash::Fail } else { OnCrash::Rerun };
+                request.fingerprint = payload.map(|byte| Fingerprint::from_bytes([byte; 16]));
                 let real = runtime.block_on(store.claim(key, &request)).expect("claim");
                 let model = model.step(|current, now| protocol::claim(current, &request, now));
                 redis.note(attempt, &real);

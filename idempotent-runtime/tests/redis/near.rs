@@ -15,7 +15,7 @@ type Answer = Result<u32, Error>;
 
 /// The server as one process has it.
 fn process(server: &RedisServer) -> SharedStore {
-    SharedStore::new(store(server)).near_cache(&NearCache::new())
+    SharedStore::new(store(server)).with_near_cache(&NearCache::new())
 }
 
 fn charge(store: &SharedStore) -> Operation<u32, Error> {

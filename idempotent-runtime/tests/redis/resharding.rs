@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use idempotent_runtime::{Error, SharedStore, operation, store::redis::RedisStore};
+use idempotent_runtime::{Error, SharedStore, operation, store::RedisStore};
 use idempotent_test_support::RedisCluster;
 
 use crate::common::*;

@@ -2,7 +2,7 @@
 
 use idempotent_runtime::{
     Store, StoreError, StoreErrorKind,
-    store::redis::{RedisOptions, RedisStore},
+    store::{RedisOptions, RedisStore},
 };
 use idempotent_test_support::RedisServer;
 
@@ -200,7 +200,7 @@ async fn no_description_shows_user_or_password() {
     ));
     hides(&format!(
         "{:?}",
-        RedisOptions::new().sentinel_login(Some("somebody"), "wrong-horse")
+        RedisOptions::new().with_sentinel_login(Some("somebody"), "wrong-horse")
     ));
 }
 
@@ -266,7 +266,7 @@ async fn by_tls_without_the_programs_cryptography_and_without_choosing_it() {
     use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
     let server = RedisServer::start_tls();
     let connect = async |part: &str| {
-        let options = RedisOptions::new().tls_root(server.certificates().ca_pem());
+        let options = RedisOptions::new().with_tls_root(server.certificates().ca_pem());
         let store = options.open(&server.url()).expect("a valid URL");
         let mut subscription = store.subscribe(&key(part)).await.expect("subscribe");
         assert!(subscription.is_push());
@@ -293,7 +293,7 @@ async fn by_tls_when_the_authority_is_trusted() {
         .expect_err("an unknown authority");
     assert_eq!(error.kind(), StoreErrorKind::NotSent, "{error}");
 
-    let options = RedisOptions::new().tls_root(server.certificates().ca_pem());
+    let options = RedisOptions::new().with_tls_root(server.certificates().ca_pem());
     let store = options.open(&server.url()).expect("a valid URL");
     first_call(&store, &key("1"), 1, b"42").await;
     let mut subscription = store.subscribe(&key("2")).await.expect("subscribe");
@@ -302,8 +302,8 @@ async fn by_tls_when_the_authority_is_trusted() {
     told(&mut subscription).await;
 
     let error = RedisOptions::new()
-        .tls_root("no certificate")
-        .tls_identity("none", "none")
+        .with_tls_root("no certificate")
+        .with_tls_identity("none", "none")
         .open(&server.url());
     assert_eq!(error.expect_err("nonsense").kind(), StoreErrorKind::Config);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use idempotent_runtime::{
     Store, StoreErrorKind,
-    store::redis::{RedisOptions, RedisStore},
+    store::{RedisOptions, RedisStore},
 };
 use idempotent_test_support::{RedisServer, Sentinel, wait_until};
 
@@ -13,7 +13,7 @@ use crate::common::*;
 #[tokio::test]
 async fn a_failover_is_followed() {
     let sentinel = Sentinel::start();
-    let options = RedisOptions::new().response_timeout(Duration::from_secs(1));
+    let options = RedisOptions::new().with_response_timeout(Duration::from_secs(1));
     let store = options
         .open_sentinel(sentinel.urls(), sentinel.master_name())
         .expect("valid URLs");

@@ -64,11 +64,10 @@ async fn what_is_done_stays_done_and_a_repeated_finish_is_applied() {
 }
 
 fn granted_again(done: &Record) -> Record {
-    Record {
-        outcome: None,
-        codec: 0,
-        ..done.clone()
-    }
+    let mut record = done.clone();
+    record.outcome = None;
+    record.codec = 0;
+    record
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use idempotent_runtime::{
     Error, SharedStore, Store, operation,
-    store::redis::{RedisOptions, RedisStore},
+    store::{RedisOptions, RedisStore},
 };
 use idempotent_test_support::{Proxy, RedisServer};
 
@@ -12,7 +12,7 @@ use crate::common::*;
 
 async fn proxied(server: &RedisServer, response_timeout: Duration) -> (Proxy, RedisStore) {
     let proxy = Proxy::start(&format!("127.0.0.1:{}", server.port()));
-    let options = RedisOptions::new().response_timeout(response_timeout);
+    let options = RedisOptions::new().with_response_timeout(response_timeout);
     let store = options.open(&proxy.url()).expect("a valid URL");
     store.check().await.expect("fit");
     assert_eq!(proxy.counters().connections, 1);

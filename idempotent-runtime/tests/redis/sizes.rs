@@ -12,7 +12,7 @@ use std::{
 use idempotent_runtime::{
     Error, SharedStore, Store, StoreErrorKind, operation,
     record::{Record, RecordedBytes, State},
-    store::{Settled, redis::RedisStore},
+    store::{RedisStore, Settled},
 };
 use idempotent_test_support::{RedisCluster, RedisServer};
 
@@ -27,10 +27,9 @@ fn header(owned: &Record) -> usize {
 
 /// The end of an attempt whose result was too large.
 fn without_result(owned: &Record) -> Record {
-    Record {
-        outcome: Some(RecordedBytes::NotRecorded(Arc::from(&b"too large"[..]))),
-        ..done(owned, b"")
-    }
+    let mut record = done(owned, b"");
+    record.outcome = Some(RecordedBytes::NotRecorded(Arc::from(&b"too large"[..])));
+    record
 }
 
 fn stat(server: &RedisServer, name: &str) -> u64 {
@@ -77,7 +76,7 @@ async fn is_refused_for_its_size(store: &RedisStore, server: &RedisServer, size:
 
 /// The body runs once, its caller has the result, later ones are told that it was not recorded, and other keys go on.
 async fn is_run_once(store: RedisStore, size: usize) {
-    let store = SharedStore::new(store).max_result(8 * MIB);
+    let store = SharedStore::new(store).with_max_result(8 * MIB);
     let bodies = Arc::new(AtomicU32::new(0));
     let call = || {
         let bodies = Arc::clone(&bodies);
@@ -351,7 +350,7 @@ async fn a_node_whose_limit_was_raised_takes_what_it_refused() {
 #[tokio::test]
 async fn why_a_result_is_not_recorded_names_the_limit_and_its_size() {
     let (_server, store) = limited("proto-max-bulk-len", "1048576", true).await;
-    let store = SharedStore::new(store).max_result(8 * MIB);
+    let store = SharedStore::new(store).with_max_result(8 * MIB);
     let call = || {
         operation::<Result<String, Error>, _>("sizes", &[&1])
             .store(&store)

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use idempotent_runtime::{
     OnCrash, Store,
-    record::{Nonce, Record, State},
-    store::{ClaimReply, ClaimRequest, Settled},
+    record::{Nonce, State},
+    store::{ClaimReply, Settled},
 };
 use idempotent_test_support::RedisServer;
 
@@ -145,9 +145,10 @@ async fn a_claim_that_comes_after_its_own_release_gets_nothing() {
     );
     let (record, _) = held(store.claim(&key("1"), &request(1)).await.expect("claim"));
     assert_eq!(
-        Record {
-            expires: 0,
-            ..record
+        {
+            let mut record = record;
+            record.expires = 0;
+            record
         },
         released
     );
@@ -263,15 +264,11 @@ async fn a_fingerprint_conflict_takes_nothing() {
             [byte; 16],
         ))
     };
-    let one = ClaimRequest {
-        fingerprint: print(1),
-        on_crash: OnCrash::Fail,
-        ..request(1)
-    };
-    let two = ClaimRequest {
-        fingerprint: print(2),
-        ..request(2)
-    };
+    let mut one = request(1);
+    one.fingerprint = print(1);
+    one.on_crash = OnCrash::Fail;
+    let mut two = request(2);
+    two.fingerprint = print(2);
     let owned = granted(store.claim(&key("1"), &one).await.expect("claim"));
     let (record, left) = held(store.claim(&key("1"), &two).await.expect("claim"));
     assert_eq!(record, owned);

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use idempotent_runtime::{Error, SharedStore, StoreErrorKind, operation, store::redis::RedisStore};
+use idempotent_runtime::{Error, SharedStore, StoreErrorKind, operation, store::RedisStore};
 use idempotent_test_support::{RedisCluster, RedisServer};
 
 use crate::common::*;

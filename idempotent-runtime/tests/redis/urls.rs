@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use idempotent_runtime::{
     Store, StoreError, StoreErrorKind,
-    store::redis::{RedisOptions, RedisStore},
+    store::{RedisOptions, RedisStore},
 };
 use idempotent_test_support::{RedisCluster, Sentinel};
 use proptest::{collection::vec, prelude::*, sample::select};

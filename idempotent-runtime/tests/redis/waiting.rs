@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use idempotent_runtime::{
-    Key, Store,
+    Store,
+    key::Key,
     record::State,
-    store::{
-        Subscription,
-        redis::{RedisOptions, RedisStore},
-    },
+    store::{RedisOptions, RedisStore, Subscription},
 };
 use idempotent_test_support::{Proxy, RedisServer, wait_until};
 
@@ -169,7 +167,7 @@ async fn a_loss_wakes_everybody_and_then_they_are_told_again() {
 async fn a_listener_whose_peer_vanished_is_replaced_when_somebody_comes() {
     let server = RedisServer::start();
     let proxy = Proxy::start(&format!("127.0.0.1:{}", server.port()));
-    let options = RedisOptions::new().response_timeout(Duration::from_millis(300));
+    let options = RedisOptions::new().with_response_timeout(Duration::from_millis(300));
     let store = options.open(&proxy.url()).expect("a valid URL");
     let mut early = subscribed(&store, "1").await;
     proxy.black_hole(true);

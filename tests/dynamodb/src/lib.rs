@@ -17,16 +17,19 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use idempotent_runtime::{
-    Key, StoreError,
+    StoreError,
     StoreErrorKind::{Ambiguous, Config, NotSent, Refused, TooLarge},
+    key::Key,
     record::Nonce,
-    store::Cursor,
-    store::cas::{CasTable, Loaded, Put, Row, Scanned, Swapped, Time},
+    store::{
+        Cursor,
+        cas::{CasTable, Loaded, Put, Row, Scanned, Swapped, Time},
+    },
 };
 use serde_json::{Value, json};
 
 /// A row has 400 KB at most, with its key and the names of its attributes: give this to
-/// [`SharedStore::max_result`](idempotent_runtime::SharedStore::max_result).
+/// [`SharedStore::with_max_result`](idempotent_runtime::SharedStore::with_max_result).
 pub const MAX_RESULT: usize = 300_000;
 
 /// A table of DynamoDB.

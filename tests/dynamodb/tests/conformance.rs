@@ -10,7 +10,8 @@ use std::{
 
 use idempotent_dynamodb::{DynamoTable, MAX_RESULT};
 use idempotent_runtime::{
-    Key, Store, StoreError, StoreErrorKind, conformance_tests,
+    Store, StoreError, StoreErrorKind, conformance_tests,
+    key::Key,
     record::Nonce,
     store::{
         Cursor,

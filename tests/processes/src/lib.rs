@@ -13,7 +13,7 @@ use std::{io::Write, time::Duration};
 
 use idempotent_fn::{
     SharedStore, StoreError,
-    store::redis::{RedisOptions, RedisStore},
+    store::{RedisOptions, RedisStore},
 };
 
 /// A duration in milliseconds from the environment: how the tests deploy another `ttl`, `lease` or `wait`.
@@ -34,7 +34,8 @@ pub fn say(line: &str) {
 
 /// The store that the arguments name: `one URL`, `cluster URL…`, `sentinel MASTER URL…`.
 pub fn store(arguments: &[String]) -> Result<SharedStore, StoreError> {
-    let options = RedisOptions::new().response_timeout(setting("ANSWER", Duration::from_secs(2)));
+    let options =
+        RedisOptions::new().with_response_timeout(setting("ANSWER", Duration::from_secs(2)));
     let store: RedisStore = match arguments {
         [kind, url] if kind == "one" => options.open(url)?,
         [kind, urls @ ..] if kind == "cluster" => options.open_cluster(urls)?,

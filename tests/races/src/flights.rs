@@ -10,7 +10,6 @@ use shuttle::{
 use super::{key, request};
 use crate::{
     SharedStore,
-    record::Record,
     store::{
         MemoryStore,
         single_flight::{FlightOutcome, FollowResult, Role, SEEN},
@@ -44,10 +43,6 @@ impl World {
         self.store.flights().join(&key(1), request(1).fingerprint)
     }
 
-    fn record(&self) -> Arc<Record> {
-        Arc::new(request(1).record())
-    }
-
     fn check_end(&self) {
         assert_eq!(self.store.flights().len(), 0, "a flight is left");
         assert_eq!(self.ran.load(Ordering::SeqCst), 1);
@@ -69,7 +64,7 @@ async fn call(world: Arc<World>, gives_up: bool) {
                 }
                 world.leaders.fetch_sub(1, Ordering::SeqCst);
                 if recorded || !gives_up {
-                    lead.land(FlightOutcome::Record(world.record()));
+                    lead.land(FlightOutcome::Record(Arc::new(request(1).record())));
                 }
                 return;
             }

@@ -94,8 +94,8 @@ impl Store for Arc<Server> {
 fn cached(max_bytes: usize) -> (Arc<Server>, SharedStore) {
     let tokens = [const { AtomicU64::new(1) }; KEYS];
     let server = Arc::new(Server { tokens });
-    let options = NearCache::new().max_bytes(max_bytes);
-    let store = SharedStore::new(Arc::clone(&server)).near_cache(&options);
+    let options = NearCache::new().with_max_bytes(max_bytes);
+    let store = SharedStore::new(Arc::clone(&server)).with_near_cache(&options);
     (server, store)
 }
 

@@ -26,6 +26,17 @@ static CHANGED: Lazy<watch::Sender<()>> = Lazy::new(|| watch::Sender::new(()));
 /// In a runtime without timers it does not wait.
 ///
 /// Cancel-safe: it only looks.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use std::time::Duration;
+///
+/// // At the end of `main`, once no more calls come in.
+/// let left = idempotent_fn::drain(Duration::from_secs(20)).await;
+/// assert_eq!(left, 0);
+/// # }
+/// ```
 pub async fn drain(timeout: Duration) -> usize {
     let runtime = Handle::try_current();
     if runtime.is_ok_and(|runtime| runtime_check::check(&runtime, false).is_err()) {

@@ -8,7 +8,7 @@ mod store;
 mod time;
 mod value;
 
-use std::future::Future;
+use std::{fmt, future::Future};
 
 pub use store::CasStore;
 pub use time::Time;
@@ -187,7 +187,7 @@ pub enum Swapped {
 }
 
 /// A part of a table. It may be empty though others follow.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Scanned {
     /// Keys' texts ([`Key::as_str`]) with their values.
@@ -203,5 +203,16 @@ impl Scanned {
     #[must_use]
     pub const fn new(rows: Vec<(String, Vec<u8>)>, next: Option<Cursor>, time: Time) -> Self {
         Self { rows, next, time }
+    }
+}
+
+/// Shows no key.
+impl fmt::Debug for Scanned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scanned")
+            .field("rows", &self.rows.len())
+            .field("next", &self.next)
+            .field("time", &self.time)
+            .finish()
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     SharedStore, StoreErrorKind,
     key::Key,
     record::{Record, State},
-    store::{ClaimRequest, Cursor, Filter, Found, Listed, Store},
+    store::{ClaimRequest, Cursor, Filter, Found, Lapsed, Listed, Store},
 };
 
 /// More pages than these rules can have.
@@ -75,7 +75,9 @@ pub async fn a_listing_shows_every_record(subject: &impl Subject) {
     trial.start(&new_key()).await;
     let rule = "list: every record whose key begins with the prefix, whole, through any handle";
     for page in [1, 7, 1000] {
-        let filter = Filter::new().prefix(&format!("{scope}|")).page(page);
+        let filter = Filter::new()
+            .with_prefix(&format!("{scope}|"))
+            .with_page(page);
         let Some(shown) = by_key(&other, &filter).await else {
             return;
         };
@@ -115,17 +117,22 @@ pub async fn a_listing_shows_what_was_asked_for(subject: &impl Subject) {
     };
     trial.grant(&keys[0], &live, "a free key").await;
 
-    let all = Filter::new().prefix(&format!("{scope}|"));
+    let all = Filter::new().with_prefix(&format!("{scope}|"));
     for (filter, expected) in [
         (all.clone(), &[0, 1, 2, 3, 4][..]),
-        (all.clone().state(State::Running), &[0, 4]),
-        (all.clone().state(State::Done), &[1]),
-        (all.clone().state(State::Failed), &[2]),
-        (all.clone().state(State::Lost), &[3]),
-        (all.clone().lapsed(true), &[4]),
-        (all.clone().lapsed(false), &[0, 1, 2, 3]),
-        (all.clone().state(State::Done).lapsed(true), &[]),
-        (all.clone().prefix(keys[1].as_str()), &[1]),
+        (all.clone().with_state(State::Running), &[0, 4]),
+        (all.clone().with_state(State::Done), &[1]),
+        (all.clone().with_state(State::Failed), &[2]),
+        (all.clone().with_state(State::Lost), &[3]),
+        (all.clone().with_lapsed(Lapsed::Only), &[4]),
+        (all.clone().with_lapsed(Lapsed::Excluded), &[0, 1, 2, 3]),
+        (
+            all.clone()
+                .with_state(State::Done)
+                .with_lapsed(Lapsed::Only),
+            &[],
+        ),
+        (all.clone().with_prefix(keys[1].as_str()), &[1]),
     ] {
         let Some(shown) = by_key(&trial, &filter).await else {
             return;
@@ -141,7 +148,7 @@ pub async fn a_listing_shows_what_was_asked_for(subject: &impl Subject) {
         }
     }
     for pattern in ["*", "?", "%", "_", "[a-z]", "\\", ".*"] {
-        let filter = Filter::new().prefix(&format!("{scope}{pattern}"));
+        let filter = Filter::new().with_prefix(&format!("{scope}{pattern}"));
         let shown = by_key(&trial, &filter).await.unwrap_or_default();
         assert!(shown.is_empty(), "list: {pattern} is a text like any other");
     }
@@ -157,11 +164,15 @@ pub async fn a_namespace_lists_its_own_keys(subject: &impl Subject) {
         plain.in_namespace("a"),
         plain.in_namespace("a").in_namespace("b"),
     );
-    let filter = Filter::new().prefix(&scope);
+    let filter = Filter::new().with_prefix(&scope);
     for key in [&plain, &inner, &deeper] {
         trial.start(key).await;
     }
-    for store in [store.clone(), store.namespace("a"), store.namespace("b")] {
+    for store in [
+        store.clone(),
+        store.with_namespace("a"),
+        store.with_namespace("b"),
+    ] {
         let mut shown: Vec<Listed> = Vec::new();
         let mut cursor = None;
         loop {

@@ -3,7 +3,7 @@
 //! Describe your store to the suite with a [`Subject`], and have every rule run as a test of its own:
 //!
 //! ```ignore
-//! idempotent_runtime::conformance_tests!(MySubject::connect().await);
+//! idempotent_fn::conformance_tests!(MySubject::connect().await);
 //! ```
 //!
 //! or run them all, from anywhere, with [`all`]. Every rule uses new, random keys, so a server may be shared. No rule

@@ -28,13 +28,14 @@ const LAST: u64 = MAX_TOKEN - (1 << 40);
 ///
 /// ```
 /// # use std::time::Duration;
-/// use idempotent_runtime::store::{ManualClock, MemoryStore};
+/// use idempotent_fn::store::{ManualClock, MemoryStore};
 ///
 /// let clock = ManualClock::new();
 /// let store = MemoryStore::with_clock(&clock);
 /// clock.advance(Duration::from_secs(24 * 60 * 60)); // every result recorded so far is past its `ttl`
 /// # let _ = store;
 /// ```
+#[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 #[derive(Clone, Default)]
 pub struct ManualClock {
     shared: Arc<Manual>,

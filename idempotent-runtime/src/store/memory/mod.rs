@@ -38,7 +38,7 @@ pub use clock::ManualClock;
 /// Records up to this many bytes are copied when read. Longer ones are shared.
 const COPIED: usize = 1024;
 
-/// Keeps records in a [`DashMap`](dashmap::DashMap) of this process: for one process, or for tests.
+/// Keeps records in a [`DashMap`](https://docs.rs/dashmap) of this process: for one process, or for tests.
 /// They end with the process.
 ///
 /// Clones are the same store. Each key has its own entry: no key waits for another's body, nor for
@@ -46,6 +46,7 @@ const COPIED: usize = 1024;
 /// once. A finished record is kept for 30 seconds past its end, or twice its lease
 /// ([`protocol::grace`](super::protocol::grace)). Replays use a coarse clock, so a result may be
 /// replayed for some milliseconds past its end.
+#[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
@@ -87,7 +88,7 @@ impl MemoryStore {
     ///
     /// ```
     /// # use std::{sync::atomic::{AtomicU32, Ordering}, time::Duration};
-    /// # use idempotent_runtime::{operation, with_store, Error, store::MemoryStore};
+    /// # use idempotent_fn::{operation, with_store, Error, store::MemoryStore};
     /// # static RUNS: AtomicU32 = AtomicU32::new(0);
     /// # async fn charge() -> Result<u32, Error> {
     /// #     let call = operation::<Result<u32, Error>, _>("payments.charge", &[&"order-42"]);
@@ -98,7 +99,7 @@ impl MemoryStore {
     /// # async fn main() {
     /// // #[tokio::test(start_paused = true)]
     /// let store = MemoryStore::on_tokio_time();
-    /// with_store(store.into(), async {
+    /// with_store(store, async {
     ///     assert_eq!(charge().await.unwrap(), 1);
     ///     tokio::time::advance(Duration::from_secs(2 * 3600)).await; // its `ttl` is an hour
     ///     assert_eq!(charge().await.unwrap(), 2);
@@ -197,6 +198,7 @@ impl MemoryStore {
             let due = (packed.view().state() != State::Running)
                 .then(|| Due::of(packed.delete_at(), now))
                 .filter(|due| before.is_none_or(|before| *due < before));
+            packed.hash = hash;
             packed.due = due.or(before);
             let new = match slot {
                 Some(kept) => {

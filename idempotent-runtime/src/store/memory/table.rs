@@ -43,9 +43,10 @@ impl Records {
     /// short.
     #[inline]
     pub(super) fn look(&self, key: &[u8], look: impl FnOnce(&Packed)) {
-        let spread = self.hash(key).spread();
+        let hash = self.hash(key);
+        let spread = hash.spread();
         let shard = self.map.shards()[self.shard(spread)].read();
-        if let Some((record, _)) = shard.get(spread, |(record, _)| record.key() == key) {
+        if let Some((record, _)) = shard.get(spread, |(record, _)| record.is_of(hash, key)) {
             look(record);
         }
     }
@@ -60,9 +61,9 @@ impl Records {
     ) {
         let spread = hash.spread();
         let mut shard = self.map.shards()[self.shard(spread)].write();
-        let record = shard.get_mut(spread, |(record, _)| record.key() == key);
+        let record = shard.get_mut(spread, |(record, _)| record.is_of(hash, key));
         if let Some(new) = change(record.map(|(record, _)| record)) {
-            let rehash = |(record, _): &(Packed, _)| self.hash(record.key()).spread();
+            let rehash = |(record, _): &(Packed, _)| record.hash.spread();
             shard.insert(spread, (new, SharedValue::new(())), rehash);
         }
     }
@@ -75,7 +76,7 @@ impl Records {
     ) -> Option<Packed> {
         let spread = hash.spread();
         let mut shard = self.map.shards()[self.shard(spread)].write();
-        let is_it = |record: &Packed| condition(record) && self.hash(record.key()) == hash;
+        let is_it = |record: &Packed| record.hash == hash && condition(record);
         let removed = shard.remove_entry(spread, |(record, _)| is_it(record));
         removed.map(|(record, _)| record)
     }
@@ -89,7 +90,7 @@ impl Records {
     ) {
         let spread = hash.spread();
         let mut shard = self.map.shards()[self.shard(spread)].write();
-        let is_it = |record: &Packed| condition(record) && self.hash(record.key()) == hash;
+        let is_it = |record: &Packed| record.hash == hash && condition(record);
         if let Some((record, _)) = shard.get_mut(spread, |(record, _)| is_it(record)) {
             change(record);
         }

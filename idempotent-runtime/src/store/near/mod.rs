@@ -28,15 +28,15 @@ const DRIFT: u32 = 1000;
 /// A store ends a record at a whole millisecond: it may go so much earlier than its `ttl` says.
 const ROUNDED: Duration = Duration::from_millis(1);
 
-/// How much a near cache keeps, and for how long: see [`SharedStore::near_cache`].
+/// How much a near cache keeps, and for how long: see [`SharedStore::with_near_cache`].
 ///
 /// ```
 /// # use std::time::Duration;
-/// use idempotent_runtime::store::NearCache;
+/// use idempotent_fn::store::NearCache;
 ///
 /// let options = NearCache::new()
-///     .max_bytes(8 * 1024 * 1024)
-///     .max_age(Duration::from_secs(10));
+///     .with_max_bytes(8 * 1024 * 1024)
+///     .with_max_age(Duration::from_secs(10));
 /// # let _ = options;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl NearCache {
     /// results that were not replayed lately, and asks the store for them again. A result that
     /// would take more than a sixteenth may not be kept at all.
     #[must_use]
-    pub const fn max_bytes(mut self, bytes: usize) -> Self {
+    pub const fn with_max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
@@ -75,7 +75,7 @@ impl NearCache {
     /// late. No result is kept beyond its own `ttl`. A key that is replayed all the time costs the
     /// store one command per `max_age`.
     #[must_use]
-    pub const fn max_age(mut self, age: Duration) -> Self {
+    pub const fn with_max_age(mut self, age: Duration) -> Self {
         self.max_age = age;
         self
     }
@@ -192,14 +192,14 @@ impl SharedStore {
     /// changes nothing.
     ///
     /// ```
-    /// # use idempotent_runtime::{Store, SharedStore, store::NearCache};
+    /// # use idempotent_fn::{Store, SharedStore, store::NearCache};
     /// # fn example(redis: impl Store) -> SharedStore {
-    /// SharedStore::new(redis).near_cache(&NearCache::new())
+    /// SharedStore::new(redis).with_near_cache(&NearCache::new())
     /// # }
     /// ```
     ///
     /// It keeps only results that the store has acknowledged or shown, until
-    /// [`NearCache::max_age`], and never for longer than the store keeps them. The store alone
+    /// [`NearCache::with_max_age`], and never for longer than the store keeps them. The store alone
     /// decides first calls, and everything that is not a result. The fingerprint is compared here
     /// as everywhere.
     ///
@@ -215,14 +215,14 @@ impl SharedStore {
     /// time ([`Store::clock`](crate::Store::clock); Redis does), this machine's clock must agree
     /// with it to a minute.
     #[must_use]
-    pub fn near_cache(&self, options: &NearCache) -> Self {
+    pub fn with_near_cache(&self, options: &NearCache) -> Self {
         if self.local().is_none() {
             self.near_cell().get_or_init(|| Near::new(options));
         }
         self.replaying_near()
     }
 
-    /// How many bytes the near cache takes, as [`NearCache::max_bytes`] counts them. Zero if there
+    /// How many bytes the near cache takes, as [`NearCache::with_max_bytes`] counts them. Zero if there
     /// is none.
     #[must_use]
     pub fn near_cache_bytes(&self) -> usize {

@@ -293,7 +293,9 @@ pub fn replacement(
 ) -> Record {
     let base = seen.map_or_else(
         || Record {
-            attempts: 0,
+            // Not 0: a waiter under `fail` that saw the key run, and is then granted a first attempt, takes its record for
+            // lost. Here it was past its end, or the operator knows that it was lost.
+            attempts: 1,
             ..request.record()
         },
         |seen| Record {

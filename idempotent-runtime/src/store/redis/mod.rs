@@ -38,7 +38,7 @@ use crate::{
     },
 };
 
-pub use connection::Credentials;
+pub use connection::RedisCredentials;
 pub(crate) use connection::is_scheme;
 pub use options::RedisOptions;
 
@@ -50,8 +50,8 @@ pub use options::RedisOptions;
 /// made in tasks of that runtime, so a call that nobody polls blocks no other.
 ///
 /// ```no_run
-/// # async fn example() -> Result<(), idempotent_runtime::StoreError> {
-/// use idempotent_runtime::store::redis::RedisStore;
+/// # async fn example() -> Result<(), idempotent_fn::StoreError> {
+/// use idempotent_fn::store::RedisStore;
 ///
 /// let store = RedisStore::connect("redis://user:password@cache.internal:6379/2").await?;
 /// # Ok(()) }
@@ -64,7 +64,7 @@ pub use options::RedisOptions;
 /// # What the server must be
 /// The server is checked at every connect. A version before 7.0, and a `maxmemory-policy` that
 /// evicts, are [`Config`](crate::StoreErrorKind::Config) errors (for the latter see
-/// [`RedisOptions::allow_eviction`]). Redis forgets acknowledged writes when it restarts without
+/// [`RedisOptions::with_allow_eviction`]). Redis forgets acknowledged writes when it restarts without
 /// AOF or fails over: set `appendonly yes`, and `min-replicas-to-write` if there are replicas. A
 /// server that takes no data at the moment (`OOM`, `NOREPLICAS`, `MISCONF`) still replays; new keys
 /// are [`Refused`](crate::StoreErrorKind::Refused).
@@ -101,6 +101,7 @@ pub use options::RedisOptions;
 /// up. A command that no connection took is [`NotSent`](crate::StoreErrorKind::NotSent), and a
 /// server's answer is definite: `LOADING`, `BUSY`, `MASTERDOWN`, `CLUSTERDOWN` and `TRYAGAIN` are
 /// [`Refused`](crate::StoreErrorKind::Refused), and [transient](crate::StoreError::is_transient).
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<Inner>,
@@ -154,6 +155,7 @@ impl RedisStore {
     /// [`Config`](crate::StoreErrorKind::Config) when a URL cannot be read, or they contradict one
     /// another.
     #[cfg(feature = "redis-cluster")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-cluster")))]
     pub fn cluster<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> Result<Self, StoreError> {
         RedisOptions::new().open_cluster(urls)
     }
@@ -162,12 +164,13 @@ impl RedisStore {
     /// `redis-sentinel`.
     ///
     /// The sentinels are asked at every connect, and after a failover. User, password, database and
-    /// TLS in the first URL are for the Redis server; see [`RedisOptions::sentinel_login`] for
+    /// TLS in the first URL are for the Redis server; see [`RedisOptions::with_sentinel_login`] for
     /// those of the sentinels.
     ///
     /// # Errors
     /// [`Config`](crate::StoreErrorKind::Config) when a URL cannot be read.
     #[cfg(feature = "redis-sentinel")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-sentinel")))]
     pub fn sentinel<U: AsRef<str>>(
         urls: impl IntoIterator<Item = U>,
         master: &str,

@@ -9,7 +9,7 @@ use super::connection::tls::Certificates;
 use super::{
     RedisStore,
     connection::{
-        credentials::{Credentials, Provider},
+        credentials::{Provider, RedisCredentials},
         url,
     },
 };
@@ -20,13 +20,14 @@ use crate::StoreErrorKind;
 /// Options for a [`RedisStore`] whose defaults do not fit.
 ///
 /// ```no_run
-/// # fn main() -> Result<(), idempotent_runtime::StoreError> {
+/// # fn main() -> Result<(), idempotent_fn::StoreError> {
 /// use std::time::Duration;
-/// use idempotent_runtime::store::redis::RedisOptions;
+/// use idempotent_fn::store::RedisOptions;
 ///
-/// let store = RedisOptions::new().response_timeout(Duration::from_secs(5)).open("redis://cache.internal/2")?;
+/// let store = RedisOptions::new().with_response_timeout(Duration::from_secs(5)).open("redis://cache.internal/2")?;
 /// # Ok(()) }
 /// ```
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 #[derive(Clone)]
 #[must_use]
 pub struct RedisOptions {
@@ -38,7 +39,7 @@ pub struct RedisOptions {
         not(feature = "redis-sentinel"),
         allow(dead_code, reason = "who has no sentinels logs in to none")
     )]
-    pub(super) sentinel_login: Option<Credentials>,
+    pub(super) sentinel_login: Option<RedisCredentials>,
     #[cfg(feature = "redis-tls")]
     pub(super) tls: Certificates,
 }
@@ -63,7 +64,7 @@ impl RedisOptions {
     /// replaced. Two seconds outlast a server that forks, syncs its disk or is far away, and allow
     /// several tries within a lease of 30 seconds. Keep it below a third of the shortest lease, or
     /// heartbeats come too late.
-    pub fn response_timeout(mut self, timeout: Duration) -> Self {
+    pub fn with_response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
         self
     }
@@ -71,7 +72,7 @@ impl RedisOptions {
     /// How long it may take to connect and log in: 2 seconds by default. A longer wait fails as
     /// [`NotSent`](StoreErrorKind::NotSent). A claim waits 0.9 seconds for a connection, and then
     /// fails as `NotSent` too, while connecting goes on.
-    pub fn connection_timeout(mut self, timeout: Duration) -> Self {
+    pub fn with_connection_timeout(mut self, timeout: Duration) -> Self {
         self.connection_timeout = timeout;
         self
     }
@@ -79,7 +80,7 @@ impl RedisOptions {
     /// Whether to accept a server that evicts keys when its memory is full. By default it is
     /// refused: an evicted record lets its operation run again, and one sweep may evict all of
     /// them.
-    pub fn allow_eviction(mut self, allow: bool) -> Self {
+    pub fn with_allow_eviction(mut self, allow: bool) -> Self {
         self.allow_eviction = allow;
         self
     }
@@ -87,8 +88,9 @@ impl RedisOptions {
     /// User and password for the sentinels themselves; none by default. The user and password in
     /// the URLs are for the Redis servers.
     #[cfg(feature = "redis-sentinel")]
-    pub fn sentinel_login(mut self, user: Option<&str>, password: &str) -> Self {
-        self.sentinel_login = Credentials::of(user, Some(password));
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-sentinel")))]
+    pub fn with_sentinel_login(mut self, user: Option<&str>, password: &str) -> Self {
+        self.sentinel_login = RedisCredentials::of(user, Some(password));
         self
     }
 
@@ -102,21 +104,21 @@ impl RedisOptions {
     /// runs in a task of the runtime that uses the store, and its time counts as time to connect.
     /// An error of it fails the attempt as [`NotSent`](StoreErrorKind::NotSent), with that error as
     /// the source, so it should show no secret. Sentinels have a login of their own
-    /// ([`sentinel_login`](Self::sentinel_login)).
+    /// ([`with_sentinel_login`](Self::with_sentinel_login)).
     ///
     /// ```no_run
-    /// # fn main() -> Result<(), idempotent_runtime::StoreError> {
+    /// # fn main() -> Result<(), idempotent_fn::StoreError> {
     /// # async fn token() -> Result<String, std::io::Error> { Ok(String::new()) }
-    /// use idempotent_runtime::store::redis::{Credentials, RedisOptions};
+    /// use idempotent_fn::store::{RedisCredentials, RedisOptions};
     ///
     /// let store = RedisOptions::new()
-    ///     .credentials(|| async { token().await.map(|token| Credentials::new("payments", token)) })
+    ///     .with_credentials(|| async { token().await.map(|token| RedisCredentials::new("payments", token)) })
     ///     .open("rediss://cache.internal")?;
     /// # Ok(()) }
     /// ```
-    pub fn credentials<F, E>(mut self, provide: impl Fn() -> F + Send + Sync + 'static) -> Self
+    pub fn with_credentials<F, E>(mut self, provide: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Result<Credentials, E>> + Send + 'static,
+        F: Future<Output = Result<RedisCredentials, E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         self.credentials = Some(Provider::new(provide));
@@ -126,14 +128,16 @@ impl RedisOptions {
     /// Trusts the certificate authorities in this PEM text, and no others. By default those of the
     /// operating system are trusted. It applies to `rediss://` URLs.
     #[cfg(feature = "redis-tls")]
-    pub fn tls_root(mut self, pem: impl Into<Vec<u8>>) -> Self {
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-tls")))]
+    pub fn with_tls_root(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.tls.roots = Some(pem.into());
         self
     }
 
     /// Presents this certificate to the server, with its private key; both in PEM.
     #[cfg(feature = "redis-tls")]
-    pub fn tls_identity(
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-tls")))]
+    pub fn with_tls_identity(
         mut self,
         certificate: impl Into<Vec<u8>>,
         key: impl Into<Vec<u8>>,
@@ -160,6 +164,7 @@ impl RedisOptions {
     /// [`Config`](StoreErrorKind::Config) when a URL or a certificate cannot be read, or the URLs
     /// contradict one another.
     #[cfg(feature = "redis-cluster")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-cluster")))]
     pub fn open_cluster<U: AsRef<str>>(
         self,
         urls: impl IntoIterator<Item = U>,
@@ -174,6 +179,7 @@ impl RedisOptions {
     /// # Errors
     /// [`Config`](StoreErrorKind::Config) when a URL or a certificate cannot be read.
     #[cfg(feature = "redis-sentinel")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-sentinel")))]
     pub fn open_sentinel<U: AsRef<str>>(
         self,
         urls: impl IntoIterator<Item = U>,

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use idempotent_fn::{Error, SharedStore, idempotent, store::redis::RedisStore};
+use idempotent_fn::{Error, SharedStore, idempotent, store::RedisStore};
 use idempotent_test_support::{Direction, Proxy, RedisServer};
 
 /// How far bodies with one key have come.

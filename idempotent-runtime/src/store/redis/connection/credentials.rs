@@ -3,13 +3,14 @@
 use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
 
 /// User and password for a Redis server.
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 #[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
+pub struct RedisCredentials {
     user: Option<String>,
     password: String,
 }
 
-impl Credentials {
+impl RedisCredentials {
     /// An ACL user and its password.
     pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
         Self {
@@ -46,14 +47,14 @@ impl Credentials {
 }
 
 /// Shows neither user nor password.
-impl fmt::Debug for Credentials {
+impl fmt::Debug for RedisCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").finish_non_exhaustive()
+        f.debug_struct("RedisCredentials").finish_non_exhaustive()
     }
 }
 
 type Asked =
-    Pin<Box<dyn Future<Output = Result<Credentials, Box<dyn Error + Send + Sync>>> + Send>>;
+    Pin<Box<dyn Future<Output = Result<RedisCredentials, Box<dyn Error + Send + Sync>>> + Send>>;
 
 /// A callback that is asked at each connect.
 #[derive(Clone)]
@@ -62,7 +63,7 @@ pub(crate) struct Provider(Arc<dyn Fn() -> Asked + Send + Sync>);
 impl Provider {
     pub(crate) fn new<F, E>(provide: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Result<Credentials, E>> + Send + 'static,
+        F: Future<Output = Result<RedisCredentials, E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         Self(Arc::new(move || {

@@ -43,7 +43,7 @@ use super::{
 };
 use crate::{StoreError, StoreErrorKind};
 
-pub use credentials::Credentials;
+pub use credentials::RedisCredentials;
 pub(crate) use url::is_scheme;
 
 /// Everything needed to connect.
@@ -223,7 +223,7 @@ impl Connector {
         }
     }
 
-    async fn ask(&self, provider: &credentials::Provider) -> Result<Credentials, StoreError> {
+    async fn ask(&self, provider: &credentials::Provider) -> Result<RedisCredentials, StoreError> {
         provider.ask().await.map_err(|source| {
             let server_name = &self.server_name;
             // The application's text is shown only as the source.
@@ -238,7 +238,7 @@ impl Connector {
     async fn open(
         &self,
         server: &Server,
-        login: Option<&Credentials>,
+        login: Option<&RedisCredentials>,
         liveness: &Arc<Liveness>,
         protocol: ProtocolVersion,
     ) -> Result<Connection, RedisError> {

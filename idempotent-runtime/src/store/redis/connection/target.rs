@@ -1,6 +1,6 @@
 //! The target of a store: one server, a primary that sentinels name, or a cluster.
 
-use super::{credentials::Credentials, transport::Address, url::config};
+use super::{credentials::RedisCredentials, transport::Address, url::config};
 use crate::StoreError;
 
 /// One server, and how to log in.
@@ -13,7 +13,7 @@ pub(crate) struct Server {
     )]
     pub(crate) tls: bool,
     pub(crate) database: i64,
-    pub(crate) login: Option<Credentials>,
+    pub(crate) login: Option<RedisCredentials>,
 }
 
 /// The target of a store.

@@ -6,7 +6,7 @@
 use redis::{ConnectionAddr, IntoConnectionInfo};
 
 use super::{
-    credentials::Credentials,
+    credentials::RedisCredentials,
     target::{Server, Target},
     transport::Address,
 };
@@ -19,7 +19,7 @@ const SENTINEL_PORT: u16 = 26_379;
 pub(crate) struct Named {
     pub(crate) target: Target,
     /// The login for the sentinels themselves.
-    pub(crate) sentinel_login: Option<Credentials>,
+    pub(crate) sentinel_login: Option<RedisCredentials>,
 }
 
 /// Whether a Redis store's URL may have this scheme.
@@ -56,7 +56,7 @@ pub(crate) fn server(url: &str) -> Result<Server, StoreError> {
     if tls && rest.contains('#') {
         return Err(config(
             "a `rediss://` URL takes no `#…` at its end: certificates are always checked; to trust one of your own, name \
-             its authority with `RedisOptions::tls_root`",
+             its authority with `RedisOptions::with_tls_root`",
         ));
     }
     check_parameters(scheme, rest)?;
@@ -81,7 +81,7 @@ pub(crate) fn server(url: &str) -> Result<Server, StoreError> {
         address,
         tls,
         database: redis.db(),
-        login: Credentials::of(redis.username(), redis.password()),
+        login: RedisCredentials::of(redis.username(), redis.password()),
     })
 }
 
@@ -183,7 +183,7 @@ fn sentinel(base: &str, rest: &str) -> Result<Named, StoreError> {
     }
     Ok(Named {
         target: Target::sentinel(servers, &master)?,
-        sentinel_login: Credentials::of(user.as_deref(), password.as_deref()),
+        sentinel_login: RedisCredentials::of(user.as_deref(), password.as_deref()),
     })
 }
 

@@ -1,0 +1,8 @@
+use idempotent_fn::idempotent;
+
+#[idempotent(key = order, optional_key = |_| true)]
+async fn charge(order: u64, amount: u64) -> Result<u64, idempotent_fn::Error> {
+    Ok(order + amount)
+}
+
+fn main() {}
