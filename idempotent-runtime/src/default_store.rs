@@ -7,7 +7,7 @@ use std::{env, fmt};
 
 use once_cell::sync::OnceCell;
 
-use crate::{SharedStore, StoreError, StoreErrorKind};
+use crate::{SharedStore, StoreError, StoreErrorKind, error::AlreadyInstalled};
 
 /// The environment variable that names the default store: `redis://…`, `rediss://…`, `redis+cluster://…`,
 /// `redis+sentinel://…`, `redis+unix://…` or `memory:`. What they may say is documented at
@@ -44,15 +44,6 @@ pub fn install(store: impl Into<SharedStore>) -> Result<(), AlreadyInstalled> {
             standing: standing.describe(),
         }),
     }
-}
-
-/// A default store is in use already.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error(
-    "a default store is in use already ({standing}); call `install` before the first idempotent call"
-)]
-pub struct AlreadyInstalled {
-    standing: String,
 }
 
 /// The default store of this process.

@@ -35,4 +35,4 @@ pub use store::{SharedStore, Store};
 pub(crate) use codec::{Codec, CodecError};
 pub(crate) use error::OperationId;
 pub(crate) use key::{InvalidKeyError, Key};
-pub(crate) use operation::{DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT};
+pub(crate) use policy::{DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT};

@@ -1,4 +1,6 @@
-//! What a body's `Err`, and an owner's vanishing, mean for the record.
+//! What a body's `Err`, and an owner's vanishing, mean for the record; the times where an operation names none.
+
+use std::time::Duration;
 
 /// What a body's `Err` means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,3 +42,10 @@ pub enum OnCrash {
     /// Retries get [`Error::Indeterminate`](crate::Error::Indeterminate) until it is resolved: effects happen at most once.
     Fail,
 }
+
+/// `ttl` where none is given: 24 hours.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// `lease` where none is given: 30 seconds.
+pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+/// `wait` where none is given: 10 seconds.
+pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);

@@ -9,8 +9,16 @@ use crate::{
     key::{InvalidKeyError, Key, KeyDigest},
 };
 
-pub use crate::default_store::AlreadyInstalled;
 pub(crate) use wire::noting_own;
+
+/// A default store is in use already.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "a default store is in use already ({standing}); call `install` before the first idempotent call"
+)]
+pub struct AlreadyInstalled {
+    pub(crate) standing: String,
+}
 
 /// Names an operation and one of its keys without showing the key.
 #[derive(Clone, Copy, PartialEq, Eq)]

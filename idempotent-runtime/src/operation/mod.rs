@@ -20,6 +20,7 @@ use crate::{
     key::{KeyParts, Stored},
 };
 
+pub use crate::policy::{DEFAULT_LEASE, DEFAULT_TTL, DEFAULT_WAIT};
 pub use crate::store::inspection::Inspection;
 pub use admin::Resolution;
 #[cfg(feature = "axum")]
@@ -27,13 +28,6 @@ pub use axum::Axum;
 pub use result::{
     ByFn, ByFrom, Decision, Fallible, IntoErr, Outcome, Recorded, RecordedErr, SendErr,
 };
-
-/// `ttl` where none is given: 24 hours.
-pub const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-/// `lease` where none is given: 30 seconds.
-pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
-/// `wait` where none is given: 10 seconds.
-pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 
 /// One operation with one key, to be [`run`](Operation::run) once.
 ///
