@@ -66,8 +66,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Writes the header, with the fingerprint and the trace that follow it, to the beginning of
-    /// `place`, and returns the rest of it. Each field goes straight to where it stays: pieces that
-    /// are appended wait for each other's length, 20 ns a first call in memory.
+    /// `place`, and returns the rest of it.
     #[inline]
     fn write_head<'p>(&self, check: u64, place: &'p mut [u8]) -> &'p mut [u8] {
         let record = self.record;

@@ -106,9 +106,7 @@ impl Records {
     pub(super) fn of_shard(&self, shard: usize) -> Vec<(KeyHash, Packed)> {
         let table = self.map.shards()[shard].read().clone();
         let records = table.into_iter().map(|(record, _)| record);
-        records
-            .map(|record| (self.hash(record.key()), record))
-            .collect()
+        records.map(|record| (record.hash, record)).collect()
     }
 
     #[expect(
