@@ -55,11 +55,18 @@ impl<T, E, F> Operation<T, E, F> {
     /// Cancel-safe: it is done or it is not; doing it again does no harm.
     ///
     /// ```
-    /// # use idempotent_fn::{Error, SharedStore, operation, operation::Resolution, record::State, store::MemoryStore};
+    /// # use std::{future::pending, time::Duration};
+    /// # use idempotent_fn::{Error, OnCrash, SharedStore, operation, operation::Resolution, record::State, store::MemoryStore};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Error> {
     /// # let store = SharedStore::new(MemoryStore::new());
-    /// let charge = || operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]).store(&store);
+    /// let charge = || {
+    ///     let charge = operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]);
+    ///     charge.on_crash(OnCrash::Fail).store(&store)
+    /// };
+    /// // The bank has not answered in time: nobody knows whether it has charged.
+    /// let late = charge().timeout(Duration::from_millis(20)).run(pending()).await;
+    /// assert!(late.is_err());
     /// // The bank says that the charge went through, with this receipt.
     /// charge().resolve(Resolution::Done(4711)).await?;
     /// let seen = charge().inspect().await?.expect("a record");
@@ -81,7 +88,7 @@ impl<T, E, F> Operation<T, E, F> {
     /// operation does was done before there was one. The `ttl`, `on_crash` and lease are then this operation's own.
     ///
     /// ```
-    /// # use idempotent_runtime::{operation, Error, Resolution, SharedStore, store::MemoryStore};
+    /// # use idempotent_fn::{Error, SharedStore, operation, operation::Resolution, store::MemoryStore};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Error> {
     /// # let store = SharedStore::new(MemoryStore::new());
