@@ -162,11 +162,16 @@ fn holding(faults: u8) -> Vec<Row> {
     ]
 }
 
+/// An operator's result is told to the owner that it overruled, also past the result's end.
+const OVERRULED: &[Claim] = &[Claim::Agree];
+
 /// With near caches. What does not hold does not hold without them either.
 fn nearby(faults: u8) -> Vec<Row> {
     vec![
-        row(near(rerun("rerun, near cache")).faults(faults, NEAR)).three_break(STRAY),
-        row(near(fail("fail, near cache")).faults(faults, NEAR)),
+        row(near(rerun("rerun, near cache")).faults(faults, NEAR))
+            .three_break(STRAY)
+            .three_break(OVERRULED),
+        row(near(fail("fail, near cache")).faults(faults, NEAR)).three_break(OVERRULED),
         row(near(second_payload(rerun("rerun, near cache, two payloads"))).faults(faults, FEW))
             .three_break(STRAY),
     ]
@@ -220,7 +225,8 @@ fn forgetting(faults: u8) -> Vec<Row> {
         row(fail("fail, claims name nothing")
             .faults(faults, USUAL)
             .one_step())
-        .two_break(&[LostStarted, GrantedToSomebody]),
+        .two_break(&[LostStarted, GrantedToSomebody])
+        .three_break(&[StaysFinished]),
     ]
 }
 
