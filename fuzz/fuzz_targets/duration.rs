@@ -19,6 +19,10 @@ mod literal;
 mod options;
 #[path = "../../idempotent-macros/src/parts.rs"]
 mod parts;
+#[path = "../../idempotent-macros/src/policy.rs"]
+mod policy;
+#[path = "../../idempotent-macros/src/scope.rs"]
+mod scope;
 #[path = "../../idempotent-macros/src/types.rs"]
 mod types;
 
