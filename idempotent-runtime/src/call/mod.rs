@@ -368,6 +368,7 @@ fn judge<W: ErasedBody + ?Sized>(work: &W, claim: &mut Claim) {
                 RecordingResult::Recorded
             }
             Ok(_) => RecordingResult::NotRecordable(too_large(bytes.len(), limit)),
+            Err(error) if error.is_withheld() => RecordingResult::Withheld(shape_of(&error)),
             Err(error) => RecordingResult::NotRecordable(format!(
                 "it cannot be encoded: {}",
                 shape_of(&error)
@@ -376,6 +377,10 @@ fn judge<W: ErasedBody + ?Sized>(work: &W, claim: &mut Claim) {
     });
     match ended {
         RecordingResult::Recorded => {}
+        RecordingResult::Withheld(reason) => {
+            events::withheld(&claim.attempt, &reason);
+            claim.end(not_recorded(claim.record(), &reason));
+        }
         RecordingResult::Passing => passing(claim, "another operation"),
         RecordingResult::NotRecordable(reason) => {
             claim.attempt.count(Turn::NotRecordable);
@@ -389,6 +394,8 @@ fn judge<W: ErasedBody + ?Sized>(work: &W, claim: &mut Claim) {
 enum RecordingResult {
     Recorded,
     NotRecordable(String),
+    /// It is final, and not to be kept.
+    Withheld(String),
     /// It carries an error of this library: it is not final.
     Passing,
 }
