@@ -228,9 +228,10 @@ async fn a_replay_is_readable_whatever_encodings_its_client_knows() {
             let is_gzip = is_first == (key == "gzip-first");
             let send = |server: &crate::support::Server| {
                 let request = server.post("/").key(key);
-                match is_gzip {
-                    true => request.header("Accept-Encoding", "gzip").send(),
-                    false => request.send(),
+                if is_gzip {
+                    request.header("Accept-Encoding", "gzip").send()
+                } else {
+                    request.send()
                 }
             };
             let reply = send(&inside).await;

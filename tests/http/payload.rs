@@ -189,7 +189,7 @@ async fn an_ignored_body_has_any_size_and_content() {
         server
             .post("/")
             .key("k")
-            .body([b'x'; 100_000])
+            .body(vec![b'x'; 100_000])
             .send()
             .await
             .body(),
