@@ -6,6 +6,9 @@
 
 mod backoff;
 mod call;
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub mod client;
 pub mod codec;
 mod context;
 mod default_store;
