@@ -84,19 +84,25 @@ pub(super) fn encode(
     let is_kept = |name: &HeaderName| {
         rules.keeps(name) && !named.iter().any(|it| it == name.as_str().as_bytes())
     };
-    let fields = |headers: &HeaderMap| -> Vec<(String, Raw)> {
+    let kept = |headers: &HeaderMap| -> Vec<(String, HeaderValue)> {
         let kept = headers.iter().filter(|(name, _)| is_kept(name));
-        kept.map(|(name, value)| {
-            let value = Bytes::copy_from_slice(value.as_bytes());
-            (name.as_str().to_owned(), Raw(value))
-        })
-        .collect()
+        kept.map(|(name, value)| (name.as_str().to_owned(), value.clone()))
+            .collect()
     };
+    let fields = |kept: Vec<(String, HeaderValue)>| -> Vec<(String, Raw)> {
+        let raw = |value: HeaderValue| Raw(Bytes::copy_from_slice(value.as_bytes()));
+        kept.into_iter()
+            .map(|(name, value)| (name, raw(value)))
+            .collect()
+    };
+    let headers = kept(headers);
+    let sensitive = (0..headers.len()).filter(|&at| headers[at].1.is_sensitive());
     let stored = Stored {
         status: status.as_u16(),
+        sensitive: sensitive.collect(),
         headers: fields(headers),
         body: Raw(body.clone()),
-        trailers: trailers.map(fields).unwrap_or_default(),
+        trailers: trailers.map(|it| fields(kept(it))).unwrap_or_default(),
     };
     bytes.reserve(body.len() + 64);
     let mut format = rmp_serde::Serializer::new(bytes).with_struct_map();
@@ -109,19 +115,20 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Response<Bytes>, Option<HeaderMap>
     let mut response = Response::new(stored.body.0);
     *response.status_mut() = StatusCode::from_u16(stored.status)
         .map_err(|_| CodecError::own("its status is none of HTTP's"))?;
-    *response.headers_mut() = header_map(stored.headers)?;
-    let trailers = header_map(stored.trailers)?;
+    *response.headers_mut() = header_map(stored.headers, &stored.sensitive)?;
+    let trailers = header_map(stored.trailers, &[])?;
     Ok((response, Some(trailers).filter(|it| !it.is_empty())))
 }
 
-fn header_map(fields: Vec<(String, Raw)>) -> Result<HeaderMap, CodecError> {
+fn header_map(fields: Vec<(String, Raw)>, sensitive: &[usize]) -> Result<HeaderMap, CodecError> {
     let mut headers = HeaderMap::with_capacity(fields.len().min(64));
-    for (name, value) in fields {
+    for (at, (name, value)) in fields.into_iter().enumerate() {
         let name = HeaderName::from_bytes(name.as_bytes());
         let value = HeaderValue::from_maybe_shared(value.0);
-        let (Ok(name), Ok(value)) = (name, value) else {
+        let (Ok(name), Ok(mut value)) = (name, value) else {
             return Err(CodecError::own("one of its headers is none of HTTP's"));
         };
+        value.set_sensitive(sensitive.contains(&at));
         // A marker in a record would be somebody else's.
         if name != IDEMPOTENT_REPLAYED
             && name != header::CONTENT_LENGTH
@@ -139,6 +146,9 @@ struct Stored {
     status: u16,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     headers: Vec<(String, Raw)>,
+    /// Which of the headers are sensitive: their `Debug` shows no value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sensitive: Vec<usize>,
     body: Raw,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     trailers: Vec<(String, Raw)>,
@@ -192,7 +202,8 @@ mod tests {
 
     #[test]
     fn a_response_comes_back() {
-        let sent = headers(&[
+        let mut sent = headers(&[
+            ("set-cookie", b"gone"),
             ("content-type", b"text/plain"),
             ("link", b"<a>"),
             ("link", b"<b>"),
@@ -203,6 +214,9 @@ mod tests {
             ("x-secret", b"gone"),
             ("date", b"kept"),
         ]);
+        for value in sent.get_mut("x-bytes") {
+            value.set_sensitive(true);
+        }
         let trailers = headers(&[("x-sum", b"1"), ("x-hop", b"gone")]);
         let rules = HeaderRules {
             kept: vec![header::DATE],
@@ -231,6 +245,8 @@ mod tests {
             ("date", b"kept"),
         ]);
         assert_eq!(response.headers(), &expected);
+        let sensitive = response.headers().iter().filter(|(_, it)| it.is_sensitive());
+        assert!(sensitive.map(|(name, _)| name.as_str()).eq(["x-bytes"]));
         assert_eq!(found, Some(headers(&[("x-sum", b"1")])));
     }
 

@@ -129,3 +129,56 @@ fn content_type(headers: &HeaderMap) -> Option<Vec<u8>> {
 fn is_json(content_type: &[u8]) -> bool {
     content_type == b"application/json" || content_type.ends_with(b"+json")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use http::Request;
+
+    use super::*;
+
+    /// What is moved from one part to the next is another request.
+    #[test]
+    fn each_part_has_a_place_of_its_own() {
+        let mut seen = HashSet::new();
+        for payload in [Payload::Exact, Payload::Ignored] {
+            for method in ["POST", "PATCH"] {
+                for uri in ["/a", "/a?", "/a?b", "/a?b=c", "/ab?c", "/ab"] {
+                    for content_type in [None, Some(""), Some("text/a"), Some("text/ab")] {
+                        for body in ["", "a", "ab", "b"] {
+                            let mut request = Request::builder().method(method).uri(uri);
+                            if let Some(content_type) = content_type {
+                                request = request.header("content-type", content_type);
+                            }
+                            let (parts, ()) = request.body(()).unwrap().into_parts();
+                            let fingerprint = Coverage::Payload(payload)
+                                .fingerprint(&parts, &body.into())
+                                .unwrap();
+                            let is_new = seen.insert(fingerprint);
+                            let is_first = body.is_empty() && content_type.is_none();
+                            assert_eq!(is_new, payload == Payload::Exact || is_first);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fingerprints outlive deploys: this request has this one for ever.
+    #[test]
+    fn the_form_is_frozen() {
+        let request = Request::post("https://shop.example/pay?dry=1");
+        let request = request
+            .header("content-type", "Application/JSON; charset=utf-8")
+            .header("if-match", "\"1\"");
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let body = Bytes::from_static(br#"{"b":[1.0,null],"a":"x"}"#);
+        let of = |payload| Coverage::Payload(payload).fingerprint(&parts, &body);
+        let found = [Payload::Json, Payload::Exact, Payload::Ignored]
+            .map(|payload| format!("{:?}", of(payload).unwrap()));
+        assert_eq!(found, FROZEN);
+    }
+
+    const FROZEN: [&str; 3] = ["", "", ""];
+}
