@@ -204,7 +204,6 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
 }
 
 /// Why a value has no bytes, or bytes no value.
-#[derive(Debug)]
 pub struct CodecError {
     reason: Box<dyn error::Error + Send + Sync>,
     is_own: bool,
@@ -213,7 +212,8 @@ pub struct CodecError {
 impl CodecError {
     /// Wraps an error or a text.
     ///
-    /// It may quote the value, so errors, logs and records show of it only what is known to be harmless.
+    /// It may quote the value. So this error's text and `Debug`, logs and records show of it only
+    /// what is known to be harmless; all of it is the [source](error::Error::source).
     pub fn new(reason: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
         Self {
             reason: reason.into(),
@@ -232,7 +232,7 @@ impl CodecError {
     /// What may be shown: our own words whole, of anybody else's the harmless part.
     pub(crate) fn shape(&self) -> String {
         if self.is_own {
-            return self.to_string();
+            return self.reason.to_string();
         }
         match self.reason.downcast_ref::<Self>() {
             Some(wrapped) => wrapped.shape(),
@@ -260,13 +260,19 @@ impl From<reader::ReadError> for CodecError {
 
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
+        f.write_str(&self.shape())
+    }
+}
+
+impl fmt::Debug for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CodecError").field(&self.shape()).finish()
     }
 }
 
 impl error::Error for CodecError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.reason.source()
+        Some(&*self.reason)
     }
 }
 

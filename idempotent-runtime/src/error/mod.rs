@@ -358,7 +358,10 @@ pub enum StoreErrorKind {
 }
 
 /// A store's failure.
-#[derive(Clone, Debug)]
+///
+/// Neither its text nor its `Debug` shows the [source](error::Error::source), which is a database
+/// client's error and may repeat what was sent.
+#[derive(Clone)]
 pub struct StoreError {
     pub(crate) kind: StoreErrorKind,
     pub(crate) message: Arc<str>,
@@ -379,7 +382,9 @@ impl StoreError {
         }
     }
 
-    /// Adds the error that caused this one.
+    /// Adds the error that caused this one. It is shown only to those who ask for the
+    /// [source](error::Error::source), as reports of whole chains of errors do. So leave it out
+    /// if its text may contain a key or a password.
     #[must_use]
     pub fn with_source(self, source: impl error::Error + Send + Sync + 'static) -> Self {
         Self {
@@ -450,6 +455,17 @@ impl fmt::Display for StoreError {
             Some(cause) => write!(f, " ({cause})"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreError")
+            .field("kind", &self.kind)
+            .field("message", &self.message)
+            .field("transient", &self.transient)
+            .field("cause", &self.cause())
+            .finish_non_exhaustive()
     }
 }
 

@@ -87,8 +87,10 @@ impl fmt::Debug for Fingerprint {
 }
 
 /// The payload's own `Serialize` implementation gave up.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the fingerprint's value could not be serialised: {reason}")]
+///
+/// Its reason may quote the payload, so only what is known to be harmless of it is shown.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the fingerprint's value could not be serialised: {}", self.shape())]
 pub struct FingerprintError {
     reason: Box<str>,
     is_own: bool,
@@ -109,6 +111,14 @@ impl FingerprintError {
             return self.reason.to_string();
         }
         crate::codec::redact::shape_of_text(&self.reason)
+    }
+}
+
+impl fmt::Debug for FingerprintError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FingerprintError")
+            .field(&self.shape())
+            .finish()
     }
 }
 

@@ -131,7 +131,7 @@ impl<V> Loaded<V> {
 }
 
 /// A row of the table.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Row<V> {
     /// Its value, as it was [`Put::value`].
@@ -148,8 +148,18 @@ impl<V> Row<V> {
     }
 }
 
+/// Shows how long the value is, and none of it.
+impl<V: fmt::Debug> fmt::Debug for Row<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row")
+            .field("value", &format_args!("{} bytes", self.value.len()))
+            .field("version", &self.version)
+            .finish()
+    }
+}
+
 /// What is to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Put {
     /// The row's value, whole: a record's bytes, and eight bytes more that say when it was written.
@@ -173,6 +183,16 @@ impl Put {
     #[must_use]
     pub const fn delete_at_secs(&self) -> u64 {
         self.delete_at.div_ceil(1_000_000)
+    }
+}
+
+/// Shows how long the value is, and none of it.
+impl fmt::Debug for Put {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Put")
+            .field("value", &format_args!("{} bytes", self.value.len()))
+            .field("delete_at", &self.delete_at)
+            .finish()
     }
 }
 
