@@ -1,8 +1,51 @@
 //! A store over any database with conditional puts: load a row with its version, write it if the version is still the same.
 //!
 //! You write a [`CasTable`]: two methods, each one request to the database. [`CasStore`] makes a [`Store`](super::Store)
-//! of it, with the protocol's decisions, its retries and its care for answers that were lost. `docs/WRITING_A_STORE.md`
-//! in the repository shows one from the first line to the last.
+//! of it, with the protocol's decisions, its retries and its care for answers that were lost. [WRITING_A_STORE] shows one
+//! from the first line to the last.
+//!
+//! ```
+//! use std::{collections::HashMap, sync::Mutex, time::Duration};
+//! use idempotent_fn::{
+//!     SharedStore, StoreError,
+//!     key::Key,
+//!     store::cas::{CasStore, CasTable, Loaded, Put, Row, Swapped, Time},
+//! };
+//!
+//! /// A database with conditional puts: here, a map under a lock. Each value has the number of its writing.
+//! #[derive(Default)]
+//! struct Table(Mutex<(u64, HashMap<String, (u64, Vec<u8>)>)>);
+//!
+//! impl CasTable for Table {
+//!     type Version = u64;
+//!
+//!     async fn load(&self, key: &Key) -> Result<Loaded<u64>, StoreError> {
+//!         let table = self.0.lock().unwrap();
+//!         let row = table.1.get(key.as_str()).map(|(version, value)| Row::new(value.clone(), *version));
+//!         Ok(Loaded::new(row, Time::of_this_machine(Duration::ZERO)))
+//!     }
+//!
+//!     async fn swap(&self, key: &Key, expected: Option<&u64>, put: &Put) -> Result<Swapped, StoreError> {
+//!         let (writings, rows) = &mut *self.0.lock().unwrap();
+//!         if rows.get(key.as_str()).map(|(version, _)| version) != expected {
+//!             return Ok(Swapped::Conflict);
+//!         }
+//!         *writings += 1;
+//!         rows.insert(key.as_str().to_owned(), (*writings, put.value.clone()));
+//!         Ok(Swapped::Stored)
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), idempotent_fn::Error> {
+//! let store = SharedStore::new(CasStore::new(Table::default()));
+//! # let charge = || idempotent_fn::operation::<Result<u64, idempotent_fn::Error>, _>("payments.charge", &[&42]);
+//! # charge().store(&store).run(async { Ok(1) }).await?;
+//! # assert_eq!(charge().store(&store).run(async { Ok(2) }).await?, 1);
+//! # Ok(()) }
+//! ```
+//!
+//! [WRITING_A_STORE]: https://github.com/idempotent-fn/idempotent-fn/blob/main/docs/WRITING_A_STORE.md
 
 mod store;
 mod time;
