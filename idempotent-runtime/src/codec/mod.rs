@@ -170,6 +170,15 @@ fn expect_end<C: rmp_serde::config::SerializerConfig>(
 ///
 /// What would not come back as it is, is refused when it is encoded, as with [`MessagePack`]. That is also a number that is
 /// not finite, and a map inside of a tagged or flattened type whose keys are not text.
+///
+/// ```
+/// # use idempotent_fn::{Error, codec, idempotent};
+/// #[idempotent(key = order, codec = codec::Json)]
+/// async fn charge(order: u64) -> Result<String, Error> {
+///     Ok(format!("receipt {order}"))
+/// }
+/// # let _ = charge;
+/// ```
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 #[derive(Clone, Copy, Debug)]
