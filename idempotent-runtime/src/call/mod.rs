@@ -86,6 +86,21 @@ impl<T, E, F> Operation<T, E, F> {
     /// [`OnCrash::Rerun`](crate::OnCrash::Rerun) the key is free at once, under [`OnCrash::Fail`](crate::OnCrash::Fail)
     /// it is in doubt.
     ///
+    /// ```
+    /// # use idempotent_fn::{Error, operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let mut lines = vec!["2 apples"];
+    /// let order = operation::<Result<usize, Error>, _>("shop.order", &[&"order-42"]).store(MemoryStore::new());
+    /// let count = order.run_attached(async {
+    ///     lines.push("1 pear"); // borrowed
+    ///     Ok(lines.len())
+    /// });
+    /// assert_eq!(count.await?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`run`](Operation::run).
     #[expect(

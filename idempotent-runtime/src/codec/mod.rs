@@ -170,6 +170,15 @@ fn expect_end<C: rmp_serde::config::SerializerConfig>(
 ///
 /// What would not come back as it is, is refused when it is encoded, as with [`MessagePack`]. That is also a number that is
 /// not finite, and a map inside of a tagged or flattened type whose keys are not text.
+///
+/// ```
+/// # use idempotent_fn::{Error, codec, idempotent};
+/// #[idempotent(key = order, codec = codec::Json)]
+/// async fn charge(order: u64) -> Result<String, Error> {
+///     Ok(format!("receipt {order}"))
+/// }
+/// # let _ = charge;
+/// ```
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 #[derive(Clone, Copy, Debug)]
@@ -204,7 +213,6 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
 }
 
 /// Why a value has no bytes, or bytes no value.
-#[derive(Debug)]
 pub struct CodecError {
     reason: Box<dyn error::Error + Send + Sync>,
     is_own: bool,
@@ -213,7 +221,8 @@ pub struct CodecError {
 impl CodecError {
     /// Wraps an error or a text.
     ///
-    /// It may quote the value, so errors, logs and records show of it only what is known to be harmless.
+    /// It may quote the value. So this error's text and `Debug`, logs and records show of it only
+    /// what is known to be harmless; all of it is the [source](error::Error::source).
     pub fn new(reason: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
         Self {
             reason: reason.into(),
@@ -232,7 +241,7 @@ impl CodecError {
     /// What may be shown: our own words whole, of anybody else's the harmless part.
     pub(crate) fn shape(&self) -> String {
         if self.is_own {
-            return self.to_string();
+            return self.reason.to_string();
         }
         match self.reason.downcast_ref::<Self>() {
             Some(wrapped) => wrapped.shape(),
@@ -260,13 +269,19 @@ impl From<reader::ReadError> for CodecError {
 
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
+        f.write_str(&self.shape())
+    }
+}
+
+impl fmt::Debug for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CodecError").field(&self.shape()).finish()
     }
 }
 
 impl error::Error for CodecError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.reason.source()
+        Some(&*self.reason)
     }
 }
 

@@ -86,6 +86,25 @@ impl fmt::Display for Shown {
 ///
 /// Every variant names the operation and a digest of the key; the key itself is never shown. [`Error::is_retryable`]
 /// says whether the same call may succeed later, and [`Error::body_ran`] what is known of the effect.
+///
+/// ```
+/// use idempotent_fn::{Error, error::BodyRan};
+///
+/// /// What a web service answers: a status, and the seconds of its `Retry-After`.
+/// fn answer(error: &Error) -> (u16, Option<u64>) {
+///     eprintln!("{} failed: {error}", error.operation());
+///     match error {
+///         Error::InvalidKey { .. } => (400, None),
+///         Error::KeyReused { .. } => (422, None),
+///         Error::InFlight { .. } => (409, error.retry_after().map(|time| time.as_secs())),
+///         error if error.is_retryable() => (503, Some(1)),
+///         // Somebody has to find out what happened.
+///         error if error.body_ran() == BodyRan::Unknown => (500, None),
+///         _ => (500, None),
+///     }
+/// }
+/// # let _ = answer;
+/// ```
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -358,7 +377,26 @@ pub enum StoreErrorKind {
 }
 
 /// A store's failure.
-#[derive(Clone, Debug)]
+///
+/// Neither its text nor its `Debug` shows the [source](error::Error::source), which is a database
+/// client's error and may repeat what was sent.
+///
+/// ```
+/// use std::io;
+/// use idempotent_fn::{StoreError, StoreErrorKind};
+///
+/// // What a store answers whose database was lost while it carried out a claim.
+/// let lost = io::Error::from(io::ErrorKind::ConnectionReset);
+/// let error = StoreError::new(StoreErrorKind::Ambiguous, "the database did not answer a claim");
+/// let error = error.with_source(lost);
+/// assert!(error.is_ambiguous());
+/// assert_eq!(error.to_string(), "the database did not answer a claim (connection reset)");
+///
+/// // And where the database says that it has done nothing, and will serve again soon.
+/// let busy = StoreError::new(StoreErrorKind::Refused, "the database is overloaded").transient();
+/// assert!(busy.is_transient());
+/// ```
+#[derive(Clone)]
 pub struct StoreError {
     pub(crate) kind: StoreErrorKind,
     pub(crate) message: Arc<str>,
@@ -379,7 +417,9 @@ impl StoreError {
         }
     }
 
-    /// Adds the error that caused this one.
+    /// Adds the error that caused this one. It is shown only to those who ask for the
+    /// [source](error::Error::source), as reports of whole chains of errors do. So leave it out
+    /// if its text may contain a key or a password.
     #[must_use]
     pub fn with_source(self, source: impl error::Error + Send + Sync + 'static) -> Self {
         Self {
@@ -450,6 +490,17 @@ impl fmt::Display for StoreError {
             Some(cause) => write!(f, " ({cause})"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreError")
+            .field("kind", &self.kind)
+            .field("message", &self.message)
+            .field("transient", &self.transient)
+            .field("cause", &self.cause())
+            .finish_non_exhaustive()
     }
 }
 

@@ -56,6 +56,16 @@ pub struct Fingerprint([u8; 16]);
 impl Fingerprint {
     /// The fingerprint of `payload`.
     ///
+    /// ```
+    /// # fn main() -> Result<(), idempotent_fn::fingerprint::FingerprintError> {
+    /// use idempotent_fn::fingerprint::Fingerprint;
+    ///
+    /// let first = Fingerprint::of(&("order-42", 1999_u32))?;
+    /// assert_eq!(first, Fingerprint::of(&("order-42", 1999_u64))?); // the same numbers
+    /// assert_ne!(first, Fingerprint::of(&("order-42", 2500_u64))?);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// When the payload's `Serialize` implementation returns an error.
     pub fn of<T: Serialize + ?Sized>(payload: &T) -> Result<Self, FingerprintError> {
@@ -87,18 +97,27 @@ impl fmt::Debug for Fingerprint {
 }
 
 /// The payload's own `Serialize` implementation gave up.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the fingerprint's value could not be serialised: {reason}")]
+///
+/// Its reason may quote the payload. So this error's text and `Debug` show of it only what is known
+/// to be harmless; all of it is the [source](std::error::Error::source).
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the fingerprint's value could not be serialised: {}", self.shape())]
 pub struct FingerprintError {
-    reason: Box<str>,
+    #[source]
+    reason: Reason,
     is_own: bool,
 }
+
+/// What a `Serialize` implementation said.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+struct Reason(Box<str>);
 
 impl FingerprintError {
     /// A refusal in words of this library's own, which hold nothing of the value: it is shown whole.
     fn own(reason: &'static str) -> Self {
         Self {
-            reason: reason.into(),
+            reason: Reason(reason.into()),
             is_own: true,
         }
     }
@@ -106,16 +125,24 @@ impl FingerprintError {
     /// The reason as far as it may be shown: a `Serialize` implementation may quote the value.
     pub(crate) fn shape(&self) -> String {
         if self.is_own {
-            return self.reason.to_string();
+            return self.reason.0.to_string();
         }
-        crate::codec::redact::shape_of_text(&self.reason)
+        crate::codec::redact::shape_of_text(&self.reason.0)
+    }
+}
+
+impl fmt::Debug for FingerprintError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FingerprintError")
+            .field(&self.shape())
+            .finish()
     }
 }
 
 impl serde::ser::Error for FingerprintError {
     fn custom<T: fmt::Display>(reason: T) -> Self {
         Self {
-            reason: reason.to_string().into(),
+            reason: Reason(reason.to_string().into()),
             is_own: false,
         }
     }

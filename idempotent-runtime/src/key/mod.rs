@@ -28,6 +28,18 @@ pub use parts::{KeyPart, KeyParts, MaybePart, OptionalPart, optional_part};
 const INLINE: usize = 92;
 
 /// The key of one record, as every store sees it.
+///
+/// ```
+/// # fn main() -> Result<(), idempotent_fn::key::InvalidKeyError> {
+/// use idempotent_fn::key::Key;
+///
+/// let key = Key::new("payments.charge", &[&"customer-7", &42])?;
+/// assert_eq!(key.as_str(), "payments.charge|customer-7|42");
+/// assert_eq!(key.in_namespace("eu").as_str(), "eu@payments.charge|customer-7|42");
+/// assert_eq!(Key::stored(key.as_str()), Some(key.clone()));
+/// assert_eq!(format!("{key:?}"), format!("Key({})", key.digest())); // never its text
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Key(Text);
 

@@ -18,6 +18,20 @@ use crate::{
 /// The waiters of one store, by key. A key without waiters takes no room.
 ///
 /// Wakers are the callers' own code, so they run after the lock is released.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), idempotent_fn::key::InvalidKeyError> {
+/// use idempotent_fn::{key::Key, store::KeyNotifier};
+///
+/// let notifier = KeyNotifier::default();
+/// let key = Key::new("payments.charge", &[&"order-42"])?;
+/// let (mut subscription, is_first) = notifier.subscribe(&key); // what `Store::subscribe` answers
+/// assert!(is_first);
+/// notifier.publish(key.as_str()); // what `Store::finish` does once the record is written
+/// subscription.changed().await;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Default)]
 pub struct KeyNotifier {
     shared: Arc<Shared>,

@@ -97,6 +97,20 @@ impl SharedStore {
     ///
     /// Namespaces nest: `store.with_namespace("tenant-a").with_namespace("mail")` is `mail` within
     /// `tenant-a`, and has no key in common with `mail` within `tenant-b`, or with `mail` alone.
+    ///
+    /// ```
+    /// # use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let store = SharedStore::new(MemoryStore::new());
+    /// for tenant in ["tenant-a", "tenant-b"] {
+    ///     let charge = operation::<Result<String, Error>, _>("payments.charge", &[&"order-42"]);
+    ///     let charge = charge.store(store.with_namespace(tenant));
+    ///     assert_eq!(charge.run(async move { Ok(tenant.to_owned()) }).await?, tenant);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_namespace(&self, namespace: &str) -> Self {
         self.seen(|handle| {
@@ -109,6 +123,19 @@ impl SharedStore {
     /// default). It must not exceed what the server takes for one value. A larger result is not
     /// recorded: the call that ran the body gets it, and replays get
     /// [`Error::NotRecorded`](crate::Error::NotRecorded).
+    ///
+    /// ```
+    /// # use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let store = SharedStore::new(MemoryStore::new()).with_max_result(1000);
+    /// let report = || operation::<Result<String, Error>, _>("reports.make", &[&42]).store(&store);
+    /// report().run(async { Ok("long".repeat(1000)) }).await?;
+    /// let replay = report().run(async { Ok(String::new()) }).await;
+    /// assert!(matches!(replay, Err(Error::NotRecorded { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_max_result(&self, bytes: usize) -> Self {
         self.seen(|handle| handle.max_result = bytes)
@@ -119,6 +146,21 @@ impl SharedStore {
     /// is `host:pid`.
     ///
     /// A name has up to 64 bytes; a longer one is cut. An empty one means the default.
+    ///
+    /// ```
+    /// # use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let store = SharedStore::new(MemoryStore::new()).with_owner("billing-7f9c");
+    /// let charge = || operation::<Result<(), Error>, _>("payments.charge", &[&"order-42"]).store(&store);
+    /// let look = charge();
+    /// charge().run(async move {
+    ///     let running = look.inspect().await?.expect("this attempt's record");
+    ///     assert_eq!(running.owner.expect("a name").as_str(), "billing-7f9c");
+    ///     Ok(())
+    /// }).await
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_owner(&self, name: &str) -> Self {
         self.seen(|handle| handle.owner = Owner::new(name))
@@ -129,6 +171,15 @@ impl SharedStore {
     /// ([`Inspection::trace`](crate::operation::Inspection::trace)). By default there is none.
     ///
     /// The function runs in the caller's own task when the call begins.
+    ///
+    /// ```
+    /// # use idempotent_fn::{SharedStore, store::MemoryStore};
+    /// # fn current_trace_id() -> Option<u128> { None }
+    /// // `current_trace_id` asks your tracing library.
+    /// let store = SharedStore::new(MemoryStore::new())
+    ///     .with_trace(|| current_trace_id().map(u128::to_be_bytes));
+    /// # let _ = store;
+    /// ```
     #[must_use]
     pub fn with_trace(&self, current: fn() -> Option<[u8; 16]>) -> Self {
         self.seen(|handle| handle.trace = Some(current))
@@ -147,6 +198,20 @@ impl SharedStore {
     }
 
     /// The counters of this store, since the process started.
+    ///
+    /// ```
+    /// # use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let store = SharedStore::new(MemoryStore::new());
+    /// for _ in 0..3 {
+    ///     let charge = operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]);
+    ///     charge.store(&store).run(async { Ok(4711) }).await?;
+    /// }
+    /// assert_eq!((store.counters().ran(), store.counters().all().replayed()), (1, 2));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.0.inner.counters

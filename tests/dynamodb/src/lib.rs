@@ -16,7 +16,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use idempotent_runtime::{
+use idempotent_fn::{
     StoreError,
     StoreErrorKind::{Ambiguous, Config, NotSent, Refused, TooLarge},
     key::Key,
@@ -29,7 +29,7 @@ use idempotent_runtime::{
 use serde_json::{Value, json};
 
 /// A row has 400 KB at most, with its key and the names of its attributes: give this to
-/// [`SharedStore::with_max_result`](idempotent_runtime::SharedStore::with_max_result).
+/// [`SharedStore::with_max_result`](idempotent_fn::SharedStore::with_max_result).
 pub const MAX_RESULT: usize = 300_000;
 
 /// A table of DynamoDB.

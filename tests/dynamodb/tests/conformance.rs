@@ -9,7 +9,7 @@ use std::{
 };
 
 use idempotent_dynamodb::{DynamoTable, MAX_RESULT};
-use idempotent_runtime::{
+use idempotent_fn::{
     Store, StoreError, StoreErrorKind, conformance_tests,
     key::Key,
     record::Nonce,

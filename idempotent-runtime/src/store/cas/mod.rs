@@ -1,8 +1,51 @@
 //! A store over any database with conditional puts: load a row with its version, write it if the version is still the same.
 //!
 //! You write a [`CasTable`]: two methods, each one request to the database. [`CasStore`] makes a [`Store`](super::Store)
-//! of it, with the protocol's decisions, its retries and its care for answers that were lost. `docs/WRITING_A_STORE.md`
-//! in the repository shows one from the first line to the last.
+//! of it, with the protocol's decisions, its retries and its care for answers that were lost. [WRITING_A_STORE] shows one
+//! from the first line to the last.
+//!
+//! ```
+//! use std::{collections::HashMap, sync::Mutex, time::Duration};
+//! use idempotent_fn::{
+//!     SharedStore, StoreError,
+//!     key::Key,
+//!     store::cas::{CasStore, CasTable, Loaded, Put, Row, Swapped, Time},
+//! };
+//!
+//! /// A database with conditional puts: here, a map under a lock. Each value has the number of its writing.
+//! #[derive(Default)]
+//! struct Table(Mutex<(u64, HashMap<String, (u64, Vec<u8>)>)>);
+//!
+//! impl CasTable for Table {
+//!     type Version = u64;
+//!
+//!     async fn load(&self, key: &Key) -> Result<Loaded<u64>, StoreError> {
+//!         let table = self.0.lock().unwrap();
+//!         let row = table.1.get(key.as_str()).map(|(version, value)| Row::new(value.clone(), *version));
+//!         Ok(Loaded::new(row, Time::of_this_machine(Duration::ZERO)))
+//!     }
+//!
+//!     async fn swap(&self, key: &Key, expected: Option<&u64>, put: &Put) -> Result<Swapped, StoreError> {
+//!         let (writings, rows) = &mut *self.0.lock().unwrap();
+//!         if rows.get(key.as_str()).map(|(version, _)| version) != expected {
+//!             return Ok(Swapped::Conflict);
+//!         }
+//!         *writings += 1;
+//!         rows.insert(key.as_str().to_owned(), (*writings, put.value.clone()));
+//!         Ok(Swapped::Stored)
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), idempotent_fn::Error> {
+//! let store = SharedStore::new(CasStore::new(Table::default()));
+//! # let charge = || idempotent_fn::operation::<Result<u64, idempotent_fn::Error>, _>("payments.charge", &[&42]);
+//! # charge().store(&store).run(async { Ok(1) }).await?;
+//! # assert_eq!(charge().store(&store).run(async { Ok(2) }).await?, 1);
+//! # Ok(()) }
+//! ```
+//!
+//! [WRITING_A_STORE]: https://github.com/idempotent-fn/idempotent-fn/blob/main/docs/WRITING_A_STORE.md
 
 mod store;
 mod time;
@@ -131,7 +174,7 @@ impl<V> Loaded<V> {
 }
 
 /// A row of the table.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Row<V> {
     /// Its value, as it was [`Put::value`].
@@ -148,8 +191,18 @@ impl<V> Row<V> {
     }
 }
 
+/// Shows how long the value is, and none of it.
+impl<V: fmt::Debug> fmt::Debug for Row<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row")
+            .field("value", &format_args!("{} bytes", self.value.len()))
+            .field("version", &self.version)
+            .finish()
+    }
+}
+
 /// What is to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Put {
     /// The row's value, whole: a record's bytes, and eight bytes more that say when it was written.
@@ -173,6 +226,16 @@ impl Put {
     #[must_use]
     pub const fn delete_at_secs(&self) -> u64 {
         self.delete_at.div_ceil(1_000_000)
+    }
+}
+
+/// Shows how long the value is, and none of it.
+impl fmt::Debug for Put {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Put")
+            .field("value", &format_args!("{} bytes", self.value.len()))
+            .field("delete_at", &self.delete_at)
+            .finish()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The adapter: load, decide, swap.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use tokio::time;
 
@@ -28,9 +28,18 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_mi
 /// An answer that was lost is not guessed: the row is read back. Where that shows what became of the write, the answer is
 /// told; where the row is as it was before (the write may still come), it is [`Ambiguous`](StoreErrorKind::Ambiguous), and
 /// the runtime asks again with the same nonce.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct CasStore<T> {
     table: T,
+}
+
+/// Shows what the table [says of itself](CasTable::describe), not the table's fields.
+impl<T: CasTable> fmt::Debug for CasStore<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CasStore")
+            .field(&self.table.describe())
+            .finish()
+    }
 }
 
 /// What is not known when a row is loaded again.

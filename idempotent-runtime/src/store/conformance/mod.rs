@@ -2,8 +2,40 @@
 //!
 //! Describe your store to the suite with a [`Subject`], and have every rule run as a test of its own:
 //!
-//! ```ignore
-//! idempotent_fn::conformance_tests!(MySubject::connect().await);
+//! ```
+//! use std::time::Duration;
+//! use idempotent_fn::{
+//!     conformance_tests,
+//!     key::Key,
+//!     store::{ManualClock, MemoryStore, conformance::Subject},
+//! };
+//!
+//! struct Memory {
+//!     store: MemoryStore, // yours
+//!     clock: ManualClock,
+//! }
+//!
+//! impl Memory {
+//!     async fn connect() -> Self {
+//!         let clock = ManualClock::new();
+//!         Self { store: MemoryStore::with_clock(&clock), clock }
+//!     }
+//! }
+//!
+//! impl Subject for Memory {
+//!     type Store = MemoryStore;
+//!
+//!     async fn store(&self) -> MemoryStore {
+//!         self.store.clone()
+//!     }
+//!
+//!     async fn elapse(&self, _key: &Key, time: Duration) {
+//!         self.clock.advance(time);
+//!     }
+//! }
+//!
+//! conformance_tests!(Memory::connect().await);
+//! # fn main() { let _ = Memory::connect; }
 //! ```
 //!
 //! or run them all, from anywhere, with [`all`]. Every rule uses new, random keys, so a server may be shared. No rule

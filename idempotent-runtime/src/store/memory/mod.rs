@@ -46,6 +46,15 @@ const COPIED: usize = 1024;
 /// once. A finished record is kept for 30 seconds past its end, or twice its lease
 /// ([`protocol::grace`](super::protocol::grace)). Replays use a coarse clock, so a result may be
 /// replayed for some milliseconds past its end.
+///
+/// ```
+/// # use idempotent_fn::{SharedStore, error::AlreadyInstalled, install, store::MemoryStore};
+/// # fn main() -> Result<(), AlreadyInstalled> {
+/// // 100,000 records at most: a full store refuses new keys.
+/// let store = SharedStore::new(MemoryStore::bounded(100_000));
+/// install(&store)?;
+/// # Ok(()) }
+/// ```
 #[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
 #[derive(Clone)]
 pub struct MemoryStore {

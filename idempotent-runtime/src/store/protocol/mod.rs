@@ -3,6 +3,24 @@
 //! A store that can run code where its records live (a lock, a transaction) calls these and writes what they say, in one
 //! atomic step. `takeover.lua`, `renew.lua` and `finish.lua` say the same in Redis' language.
 //!
+//! ```
+//! use idempotent_fn::{record::Nonce, store::{ClaimReply, ClaimRequest, protocol::{self, Current}}};
+//!
+//! # fn main() -> Result<(), idempotent_fn::record::NonceError> {
+//! // A claim meets no record, at this time in microseconds since 1970.
+//! let now = 1_764_000_000_000_000;
+//! let request = ClaimRequest::new(Nonce::random()?);
+//! let step = protocol::claim(None, &request, now);
+//! assert!(matches!(step.reply, ClaimReply::Granted { takeover: false, .. }));
+//! let write = step.write.expect("a running record");
+//! // The store keeps `write.bytes()` for `write.keep`. Another attempt's claim then meets it:
+//! let current = Current { record: &write.record, age: std::time::Duration::from_secs(1) };
+//! let step = protocol::claim(Some(current), &ClaimRequest::new(Nonce::random()?), now + 1_000_000);
+//! assert!(matches!(step.reply, ClaimReply::Held { .. }));
+//! assert!(step.write.is_none());
+//! # Ok(()) }
+//! ```
+//!
 //! # Beyond the end
 //! A done or failed record is shown until [`Record::expires`], and its bytes are kept for [`grace`] more. In that time
 //! [`visible`] shows nothing, and a new claim is granted as if there were no record, but with a larger token and one attempt
