@@ -88,10 +88,12 @@ pub(crate) fn server(url: &str) -> Result<Server, StoreError> {
 /// Splits a URL into its scheme and the rest, and refuses what redis-rs would read otherwise than
 /// we do.
 fn checked_text(url: &str) -> Result<(&str, &str), StoreError> {
-    // Without `//` it takes `unix:/path` too, whose parameters we would not look at.
-    let Some((scheme, rest)) = url.split_once("://") else {
+    // Without `//` it takes `unix:/path` too, and a `://` may stand further behind in one.
+    let parts = url.split_once("://");
+    let Some((scheme, rest)) = parts.filter(|(scheme, _)| is_server_scheme(scheme)) else {
         return Err(config(
-            "the Redis URL has no `://`; it should look like redis://host:6379/0",
+            "the Redis URL does not begin with `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://`, `redis+unix://` \
+             or `valkey+unix://`; it should look like redis://host:6379/0",
         ));
     };
     // It leaves these out, wherever they stand, also in a password or a scheme.
@@ -109,6 +111,10 @@ fn checked_text(url: &str) -> Result<(&str, &str), StoreError> {
         ));
     }
     Ok((scheme, rest))
+}
+
+fn is_server_scheme(scheme: &str) -> bool {
+    matches!(scheme, "redis" | "rediss" | "valkey" | "valkeys") || is_unix_socket(scheme)
 }
 
 fn is_unix_socket(scheme: &str) -> bool {
