@@ -2,7 +2,6 @@
 
 pub mod cas;
 #[cfg(feature = "conformance")]
-#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 pub mod conformance;
 pub(crate) mod counters;
 mod forward;
@@ -48,7 +47,8 @@ pub const DEFAULT_MAX_RESULT: usize = 1024 * 1024;
 /// function; a store that can run code beside its records (under a lock, in a transaction) reads the record, calls the
 /// function and writes what it says ([`protocol::Write`]). Over a database that can only write on a condition,
 /// [`cas`] makes a store of two methods. The suite in `store::conformance` (feature `conformance`) checks the contract;
-/// `docs/WRITING_A_STORE.md` in the repository leads through all of it.
+/// [WRITING_A_STORE](https://github.com/idempotent-fn/idempotent-fn/blob/main/docs/WRITING_A_STORE.md) leads through all of
+/// it.
 ///
 /// # Contract
 /// 1. **Atomic.** Each method is one step: no other change of the same key comes between its reading and its writing.
