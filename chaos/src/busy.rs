@@ -1,4 +1,5 @@
-//! Work that yields as tokio asks for it, and leaves nothing of a poll's budget to whoever is polled after it.
+//! Work that yields as tokio asks for it, and leaves nothing of a poll's budget to whoever is
+//! polled after it.
 
 use std::{
     future::Future,

@@ -28,12 +28,14 @@ const PAUSE: Duration = Duration::from_millis(10);
 const ALONE: Duration = Duration::from_millis(3);
 /// Storm and calm together, about.
 const CYCLE: Duration = Duration::from_secs(11);
-/// How long it is calm, if there is time for that: longer than a call is kept without a poll, and others wait for it.
+/// How long it is calm, if there is time for that: longer than a call is kept without a poll, and
+/// others wait for it.
 const CALM: Duration = Duration::from_millis(4_500);
 /// How long whatever is under way may take to come to an end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Lets everything run and fail for `duration`, then heals, asks every key once more, and returns what happened.
+/// Lets everything run and fail for `duration`, then heals, asks every key once more, and returns
+/// what happened.
 #[must_use]
 pub fn conduct(topology: Topology, seed: u64, duration: Duration) -> Vec<Entry> {
     let site = Arc::new(Site::start(topology));
@@ -136,13 +138,15 @@ fn together<T: Send + 'static>(
         .collect()
 }
 
-/// Notes when the machine had no time for this process: the servers, its neighbours, had none either.
+/// Notes when the machine had no time for this process: the servers, its neighbours, had none
+/// either.
 fn watch_the_machine(log: &Arc<Log>) {
     let log = Arc::clone(log);
     pulse::start(move |since| log.push(starved(since)));
 }
 
-/// Notes for so long when a server was slow to answer: its disk, or its machine, had other things to do.
+/// Notes for so long when a server was slow to answer: its disk, or its machine, had other things
+/// to do.
 fn watch_the_servers(site: &Site, log: &Log, duration: Duration) {
     let end = Instant::now() + duration;
     while Instant::now() < end {

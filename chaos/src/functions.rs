@@ -29,7 +29,8 @@ pub(crate) enum Plan {
     Late(u64),
     /// Blocks its thread for so many milliseconds, has its effect, and returns `Ok`.
     Block(u64),
-    /// Has its effect, uses up tokio's budget in each poll for so many milliseconds, and returns `Ok`.
+    /// Has its effect, uses up tokio's budget in each poll for so many milliseconds, and returns
+    /// `Ok`.
     Busy(u64),
     /// Has its effect, and returns `Ok` with a result of so many bytes.
     Bulk(usize),

@@ -156,7 +156,8 @@ pub enum Met {
 #[allow(missing_docs, reason = "the fields are named after what they are")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// A caller called. `held`: it does not poll its call all the time, or something else in its task uses up the time.
+    /// A caller called. `held`: it does not poll its call all the time, or something else in its
+    /// task uses up the time.
     Called {
         call: u64,
         key: u32,
@@ -201,8 +202,8 @@ pub enum Event {
         token: u64,
         attempt: u32,
     },
-    /// The ledger, which is outside of the store, noted a body's effect. `fenced`: a service that refuses smaller
-    /// tokens than it has seen would not have done it.
+    /// The ledger, which is outside of the store, noted a body's effect. `fenced`: a service that
+    /// refuses smaller tokens than it has seen would not have done it.
     Effect {
         call: u64,
         key: u32,
@@ -227,7 +228,8 @@ pub enum Event {
     },
     /// A process was killed.
     Killed { process: u32 },
-    /// A fault was injected, from the entry's time until `until`: into one call, or one process, or for everybody.
+    /// A fault was injected, from the entry's time until `until`: into one call, or one process, or
+    /// for everybody.
     Fault {
         kind: Kind,
         process: Option<u32>,
@@ -235,7 +237,8 @@ pub enum Event {
         until: Micros,
         observed: bool,
     },
-    /// A fault that lasts, of a process' own making, has begun. It is told once more when it is over, as a fault.
+    /// A fault that lasts, of a process' own making, has begun. It is told once more when it is
+    /// over, as a fault.
     Begun { kind: Kind, call: Option<u64> },
     /// From the entry's time until `until` no fault of a process, a link or a server was in force.
     Calm { until: Micros },
@@ -256,7 +259,8 @@ pub enum Kind {
     HalfOpen,
     /// Both directions are slow.
     Delay,
-    /// Requests are held back for longer than brief results are kept, and delivered although their sender gave up.
+    /// Requests are held back for longer than brief results are kept, and delivered although their
+    /// sender gave up.
     Late,
     /// A process' connections are closed.
     Cut,

@@ -44,8 +44,8 @@ impl Log {
 
 /// Starts the ledger on a thread of its own, for the rest of the process; returns its port.
 ///
-/// It plays two services at once: one that does whatever it is told, and one that refuses smaller fencing tokens than
-/// it has seen for a key.
+/// It plays two services at once: one that does whatever it is told, and one that refuses smaller
+/// fencing tokens than it has seen for a key.
 #[must_use]
 pub(crate) fn start(log: Arc<Log>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");

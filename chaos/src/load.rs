@@ -107,7 +107,8 @@ impl Load {
         keys.collect()
     }
 
-    /// A call: mostly with one of the keys that others call too at this time, sometimes with an old one.
+    /// A call: mostly with one of the keys that others call too at this time, sometimes with an old
+    /// one.
     pub(crate) fn next(&self, rng: &mut Rng, calm: bool) -> Order {
         let family = match rng.u16(..1000) {
             0..=24 => 3,
@@ -123,7 +124,8 @@ impl Load {
         Order::Call(self.task(key, plan(rng, key, calm), manner(rng), rng))
     }
 
-    /// A call that is kept from its first polls on: the one that finds no connection, as likely as not.
+    /// A call that is kept from its first polls on: the one that finds no connection, as likely as
+    /// not.
     pub(crate) fn held(&self, rng: &mut Rng) -> Order {
         let key = self.key(0, rng);
         let manner = Manner::Holds {

@@ -23,13 +23,15 @@ pub(crate) enum Manner {
     Awaits,
     /// Goes away after so many milliseconds.
     Leaves(u64),
-    /// Polls it so many times, keeps it for so many milliseconds without a poll, and then goes on or drops it.
+    /// Polls it so many times, keeps it for so many milliseconds without a poll, and then goes on
+    /// or drops it.
     Holds {
         polls: u32,
         millis: u64,
         goes_on: bool,
     },
-    /// Polls it in one task with something that uses up the budget, and comes first, for so many milliseconds.
+    /// Polls it in one task with something that uses up the budget, and comes first, for so many
+    /// milliseconds.
     Beside(u64),
 }
 

@@ -1,4 +1,5 @@
-//! A thread that only wants to run now and then: where it could not, the machine had no time for this process.
+//! A thread that only wants to run now and then: where it could not, the machine had no time for
+//! this process.
 
 use std::{
     thread,

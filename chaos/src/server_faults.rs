@@ -178,7 +178,8 @@ fn server_stop(server: &RedisServer, duration: Duration) -> (Kind, bool) {
     (Kind::ServerStop, server.cli(&["PING"]) == "PONG")
 }
 
-/// A failover by hand: the master lets nobody write until the replica has everything, so nothing is lost.
+/// A failover by hand: the master lets nobody write until the replica has everything, so nothing is
+/// lost.
 fn cluster_failover(group: &RedisCluster, rng: &mut Rng) -> (Kind, bool) {
     let replicas: Vec<_> = group
         .nodes()
@@ -228,7 +229,8 @@ fn slot_move(group: &RedisCluster, rng: &mut Rng) -> (Kind, bool) {
     (Kind::SlotMove, moved && redirected() > before)
 }
 
-/// Sentinel's failover loses what the replica has not got. Everybody is stopped until it has everything.
+/// Sentinel's failover loses what the replica has not got. Everybody is stopped until it has
+/// everything.
 fn sentinel_failover(group: &Sentinel, hush: &Gate) -> (Kind, bool) {
     let all_quiet = hush.close(Duration::from_secs(10));
     let old = group.master().port();

@@ -11,7 +11,8 @@ use crate::{load::LARGEST, worker::Place};
 pub enum Topology {
     /// None: records in one worker's memory.
     Memory,
-    /// One server, whose acknowledged writes are on disk; each worker reaches it through a faulty link of its own.
+    /// One server, whose acknowledged writes are on disk; each worker reaches it through a faulty
+    /// link of its own.
     One,
     /// A master, two replicas, three sentinels.
     Sentinel,
@@ -94,8 +95,8 @@ fn one() -> RedisServer {
     server.arg("proto-max-bulk-len", LARGEST).start()
 }
 
-/// A failover that nobody asked for forgets what the replicas have not got yet, and then no claim holds. Here only those
-/// happen that lose nothing.
+/// A failover that nobody asked for forgets what the replicas have not got yet, and then no claim
+/// holds. Here only those happen that lose nothing.
 fn sentinel() -> Sentinel {
     let group = Sentinel::start();
     for sentinel in group.sentinels() {

@@ -1,4 +1,5 @@
-//! A store that writes down what the real one answered. It is what an operator's own store wrapper would look like.
+//! A store that writes down what the real one answered. It is what an operator's own store wrapper
+//! would look like.
 
 use std::{
     collections::HashMap,

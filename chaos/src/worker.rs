@@ -143,8 +143,8 @@ impl Stores {
         }
     }
 
-    /// Makes the call. Every other key of each function is replayed from a near cache, where its store is elsewhere, or
-    /// has a limit above the server's.
+    /// Makes the call. Every other key of each function is replayed from a near cache, where its
+    /// store is elsewhere, or has a limit above the server's.
     fn serve(&self, task: Task) -> impl Future<Output = ()> + Send + use<> {
         let store = if task.function.bulky() {
             (task.key / 2 % 2 == 1).then(|| self.large.clone())

@@ -1,7 +1,8 @@
 //! The arguments as the body owns them.
 //!
-//! A plain `async fn` keeps each argument until it ends, also what the body does not name: a permit, a guard, the rest of a
-//! pattern. `async move` captures only what is named, and of that only the fields that are. So the body begins with
+//! A plain `async fn` keeps each argument until it ends, also what the body does not name: a
+//! permit, a guard, the rest of a pattern. `async move` captures only what is named, and of that
+//! only the fields that are. So the body begins with
 //!
 //! ```text
 //! let (order, mut amount, _argument_0) = (order, amount, _argument_0);
@@ -28,7 +29,8 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// `options` are the attribute's tokens: what they name is no unused argument, though the body may not name it.
+    /// `options` are the attribute's tokens: what they name is no unused argument, though the body
+    /// may not name it.
     pub(crate) fn of(signature: &Signature, detached: bool, options: &TokenStream) -> Result<Self> {
         let mut inputs = signature.inputs.clone();
         let mut bindings = Bindings {
@@ -40,7 +42,8 @@ impl Arguments {
         let mut used = Vec::new();
         for input in &mut inputs {
             match input {
-                // It cannot be bound again; to name it as a whole moves it as a whole, and it is dropped last.
+                // It cannot be bound again; to name it as a whole moves it as a whole, and it is
+                // dropped last.
                 FnArg::Receiver(receiver) => {
                     let is_owned = !matches!(receiver.kind, ReceiverKind::Reference(..));
                     if is_owned && receiver.attrs.is_empty() {
@@ -88,8 +91,8 @@ struct Bindings<'a> {
 }
 
 impl Bindings<'_> {
-    /// Whatever has no name in the pattern is declared first, the last of it first: so it is dropped after what has one,
-    /// and in order, as what a pattern leaves of its argument is.
+    /// Whatever has no name in the pattern is declared first, the last of it first: so it is
+    /// dropped after what has one, and in order, as what a pattern leaves of its argument is.
     fn argument(&mut self, pattern: &mut Pat, attributes: &[Attribute]) -> Result<()> {
         let mut parts = Parts::default();
         self.pattern(pattern, attributes, &mut parts)?;
@@ -130,7 +133,8 @@ impl Bindings<'_> {
             }
             Pat::Wild(wild) => {
                 let name = self.unnamed(wild.underscore_token.span, attributes, parts);
-                // In parentheses: `#[tracing::instrument]` takes no argument for one that it could show.
+                // In parentheses: `#[tracing::instrument]` takes no argument for one that it could
+                // show.
                 *pattern = parenthesized(name);
             }
             Pat::Rest(rest) => return self.rest(rest.dot2_token.to_token_stream()),
@@ -173,7 +177,8 @@ impl Bindings<'_> {
                 }
             }
             Pat::Paren(inner) => self.pattern(&mut inner.pat, attributes, parts)?,
-            // What is behind a reference is not moved, and alternatives leave nothing that could be named.
+            // What is behind a reference is not moved, and alternatives leave nothing that could be
+            // named.
             Pat::Reference(_) | Pat::Or(_) => named_only(pattern, attributes, parts),
             _ => {}
         }
@@ -301,8 +306,8 @@ fn is_lint(attribute: &Attribute) -> bool {
         .any(lint)
 }
 
-/// Whether the tokens name the variable, also inside a format string. No more than a warning depends on it: an argument
-/// that only the options name is not unused.
+/// Whether the tokens name the variable, also inside a format string. No more than a warning
+/// depends on it: an argument that only the options name is not unused.
 fn names(tokens: &TokenStream, variable: &Ident) -> bool {
     tokens.clone().into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident == *variable,
@@ -314,7 +319,8 @@ fn names(tokens: &TokenStream, variable: &Ident) -> bool {
     })
 }
 
-/// Puts the same uses behind `let order = order;`, as `#[async_trait]` takes each argument in the body that it leaves.
+/// Puts the same uses behind `let order = order;`, as `#[async_trait]` takes each argument in the
+/// body that it leaves.
 pub(crate) fn use_taken(body: TokenStream, options: &TokenStream) -> TokenStream {
     let site = Span::mixed_site();
     let mut seen: Vec<TokenTree> = Vec::new();

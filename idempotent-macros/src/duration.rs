@@ -58,7 +58,8 @@ pub(crate) fn wait(input: ParseStream<'_>) -> Result<Expr> {
     duration(expression(input)?, |_| None)
 }
 
-/// A string literal becomes a constant `Duration`; any other expression is the user's own `Duration`.
+/// A string literal becomes a constant `Duration`; any other expression is the user's own
+/// `Duration`.
 fn duration(value: Expr, refuse: fn(u64) -> Option<&'static str>) -> Result<Expr> {
     let literal = match &value {
         Expr::Lit(expr) => &expr.lit,

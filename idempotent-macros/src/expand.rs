@@ -23,9 +23,10 @@
 //!     }
 //! ```
 //!
-//! `let operation` stands alone so that the temporaries of the key are gone before the first `.await`. The `if let`
-//! never runs: it tells the compiler the block's type, so that `?`, `return` and coercions mean what they mean in a
-//! function. Every name is at `mixed_site`: the user's code does not see `operation` or `result`.
+//! `let operation` stands alone so that the temporaries of the key are gone before the first
+//! `.await`. The `if let` never runs: it tells the compiler the block's type, so that `?`, `return`
+//! and coercions mean what they mean in a function. Every name is at `mixed_site`: the user's code
+//! does not see `operation` or `result`.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
@@ -65,7 +66,8 @@ pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStre
         braces,
         ..
     } = function;
-    // With the user's own braces: a function that ends in a macro's tokens is no dead code to the compiler.
+    // With the user's own braces: a function that ends in a macro's tokens is no dead code to the
+    // compiler.
     let mut block = Group::new(
         Delimiter::Brace,
         quote_spanned!(site=> #(#inner_attributes)* #call),
@@ -121,7 +123,8 @@ fn typed(function: &Function, body: TokenStream, moved: &TokenStream) -> TokenTr
     block(typed, function.braces)
 }
 
-/// The call's tokens stand at the declared result, all of them: a bound that is missing is then one error there.
+/// The call's tokens stand at the declared result, all of them: a bound that is missing is then one
+/// error there.
 fn at_result(function: &Function) -> Span {
     Span::mixed_site().located_at(function.result.span())
 }
@@ -162,8 +165,8 @@ fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream
     }
 }
 
-/// The result as the type argument, all of it where the call stands: a type that is no `Result` is then one error, and not
-/// one there and another at the call.
+/// The result as the type argument, all of it where the call stands: a type that is no `Result` is
+/// then one error, and not one there and another at the call.
 fn at_call(result: TokenStream, site: Span) -> TokenStream {
     let relocate = |mut token: TokenTree| {
         match &token {
@@ -185,7 +188,8 @@ fn default_scope(function: &Ident) -> TokenStream {
     quote_spanned!(Span::mixed_site()=> ::core::concat!(::core::module_path!(), #name))
 }
 
-/// One builder method per option that was given. The method stands at the option's name, so an editor shows its docs.
+/// One builder method per option that was given. The method stands at the option's name, so an
+/// editor shows its docs.
 fn chain(options: &Options, facade: &TokenStream) -> TokenStream {
     let mut chain = TokenStream::new();
     let mut call = |method: &str, at: &Ident, argument: TokenStream| {
@@ -224,7 +228,8 @@ fn chain(options: &Options, facade: &TokenStream) -> TokenStream {
     chain
 }
 
-/// A store that stands somewhere stays there: it is passed by reference. What an expression makes is passed as it is.
+/// A store that stands somewhere stays there: it is passed by reference. What an expression makes
+/// is passed as it is.
 fn shared(store: &Expr) -> TokenStream {
     match store {
         Expr::Path(_)

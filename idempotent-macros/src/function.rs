@@ -27,7 +27,8 @@ pub(crate) struct Function {
     pub(crate) braces: Span,
     /// What the operation returns, `R`: by `async fn … -> R` or by the boxed future.
     pub(crate) result: Type,
-    /// `Pin<Box<dyn Future<Output = R> …>>`, where that is written instead, as `#[async_trait]` leaves it.
+    /// `Pin<Box<dyn Future<Output = R> …>>`, where that is written instead, as `#[async_trait]`
+    /// leaves it.
     pub(crate) boxed: Option<Type>,
 }
 
@@ -60,7 +61,8 @@ impl Function {
         }
     }
 
-    /// `module::path::function` names an operation for good only where that name stands for one function.
+    /// `module::path::function` names an operation for good only where that name stands for one
+    /// function.
     fn check_scope(&self, options: &Options) -> Result<()> {
         if options.scope.is_some() {
             return Ok(());
@@ -224,7 +226,8 @@ fn sync_message(attributes: &[Attribute]) -> &'static str {
     }
 }
 
-/// What the return type cannot be. Whether it is a `Result` is left to the compiler, which sees through aliases.
+/// What the return type cannot be. Whether it is a `Result` is left to the compiler, which sees
+/// through aliases.
 fn check_result(result: &Type) -> Result<()> {
     let message = match bare(result) {
         Type::Tuple(tuple) if tuple.elems.is_empty() => NO_RESULT,
@@ -239,8 +242,8 @@ fn check_result(result: &Type) -> Result<()> {
     Err(Error::new_spanned(result, message))
 }
 
-/// What the sides of a `Result` cannot be, where it is written out. The compiler would say it where the call is printed,
-/// and of lifetimes that are not general enough.
+/// What the sides of a `Result` cannot be, where it is written out. The compiler would say it where
+/// the call is printed, and of lifetimes that are not general enough.
 fn check_sides(result: &Type, options: &Options) -> Result<()> {
     let Some((value, error)) = sides(result) else {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Whatever is written in the attribute, or below it: never a panic, and the item is always there for the compiler to go
-//! on with. `fuzz/` looks for the same, for longer.
+//! Whatever is written in the attribute, or below it: never a panic, and the item is always there
+//! for the compiler to go on with. `fuzz/` looks for the same, for longer.
 
 use proc_macro2::TokenStream;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -191,8 +191,8 @@ proptest! {
         prop_assert!(!expanded.starts_with(":: core :: compile_error !") || expanded.ends_with(&item.to_string()));
     }
 
-    /// An attribute without a mistake expands to one function, one with a mistake to one error beside the item: no
-    /// second wave of errors.
+    /// An attribute without a mistake expands to one function, one with a mistake to one error
+    /// beside the item: no second wave of errors.
     #[test]
     fn one_mistake_is_one_error(options in any_text()) {
         let Ok(options) = options.parse::<TokenStream>() else { return Ok(()) };

@@ -9,13 +9,15 @@ use crate::duration;
 use crate::policy::{OnErr, Policy, on_crash, on_err};
 use crate::scope::scope;
 
-/// An option's value beside its name: what goes wrong with the value later is reported where the user wrote it.
+/// An option's value beside its name: what goes wrong with the value later is reported where the
+/// user wrote it.
 pub(crate) struct Given<T> {
     pub(crate) name: Ident,
     pub(crate) value: T,
 }
 
-/// Declares [`Options`]: a line is the option's name, an example for error messages, its field, and how it is read.
+/// Declares [`Options`]: a line is the option's name, an example for error messages, its field, and
+/// how it is read.
 macro_rules! options {
     ($($name:literal like $example:literal => $field:ident: $value:ty = $read:expr,)*) => {
         /// Everything written between the parentheses of `#[idempotent(…)]`.
@@ -186,7 +188,8 @@ fn yes_or_no(option: &str, input: ParseStream<'_>) -> Result<bool> {
     })
 }
 
-/// An expression, out of the parentheses and the invisible group that a `macro_rules!` fragment comes in.
+/// An expression, out of the parentheses and the invisible group that a `macro_rules!` fragment
+/// comes in.
 pub(crate) fn expression(input: ParseStream<'_>) -> Result<Expr> {
     let mut value: Expr = input.parse()?;
     loop {

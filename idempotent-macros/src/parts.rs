@@ -7,10 +7,11 @@ use syn::{Expr, ExprReference, Token};
 
 use crate::options::{Given, Options, Parts};
 
-/// The key and the fingerprint of parts by reference, with the statements that must come before them.
+/// The key and the fingerprint of parts by reference, with the statements that must come before
+/// them.
 ///
-/// A part may not be `Sync`, so nothing is awaited while another one is borrowed: a part that awaits behind another part
-/// is bound to a name first, and so is whatever is evaluated before it.
+/// A part may not be `Sync`, so nothing is awaited while another one is borrowed: a part that
+/// awaits behind another part is bound to a name first, and so is whatever is evaluated before it.
 pub(crate) fn evaluate(
     options: &Options,
     key: &Parts,
@@ -70,7 +71,8 @@ pub(crate) fn evaluate(
     (bindings, key, fingerprint.unwrap_or_default())
 }
 
-/// `&[…]` or `&(…)`, which stands where the first and the last part do: so an error underlines them all.
+/// `&[…]` or `&(…)`, which stands where the first and the last part do: so an error underlines them
+/// all.
 fn listed(key: &Parts, delimiter: Delimiter, parts: TokenStream) -> TokenStream {
     let site = |span: Option<Span>| {
         let site = Span::mixed_site();

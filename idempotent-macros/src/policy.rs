@@ -76,8 +76,8 @@ const ON_CRASH: Words = Words {
     hint: "write `rerun` (the next call runs the body again) or `fail` (nobody knows what happened: ask an operator)",
 };
 
-/// A closure, or a path to a function, decides. A bare word may be a function too, unless it looks like one of ours: the
-/// compiler would only say that there is no such value.
+/// A closure, or a path to a function, decides. A bare word may be a function too, unless it looks
+/// like one of ours: the compiler would only say that there is no such value.
 pub(crate) fn on_err(input: ParseStream<'_>) -> Result<OnErr> {
     let value = expression(input)?;
     let decides = match &value {
@@ -148,7 +148,8 @@ impl Words {
     }
 }
 
-/// `OnErr::Record`, `RerunOrFail::Fail`, `idempotent_fn::OnErr::…`: what a closure answers, and not what decides.
+/// `OnErr::Record`, `RerunOrFail::Fail`, `idempotent_fn::OnErr::…`: what a closure answers, and not
+/// what decides.
 fn is_variant(path: &ExprPath) -> bool {
     let mut segments = path.path.segments.iter().rev().skip(1);
     segments.next().is_some_and(|of| {

@@ -12,8 +12,9 @@ use crate::types::{bare, borrows};
 const ONE_NAME: &str =
     "a scope is one name for all calls, a `&'static str` such as `scope = \"payments.charge\"`";
 
-/// A name in quotes, or an expression of type `&'static str`. What makes a text anew for each call is refused here: of a
-/// `String` the compiler says that it should be borrowed, which would not do either.
+/// A name in quotes, or an expression of type `&'static str`. What makes a text anew for each call
+/// is refused here: of a `String` the compiler says that it should be borrowed, which would not do
+/// either.
 pub(crate) fn scope(input: ParseStream<'_>) -> Result<Expr> {
     let value = expression(input)?;
     if let Expr::Lit(literal) = &value
@@ -24,7 +25,8 @@ pub(crate) fn scope(input: ParseStream<'_>) -> Result<Expr> {
     Ok(value)
 }
 
-/// Refuses what is no `&'static str`, as far as the tokens show it, and names that were meant to be filled in.
+/// Refuses what is no `&'static str`, as far as the tokens show it, and names that were meant to be
+/// filled in.
 pub(crate) fn refuse(options: &Options, signature: &Signature) -> Result<()> {
     let Some(Given { value, .. }) = &options.scope else {
         return Ok(());
@@ -47,7 +49,8 @@ pub(crate) fn refuse(options: &Options, signature: &Signature) -> Result<()> {
     Err(Error::new_spanned(value, format!("{ONE_NAME}; {instead}")))
 }
 
-/// What a scope that is not the same for all calls is made of; `None` if nothing says that it is such a one.
+/// What a scope that is not the same for all calls is made of; `None` if nothing says that it is
+/// such a one.
 fn differs(value: &Expr, signature: &Signature) -> Option<Vec<String>> {
     match value {
         Expr::Lit(literal) => match &literal.lit {

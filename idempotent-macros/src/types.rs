@@ -44,7 +44,8 @@ fn argument_of<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
     }
 }
 
-/// A type out of the invisible group that a `macro_rules!` fragment comes in, and out of parentheses.
+/// A type out of the invisible group that a `macro_rules!` fragment comes in, and out of
+/// parentheses.
 pub(crate) fn bare(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => bare(&group.elem),
@@ -93,8 +94,8 @@ pub(crate) fn sides(result: &Type) -> Option<(&Type, Option<&Type>)> {
     Some((sides.next()?, sides.next()))
 }
 
-/// A `&'static` within a value that serde would have to make anew, and cannot: it stands in the type itself, or in what a
-/// type of the standard library holds. Of other types nothing is known.
+/// A `&'static` within a value that serde would have to make anew, and cannot: it stands in the
+/// type itself, or in what a type of the standard library holds. Of other types nothing is known.
 pub(crate) fn static_reference(ty: &Type) -> Option<&Type> {
     const HOLD: &[&str] = &[
         "Option", "Vec", "VecDeque", "Box", "Rc", "Arc", "Result", "HashMap", "BTreeMap",

@@ -71,7 +71,8 @@ const ENDS: &[Fault] = &[Late, Twice, Crash, Lapse, Err, End, Skew];
 /// What a near cache could get wrong.
 const NEAR: &[Fault] = &[Late, Crash, Lapse, Operator, End];
 
-/// A takeover that arrives once its caller has been answered and has gone is granted to nobody. It costs a lease.
+/// A takeover that arrives once its caller has been answered and has gone is granted to nobody. It
+/// costs a lease.
 const STRAY: &[Claim] = &[Claim::GrantedToSomebody, Claim::StoppedForSuccessor];
 
 fn rerun(name: &'static str) -> Variant {

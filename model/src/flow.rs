@@ -1,7 +1,8 @@
 //! The callers' side: what a call does with an answer, and what is owed when it goes away.
 //!
-//! It follows `acquire/`, `claim.rs` and `mod.rs` of the runtime's `call/`. An answer arrives with the step that gives it: what a
-//! caller does next is a step of its own, so a slow answer is a slow caller. Lost and late answers are faults.
+//! It follows `acquire/`, `claim.rs` and `mod.rs` of the runtime's `call/`. An answer arrives with
+//! the step that gives it: what a caller does next is a step of its own, so a slow answer is a slow
+//! caller. Lost and late answers are faults.
 
 use idempotent_runtime::{
     OnCrash,

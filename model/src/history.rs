@@ -13,18 +13,21 @@ pub enum Claim {
     StaleRefused,
     /// A downstream that refuses smaller tokens takes effects in the order of the grants.
     Fenced,
-    /// All recorded replies agree. From another process' near cache, the one before an operator's decision may come late.
+    /// All recorded replies agree. From another process' near cache, the one before an operator's
+    /// decision may come late.
     Agree,
     /// A call gets no result of another payload.
     OwnPayload,
-    /// Under `fail`, and after an `Err` of effects unknown, no second body starts, unless the first said that nothing
-    /// happened, or an operator did.
+    /// Under `fail`, and after an `Err` of effects unknown, no second body starts, unless the first
+    /// said that nothing happened, or an operator did.
     AtMostOnce,
-    /// No second body starts without a crash, a lapse, a body dropped midway, a lost record, an `Err`, or an operator.
+    /// No second body starts without a crash, a lapse, a body dropped midway, a lost record, an
+    /// `Err`, or an operator.
     NoRepeat,
     /// What is done changes only by an operator or at the end of its retention.
     DoneStays,
-    /// A record is lost only if its body started, its process died, or it is still there to settle it.
+    /// A record is lost only if its body started, its process died, or it is still there to settle
+    /// it.
     LostStarted,
     /// Nothing is granted to an attempt that has ended.
     GrantedToSomebody,
@@ -32,9 +35,11 @@ pub enum Claim {
     StoppedForSuccessor,
     /// A sleeping waiter is woken by whatever it waits for.
     Woken,
-    /// Without further faults every call ends, and no record is left running with a lease that does not lapse.
+    /// Without further faults every call ends, and no record is left running with a lease that does
+    /// not lapse.
     Ends,
-    /// Once its own finish is recorded, nothing that an attempt still sends changes anything, also past the record's end.
+    /// Once its own finish is recorded, nothing that an attempt still sends changes anything, also
+    /// past the record's end.
     StaysFinished,
 }
 
@@ -205,7 +210,8 @@ impl History {
         }
     }
 
-    /// A body has its effect at a downstream that refuses tokens smaller than the largest it has seen.
+    /// A body has its effect at a downstream that refuses tokens smaller than the largest it has
+    /// seen.
     pub fn effect(&mut self, caller: usize, token: u8) {
         let (largest, grant) = self.downstream;
         let accepted = token >= largest;
@@ -247,7 +253,8 @@ impl History {
         }
     }
 
-    /// Retention is over, or an operator started afresh: what follows has nothing to do with what was.
+    /// Retention is over, or an operator started afresh: what follows has nothing to do with what
+    /// was.
     pub fn starts_afresh(&mut self) {
         self.excuse_all();
         self.pinned = NOBODY;

@@ -9,7 +9,8 @@ use crate::{
 };
 
 impl World {
-    /// Whether the attempt with this nonce can still settle what it owns. Once it adopts another's result, it owns nothing.
+    /// Whether the attempt with this nonce can still settle what it owns. Once it adopts another's
+    /// result, it owns nothing.
     #[must_use]
     pub fn is_alive(&self, variant: &Variant, nonce: u8) -> bool {
         (0..CALLERS).any(|caller| {

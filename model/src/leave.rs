@@ -14,7 +14,8 @@ use crate::{
 };
 
 impl World {
-    /// A command gets no answer, and the caller asks again or, `giving_up`, leaves the rest to the runtime.
+    /// A command gets no answer, and the caller asks again or, `giving_up`, leaves the rest to the
+    /// runtime.
     pub(crate) fn unanswered(&mut self, variant: &Variant, caller: usize, giving_up: bool) {
         let first = Self::first(variant);
         match self.callers[caller].phase {
@@ -74,7 +75,8 @@ impl World {
         }
     }
 
-    /// The caller goes away: the table in `call/claim.rs`, `InDoubtGuard` in `call/acquire/retry.rs`, and what `run` does where `run_attached` does not.
+    /// The caller goes away: the table in `call/claim.rs`, `InDoubtGuard` in
+    /// `call/acquire/retry.rs`, and what `run` does where `run_attached` does not.
     pub(crate) fn dropped(&mut self, variant: &Variant, caller: usize) {
         let command = self.command(caller);
         let this = self.callers[caller];

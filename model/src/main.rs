@@ -1,7 +1,7 @@
 //! Prints what holds: `cargo run --release -p idempotent-model [FAULTS [NAME]]`.
 //!
-//! `FAULTS` is how many faults a run may have (3 unless said). With the `NAME` of a variant it checks that one only, and
-//! prints the shortest way to whatever does not hold.
+//! `FAULTS` is how many faults a run may have (3 unless said). With the `NAME` of a variant it
+//! checks that one only, and prints the shortest way to whatever does not hold.
 
 use std::{env, process::ExitCode};
 

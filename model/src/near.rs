@@ -1,7 +1,7 @@
 //! The near cache of each process: what a call finds there, what enters, and what takes it away.
 //!
-//! A result enters with the answer that shows it: that nothing late undoes a decision of this process' operator is shown by
-//! the interleavings in `tests/races`.
+//! A result enters with the answer that shows it: that nothing late undoes a decision of this
+//! process' operator is shown by the interleavings in `tests/races`.
 
 use idempotent_runtime::record::State;
 
@@ -36,7 +36,8 @@ impl World {
         true
     }
 
-    /// A caller gets the result of a record, which may be past its end: what runs since may have another.
+    /// A caller gets the result of a record, which may be past its end: what runs since may have
+    /// another.
     pub(crate) fn replied_late(&mut self, variant: &Variant, caller: usize, rec: Rec, ended: bool) {
         if ended {
             self.checks_payload(variant, caller, rec);

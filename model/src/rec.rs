@@ -1,7 +1,7 @@
 //! A record in a small form: states are copied and hashed millions of times.
 //!
-//! The protocol itself only ever sees the real [`Record`]. What it writes is taken over whole: a field that the small form
-//! cannot hold is a panic, never an abstraction by accident.
+//! The protocol itself only ever sees the real [`Record`]. What it writes is taken over whole: a
+//! field that the small form cannot hold is a panic, never an abstraction by accident.
 
 use std::{sync::Arc, time::Duration};
 

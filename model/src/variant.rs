@@ -25,8 +25,8 @@ pub struct Terms {
 pub enum Claiming {
     /// One atomic step, as in memory or in a transaction.
     OneStep,
-    /// As on Redis: put a record where there is none; otherwise take the very record that was seen, and a running one
-    /// only once its lease was seen lapsed.
+    /// As on Redis: put a record where there is none; otherwise take the very record that was seen,
+    /// and a running one only once its lease was seen lapsed.
     TwoSteps,
 }
 
@@ -53,7 +53,8 @@ pub enum Fault {
     ErrFail,
     /// An operator resolves or forgets the key (once).
     Operator,
-    /// The `ttl` of a done or released record ends. It is kept for the grace, which is longer than any message is late.
+    /// The `ttl` of a done or released record ends. It is kept for the grace, which is longer than
+    /// any message is late.
     End,
     /// The retention of a done record ends, and its grace: messages are later than that.
     Expire,

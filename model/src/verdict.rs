@@ -156,8 +156,9 @@ impl Visit {
     }
 }
 
-/// Walks through all states, to see whether every run is finite: no step leads back to a state that was there before.
-/// With [`Claim::Ends`] in all states, every call then ends, whatever the order of the steps.
+/// Walks through all states, to see whether every run is finite: no step leads back to a state that
+/// was there before. With [`Claim::Ends`] in all states, every call then ends, whatever the order
+/// of the steps.
 ///
 /// # Errors
 /// A run that goes in circles.

@@ -65,7 +65,8 @@ pub enum For {
     Adoption,
 }
 
-/// Where a call is. The stages of `acquire/` and `claim.rs` (asked, granted, started, finishing, settled) and what lies around them.
+/// Where a call is. The stages of `acquire/` and `claim.rs` (asked, granted, started, finishing,
+/// settled) and what lies around them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Not called yet.

@@ -1,4 +1,5 @@
-//! No run goes in circles, and the model gets everywhere: a fault that never happens proves nothing.
+//! No run goes in circles, and the model gets everywhere: a fault that never happens proves
+//! nothing.
 
 use std::collections::BTreeSet;
 

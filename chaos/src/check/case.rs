@@ -188,7 +188,8 @@ impl Case {
         }
     }
 
-    /// The result that an answer replays or has recorded; `None` for what the library need not remember.
+    /// The result that an answer replays or has recorded; `None` for what the library need not
+    /// remember.
     pub(crate) fn recorded(&self, answered: &Answered) -> Option<Recorded> {
         // Under `fail` there is one run at most: it alone can be the answer, acknowledged or not.
         if answered.unrecorded && !self.function.at_most_once() {
@@ -231,8 +232,8 @@ impl Case {
             .collect()
     }
 
-    /// Until when the result of this run is kept at least: counted from the body's end, before which nobody can have
-    /// recorded it. `None`: for longer than this history, or there is none.
+    /// Until when the result of this run is kept at least: counted from the body's end, before
+    /// which nobody can have recorded it. `None`: for longer than this history, or there is none.
     pub(crate) fn kept_until(&self, call: u64) -> Option<Micros> {
         let ttl = self.function.ttl()?;
         let (ended, end) = self.ends.get(&call)?;

@@ -23,17 +23,21 @@ pub enum Rule {
     Stale,
     /// All recorded replies for one key agree, and what was answered once is answered from then on.
     Agreement,
-    /// Under `rerun`, a body runs again only after an end that allows it or its owner's silence for a lease.
+    /// Under `rerun`, a body runs again only after an end that allows it or its owner's silence for
+    /// a lease.
     Repeat,
     /// Under `fail`, a body runs at most once.
     AtMostOnce,
-    /// A service that refuses smaller tokens has done the effect of the recorded result, and none after a larger one.
+    /// A service that refuses smaller tokens has done the effect of the recorded result, and none
+    /// after a larger one.
     Fence,
     /// A result was made by a run of its own key.
     Origin,
-    /// An owner that nothing has befallen keeps its key: nobody takes it over, nobody takes it for lost.
+    /// An owner that nothing has befallen keeps its key: nobody takes it over, nobody takes it for
+    /// lost.
     Alive,
-    /// While nothing fails the store is there for everybody, whatever other callers do with their calls.
+    /// While nothing fails the store is there for everybody, whatever other callers do with their
+    /// calls.
     Progress,
     /// What the store shows of a key never goes back, also when its record has ended.
     Ended,
@@ -63,8 +67,8 @@ pub struct Verdict {
     pub violations: Vec<Violation>,
     /// Bodies that ran again, by what allowed it.
     pub repeats: BTreeMap<String, u64>,
-    /// Bodies that began when their lease was over: their process was stopped or starved between its claim's answer and
-    /// the first poll. No claim forbids it; there should be few.
+    /// Bodies that began when their lease was over: their process was stopped or starved between
+    /// its claim's answer and the first poll. No claim forbids it; there should be few.
     pub late_starts: u64,
 }
 

@@ -7,13 +7,14 @@ use super::{
 };
 use crate::history::{Answer, Kind, Micros};
 
-/// What a storm leaves behind may take so long: connections that are made anew, leases of those that are gone.
+/// What a storm leaves behind may take so long: connections that are made anew, leases of those
+/// that are gone.
 const RECOVERY: Micros = 1_500_000;
 /// What is called when all faults are over is answered within so long.
 const BOUND: Micros = 30_000_000;
 
-/// While no process, link or server fails, whatever other callers do with their calls: the store is there, and what is
-/// recorded is replayed.
+/// While no process, link or server fails, whatever other callers do with their calls: the store is
+/// there, and what is recorded is replayed.
 pub(super) fn calm(case: &Case, world: &World, verdict: &mut Verdict) {
     for (id, call, answered) in case.answers() {
         let Answer::Refused(name) = &answered.answer else {

@@ -6,7 +6,8 @@ use crate::history::{Answer, Met, Micros};
 /// Clocks that count coarsely, and the way from the store's answer to the line about it.
 const SLACK: Micros = 100_000 + ROUNDING;
 
-/// What the store shows of a key never goes back: its tokens do not shrink, and what is done does not live again.
+/// What the store shows of a key never goes back: its tokens do not shrink, and what is done does
+/// not live again.
 pub(super) fn ended(case: &Case, verdict: &mut Verdict) {
     let mut wrong = |why: String| verdict.violated(Rule::Ended, Some(case.key), why);
     if let Some((token, larger)) = shrunk(case) {

@@ -182,7 +182,8 @@ fn cause(world: &World, run: Start, from: Micros, until: Micros) -> Option<Strin
         fault.process == Some(run.process) && fault.call.is_none_or(|call| call == run.call)
     };
     let everybodys = |fault: &&Window| fault.process.is_none();
-    // Its own misfortune rather than everybody's, and what was done to it rather than what the machine was short of.
+    // Its own misfortune rather than everybody's, and what was done to it rather than what the
+    // machine was short of.
     let mut faults: Vec<_> = during()
         .filter(own)
         .chain(during().filter(everybodys))
@@ -192,7 +193,8 @@ fn cause(world: &World, run: Start, from: Micros, until: Micros) -> Option<Strin
     Some(format!("silent for its lease: {:?}", fault.kind))
 }
 
-/// Whether a fault excuses that an owner is not heard of. Work that yields does not, and no loss of a script.
+/// Whether a fault excuses that an owner is not heard of. Work that yields does not, and no loss of
+/// a script.
 fn silences(kind: Kind) -> bool {
     !matches!(
         kind,

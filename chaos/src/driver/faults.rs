@@ -52,8 +52,8 @@ impl Driver {
         self.report(Kind::Stop, self.process, since, observed);
     }
 
-    /// Has no faults while somebody wants it calm. The last one before makes the worker look for a connection anew, as
-    /// often as not, and the calls that come first are kept without a poll.
+    /// Has no faults while somebody wants it calm. The last one before makes the worker look for a
+    /// connection anew, as often as not, and the calls that come first are kept without a poll.
     pub(super) fn calm(&mut self) {
         let signals = Arc::clone(&self.shared.signals);
         let wanted = signals.calm.is_wanted();
@@ -174,7 +174,8 @@ impl Driver {
         }
     }
 
-    /// Reports what was held back and has arrived by now; `all`, whether or not it has had the time.
+    /// Reports what was held back and has arrived by now; `all`, whether or not it has had the
+    /// time.
     pub(super) fn end_late(&mut self, all: bool) {
         let arrived = self.counted(Kind::Late);
         let due = |late: &mut Late| all || Instant::now() >= late.due;

@@ -29,7 +29,8 @@ use crate::{
 
 /// So many calls are under way in a worker at most, beside those of a wave.
 const SLOTS: usize = 32;
-/// All workers together make a wave every so many milliseconds: each is to be answered before the next one comes.
+/// All workers together make a wave every so many milliseconds: each is to be answered before the
+/// next one comes.
 const WAVES: std::ops::Range<u64> = 1_200..2_600;
 /// How long asking every key once more may take, before what is left is given up.
 const EPILOGUE: Duration = Duration::from_secs(120);

@@ -1,8 +1,9 @@
-//! A store over any database with conditional puts: load a row with its version, write it if the version is still the same.
+//! A store over any database with conditional puts: load a row with its version, write it if the
+//! version is still the same.
 //!
-//! You write a [`CasTable`]: two methods, each one request to the database. [`CasStore`] makes a [`Store`](super::Store)
-//! of it, with the protocol's decisions, its retries and its care for answers that were lost. [WRITING_A_STORE] shows one
-//! from the first line to the last.
+//! You write a [`CasTable`]: two methods, each one request to the database. [`CasStore`] makes a
+//! [`Store`](super::Store) of it, with the protocol's decisions, its retries and its care for
+//! answers that were lost. [WRITING_A_STORE] shows one from the first line to the last.
 //!
 //! ```
 //! use std::{collections::HashMap, sync::Mutex, time::Duration};
@@ -63,15 +64,19 @@ use crate::{StoreError, StoreErrorKind, key::Key};
 /// A database's table, or whatever else keeps one value per key and writes it on a condition.
 ///
 /// # Contract
-/// 1. **Loads see every acknowledged write**, of every process: no replica, no cache, no eventually consistent read.
-/// 2. **A swap is one atomic step** on the database: nothing comes between its condition and its writing. Keys do not wait
-///    for each other.
-/// 3. **A version stands for one writing of one key**, and never comes back: not after an equal number of writes, and not
-///    after the row was deleted. A counter that starts again with a new row breaks this; a random number, a revision of
-///    the whole database, or a hash of the value does not.
+/// 1. **Loads see every acknowledged write**, of every process: no replica, no cache, no eventually
+///    consistent read.
+/// 2. **A swap is one atomic step** on the database: nothing comes between its condition and its
+///    writing. Keys do not wait for each other.
+/// 3. **A version stands for one writing of one key**, and never comes back: not after an equal
+///    number of writes, and not after the row was deleted. A counter that starts again with a new
+///    row breaks this; a random number, a revision of the whole database, or a hash of the value
+///    does not.
 /// 4. **The value comes back byte for byte**, and keys are compared byte for byte.
-/// 5. **Rows stay** until [`Put::delete_at`]. They may stay longer: [`CasStore`] knows which it takes for absent.
-/// 6. **Errors are honest**, see [`swap`](Self::swap). A client that repeats requests on its own is best told not to.
+/// 5. **Rows stay** until [`Put::delete_at`]. They may stay longer: [`CasStore`] knows which it
+///    takes for absent.
+/// 6. **Errors are honest**, see [`swap`](Self::swap). A client that repeats requests on its own is
+///    best told not to.
 /// 7. **A future may be dropped** at any await; what it has sent may or may not be carried out.
 pub trait CasTable: Send + Sync + 'static {
     /// Names one writing of a row. It is compared with what a later load says.
@@ -80,8 +85,9 @@ pub trait CasTable: Send + Sync + 'static {
     /// The row of `key`, if there is one, and the time: see [`Time`].
     ///
     /// # Errors
-    /// Whatever kind they have, they say that nothing was read. A load changes nothing, so a missing answer is no
-    /// [`Ambiguous`](StoreErrorKind::Ambiguous) one: [`CasStore`] turns that into [`NotSent`](StoreErrorKind::NotSent).
+    /// Whatever kind they have, they say that nothing was read. A load changes nothing, so a
+    /// missing answer is no [`Ambiguous`](StoreErrorKind::Ambiguous) one: [`CasStore`] turns that
+    /// into [`NotSent`](StoreErrorKind::NotSent).
     fn load(
         &self,
         key: &Key,
@@ -100,7 +106,8 @@ pub trait CasTable: Send + Sync + 'static {
     /// | the value is too large for it | [`TooLarge`](StoreErrorKind::TooLarge) |
     /// | there is no such table, or another mistake that waiting does not mend | [`Config`](StoreErrorKind::Config) |
     ///
-    /// When in doubt: `Ambiguous`. A condition that does not hold is no error but [`Swapped::Conflict`].
+    /// When in doubt: `Ambiguous`. A condition that does not hold is no error but
+    /// [`Swapped::Conflict`].
     fn swap(
         &self,
         key: &Key,
@@ -109,7 +116,8 @@ pub trait CasTable: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Swapped, StoreError>> + Send;
 
     /// Rows whose key's text begins with `prefix`, about `page` of them, from `cursor` on: for
-    /// [`Store::list`](super::Store::list). The order is yours; rows that are there all the time are shown at least once.
+    /// [`Store::list`](super::Store::list). The order is yours; rows that are there all the time
+    /// are shown at least once.
     ///
     /// By default it answers [`Config`](StoreErrorKind::Config): this table cannot be listed.
     fn scan(
@@ -132,8 +140,8 @@ pub trait CasTable: Send + Sync + 'static {
         std::future::ready(Ok(Subscription::polling()))
     }
 
-    /// Wakes the subscribers of `key`, in every process: its row has been written. What fails here is not reported:
-    /// waiters poll as well, only less often. By default nobody is told.
+    /// Wakes the subscribers of `key`, in every process: its row has been written. What fails here
+    /// is not reported: waiters poll as well, only less often. By default nobody is told.
     fn notify(&self, key: &Key) -> impl Future<Output = ()> + Send {
         let _ = key;
         std::future::ready(())
@@ -207,14 +215,15 @@ impl<V: fmt::Debug> fmt::Debug for Row<V> {
 pub struct Put {
     /// The row's value, whole: a record's bytes, and eight bytes more that say when it was written.
     pub value: Vec<u8>,
-    /// From when on the row may be deleted, in microseconds since 1970: for the database's own expiry, or for a job that
-    /// deletes what is past it.
+    /// From when on the row may be deleted, in microseconds since 1970: for the database's own
+    /// expiry, or for a job that deletes what is past it.
     pub delete_at: u64,
 }
 
 impl Put {
     fn new(write: &Write, time: Time) -> Self {
-        // Where a clock that deletes is ahead of the writer's by the bound, and whoever reads behind it by that.
+        // Where a clock that deletes is ahead of the writer's by the bound, and whoever reads
+        // behind it by that.
         let spare = time::micros(time.bound().saturating_mul(2));
         Self {
             value: value(&write.bytes(), time.micros()),

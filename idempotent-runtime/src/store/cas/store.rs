@@ -16,18 +16,19 @@ use crate::{
     },
 };
 
-/// How often a row may change between its loading and its writing. Who loses a race finds another's record, which is the
-/// answer as a rule.
+/// How often a row may change between its loading and its writing. Who loses a race finds another's
+/// record, which is the answer as a rule.
 const TRIES: u32 = 12;
 /// Between the tries, but not before the second: what was in the way is written.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(200));
 
-/// A [`Store`] over a [`CasTable`]: it loads a row, lets the [`protocol`](crate::store::protocol) decide, and writes what
-/// that says if the row is still the one that was decided about; else it decides again.
+/// A [`Store`] over a [`CasTable`]: it loads a row, lets the [`protocol`](crate::store::protocol)
+/// decide, and writes what that says if the row is still the one that was decided about; else it
+/// decides again.
 ///
-/// An answer that was lost is not guessed: the row is read back. Where that shows what became of the write, the answer is
-/// told; where the row is as it was before (the write may still come), it is [`Ambiguous`](StoreErrorKind::Ambiguous), and
-/// the runtime asks again with the same nonce.
+/// An answer that was lost is not guessed: the row is read back. Where that shows what became of
+/// the write, the answer is told; where the row is as it was before (the write may still come), it
+/// is [`Ambiguous`](StoreErrorKind::Ambiguous), and the runtime asks again with the same nonce.
 #[derive(Clone, Default)]
 pub struct CasStore<T> {
     table: T,
@@ -46,7 +47,8 @@ impl<T: CasTable> fmt::Debug for CasStore<T> {
 enum Doubt<V> {
     /// Nothing was sent.
     None,
-    /// Another writing came first. Or our own, where the client has repeated it: then the row shows it.
+    /// Another writing came first. Or our own, where the client has repeated it: then the row shows
+    /// it.
     Conflict,
     /// The writing over this version had no answer.
     Unanswered(Option<V>, StoreError),
@@ -63,7 +65,8 @@ impl<T: CasTable> CasStore<T> {
         &self.table
     }
 
-    /// One atomic step on one key. It holds nothing while it waits, and whoever drops it leaves the row written or not.
+    /// One atomic step on one key. It holds nothing while it waits, and whoever drops it leaves the
+    /// row written or not.
     async fn step<R: Send>(
         &self,
         key: &Key,
@@ -121,7 +124,8 @@ fn unread<V>(error: StoreError, doubt: &Doubt<V>) -> StoreError {
     }
 }
 
-/// What was decided by the time that all clocks have reached is dated by the clock of this one: see [`Time`].
+/// What was decided by the time that all clocks have reached is dated by the clock of this one: see
+/// [`Time`].
 fn dated(write: Write, time: Time) -> Put {
     Put::new(&Write::new(write.record, time.micros()), time)
 }

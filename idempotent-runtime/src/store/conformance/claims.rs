@@ -90,7 +90,8 @@ pub async fn a_held_record_is_shown_as_it_stands(subject: &impl Subject) {
     }
 }
 
-/// An owner whose grant was not answered asks again and is told the same; others in between change nothing.
+/// An owner whose grant was not answered asks again and is told the same; others in between change
+/// nothing.
 pub async fn the_same_nonce_gets_the_same_grant(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     let rule = "contract 5 (safe to send twice): the same nonce gets the same grant";
@@ -149,7 +150,8 @@ pub async fn the_same_nonce_gets_the_same_grant(subject: &impl Subject) {
     assert_eq!(trial.held(&key, &second, rule).await.0, record, "{rule}");
 }
 
-/// A claim dropped at any of its await points can be asked again: it is this attempt's, or still free.
+/// A claim dropped at any of its await points can be asked again: it is this attempt's, or still
+/// free.
 pub async fn a_claim_that_was_dropped_can_be_repeated(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     for polls in 0..4 {
@@ -204,7 +206,8 @@ pub async fn a_failed_record_may_be_claimed(subject: &impl Subject) {
     );
 }
 
-/// Another payload is shown the record, whatever its state, and changes nothing: not even a lapsed one.
+/// Another payload is shown the record, whatever its state, and changes nothing: not even a lapsed
+/// one.
 pub async fn a_fingerprint_is_pinned(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule = "the fingerprint is compared before anything else: another payload is Held and changes nothing";

@@ -11,7 +11,8 @@ use crate::{
     store::{ClaimRequest, LocalStore, Settled, Store},
 };
 
-/// Another version's record, and what is no record at all, answer Incompatible to everything and stay as they are.
+/// Another version's record, and what is no record at all, answer Incompatible to everything and
+/// stay as they are.
 pub async fn unreadable_bytes_are_left_alone(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let claim = request();
@@ -83,7 +84,8 @@ fn incompatible<T: std::fmt::Debug>(method: &str, answer: &Result<T, StoreError>
     );
 }
 
-/// A result with any one bit flipped, or put at another key, is refused where it is replayed, looked at or listed.
+/// A result with any one bit flipped, or put at another key, is refused where it is replayed,
+/// looked at or listed.
 pub async fn a_damaged_or_moved_result_is_incompatible(subject: &impl Subject) {
     let store = SharedStore::new(subject.store().await);
     if store.local().is_some() {
@@ -128,8 +130,8 @@ pub async fn a_damaged_or_moved_result_is_incompatible(subject: &impl Subject) {
     }
 }
 
-/// A [`LocalStore`](crate::store::LocalStore) shows a record outside of its locks: what looks may take its time, and may be
-/// anybody's code.
+/// A [`LocalStore`](crate::store::LocalStore) shows a record outside of its locks: what looks may
+/// take its time, and may be anybody's code.
 pub async fn a_look_holds_nobody_up(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let Some(local) = trial.store.local() else {
@@ -173,7 +175,8 @@ fn looks_freely(local: &dyn LocalStore, key: &Key, owned: &Record) {
     );
 }
 
-/// A store with a [`LocalStore`](crate::store::LocalStore) face keeps one set of records behind both.
+/// A store with a [`LocalStore`](crate::store::LocalStore) face keeps one set of records behind
+/// both.
 pub async fn the_local_face_is_the_same_store(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let Some(local) = trial.store.local() else {

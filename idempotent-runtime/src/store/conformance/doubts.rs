@@ -13,8 +13,8 @@ use crate::{
 
 const RULE: &str = "contract 8 (honest errors): a write whose answer is lost may have been carried out, and may not";
 
-/// Whatever is told of a write whose answer was lost is true, or says that it is not known. Whoever asks again with the same
-/// nonce gets what was asked for.
+/// Whatever is told of a write whose answer was lost is true, or says that it is not known. Whoever
+/// asks again with the same nonce gets what was asked for.
 pub async fn a_lost_answer_is_not_guessed(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     for loss in [Loss::Answer, Loss::Request] {

@@ -35,7 +35,8 @@ pub async fn released_records_are_kept_for_their_ttl(subject: &impl Subject) {
     }
 }
 
-/// A key with a record of a large token, which ends in a second and is then kept for twice its lease.
+/// A key with a record of a large token, which ends in a second and is then kept for twice its
+/// lease.
 async fn ending<S: Subject>(
     trial: &Trial<'_, S>,
     end: fn(&Record) -> Record,
@@ -65,7 +66,8 @@ fn finish_done(owned: &Record) -> Record {
 
 const ENDS: [fn(&Record) -> Record; 2] = [finish_done, released];
 
-/// Past its end a record is as none: to readers, to operators, and to the next claim, but for its token and its attempts.
+/// Past its end a record is as none: to readers, to operators, and to the next claim, but for its
+/// token and its attempts.
 pub async fn past_its_end_a_record_is_as_none(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     for end in ENDS {
@@ -111,7 +113,8 @@ pub async fn past_its_end_a_record_is_as_none(subject: &impl Subject) {
     }
 }
 
-/// However late a claim, a renew or a finish comes, a finished key does not run again because of it.
+/// However late a claim, a renew or a finish comes, a finished key does not run again because of
+/// it.
 pub async fn nothing_late_revives_a_finished_key(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule = "a finished record is kept for `protocol::grace` past its end, so that what comes late meets it";

@@ -12,7 +12,8 @@ use crate::{
     store::{ClaimRequest, Settled},
 };
 
-/// Under `rerun` a silent owner is overtaken: larger token, one more attempt, twice the lease, at most 8× the option.
+/// Under `rerun` a silent owner is overtaken: larger token, one more attempt, twice the lease, at
+/// most 8× the option.
 pub async fn a_lapsed_lease_is_taken_over_with_a_longer_one(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     let key = new_key();
@@ -93,7 +94,8 @@ pub async fn a_live_or_renewed_lease_is_not_taken_over(subject: &impl Subject) {
     }
 }
 
-/// Under `fail` a silent owner's record is lost, keeping its nonce; that owner alone may still bring it back.
+/// Under `fail` a silent owner's record is lost, keeping its nonce; that owner alone may still
+/// bring it back.
 pub async fn a_lapsed_lease_under_fail_is_lost(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     let key = new_key();
@@ -133,7 +135,8 @@ pub async fn a_lapsed_lease_under_fail_is_lost(subject: &impl Subject) {
     assert!(!left.is_zero(), "{rule}, with its whole lease");
 }
 
-/// The lease and the policy that count are those the record was granted with, not those of whoever asks later.
+/// The lease and the policy that count are those the record was granted with, not those of whoever
+/// asks later.
 pub async fn the_records_own_policy_decides(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule = "the record's own on_crash decides what a lapse means, not the later caller's";

@@ -65,7 +65,8 @@ pub async fn the_shortest_and_longest_leases_work(subject: &impl Subject) {
         .await;
 }
 
-/// A retention of nothing is over at once and is no error; a century is a century; more than that is a century too.
+/// A retention of nothing is over at once and is no error; a century is a century; more than that
+/// is a century too.
 pub async fn the_shortest_and_longest_retentions_work(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     for retain in [
@@ -102,8 +103,8 @@ pub async fn the_shortest_and_longest_retentions_work(subject: &impl Subject) {
     }
 }
 
-/// Results come back exactly, whatever their bytes, from nothing to a mebibyte or the store's own limit. What is above that is
-/// refused as too large, and changes nothing.
+/// Results come back exactly, whatever their bytes, from nothing to a mebibyte or the store's own
+/// limit. What is above that is refused as too large, and changes nothing.
 pub async fn results_come_back_byte_for_byte(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let every_byte: Vec<u8> = (0..=u8::MAX).collect();

@@ -89,7 +89,8 @@ pub async fn a_listing_shows_every_record(subject: &impl Subject) {
     }
 }
 
-/// A listing shows what its filter says, and nothing past its end. The prefix is a text, not a pattern.
+/// A listing shows what its filter says, and nothing past its end. The prefix is a text, not a
+/// pattern.
 pub async fn a_listing_shows_what_was_asked_for(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let scope = scope();

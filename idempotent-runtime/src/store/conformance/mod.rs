@@ -1,6 +1,7 @@
 //! The suite that every store passes, yours included (feature `conformance`).
 //!
-//! Describe your store to the suite with a [`Subject`], and have every rule run as a test of its own:
+//! Describe your store to the suite with a [`Subject`], and have every rule run as a test of its
+//! own:
 //!
 //! ```
 //! use std::time::Duration;
@@ -38,11 +39,11 @@
 //! # fn main() { let _ = Memory::connect; }
 //! ```
 //!
-//! or run them all, from anywhere, with [`all`]. Every rule uses new, random keys, so a server may be shared. No rule
-//! sleeps or asserts a duration: [`Subject::elapse`] makes records older.
+//! or run them all, from anywhere, with [`all`]. Every rule uses new, random keys, so a server may
+//! be shared. No rule sleeps or asserts a duration: [`Subject::elapse`] makes records older.
 //!
-//! `tests/cas_store` in this package's sources is a store over conditional puts with its subject, and `tests/custom_store` one
-//! that can decide beside its records; each has about a hundred lines.
+//! `tests/cas_store` in this package's sources is a store over conditional puts with its subject,
+//! and `tests/custom_store` one that can decide beside its records; each has about a hundred lines.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -76,27 +77,29 @@ pub trait Subject: Send + Sync + 'static {
     /// A new handle on the same records, as another process would have.
     fn store(&self) -> impl Future<Output = Self::Store> + Send;
 
-    /// Makes the record of `key` older by `time`, by the store's own clock: its lease and its retention are used up by
-    /// that much. Whether the clock is moved (and with it all other records) or this one record is up to you. It is
-    /// called with milliseconds and with a hundred years, also for keys without a record.
+    /// Makes the record of `key` older by `time`, by the store's own clock: its lease and its
+    /// retention are used up by that much. Whether the clock is moved (and with it all other
+    /// records) or this one record is up to you. It is called with milliseconds and with a hundred
+    /// years, also for keys without a record.
     fn elapse(&self, key: &Key, time: Duration) -> impl Future<Output = ()> + Send;
 
-    /// Puts `bytes` where the record of `key` is kept, replacing it. False if the store keeps no bytes (then nothing
-    /// can be unreadable, and the rules about that are passed over).
+    /// Puts `bytes` where the record of `key` is kept, replacing it. False if the store keeps no
+    /// bytes (then nothing can be unreadable, and the rules about that are passed over).
     fn plant(&self, key: &Key, bytes: &[u8]) -> impl Future<Output = bool> + Send {
         let _ = (key, bytes);
         std::future::ready(false)
     }
 
-    /// Has the next write that `store` sends go unanswered, if that can be done; `false`: it can't, and the rule about that
-    /// is passed over. The write fails on its way for this handle alone, as by a connection that breaks.
+    /// Has the next write that `store` sends go unanswered, if that can be done; `false`: it can't,
+    /// and the rule about that is passed over. The write fails on its way for this handle alone, as
+    /// by a connection that breaks.
     fn lose(&self, store: &Self::Store, loss: Loss) -> impl Future<Output = bool> + Send {
         let _ = (store, loss);
         std::future::ready(false)
     }
 
-    /// The largest result that the store takes, in bytes, if that is less than [`DEFAULT_MAX_RESULT`]. A larger one must be
-    /// [`TooLarge`](crate::StoreErrorKind::TooLarge).
+    /// The largest result that the store takes, in bytes, if that is less than
+    /// [`DEFAULT_MAX_RESULT`]. A larger one must be [`TooLarge`](crate::StoreErrorKind::TooLarge).
     fn max_result(&self) -> usize {
         DEFAULT_MAX_RESULT
     }
@@ -152,9 +155,11 @@ macro_rules! suite {
             vec![$($(Rule { name: stringify!($rule), run: |subject| Box::pin($rule(subject)) },)*)*]
         }
 
-        /// Makes one `#[tokio::test]` of every rule of the [conformance suite](crate::store::conformance). The
-        /// argument is an expression for the [`Subject`](crate::store::conformance::Subject); it may `.await`, and
-        /// every test evaluates it anew. The package needs `tokio` with the features `macros` and `rt-multi-thread`.
+        /// Makes one `#[tokio::test]` of every rule of the [conformance
+        /// suite](crate::store::conformance). The argument is an expression for the
+        /// [`Subject`](crate::store::conformance::Subject); it may `.await`, and every test
+        /// evaluates it anew. The package needs `tokio` with the features `macros` and
+        /// `rt-multi-thread`.
         #[macro_export]
         macro_rules! conformance_tests {
             ($subject:expr) => {
@@ -224,7 +229,8 @@ suite! {
         nothing_late_undoes_an_overruling
         a_forgotten_key_runs_again
         a_resolved_key_replays;
-    // It counts, and subscriptions that other rules have dropped may take a while to be gone: it comes before them.
+    // It counts, and subscriptions that other rules have dropped may take a while to be gone: it
+    // comes before them.
     wakes:
         dropped_subscriptions_leave_nothing
         a_change_wakes_the_subscribers
@@ -236,7 +242,8 @@ suite! {
         a_look_holds_nobody_up;
 }
 
-/// Runs every rule, each in a task of its own, and panics at the end if any was broken, listing them.
+/// Runs every rule, each in a task of its own, and panics at the end if any was broken, listing
+/// them.
 ///
 /// # Panics
 /// If a rule is broken.

@@ -33,7 +33,8 @@ fn resolved(seen: &Record) -> Record {
     }
 }
 
-/// The record is the replacement, whole, but for what the store sets: token and `expires`. Its check fits the new token.
+/// The record is the replacement, whole, but for what the store sets: token and `expires`. Its
+/// check fits the new token.
 fn replaced(key: &Key, record: &Record, replacement: &Record, rule: &str) {
     let expected = Record {
         token: record.token,
@@ -48,7 +49,8 @@ fn replaced(key: &Key, record: &Record, replacement: &Record, rule: &str) {
     );
 }
 
-/// Only the very record the operator saw is replaced: its nonce and its state; or no record, where none was seen.
+/// Only the very record the operator saw is replaced: its nonce and its state; or no record, where
+/// none was seen.
 pub async fn an_overruling_replaces_only_what_was_seen(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule = "protocol::overrule: replaces the very record that was seen, by nonce and state, and nothing else";
@@ -106,7 +108,8 @@ pub async fn an_overruling_replaces_only_what_was_seen(subject: &impl Subject) {
     replaced(&key, &record, &replacement, rule);
 }
 
-/// The replacement has a new nonce and a larger token; nobody's late message, and no repeat, changes it.
+/// The replacement has a new nonce and a larger token; nobody's late message, and no repeat,
+/// changes it.
 pub async fn nothing_late_undoes_an_overruling(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     for decide in [forgotten, resolved] {
@@ -200,7 +203,8 @@ pub async fn a_forgotten_key_runs_again(subject: &impl Subject) {
     );
 }
 
-/// After `resolve(Done(value))` the value is replayed, kept for its retention, and pins its fingerprint.
+/// After `resolve(Done(value))` the value is replayed, kept for its retention, and pins its
+/// fingerprint.
 pub async fn a_resolved_key_replays(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let key = new_key();

@@ -18,7 +18,8 @@ const CLAIMERS: usize = 16;
 const HANDLES: usize = 4;
 const ROUNDS: usize = 8;
 
-/// Claimers in parallel tasks, over several handles and through whatever face the store shows to operations.
+/// Claimers in parallel tasks, over several handles and through whatever face the store shows to
+/// operations.
 async fn claim_at_once<S: Subject>(
     handles: &[Arc<S::Store>],
     key: &Key,
@@ -87,7 +88,8 @@ fn one_winner(replies: Vec<ClaimReply>, rule: &str) -> Record {
     winners.remove(0)
 }
 
-/// Many claimers of a free key, over several handles and threads: one is granted, the others see its record.
+/// Many claimers of a free key, over several handles and threads: one is granted, the others see
+/// its record.
 pub async fn of_many_claimers_one_is_granted<S: Subject>(subject: &S) {
     let handles = handles(subject).await;
     for _ in 0..ROUNDS {
@@ -124,7 +126,8 @@ pub async fn of_many_takers_one_is_granted<S: Subject>(subject: &S) {
     }
 }
 
-/// The late finish of a lapsed owner against its taker: one of them has the record, and both are told so.
+/// The late finish of a lapsed owner against its taker: one of them has the record, and both are
+/// told so.
 pub async fn a_finish_and_a_takeover_never_both_succeed<S: Subject>(subject: &S) {
     let trial = Trial::of(subject).await;
     let (late, taker) = (

@@ -12,7 +12,8 @@ use crate::{
     store::{ClaimRequest, Settled},
 };
 
-/// A result is kept for its own retention, counted from the complete: neither less for a slow body nor more.
+/// A result is kept for its own retention, counted from the complete: neither less for a slow body
+/// nor more.
 pub async fn retention_restarts_on_complete(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule = "contract 4: a done record is kept for its `ttl`, counted from the finish";
@@ -39,7 +40,8 @@ pub async fn retention_restarts_on_complete(subject: &impl Subject) {
     trial.stands(&key, &record, rule).await;
 }
 
-/// Running, failed and lost records are kept for [`HOLD`] from their last write, whatever the lease.
+/// Running, failed and lost records are kept for [`HOLD`] from their last write, whatever the
+/// lease.
 pub async fn unfinished_records_are_held_for_seven_days(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule =
@@ -141,7 +143,8 @@ pub async fn an_expired_keys_old_owner_is_refused(subject: &impl Subject) {
     trial.stands(&key, &third, refusal).await;
 }
 
-/// `expires` is the end of retention of done and failed records, put back or not, and zero in all others.
+/// `expires` is the end of retention of done and failed records, put back or not, and zero in all
+/// others.
 pub async fn expires_follows_the_retention(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let mut last = 0;
@@ -189,7 +192,8 @@ pub async fn expires_follows_the_retention(subject: &impl Subject) {
     );
 }
 
-/// Through release, takeover, expiry, a decision by an operator and HOLD, every grant's token is larger.
+/// Through release, takeover, expiry, a decision by an operator and HOLD, every grant's token is
+/// larger.
 pub async fn tokens_grow_across_everything(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let key = new_key();

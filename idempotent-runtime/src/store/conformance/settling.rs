@@ -67,7 +67,8 @@ pub async fn a_finish_that_was_dropped_can_be_repeated(subject: &impl Subject) {
     }
 }
 
-/// A recorded result is final: its own owner cannot change it, and sending it again is answered the same.
+/// A recorded result is final: its own owner cannot change it, and sending it again is answered the
+/// same.
 pub async fn done_stays_done(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     for claim in [request(), failing()] {
@@ -142,7 +143,8 @@ pub async fn another_nonce_changes_nothing(subject: &impl Subject) {
     }
 }
 
-/// A release is the end of that attempt: it repeats as itself, and nothing else of that owner is obeyed.
+/// A release is the end of that attempt: it repeats as itself, and nothing else of that owner is
+/// obeyed.
 pub async fn after_its_release_an_owner_has_nothing(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let key = new_key();

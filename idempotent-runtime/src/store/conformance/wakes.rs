@@ -32,7 +32,8 @@ async fn told(subscription: &mut Subscription, change: &str) {
     }
 }
 
-/// Complete, release, abandon and an operator's decision wake every subscriber, in every process, each time.
+/// Complete, release, abandon and an operator's decision wake every subscriber, in every process,
+/// each time.
 pub async fn a_change_wakes_the_subscribers(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     let complete = |owned: &Record| done(owned, b"");

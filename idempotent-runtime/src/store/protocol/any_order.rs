@@ -1,4 +1,5 @@
-//! Any order of messages, however late: a key's tokens never shrink, and a finished key never lives again because of them.
+//! Any order of messages, however late: a key's tokens never shrink, and a finished key never lives
+//! again because of them.
 //!
 //! No model stands beside the protocol here: only what may never be seen, whatever is sent.
 
@@ -13,7 +14,8 @@ const SECOND: u64 = 1_000_000;
 /// A clock that goes back does so by this at most: what a finished record outlives its end for.
 const BEHIND: u64 = 20 * SECOND;
 
-/// Attempts, each with a nonce of its own, that send whatever attempts send, in any order and at any time.
+/// Attempts, each with a nonce of its own, that send whatever attempts send, in any order and at
+/// any time.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Claim(u8),
@@ -133,7 +135,8 @@ fn hold_for(events: &[Event], ttl: u64) -> Result<(), TestCaseError> {
             Event::Behind(seconds) => behind = seconds * SECOND,
             Event::Claim(number) => {
                 let request = attempt(number, ttl);
-                // One that comes after others' records, too, is an attempt like any other: nobody remembers it.
+                // One that comes after others' records, too, is an attempt like any other: nobody
+                // remembers it.
                 let was_finished = place.has_finished(request.nonce);
                 let (reply, is_written) =
                     place.step(now, |current, now| claim(current, &request, now));
@@ -201,8 +204,8 @@ fn hold_for(events: &[Event], ttl: u64) -> Result<(), TestCaseError> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
-    /// Nonces are of one attempt each, so that a key's whole past is bounded by what [`grace`] covers: the events span a
-    /// minute at most between a finish and what comes late.
+    /// Nonces are of one attempt each, so that a key's whole past is bounded by what [`grace`]
+    /// covers: the events span a minute at most between a finish and what comes late.
     #[test]
     fn no_order_of_late_messages_makes_a_token_shrink_or_a_finished_key_live(
         events in events(),

@@ -1,7 +1,8 @@
 //! The protocol's decisions, as functions of a record and a clock: no store, no I/O.
 //!
-//! A store that can run code where its records live (a lock, a transaction) calls these and writes what they say, in one
-//! atomic step. `takeover.lua`, `renew.lua` and `finish.lua` say the same in Redis' language.
+//! A store that can run code where its records live (a lock, a transaction) calls these and writes
+//! what they say, in one atomic step. `takeover.lua`, `renew.lua` and `finish.lua` say the same in
+//! Redis' language.
 //!
 //! ```
 //! use idempotent_fn::{record::Nonce, store::{ClaimReply, ClaimRequest, protocol::{self, Current}}};
@@ -22,11 +23,12 @@
 //! ```
 //!
 //! # Beyond the end
-//! A done or failed record is shown until [`Record::expires`], and its bytes are kept for [`grace`] more. In that time
-//! [`visible`] shows nothing, and a new claim is granted as if there were no record, but with a larger token and one attempt
-//! more: whoever saw the key run, and is now granted a first attempt, knows that its record was lost. An operator sees no
-//! record either. What its own attempt, or an earlier one, still sends late meets the record and changes nothing.
-//! So no late message makes a finished key live again or a token shrink, however short its `ttl`.
+//! A done or failed record is shown until [`Record::expires`], and its bytes are kept for [`grace`]
+//! more. In that time [`visible`] shows nothing, and a new claim is granted as if there were no
+//! record, but with a larger token and one attempt more: whoever saw the key run, and is now
+//! granted a first attempt, knows that its record was lost. An operator sees no record either. What
+//! its own attempt, or an earlier one, still sends late meets the record and changes nothing. So no
+//! late message makes a finished key live again or a token shrink, however short its `ttl`.
 
 #[cfg(test)]
 mod any_order;
@@ -50,7 +52,8 @@ pub use write::{Write, expires, grace, retention};
 /// A takeover's lease is at most this many times the option.
 pub const MAX_LEASE_GROWTH: u32 = 8;
 
-/// The record a store holds, with the time since it was granted or last renewed, by the store's own clock.
+/// The record a store holds, with the time since it was granted or last renewed, by the store's own
+/// clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Current<'a> {
     /// The record.
@@ -94,24 +97,27 @@ impl<R> Step<R> {
     }
 }
 
-/// What a reader sees: nothing where the record is past its end. `now` is the store's time in microseconds since 1970,
-/// here as everywhere.
+/// What a reader sees: nothing where the record is past its end. `now` is the store's time in
+/// microseconds since 1970, here as everywhere.
 #[must_use]
 pub fn visible(current: Option<Current<'_>>, now: u64) -> Option<Current<'_>> {
     current.filter(|current| !current.record.has_ended(now))
 }
 
-/// A read: the record that is [`visible`] and what is left of a running owner's lease. `now` is as in [`claim`].
+/// A read: the record that is [`visible`] and what is left of a running owner's lease. `now` is as
+/// in [`claim`].
 pub fn read(current: Option<Current<'_>>, now: u64) -> Step<Option<(Record, Duration)>> {
     let shown = visible(current, now);
     Step::keep(shown.map(|current| (current.record.clone(), current.lease_left())))
 }
 
-/// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under `fail`; else left as it is.
-/// A record past its end is as none, except that the token grows and the attempts go on. `now` is the store's time in microseconds since 1970.
+/// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under
+/// `fail`; else left as it is. A record past its end is as none, except that the token grows and
+/// the attempts go on. `now` is the store's time in microseconds since 1970.
 ///
-/// A nonce that asks again gets the same grant, also once others have taken its owner for lost: an owner that still
-/// asks has not run anything. After its release it gets nothing: then the message was late, and nobody waits for it.
+/// A nonce that asks again gets the same grant, also once others have taken its owner for lost: an
+/// owner that still asks has not run anything. After its release it gets nothing: then the message
+/// was late, and nobody waits for it.
 pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
     let Some(current) = current else {
         return grant(first_record(request, 0, now), false, now);
@@ -147,8 +153,8 @@ pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> 
     }
 }
 
-/// What a claim is granted where no record is to be seen; `last_token` is that of a record past its end, or 0. `now` as
-/// in [`claim`].
+/// What a claim is granted where no record is to be seen; `last_token` is that of a record past its
+/// end, or 0. `now` as in [`claim`].
 #[inline]
 pub fn first_grant(request: &ClaimRequest, last_token: u64, now: u64) -> Write {
     Write::running(first_record(request, last_token, now))
@@ -212,8 +218,8 @@ pub fn next_token(last: u64, now: u64) -> u64 {
     cmp::min(cmp::max(last.saturating_add(1), now), MAX_TOKEN)
 }
 
-/// A heartbeat: the owner's running record is young again, and its own lost record runs again, each under the policy
-/// that it has. No record: it is put back.
+/// A heartbeat: the owner's running record is young again, and its own lost record runs again, each
+/// under the policy that it has. No record: it is put back.
 pub fn renew(current: Option<Current<'_>>, owned: &Record, now: u64) -> Step<Settled> {
     let running = |record: &Record| Record {
         state: State::Running,
@@ -222,7 +228,8 @@ pub fn renew(current: Option<Current<'_>>, owned: &Record, now: u64) -> Step<Set
     };
     match current {
         None => Step::write(running(owned), now, Settled::PutBack),
-        // What is kept, not what is sent: a late heartbeat must not undo what the owner has said of its effects since.
+        // What is kept, not what is sent: a late heartbeat must not undo what the owner has said of
+        // its effects since.
         Some(Current { record, .. }) if is_open_to(record.state, record.nonce, owned.nonce) => {
             Step::write(running(record), now, Settled::Applied)
         }
@@ -230,8 +237,8 @@ pub fn renew(current: Option<Current<'_>>, owned: &Record, now: u64) -> Step<Set
     }
 }
 
-/// Complete, release or abandon: the owner's running or lost record becomes `target`. Done stays done, also past its end.
-/// No record: `target` is put back. Sent twice, it answers the same.
+/// Complete, release or abandon: the owner's running or lost record becomes `target`. Done stays
+/// done, also past its end. No record: `target` is put back. Sent twice, it answers the same.
 pub fn finish(current: Option<Current<'_>>, target: &Record, now: u64) -> Step<Settled> {
     match current {
         None => Step::write(target.clone(), now, Settled::PutBack),
@@ -247,8 +254,9 @@ pub fn finish(current: Option<Current<'_>>, target: &Record, now: u64) -> Step<S
     }
 }
 
-/// An operator's decision: replaces the very record that was `seen` (its nonce and state; `None`: no record) by
-/// `replacement`, with a larger token. A record past its end is as none. `now` as in [`claim`].
+/// An operator's decision: replaces the very record that was `seen` (its nonce and state; `None`:
+/// no record) by `replacement`, with a larger token. A record past its end is as none. `now` as in
+/// [`claim`].
 pub fn overrule(
     current: Option<Current<'_>>,
     seen: Option<&Record>,
@@ -290,8 +298,9 @@ pub fn abandoned(owned: &Record) -> Record {
     }
 }
 
-/// What an attempt leaves whose effects are unknown and must not be repeated, whatever its vanishing would have meant:
-/// should a late message make it run again, it is lost again when that lease lapses.
+/// What an attempt leaves whose effects are unknown and must not be repeated, whatever its
+/// vanishing would have meant: should a late message make it run again, it is lost again when that
+/// lease lapses.
 #[must_use]
 pub fn lost(owned: &Record) -> Record {
     Record {
@@ -301,8 +310,9 @@ pub fn lost(owned: &Record) -> Record {
     }
 }
 
-/// What an operator's decision about the record that was `seen` puts in its place: a result with its codec, or nothing,
-/// and then the next claim runs. `request` is the decision's own; only [`overrule`] knows the token.
+/// What an operator's decision about the record that was `seen` puts in its place: a result with
+/// its codec, or nothing, and then the next claim runs. `request` is the decision's own; only
+/// [`overrule`] knows the token.
 #[must_use]
 pub fn replacement(
     seen: Option<&Record>,
@@ -311,8 +321,9 @@ pub fn replacement(
 ) -> Record {
     let base = seen.map_or_else(
         || Record {
-            // Not 0: a waiter under `fail` that saw the key run, and is then granted a first attempt, takes its record for
-            // lost. Here it was past its end, or the operator knows that it was lost.
+            // Not 0: a waiter under `fail` that saw the key run, and is then granted a first
+            // attempt, takes its record for lost. Here it was past its end, or the operator knows
+            // that it was lost.
             attempts: 1,
             ..request.record()
         },
@@ -336,8 +347,8 @@ pub fn replacement(
     }
 }
 
-/// Whether a record in this `state`, of the attempt `nonce`, is the `owner`'s and still open: running, or lost but not yet
-/// resolved.
+/// Whether a record in this `state`, of the attempt `nonce`, is the `owner`'s and still open:
+/// running, or lost but not yet resolved.
 #[inline]
 #[must_use]
 pub fn is_open_to(state: State, nonce: Nonce, owner: Nonce) -> bool {

@@ -4,11 +4,12 @@ use crate::{
     record::{HOLD, MAX_TTL, Nonce, Owner, RecordedBytes},
 };
 
-/// Every record × every event. A record is its state and its owner (A, or O for an operator); events come from A, whose
-/// record it is, and from B, who is somebody else. A cell says what is written (`-`: nothing) and what is answered.
+/// Every record × every event. A record is its state and its owner (A, or O for an operator);
+/// events come from A, whose record it is, and from B, who is somebody else. A cell says what is
+/// written (`-`: nothing) and what is answered.
 ///
-/// over: past its end, seen by an operator before · live: within its lease · mute: silent for longer, under `rerun` · mute!: the same under `fail` ·
-/// B': B with another payload
+/// over: past its end, seen by an operator before · live: within its lease · mute: silent for
+/// longer, under `rerun` · mute!: the same under `fail` · B': B with another payload
 const TABLE: &str = "
 event      | none       | RA live    | RA mute    | RA mute!   | DA         | FA         | LA         | DA over    | FA over
 claim A    | RA granted | -  granted | -  granted | -  granted | -  held    | -  held    | RA granted | -  held    | -  held
@@ -93,7 +94,8 @@ fn from(head: &str) -> Option<(Record, Duration)> {
     })
 }
 
-/// The event, on this record, for somebody who `seen` that one: what is written, and the answer in a word.
+/// The event, on this record, for somebody who `seen` that one: what is written, and the answer in
+/// a word.
 fn send(
     event: &str,
     current: Option<Current<'_>>,

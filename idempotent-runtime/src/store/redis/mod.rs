@@ -64,10 +64,10 @@ pub use options::RedisOptions;
 /// # What the server must be
 /// The server is checked at every connect. A version before 7.0, and a `maxmemory-policy` that
 /// evicts, are [`Config`](crate::StoreErrorKind::Config) errors (for the latter see
-/// [`RedisOptions::with_allow_eviction`]). Redis forgets acknowledged writes when it restarts without
-/// AOF or fails over: set `appendonly yes`, and `min-replicas-to-write` if there are replicas. A
-/// server that takes no data at the moment (`OOM`, `NOREPLICAS`, `MISCONF`) still replays; new keys
-/// are [`Refused`](crate::StoreErrorKind::Refused).
+/// [`RedisOptions::with_allow_eviction`]). Redis forgets acknowledged writes when it restarts
+/// without AOF or fails over: set `appendonly yes`, and `min-replicas-to-write` if there are
+/// replicas. A server that takes no data at the moment (`OOM`, `NOREPLICAS`, `MISCONF`) still
+/// replays; new keys are [`Refused`](crate::StoreErrorKind::Refused).
 ///
 /// Each connect also tries all that a call needs, on a key of its own under `idempotent:` that is
 /// deleted at once. A command that the ACL user may not use, or that `rename-command` removed, is a

@@ -58,18 +58,18 @@ impl RedisOptions {
 
     /// How long an answer may take: 2 seconds by default.
     ///
-    /// A longer wait fails as [`Ambiguous`](crate::StoreErrorKind::Ambiguous), and the connection is
-    /// replaced. Two seconds outlast a server that forks, syncs its disk or is far away, and allow
-    /// several tries within a lease of 30 seconds. Keep it below a third of the shortest lease, or
-    /// heartbeats come too late.
+    /// A longer wait fails as [`Ambiguous`](crate::StoreErrorKind::Ambiguous), and the connection
+    /// is replaced. Two seconds outlast a server that forks, syncs its disk or is far away, and
+    /// allow several tries within a lease of 30 seconds. Keep it below a third of the shortest
+    /// lease, or heartbeats come too late.
     pub fn with_response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
         self
     }
 
     /// How long it may take to connect and log in: 2 seconds by default. A longer wait fails as
-    /// [`NotSent`](crate::StoreErrorKind::NotSent). A claim waits 0.9 seconds for a connection, and then
-    /// fails as `NotSent` too, while connecting goes on.
+    /// [`NotSent`](crate::StoreErrorKind::NotSent). A claim waits 0.9 seconds for a connection, and
+    /// then fails as `NotSent` too, while connecting goes on.
     pub fn with_connection_timeout(mut self, timeout: Duration) -> Self {
         self.connection_timeout = timeout;
         self
@@ -99,8 +99,8 @@ impl RedisOptions {
     /// of a cluster, and after every loss. So a server that closes the connections of an expired
     /// token is answered with a fresh one. Existing connections do not log in again. The callback
     /// runs in a task of the runtime that uses the store, and its time counts as time to connect.
-    /// An error of it fails the attempt as [`NotSent`](crate::StoreErrorKind::NotSent), with that error as
-    /// the source, so it should show no secret. Sentinels have a login of their own
+    /// An error of it fails the attempt as [`NotSent`](crate::StoreErrorKind::NotSent), with that
+    /// error as the source, so it should show no secret. Sentinels have a login of their own
     /// ([`with_sentinel_login`](Self::with_sentinel_login)).
     ///
     /// ```no_run
@@ -156,8 +156,8 @@ impl RedisOptions {
     /// A store on a cluster, as [`RedisStore::cluster`] with these options.
     ///
     /// # Errors
-    /// [`Config`](crate::StoreErrorKind::Config) when a URL or a certificate cannot be read, or the URLs
-    /// contradict one another.
+    /// [`Config`](crate::StoreErrorKind::Config) when a URL or a certificate cannot be read, or the
+    /// URLs contradict one another.
     #[cfg(feature = "redis-cluster")]
     pub fn open_cluster<U: AsRef<str>>(
         self,
