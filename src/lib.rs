@@ -26,7 +26,6 @@ pub use idempotent_runtime::{
 };
 
 #[cfg(feature = "conformance")]
-#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 #[doc(inline)]
 pub use idempotent_runtime::conformance_tests;
 

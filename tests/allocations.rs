@@ -105,7 +105,8 @@ fn a_near_cache_takes_no_more_memory_than_it_may() {
     assert!(taken <= counted, "{taken} bytes for {counted}");
 }
 
-/// Nothing of it is left to chance but the seed of the hash. It holds wherever a table's size lies between its doublings.
+/// Nothing of it is left to chance but the seed of the hash. It holds wherever a table's size lies
+/// between its doublings.
 #[test]
 fn a_record_takes_a_bounded_number_of_bytes() {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -146,6 +147,7 @@ fn a_first_call_allocates_four_times() {
 /// The attempt, the body, the running record, and the done one.
 const FIRST_CALL: u64 = 4;
 
-/// What a record takes with its part of the tables, whose places are 1.6 to 1.75 a record, and of 25 bytes each: its
-/// header 64 with 4 of our own and 16 of the block that is shared, its key 18, its result 39, and 4 in the list of ends.
+/// What a record takes with its part of the tables, whose places are 1.6 to 1.75 a record, and of
+/// 25 bytes each: its header 64 with 4 of our own and 16 of the block that is shared, its key 18,
+/// its result 39, and 4 in the list of ends.
 const RECORD_BYTES: i64 = 64 + 4 + 16 + 18 + 39 + 4 + 46;

@@ -210,7 +210,8 @@ fn what_is_compiled_in_when_nothing_is_said() {
     );
 }
 
-/// The event that says which store it is comes when the store is there, for a call too that is made meanwhile.
+/// The event that says which store it is comes when the store is there, for a call too that is made
+/// meanwhile.
 #[cfg(feature = "tracing")]
 #[test]
 fn a_listener_that_makes_a_call_when_the_store_is_announced_is_answered() {

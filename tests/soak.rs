@@ -1,4 +1,5 @@
-//! Ten thousand calls at once, given up at random: nothing is left behind, nothing hangs, nothing runs twice.
+//! Ten thousand calls at once, given up at random: nothing is left behind, nothing hangs, nothing
+//! runs twice.
 //!
 //! `SOAK_TASKS` and `SOAK_SEED` make it larger, or another one; `scripts/soak` does.
 
@@ -65,7 +66,8 @@ async fn within<F: Future>(polls: u64, call: F) -> Option<F::Output> {
 enum Mode {
     /// Bodies are finished: each key has one effect.
     Finished,
-    /// Bodies stop with their callers, and their effects must not be repeated: each key has one effect at most.
+    /// Bodies stop with their callers, and their effects must not be repeated: each key has one
+    /// effect at most.
     AtMostOnce,
 }
 

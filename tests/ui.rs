@@ -101,7 +101,8 @@ fn cases(folder: &Path) -> Vec<PathBuf> {
     cases
 }
 
-/// The message, where it is ours: the attribute's own errors have no code, and what a trait's bound says is under E0277.
+/// The message, where it is ours: the attribute's own errors have no code, and what a trait's bound
+/// says is under E0277.
 fn ours(golden: &str) -> Option<&str> {
     let first = golden.lines().next()?;
     let message = first

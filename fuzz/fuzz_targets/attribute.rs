@@ -1,4 +1,5 @@
-//! Any attribute on any item: never a panic, and the item is always there for the compiler to go on with.
+//! Any attribute on any item: never a panic, and the item is always there for the compiler to go on
+//! with.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Any bytes are a value or an error; a value that is encoded comes back as it was, or is refused; and what is written is
-//! what the library that reads it would have written.
+//! Any bytes are a value or an error; a value that is encoded comes back as it was, or is refused;
+//! and what is written is what the library that reads it would have written.
 
 #![no_main]
 

@@ -1,7 +1,7 @@
 //! Which store a call goes to when it names none.
 //!
-//! In this order: [`with_store`](crate::with_store); [`install`]; the environment variable [`STORE_ENV_VAR`]; the one network store
-//! compiled in, at its usual local address; memory.
+//! In this order: [`with_store`](crate::with_store); [`install`]; the environment variable
+//! [`STORE_ENV_VAR`]; the one network store compiled in, at its usual local address; memory.
 
 use std::{env, fmt};
 
@@ -9,8 +9,9 @@ use once_cell::sync::OnceCell;
 
 use crate::{SharedStore, StoreError, StoreErrorKind, error::AlreadyInstalled};
 
-/// The environment variable that names the default store: `redis://…`, `rediss://…`, `redis+cluster://…`,
-/// `redis+sentinel://…`, `redis+unix://…` or `memory:`. What they may say is documented at
+/// The environment variable that names the default store: `redis://…`, `rediss://…`,
+/// `redis+cluster://…`, `redis+sentinel://…`, `redis+unix://…` or `memory:`. What they may say is
+/// documented at
 #[cfg_attr(
     feature = "redis",
     doc = "[`RedisStore::new`](crate::store::RedisStore::new)."
@@ -20,8 +21,8 @@ pub const STORE_ENV_VAR: &str = "IDEMPOTENT_STORE";
 
 static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
 
-/// Makes `store` the default store of this process: a [`SharedStore`], a reference to one, or a [`Store`](crate::Store) as
-/// it is.
+/// Makes `store` the default store of this process: a [`SharedStore`], a reference to one, or a
+/// [`Store`](crate::Store) as it is.
 ///
 /// ```
 /// use idempotent_fn::{install, store::MemoryStore};
@@ -32,8 +33,8 @@ static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
 /// ```
 ///
 /// # Errors
-/// [`AlreadyInstalled`] when a default store is in use: by an earlier `install`, or because a call has already used the
-/// one from the environment. Install first thing in `main`.
+/// [`AlreadyInstalled`] when a default store is in use: by an earlier `install`, or because a call
+/// has already used the one from the environment. Install first thing in `main`.
 pub fn install(store: impl Into<SharedStore>) -> Result<(), AlreadyInstalled> {
     match DEFAULT.try_insert(store.into()) {
         Ok(store) => {
@@ -57,7 +58,8 @@ pub(crate) fn standing() -> Result<&'static SharedStore, String> {
         chosen_by = Some(by);
         Ok::<_, String>(store)
     })?;
-    // Only now: who listens to events may make calls, and would wait for the store that is being made.
+    // Only now: who listens to events may make calls, and would wait for the store that is being
+    // made.
     if let Some(by) = chosen_by {
         announce(store, by);
     }
@@ -94,8 +96,9 @@ fn named() -> Result<Option<String>, String> {
 
 // Here and not in `store/`: which stores there are is not known there.
 impl SharedStore {
-    /// The store that the environment variable `IDEMPOTENT_STORE` names, connected to and checked: a wrong address, a
-    /// missing right or a server that is not there ends `main`, and not the first call of the day.
+    /// The store that the environment variable `IDEMPOTENT_STORE` names, connected to and checked:
+    /// a wrong address, a missing right or a server that is not there ends `main`, and not the
+    /// first call of the day.
     ///
     /// It is not made the default store: [`install`] does that.
     ///
@@ -108,9 +111,11 @@ impl SharedStore {
     /// ```
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when the variable is not set, cannot be read, names a store whose feature is off,
-    /// or one that is not fit to keep records; [`NotSent`](StoreErrorKind::NotSent) when the store cannot be reached;
-    /// [`Refused`](StoreErrorKind::Refused) when it does not let this user in. No error shows a password.
+    /// [`Config`](StoreErrorKind::Config) when the variable is not set, cannot be read, names a
+    /// store whose feature is off, or one that is not fit to keep records;
+    /// [`NotSent`](StoreErrorKind::NotSent) when the store cannot be reached;
+    /// [`Refused`](StoreErrorKind::Refused) when it does not let this user in. No error shows a
+    /// password.
     #[cfg_attr(
         not(feature = "redis"),
         expect(clippy::unused_async, reason = "a store in memory needs no connection")
@@ -204,8 +209,8 @@ fn memory() -> Result<SharedStore, String> {
     )
 }
 
-/// Says once which store it is. One that nobody chose, and that another process may be meant to share, is a warning: any
-/// crate of the program may have turned its feature on.
+/// Says once which store it is. One that nobody chose, and that another process may be meant to
+/// share, is a warning: any crate of the program may have turned its feature on.
 fn announce(store: &impl fmt::Debug, by: &str) {
     #[cfg(feature = "tracing")]
     if by == NOBODY && cfg!(feature = "redis") {

@@ -1,5 +1,5 @@
-//! What operators see (feature `tracing`): one span per operation, one event per turn it takes. The key appears as a
-//! digest, never as it is.
+//! What operators see (feature `tracing`): one span per operation, one event per turn it takes. The
+//! key appears as a digest, never as it is.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,8 @@ impl<T: Subject> Subject for Arc<T> {
     }
 }
 
-/// Emits a `tracing` event where the feature is on, and only looks at its arguments where it is off.
+/// Emits a `tracing` event where the feature is on, and only looks at its arguments where it is
+/// off.
 macro_rules! event {
     ($level:ident, $call:expr, $message:literal $(, $name:ident = $value:expr)* $(,)?) => {{
         #[cfg(feature = "tracing")]
@@ -102,7 +103,8 @@ pub(crate) fn gave_up(call: &impl Subject, error: &StoreError) {
     event!(ERROR, call, "gave up", error = error.to_string());
 }
 
-/// What is owed to the store is not asked for in the background: too much is owed already, and the lease settles it.
+/// What is owed to the store is not asked for in the background: too much is owed already, and the
+/// lease settles it.
 pub(crate) fn not_owed(call: &impl Subject) {
     event!(
         ERROR,
@@ -203,7 +205,8 @@ impl Span {
         }
     }
 
-    /// Reports a refusal: an outage and a mistake in the set-up as an error, what an operator may have to look at as a warning.
+    /// Reports a refusal: an outage and a mistake in the set-up as an error, what an operator may
+    /// have to look at as a warning.
     pub(crate) fn refused(&self, error: &Error) {
         #[cfg(feature = "tracing")]
         self.in_scope(|| {

@@ -1,4 +1,5 @@
-//! What a body's `Err`, and an owner's vanishing, mean for the record; the times where an operation names none.
+//! What a body's `Err`, and an owner's vanishing, mean for the record; the times where an operation
+//! names none.
 
 use std::time::Duration;
 
@@ -39,7 +40,8 @@ impl From<RerunOrFail> for OnErr {
 pub enum OnCrash {
     /// The next call runs the body again: effects happen at least once.
     Rerun,
-    /// Retries get [`Error::Indeterminate`](crate::Error::Indeterminate) until it is resolved: effects happen at most once.
+    /// Retries get [`Error::Indeterminate`](crate::Error::Indeterminate) until it is resolved:
+    /// effects happen at most once.
     Fail,
 }
 

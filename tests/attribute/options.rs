@@ -1,4 +1,5 @@
-//! What each option of the attribute does, on memory. The shapes of functions are in `tests/shapes`.
+//! What each option of the attribute does, on memory. The shapes of functions are in
+//! `tests/shapes`.
 
 use std::{
     sync::{
@@ -579,7 +580,8 @@ async fn the_store_is_the_one_that_is_given() {
     assert_eq!(inside, first);
 }
 
-/// A store that stands somewhere is read by reference, as often as one likes; one that an expression makes is taken.
+/// A store that stands somewhere is read by reference, as often as one likes; one that an
+/// expression makes is taken.
 #[tokio::test]
 async fn a_store_is_taken_where_it_stands_or_as_it_is_made() {
     static STORE: LazyLock<SharedStore> = LazyLock::new(memory);

@@ -69,7 +69,8 @@ fn an_attached_drop_outside_of_any_runtime_is_settled() {
     }
 }
 
-/// A destructor that ran the user's code would deadlock here: the one who drops holds what the body needs.
+/// A destructor that ran the user's code would deadlock here: the one who drops holds what the body
+/// needs.
 #[test]
 fn a_drop_runs_none_of_the_users_code() {
     let (runtime, store) = (runtime(), memory());
@@ -90,7 +91,8 @@ fn a_drop_runs_none_of_the_users_code() {
     assert_eq!(*account.lock().unwrap(), 1);
 }
 
-/// A body that panics after its caller has gone is its task's own matter, and means what a panic always means.
+/// A body that panics after its caller has gone is its task's own matter, and means what a panic
+/// always means.
 #[test]
 fn a_body_that_panics_after_the_drop_does_not_panic_in_it() {
     for on_crash in [OnCrash::Rerun, OnCrash::Fail] {
@@ -213,7 +215,8 @@ async fn drain_counts_what_is_left() {
     assert!(inspection.has_result);
 }
 
-/// A store that never answers takes nobody's time for ever, and its key is free once it answers again.
+/// A store that never answers takes nobody's time for ever, and its key is free once it answers
+/// again.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_never_answers_is_given_up() {
     let waits = [Duration::ZERO, Duration::from_secs(10)];

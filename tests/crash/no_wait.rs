@@ -35,7 +35,8 @@ async fn it_ends_with_its_first_poll() {
     assert_eq!(charge(&store).run(async { Ok(2) }).await.unwrap(), 1);
 }
 
-/// It held its thread for longer than its lease: what another attempt has recorded meanwhile is the key's result.
+/// It held its thread for longer than its lease: what another attempt has recorded meanwhile is the
+/// key's result.
 #[tokio::test]
 async fn an_overtaken_one_answers_with_what_is_recorded() {
     let clock = ManualClock::new();

@@ -57,7 +57,8 @@ async fn a_panic_frees_the_key_under_rerun() {
     settled(&store).await;
 }
 
-/// Whoever polls the body gets its panic; the operator gets a count of it, whichever way it was polled.
+/// Whoever polls the body gets its panic; the operator gets a count of it, whichever way it was
+/// polled.
 #[tokio::test]
 async fn a_panic_is_counted_once_wherever_it_comes_from() {
     let stores = [

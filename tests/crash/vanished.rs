@@ -132,7 +132,8 @@ async fn a_waiter_that_saw_an_owner_under_fail_is_in_doubt() {
     }
 }
 
-/// What is past its end has not vanished: whoever waited for it is in no doubt, however short its `ttl`.
+/// What is past its end has not vanished: whoever waited for it is in no doubt, however short its
+/// `ttl`.
 #[tokio::test]
 async fn a_waiter_runs_after_what_it_saw_was_finished_and_is_past_its_end() {
     for released in [true, false] {

@@ -173,7 +173,8 @@ async fn unavailable() {
     }
 }
 
-/// Where, for how long, and why: in the text that most programs log, and with no more digits than matter.
+/// Where, for how long, and why: in the text that most programs log, and with no more digits than
+/// matter.
 #[tokio::test(start_paused = true)]
 async fn an_outage_says_where_how_long_and_why() {
     for (wait, said) in [

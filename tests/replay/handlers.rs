@@ -96,8 +96,8 @@ async fn a_passing_failure_is_released_and_any_other_answer_recorded() {
     }
 }
 
-/// A 502 says nothing of whether the effect happened: under `fail` it is as an `Err` is there, in doubt unless the
-/// author says otherwise.
+/// A 502 says nothing of whether the effect happened: under `fail` it is as an `Err` is there, in
+/// doubt unless the author says otherwise.
 #[tokio::test]
 async fn a_passing_failure_under_fail_is_in_doubt() {
     let store = memory();

@@ -18,7 +18,8 @@ fn memory() -> SharedStore {
     SharedStore::new(MemoryStore::new())
 }
 
-/// The limit counts the bytes of the result and of its record's head, as the server does; reaching it is allowed.
+/// The limit counts the bytes of the result and of its record's head, as the server does; reaching
+/// it is allowed.
 #[tokio::test]
 async fn a_result_that_is_too_large_never_runs_again() {
     for (limit, recorded) in [(103 + DONE_HEADER, true), (102 + DONE_HEADER, false)] {

@@ -265,7 +265,8 @@ async fn a_panic_is_reported() {
     log.shows_no(SECRET);
 }
 
-/// Heartbeats ride in the call's own future, so a body that blocks its thread starves them: that is reported.
+/// Heartbeats ride in the call's own future, so a body that blocks its thread starves them: that is
+/// reported.
 #[tokio::test]
 async fn a_body_that_blocks_its_thread_is_reported() {
     let lease = Duration::from_millis(300);

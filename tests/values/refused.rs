@@ -1,4 +1,5 @@
-//! What no reader could bring back as it is. It is refused when it is encoded, not found out at the replay.
+//! What no reader could bring back as it is. It is refused when it is encoded, not found out at the
+//! replay.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +61,8 @@ fn bytes_that_would_come_back_as_text() {
 
 #[test]
 fn text_that_would_come_back_as_bytes() {
-    // `Bytes` reads text too. Nothing tells that here but reading it, which text alone does not give reason for.
+    // `Bytes` reads text too. Nothing tells that here but reading it, which text alone does not
+    // give reason for.
     comes_back(&AnyBytes::Data(bytes::Bytes::from_static(b"text")));
 }
 
@@ -132,7 +134,8 @@ fn more_than_128_levels() {
     is_refused(&pairs);
 }
 
-/// Bytes that nobody here wrote: a variant in a variant is no level to the reader, and took the stack until it ended.
+/// Bytes that nobody here wrote: a variant in a variant is no level to the reader, and took the
+/// stack until it ended.
 #[test]
 fn variants_nested_without_end_are_an_error() {
     use idempotent_fn::codec::{Codec, MessagePack};

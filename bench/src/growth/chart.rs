@@ -137,7 +137,8 @@ fn mark(line: usize, x: f64, y: f64) -> String {
     format!("<path class=\"m{line}\" d=\"M{x:.1} {y:.1}{shape}\"/>")
 }
 
-/// From bottom to top: shares from nothing to a core, everything else in steps of 1, 2 and 5 times a power of ten.
+/// From bottom to top: shares from nothing to a core, everything else in steps of 1, 2 and 5 times
+/// a power of ten.
 struct Axis {
     ticks: Vec<f64>,
     logarithmic: bool,

@@ -1,5 +1,5 @@
-//! What a replay costs among a thousand records in memory, and among ten million: each number in a process of its own,
-//! which gives its memory back by ending.
+//! What a replay costs among a thousand records in memory, and among ten million: each number in a
+//! process of its own, which gives its memory back by ending.
 
 use std::{
     fs,

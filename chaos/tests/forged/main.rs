@@ -1,4 +1,5 @@
-//! The checker sees: each claim has histories that break it and must be found, beside good ones that must pass.
+//! The checker sees: each claim has histories that break it and must be found, beside good ones
+//! that must pass.
 
 mod good;
 mod lost;

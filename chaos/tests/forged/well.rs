@@ -1,4 +1,5 @@
-//! Owners that nothing has befallen and that are overtaken or doubted; callers that are not answered though nothing fails.
+//! Owners that nothing has befallen and that are overtaken or doubted; callers that are not
+//! answered though nothing fails.
 
 use idempotent_chaos::{
     check::Rule,

@@ -180,7 +180,6 @@ fn expect_end<C: rmp_serde::config::SerializerConfig>(
 /// # let _ = charge;
 /// ```
 #[cfg(feature = "json")]
-#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 #[derive(Clone, Copy, Debug)]
 pub struct Json;
 

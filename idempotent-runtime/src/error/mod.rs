@@ -84,8 +84,9 @@ impl fmt::Display for Shown {
 
 /// Why an annotated function could not answer with its body's result.
 ///
-/// Every variant names the operation and a digest of the key; the key itself is never shown. [`Error::is_retryable`]
-/// says whether the same call may succeed later, and [`Error::body_ran`] what is known of the effect.
+/// Every variant names the operation and a digest of the key; the key itself is never shown.
+/// [`Error::is_retryable`] says whether the same call may succeed later, and [`Error::body_ran`]
+/// what is known of the effect.
 ///
 /// ```
 /// use idempotent_fn::{Error, error::BodyRan};
@@ -108,8 +109,8 @@ impl fmt::Display for Shown {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Another call with this key is running, and `wait` is over. It may finish at any time: come back after
-    /// `retry_after`.
+    /// Another call with this key is running, and `wait` is over. It may finish at any time: come
+    /// back after `retry_after`.
     #[error("{operation} is in flight; retry after {}", Shown(*.retry_after))]
     #[non_exhaustive]
     InFlight {
@@ -117,12 +118,14 @@ pub enum Error {
         operation: OperationId,
         /// When to come back: about a second, and longer the longer this call has waited already.
         retry_after: Duration,
-        /// What is left of the running owner's lease: unless it is renewed by then, the owner is believed dead and the next
-        /// call takes over (or is told [`Indeterminate`](Self::Indeterminate) under `on_crash = fail`). Zero where nothing
-        /// is known of an owner.
+        /// What is left of the running owner's lease: unless it is renewed by then, the owner is
+        /// believed dead and the next call takes over (or is told
+        /// [`Indeterminate`](Self::Indeterminate) under `on_crash = fail`). Zero where nothing is
+        /// known of an owner.
         lease_left: Duration,
     },
-    /// The key was used before with another payload (its fingerprint differs). Use a new key for a new request.
+    /// The key was used before with another payload (its fingerprint differs). Use a new key for a
+    /// new request.
     #[error(
         "{operation} was called before with this key and another payload; use a new key for a new request"
     )]
@@ -131,8 +134,9 @@ pub enum Error {
         /// Which operation.
         operation: OperationId,
     },
-    /// An earlier attempt stopped with its effects unknown, and `on_crash = fail` forbids running again. Find out what
-    /// happened, then say so with [`Operation::resolve`](crate::Operation::resolve).
+    /// An earlier attempt stopped with its effects unknown, and `on_crash = fail` forbids running
+    /// again. Find out what happened, then say so with
+    /// [`Operation::resolve`](crate::Operation::resolve).
     #[error(
         "{operation}: an earlier attempt stopped midway and nobody knows whether its effects happened; \
          check, then `resolve` it"
@@ -142,7 +146,8 @@ pub enum Error {
         /// Which operation.
         operation: OperationId,
     },
-    /// The body called its own operation with the key it is holding. It would wait for itself for ever.
+    /// The body called its own operation with the key it is holding. It would wait for itself for
+    /// ever.
     #[error(
         "{operation} was called from inside its own body with the same key; it would wait for itself"
     )]
@@ -151,8 +156,8 @@ pub enum Error {
         /// Which operation.
         operation: OperationId,
     },
-    /// A record is there which this code cannot read: another version's, another codec's, or a result type that
-    /// changed. It is left as it is, and the body does not run.
+    /// A record is there which this code cannot read: another version's, another codec's, or a
+    /// result type that changed. It is left as it is, and the body does not run.
     #[error(
         "{operation} has a record that this code cannot read ({reason}); the body was not run again"
     )]
@@ -163,8 +168,8 @@ pub enum Error {
         /// What is wrong with the record.
         reason: Arc<str>,
     },
-    /// The operation ran to its end, but its result could not be recorded (too large, or not serialisable). It is not
-    /// run again.
+    /// The operation ran to its end, but its result could not be recorded (too large, or not
+    /// serialisable). It is not run again.
     #[error(
         "{operation} has run, but its result was not recorded ({reason}); the body was not run again"
     )]
@@ -175,8 +180,8 @@ pub enum Error {
         /// Why there is no result.
         reason: Arc<str>,
     },
-    /// [`Operation::resolve`](crate::Operation::resolve) only: the key is not in doubt, for a result is recorded. It stands;
-    /// [`Operation::forget`](crate::Operation::forget) removes it.
+    /// [`Operation::resolve`](crate::Operation::resolve) only: the key is not in doubt, for a
+    /// result is recorded. It stands; [`Operation::forget`](crate::Operation::forget) removes it.
     #[error(
         "{operation} has a recorded result, so there is nothing to resolve; `forget` removes it"
     )]
@@ -185,8 +190,9 @@ pub enum Error {
         /// Which operation.
         operation: OperationId,
     },
-    /// This call ran the body, but was silent for longer than its lease and another attempt took over, whose result
-    /// is not there (yet). Retrying gets the recorded result, or runs if there is none.
+    /// This call ran the body, but was silent for longer than its lease and another attempt took
+    /// over, whose result is not there (yet). Retrying gets the recorded result, or runs if there
+    /// is none.
     #[error(
         "{operation}: another attempt took over while this one was silent, and has recorded no result yet"
     )]
@@ -195,8 +201,9 @@ pub enum Error {
         /// Which operation.
         operation: OperationId,
     },
-    /// The body ran for longer than its [`timeout`](crate::Operation::timeout) and was stopped midway. What that means,
-    /// `on_crash` says: under `rerun` the key is free and a retry runs the body again; under `fail` it is in doubt.
+    /// The body ran for longer than its [`timeout`](crate::Operation::timeout) and was stopped
+    /// midway. What that means, `on_crash` says: under `rerun` the key is free and a retry runs the
+    /// body again; under `fail` it is in doubt.
     #[error("{operation}: the body was stopped after {}, its `timeout`", Shown(*.after))]
     #[non_exhaustive]
     TimedOut {
@@ -216,8 +223,8 @@ pub enum Error {
         /// What is wrong with the key.
         reason: InvalidKeyError,
     },
-    /// The store could not be asked, so the body was not run. A claim that may have reached the store is seen through
-    /// in the background and released.
+    /// The store could not be asked, so the body was not run. A claim that may have reached the
+    /// store is seen through in the background and released.
     #[error("{operation}: the store gave no answer, so the body was not run: {source}")]
     #[non_exhaustive]
     Unavailable {
@@ -241,8 +248,8 @@ pub enum Error {
 /// What is known of the body of a call that ended with an [`Error`]: [`Error::body_ran`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BodyRan {
-    /// A body for this key ran to its end (or a person said so), or was running when it was superseded or its `timeout` was
-    /// over.
+    /// A body for this key ran to its end (or a person said so), or was running when it was
+    /// superseded or its `timeout` was over.
     Yes,
     /// This call did not run it.
     No,
@@ -265,8 +272,9 @@ impl Error {
         }
     }
 
-    /// Whether the same call may get another answer later, without anybody's changing the program or the call: more than
-    /// [`is_retryable`](Self::is_retryable), for what is in doubt may be resolved.
+    /// Whether the same call may get another answer later, without anybody's changing the program
+    /// or the call: more than [`is_retryable`](Self::is_retryable), for what is in doubt may be
+    /// resolved.
     pub(crate) const fn may_pass(&self) -> bool {
         matches!(self, Self::Indeterminate { .. } | Self::TimedOut { .. }) || self.is_retryable()
     }
@@ -321,8 +329,8 @@ impl Error {
         }
     }
 
-    /// Another call runs, which this one has `waited` for. The owner holds its lease for `lease_left`, and that is no
-    /// measure of how long it will run.
+    /// Another call runs, which this one has `waited` for. The owner holds its lease for
+    /// `lease_left`, and that is no measure of how long it will run.
     pub(crate) fn in_flight(
         operation: OperationId,
         waited: Duration,
@@ -357,7 +365,8 @@ impl Error {
     }
 }
 
-/// What a failed command means for the record. A store must choose the truth, or the more careful kind.
+/// What a failed command means for the record. A store must choose the truth, or the more careful
+/// kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
@@ -367,10 +376,12 @@ pub enum StoreErrorKind {
     Ambiguous,
     /// The store refused: nothing changed (out of memory, missing rights, not enough replicas).
     Refused,
-    /// What the command carries is more than the store takes, and always will be. A finish that carries less may
-    /// succeed, and undoes nothing: where this one was carried out after all, it stands.
+    /// What the command carries is more than the store takes, and always will be. A finish that
+    /// carries less may succeed, and undoes nothing: where this one was carried out after all, it
+    /// stands.
     TooLarge,
-    /// The store is set up wrongly (too old, evicts records, bad address): nothing changed, retrying does not help.
+    /// The store is set up wrongly (too old, evicts records, bad address): nothing changed,
+    /// retrying does not help.
     Config,
     /// The record there cannot be read by this version: nothing changed.
     Incompatible,
@@ -405,8 +416,8 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// A failure of this kind. The message says what was being done and what to do; it must not contain a key or a
-    /// password.
+    /// A failure of this kind. The message says what was being done and what to do; it must not
+    /// contain a key or a password.
     #[must_use]
     pub fn new(kind: StoreErrorKind, message: impl Into<Arc<str>>) -> Self {
         Self {
@@ -447,15 +458,16 @@ impl StoreError {
         }
     }
 
-    /// Whether the store answered that it cannot serve at the moment, and expects to soon: it loads its data, fails
-    /// over, moves the key's slot, or is blocked by a script. Nothing changed. Asking again after a pause, for as long
-    /// as the caller can wait, is better than giving up.
+    /// Whether the store answered that it cannot serve at the moment, and expects to soon: it loads
+    /// its data, fails over, moves the key's slot, or is blocked by a script. Nothing changed.
+    /// Asking again after a pause, for as long as the caller can wait, is better than giving up.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         self.transient
     }
 
-    /// What the operating system said, where that is the cause. The texts between it and this may hold anything.
+    /// What the operating system said, where that is the cause. The texts between it and this may
+    /// hold anything.
     fn cause(&self) -> Option<io::ErrorKind> {
         let mut cause = self
             .source

@@ -1,4 +1,5 @@
-//! This library's [`Error`] inside a user's own: how it is written and read, and that it is never a final result.
+//! This library's [`Error`] inside a user's own: how it is written and read, and that it is never a
+//! final result.
 
 use std::{cell::Cell, fmt, time::Duration};
 
@@ -22,7 +23,8 @@ pub(crate) fn noting_own<R>(encode: impl FnOnce() -> R) -> (R, bool) {
     (encoded, WRITTEN.get() != before)
 }
 
-/// What stands for the operation of an error that was read: its scope may be that of another program.
+/// What stands for the operation of an error that was read: its scope may be that of another
+/// program.
 const ELSEWHERE: &str = "(read from elsewhere)";
 
 impl Error {
@@ -44,8 +46,9 @@ impl Error {
     }
 }
 
-/// For error enums that derive `Serialize` and have a variant of this type: what clients may see of it. It is never part of a
-/// recorded result: a body's `Err` that carries one is not recorded, whatever `on_err` says.
+/// For error enums that derive `Serialize` and have a variant of this type: what clients may see of
+/// it. It is never part of a recorded result: a body's `Err` that carries one is not recorded,
+/// whatever `on_err` says.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         WRITTEN.set(WRITTEN.get().wrapping_add(1));
@@ -60,8 +63,8 @@ impl Serialize for Error {
     }
 }
 
-/// Reads what `Serialize` has written: the same kind of error, with the times it has. Which operation it was about is not
-/// read; a kind that is not known here is [`Error::Incompatible`].
+/// Reads what `Serialize` has written: the same kind of error, with the times it has. Which
+/// operation it was about is not read; a kind that is not known here is [`Error::Incompatible`].
 impl<'de> Deserialize<'de> for Error {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let fields = &[

@@ -40,8 +40,8 @@ impl Serialize for Bytes<'_> {
     }
 }
 
-/// Frozen: computed by another program from the table in the module's documentation. A change here breaks retries
-/// across a deploy.
+/// Frozen: computed by another program from the table in the module's documentation. A change here
+/// breaks retries across a deploy.
 #[test]
 fn test_vectors_of_format_v1() {
     #[track_caller]

@@ -1,9 +1,10 @@
 //! Keys: which record a call is about.
 //!
-//! A record's key is `scope|part|part…`, or `namespace@scope|part…`, in UTF-8; of namespaces within each other, the
-//! outermost comes first: `tenant-a@mail@scope|part…`. Within a scope, a part or a namespace the characters `%`, `|`, `~`,
-//! `{` and ASCII control characters are written as `%XX`, and `@` too outside of parts, so two different calls never meet in
-//! one key, and an operator still recognises it:
+//! A record's key is `scope|part|part…`, or `namespace@scope|part…`, in UTF-8; of namespaces within
+//! each other, the outermost comes first: `tenant-a@mail@scope|part…`. Within a scope, a part or a
+//! namespace the characters `%`, `|`, `~`, `{` and ASCII control characters are written as `%XX`,
+//! and `@` too outside of parts, so two different calls never meet in one key, and an operator
+//! still recognises it:
 //!
 //! ```text
 //! payments.charge|order-42
@@ -77,15 +78,16 @@ impl Key {
     /// The key of `parts` within `scope`.
     ///
     /// # Errors
-    /// [`InvalidKeyError`] when there are no parts, or a part is empty or cannot be displayed, or the scope is empty or too
-    /// long.
+    /// [`InvalidKeyError`] when there are no parts, or a part is empty or cannot be displayed, or
+    /// the scope is empty or too long.
     pub fn new(scope: &str, parts: &[&dyn Display]) -> Result<Self, InvalidKeyError> {
         let mut key = Self::empty();
         key.write(scope, parts)?;
         Ok(key)
     }
 
-    /// The key with this text, as a store keeps it: what [`as_str`](Self::as_str) gave. `None` where it is no key's.
+    /// The key with this text, as a store keeps it: what [`as_str`](Self::as_str) gave. `None`
+    /// where it is no key's.
     #[must_use]
     pub fn stored(text: &str) -> Option<Self> {
         let (scope, parts) = text.split_once('|')?;
@@ -158,8 +160,9 @@ impl Key {
         Ok(())
     }
 
-    /// This key within a namespace: another record than the same key in any other namespace, or in none. A key that is in
-    /// one already is then in that one within this: `key.in_namespace("mail").in_namespace("tenant-a")`.
+    /// This key within a namespace: another record than the same key in any other namespace, or in
+    /// none. A key that is in one already is then in that one within this:
+    /// `key.in_namespace("mail").in_namespace("tenant-a")`.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
         self.in_path(&namespace_path(None, namespace))
@@ -180,7 +183,8 @@ impl Key {
         self.0.as_str()
     }
 
-    /// A short name of the key for logs: it does not show the key. Whoever can guess the key can recompute it.
+    /// A short name of the key for logs: it does not show the key. Whoever can guess the key can
+    /// recompute it.
     #[must_use]
     pub fn digest(&self) -> KeyDigest {
         let hash = Sha256::digest(self.as_str());
@@ -190,8 +194,8 @@ impl Key {
     }
 }
 
-/// How `namespace`, within those of `outer`, stands before a key. Neither a namespace nor a scope has an `@` that is not
-/// escaped, so no two lists of namespaces are one path.
+/// How `namespace`, within those of `outer`, stands before a key. Neither a namespace nor a scope
+/// has an `@` that is not escaped, so no two lists of namespaces are one path.
 pub(crate) fn namespace_path(outer: Option<&str>, namespace: &str) -> Box<str> {
     let mut path = Key::empty();
     if let Some(outer) = outer {
@@ -266,8 +270,8 @@ const fn escaped(special: &[u8]) -> Table {
     table
 }
 
-/// Whether surely nothing in `text` is escaped: it is ASCII, and none of it is near a special character. It looks at
-/// eight bytes at a time.
+/// Whether surely nothing in `text` is escaped: it is ASCII, and none of it is near a special
+/// character. It looks at eight bytes at a time.
 fn is_plain(text: &[u8]) -> bool {
     const fn every(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; 8])
@@ -365,8 +369,8 @@ impl Text {
     }
 }
 
-/// A call of its own: else the compiler reads the long text's place also where there is a short one, which was written just
-/// now, in other pieces, and waits for that.
+/// A call of its own: else the compiler reads the long text's place also where there is a short
+/// one, which was written just now, in other pieces, and waits for that.
 #[cold]
 #[inline(never)]
 fn at_rest(text: &str) -> &str {

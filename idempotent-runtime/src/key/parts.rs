@@ -20,7 +20,8 @@ pub trait KeyPart: Display {}
 #[diagnostic::do_not_recommend]
 impl<T: Display + ?Sized> KeyPart for T {}
 
-/// The parts of a key: an array of references to values of one type, `[&order]`, or a tuple of references, `(&user, &order)`.
+/// The parts of a key: an array of references to values of one type, `[&order]`, or a tuple of
+/// references, `(&user, &order)`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` are no parts of a key",
     label = "needs references to `Display` values",
@@ -112,8 +113,9 @@ impl<const N: usize> KeyParts for [OptionalPart<'_>; N] {
     }
 }
 
-/// A part of a key that is missing where `part` is `None`: a call without it runs its body unprotected, in the caller's own
-/// future, as an [`Execution`](crate::Execution) of its own. This is what `optional_key = true` writes; by hand:
+/// A part of a key that is missing where `part` is `None`: a call without it runs its body
+/// unprotected, in the caller's own future, as an [`Execution`](crate::Execution) of its own. This
+/// is what `optional_key = true` writes; by hand:
 ///
 /// ```
 /// # use idempotent_fn::{operation, Error, SharedStore, key::optional_part, store::MemoryStore};

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Marks the implementations for axum's types; it is found by inference.
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+#[cfg(feature = "axum")]
 #[derive(Clone, Copy, Debug)]
 pub struct Axum;
 

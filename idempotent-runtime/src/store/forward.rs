@@ -9,7 +9,8 @@ use crate::{StoreError, key::Key, record::Record};
 
 macro_rules! forward {
     ($($pointer:ident)*) => {$(
-        // A method with a default that is not forwarded would answer for another store than the one pointed to.
+        // A method with a default that is not forwarded would answer for another store than the one
+        // pointed to.
         #[deny(clippy::missing_trait_methods)]
         impl<S: Store> Store for $pointer<S> {
             async fn claim(

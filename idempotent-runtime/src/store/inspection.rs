@@ -22,8 +22,8 @@ pub struct Inspection {
     pub on_crash: OnCrash,
     /// What is left of a running owner's lease; zero when it is silent for longer, or does not run.
     pub lease_left: Duration,
-    /// When the last grant was, by the store's clock: its fencing token says so, where no later clock than the store's
-    /// had made one before.
+    /// When the last grant was, by the store's clock: its fencing token says so, where no later
+    /// clock than the store's had made one before.
     pub since: SystemTime,
     /// Who runs it, or ran it when it was lost: `host:pid`, or the name that was given to
     /// [`SharedStore::with_owner`]. None in other states.

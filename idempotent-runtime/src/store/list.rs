@@ -197,7 +197,8 @@ impl SharedStore {
     ///
     /// **What is in doubt** is `State::Lost`, and also a running record under `on_crash = fail`
     /// whose lease has lapsed: it becomes lost only with the next call. To find both, list a second
-    /// time with `.with_state(State::Running).with_lapsed(Lapsed::Only)`, and look at each record's `on_crash`.
+    /// time with `.with_state(State::Running).with_lapsed(Lapsed::Only)`, and look at each record's
+    /// `on_crash`.
     ///
     /// ```
     /// # use idempotent_fn::{SharedStore, StoreError, record::State, store::{Filter, MemoryStore}};

@@ -124,7 +124,8 @@ flaws! {
     KeepsSubscriptions => dropped_subscriptions_leave_nothing;
 }
 
-/// Runs the rules that are named for the flaw, each on a new store with it: every one of them must fail.
+/// Runs the rules that are named for the flaw, each on a new store with it: every one of them must
+/// fail.
 async fn is_caught(flaw: Flaw) {
     let named = CAUGHT_BY
         .iter()

@@ -14,7 +14,8 @@ use crate::common::*;
 
 const HEARTBEATS: u64 = 3;
 
-/// How often the lease has been renewed, as the server counts: a first call claims with a native command.
+/// How often the lease has been renewed, as the server counts: a first call claims with a native
+/// command.
 fn scripts(server: &RedisServer) -> u64 {
     server.commandstats().get("evalsha").copied().unwrap_or(0)
 }

@@ -1,4 +1,5 @@
-//! The annotated functions. Both have one scope: a process uses one of them, and a deploy the other.
+//! The annotated functions. Both have one scope: a process uses one of them, and a deploy the
+//! other.
 
 use std::time::Duration;
 

@@ -11,7 +11,8 @@ use shuttle::{
 use super::key;
 use crate::store::KeyNotifier;
 
-/// Waiters subscribe and then look, the writer writes and then tells; somebody else subscribes and leaves.
+/// Waiters subscribe and then look, the writer writes and then tells; somebody else subscribes and
+/// leaves.
 pub fn waiting() {
     let notifier = KeyNotifier::default();
     let written = Arc::new(AtomicBool::new(false));

@@ -1,6 +1,7 @@
-//! Every shape of function under `#[idempotent]`. No lint may fire in a user's crate because of the expansion, so this
-//! one denies all of rustc's groups and clippy's `pedantic`, and allows no more than the `# Errors` section that a plain
-//! function would be asked for as well. It is compiled in two editions.
+//! Every shape of function under `#[idempotent]`. No lint may fire in a user's crate because of the
+//! expansion, so this one denies all of rustc's groups and clippy's `pedantic`, and allows no more
+//! than the `# Errors` section that a plain function would be asked for as well. It is compiled in
+//! two editions.
 //!
 //! A body answers with a number that no other body answers with: equal answers are one run.
 

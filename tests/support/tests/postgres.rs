@@ -1,4 +1,5 @@
-//! `PostgreSQL`: it starts as whoever runs the tests, keeps what it is told, and is gone afterwards.
+//! `PostgreSQL`: it starts as whoever runs the tests, keeps what it is told, and is gone
+//! afterwards.
 
 use std::net::TcpStream;
 

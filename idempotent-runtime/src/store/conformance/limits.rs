@@ -1,4 +1,4 @@
-//! Rules about the smallest and the largest.
+//! Rules about the smallest and the largest values.
 
 use std::{collections::HashSet, fmt::Display, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     store::{ClaimRequest, DEFAULT_MAX_RESULT, Settled, Store},
 };
 
-/// A lease of a millisecond lapses and is taken over; one of a day holds for a day.
+/// A lease of a millisecond lapses and is taken over. A lease of a day holds for a day.
 pub async fn the_shortest_and_longest_leases_work(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let (key, brief) = (
@@ -65,7 +65,8 @@ pub async fn the_shortest_and_longest_leases_work(subject: &impl Subject) {
         .await;
 }
 
-/// A retention of nothing is over at once and is no error; a century is a century; more than that is a century too.
+/// A retention of zero is over at once and is no error. A retention of a hundred years is kept for
+/// that long, and a longer one is cut to it.
 pub async fn the_shortest_and_longest_retentions_work(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     for retain in [
@@ -102,8 +103,8 @@ pub async fn the_shortest_and_longest_retentions_work(subject: &impl Subject) {
     }
 }
 
-/// Results come back exactly, whatever their bytes, from nothing to a mebibyte or the store's own limit. What is above that is
-/// refused as too large, and changes nothing.
+/// Results of any bytes come back exactly, from none to a mebibyte or the store's own limit. A
+/// larger one is refused as too large, and changes nothing.
 pub async fn results_come_back_byte_for_byte(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let every_byte: Vec<u8> = (0..=u8::MAX).collect();
@@ -146,7 +147,7 @@ async fn is_too_large<S: Subject>(trial: &Trial<'_, S>, result: &[u8]) {
     trial.finished(&key, &done(&owned, b"none")).await;
 }
 
-/// Keys that look alike, that imitate one another, that are long or strange, are each their own.
+/// Keys that look alike, imitate one another, or are long or strange, stay separate.
 pub async fn keys_of_every_kind_stay_apart(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let run = unique();

@@ -1,4 +1,4 @@
-//! Rules about how long a record is kept, and what outlives it.
+//! Rules about how long a record is kept, and what stays after it.
 
 use super::{
     Subject,
@@ -12,7 +12,8 @@ use crate::{
     store::{ClaimRequest, Settled},
 };
 
-/// A result is kept for its own retention, counted from the complete: neither less for a slow body nor more.
+/// A result is kept for its own retention, counted from the complete: no less because the body was
+/// slow, and no more.
 pub async fn retention_restarts_on_complete(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule = "contract 4: a done record is kept for its `ttl`, counted from the finish";
@@ -39,7 +40,8 @@ pub async fn retention_restarts_on_complete(subject: &impl Subject) {
     trial.stands(&key, &record, rule).await;
 }
 
-/// Running, failed and lost records are kept for [`HOLD`] from their last write, whatever the lease.
+/// Running, failed and lost records are kept for [`HOLD`] from their last write, whatever the
+/// lease.
 pub async fn unfinished_records_are_held_for_seven_days(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule =
@@ -93,7 +95,7 @@ pub async fn unfinished_records_are_held_for_seven_days(subject: &impl Subject) 
     assert_eq!(trial.held(&key, &request(), rule).await.0, owned, "{rule}");
 }
 
-/// The key expired and somebody else has it now: the old owner's late finish and renew are refused.
+/// The key has expired and has another owner: the old owner's late finish and renew are refused.
 pub async fn an_expired_keys_old_owner_is_refused(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule = "after retention the key is free, as if it had never been used";
@@ -141,7 +143,8 @@ pub async fn an_expired_keys_old_owner_is_refused(subject: &impl Subject) {
     trial.stands(&key, &third, refusal).await;
 }
 
-/// `expires` is the end of retention of done and failed records, put back or not, and zero in all others.
+/// `expires` is the end of retention in done and failed records, also when they were put back. It
+/// is zero in all others.
 pub async fn expires_follows_the_retention(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let mut last = 0;
@@ -168,7 +171,8 @@ pub async fn expires_follows_the_retention(subject: &impl Subject) {
 
     let key = new_key();
     let owned = trial.start(&key).await;
-    // A caller may hand in what it read: the store sets `expires`, whatever the target says.
+    // The caller may send a record that it has read: the store sets `expires`, whatever the target
+    // has.
     let stray = Record {
         expires: 1,
         ..done(&owned, b"")
@@ -189,7 +193,8 @@ pub async fn expires_follows_the_retention(subject: &impl Subject) {
     );
 }
 
-/// Through release, takeover, expiry, a decision by an operator and HOLD, every grant's token is larger.
+/// Across release, takeover, expiry, an operator's decision and HOLD, the token of every grant is
+/// larger.
 pub async fn tokens_grow_across_everything(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let key = new_key();

@@ -35,7 +35,7 @@ const LAST: u64 = MAX_TOKEN - (1 << 40);
 /// clock.advance(Duration::from_secs(24 * 60 * 60)); // every result recorded so far is past its `ttl`
 /// # let _ = store;
 /// ```
-#[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
+#[cfg(feature = "memory")]
 #[derive(Clone, Default)]
 pub struct ManualClock {
     shared: Arc<Manual>,

@@ -55,7 +55,7 @@ const COPIED: usize = 1024;
 /// install(&store)?;
 /// # Ok(()) }
 /// ```
-#[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
+#[cfg(feature = "memory")]
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,

@@ -222,8 +222,8 @@ impl SharedStore {
         self.replaying_near()
     }
 
-    /// How many bytes the near cache takes, as [`NearCache::with_max_bytes`] counts them. Zero if there
-    /// is none.
+    /// How many bytes the near cache takes, as [`NearCache::with_max_bytes`] counts them. Zero if
+    /// there is none.
     #[must_use]
     pub fn near_cache_bytes(&self) -> usize {
         self.near().map_or(0, |near| near.records.bytes())

@@ -147,8 +147,8 @@ impl RedisClaim<'_> {
     }
 
     /// The answer of the record that was found, if it can be told without another command. Together
-    /// with [`resolve_existing`](Self::resolve_existing) it decides as [`protocol::claim`](crate::store::protocol::claim)
-    /// does.
+    /// with [`resolve_existing`](Self::resolve_existing) it decides as
+    /// [`protocol::claim`](crate::store::protocol::claim) does.
     fn answer(&self, record: Record) -> ControlFlow<ClaimReply, Record> {
         let own = record.nonce == self.request.nonce;
         match record.state {

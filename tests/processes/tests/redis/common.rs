@@ -23,7 +23,8 @@ impl Site {
         }
     }
 
-    /// A process that makes the calls it is asked for, deployed with these settings in milliseconds.
+    /// A process that makes the calls it is asked for, deployed with these settings in
+    /// milliseconds.
     pub(crate) fn worker(&self, settings: &[(&str, u64)]) -> Worker {
         self.start("calls", settings)
     }

@@ -1,4 +1,5 @@
-//! A sharded map, and what lies under it: what tests need of them, over locks that the checker sees.
+//! A sharded map, and what lies under it: what tests need of them, over locks that the checker
+//! sees.
 
 use std::{
     borrow::Borrow,

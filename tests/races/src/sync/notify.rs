@@ -22,7 +22,8 @@ impl Notify {
         Self(Mutex::default())
     }
 
-    /// A scenario that fails unwinds its tasks wherever they are, under a lock too: a second panic would hide the first.
+    /// A scenario that fails unwinds its tasks wherever they are, under a lock too: a second panic
+    /// would hide the first.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

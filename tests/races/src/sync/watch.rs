@@ -19,7 +19,8 @@ struct State<T> {
 
 type Shared<T> = Arc<Mutex<State<T>>>;
 
-/// A scenario that fails unwinds its tasks wherever they are, under a lock too: a second panic would hide the first.
+/// A scenario that fails unwinds its tasks wherever they are, under a lock too: a second panic
+/// would hide the first.
 fn locked<T>(shared: &Shared<T>) -> MutexGuard<'_, State<T>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
