@@ -15,6 +15,9 @@ mod default_store;
 pub mod error;
 mod events;
 pub mod fingerprint;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
 pub mod key;
 pub mod operation;
 mod policy;

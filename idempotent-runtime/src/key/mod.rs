@@ -187,10 +187,7 @@ impl Key {
     /// recompute it.
     #[must_use]
     pub fn digest(&self) -> KeyDigest {
-        let hash = Sha256::digest(self.as_str());
-        let mut short = [0; 8];
-        short.copy_from_slice(&hash[..8]);
-        KeyDigest(short)
+        KeyDigest::of(self.as_str())
     }
 }
 
@@ -236,6 +233,15 @@ impl fmt::Debug for Key {
 /// The first 64 bits of a key's SHA-256, shown as 16 hex characters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyDigest([u8; 8]);
+
+impl KeyDigest {
+    pub(crate) fn of(text: &str) -> Self {
+        let hash = Sha256::digest(text);
+        let mut short = [0; 8];
+        short.copy_from_slice(&hash[..8]);
+        Self(short)
+    }
+}
 
 impl Display for KeyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
