@@ -22,7 +22,7 @@ use crate::{
     Error,
     call::attempt::Attempt,
     events::Span,
-    operation::{IntoErr, Operation, options::Options},
+    operation::{IntoErr, Operation, scope::BodyType},
 };
 
 /// The future of [`Operation::run`]: a call whose body is finished also when its caller goes away.
@@ -108,8 +108,7 @@ trait Waiting<T, E> {
     /// When it was taken before: then it has panicked.
     fn take(&mut self) -> Detached<T, E>;
 
-    /// [Claims the scope](Options::claim_scope) for its type.
-    fn claim_scope(&self, options: &mut Options);
+    fn body_type(&self) -> BodyType;
 }
 
 impl<T, E, B> Waiting<T, E> for Option<B>
@@ -123,8 +122,9 @@ where
         }
     }
 
-    fn claim_scope(&self, options: &mut Options) {
-        options.claim_scope::<B>();
+    #[inline]
+    fn body_type(&self) -> BodyType {
+        BodyType::of_static::<B>()
     }
 }
 
@@ -143,7 +143,7 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
             if poll_give_way(&mut operation.options.gave_way, cx).is_pending() {
                 return Poll::Pending;
             }
-            body.claim_scope(&mut operation.options);
+            operation.options.claim_scope(body.body_type());
             operation.replay(&mut output);
         }
         if output.is_pending() {

@@ -48,19 +48,17 @@ impl Claim {
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         self.start();
-        let attempt = Arc::clone(&self.attempt);
-        telling_of_panics(
-            || {
-                context::Context::sync_inside(attempt.clone(), || {
-                    let polled = panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx)));
-                    polled.unwrap_or_else(|panicked| {
-                        work.stop();
-                        panic::resume_unwind(panicked)
-                    })
-                })
-            },
-            || attempt.panicked(),
-        )
+        let polled = context::Context::sync_inside(self.attempt.clone(), || {
+            let polled = panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx)));
+            polled.map_err(|panicked| {
+                let stopped = panic::catch_unwind(AssertUnwindSafe(|| work.stop()));
+                stopped.err().unwrap_or(panicked)
+            })
+        });
+        polled.unwrap_or_else(|panicked| {
+            self.attempt.panicked();
+            panic::resume_unwind(panicked)
+        })
     }
 
     /// Polls the body to its end, or to that of its time, and renews the lease every third of it. The body is dropped

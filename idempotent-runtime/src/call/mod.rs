@@ -14,6 +14,7 @@ pub(crate) mod unprotected;
 
 use std::{
     future::{Future, poll_fn},
+    panic::{self, AssertUnwindSafe},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -28,7 +29,7 @@ use self::{
     body::{BodySlot, ErasedBody, OwnedBody, with_buffer},
     claim::{Claim, not_recorded},
     future::{Call, InSpan, Needs, Phase},
-    heartbeat::{BodyEnd, telling_of_panics},
+    heartbeat::BodyEnd,
     unprotected::{Unprotected, unprotected_attached},
 };
 use crate::{
@@ -37,7 +38,7 @@ use crate::{
     context::observe::Observed,
     error::noting_own,
     events::{self, Span},
-    operation::{IntoErr, Operation, SendErr},
+    operation::{IntoErr, Operation, SendErr, scope::BodyType},
     record::{DONE_HEADER, Record, too_large},
     store::{
         counters::Turn,
@@ -99,7 +100,7 @@ impl<T, E, F> Operation<T, E, F> {
     {
         async move {
             give_way().await;
-            self.options.claim_scope::<B>();
+            self.options.claim_scope(BodyType::of::<B>());
             if self.options.is_unprotected {
                 let result = match self.unprotected() {
                     Ok((call, span)) => {
@@ -337,8 +338,11 @@ fn replay<W: ErasedBody + ?Sized>(
 
 /// Has the claim say how the body ended. What the result is asked for is the user's code, as the body is.
 fn conclude<W: ErasedBody + ?Sized>(work: &W, claim: &mut Claim) {
-    let attempt = Arc::clone(&claim.attempt);
-    telling_of_panics(|| judge(work, claim), || attempt.panicked());
+    let judged = panic::catch_unwind(AssertUnwindSafe(|| judge(work, claim)));
+    if let Err(panicked) = judged {
+        claim.attempt.panicked();
+        panic::resume_unwind(panicked);
+    }
 }
 
 fn judge<W: ErasedBody + ?Sized>(work: &W, claim: &mut Claim) {

@@ -299,7 +299,8 @@ fn age(state: State, delete_at: u64, now: u64) -> Duration {
 }
 
 fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+    let seconds = time.as_secs().saturating_mul(1_000_000);
+    seconds.saturating_add(time.subsec_micros().into())
 }
 
 fn full() -> StoreError {
