@@ -155,7 +155,7 @@ pub(crate) type Flow = Pin<Box<dyn Future<Output = Result<Box<dyn OwnedBody>, Er
 
 /// The rest of a call, for a body that may outlive its caller. Compiled here, and not again in each crate that calls it.
 #[inline(never)]
-pub(crate) fn detached(attempt: Arc<Attempt>, mut body: Box<dyn OwnedBody>, rest: Rest) -> Flow {
+fn detached(attempt: Arc<Attempt>, mut body: Box<dyn OwnedBody>, rest: Rest) -> Flow {
     match rest {
         // Each has a future of its own, so that the usual one, which acquires, needs no box inside.
         Rest::All => Box::pin(async move {

@@ -17,7 +17,7 @@ use std::{
 
 use triomphe::{Arc, HeaderWithLength, ThinArc};
 
-use super::{expiry::Due, micros, protocol::grace, table::KeyHash};
+use super::{expiry::Due, protocol::grace, step::micros, table::KeyHash};
 use crate::record::{Parts, Record, State, View, append};
 
 /// The last byte of a block whose key's length stands in the four bytes before it.
