@@ -2,6 +2,9 @@
 
 mod depth;
 pub(crate) mod number;
+mod plain;
+#[cfg(test)]
+mod plain_tests;
 mod reader;
 pub(crate) mod redact;
 #[cfg(test)]
@@ -82,6 +85,9 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
         if !depth::is_bounded(bytes) {
             return Err(CodecError::own("it is nested too deeply"));
+        }
+        if let Some(value) = plain::read(bytes) {
+            return Ok(value);
         }
         let mut format = message_pack(bytes);
         let Ok(value) = T::deserialize(&mut format) else {

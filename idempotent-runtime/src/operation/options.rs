@@ -98,11 +98,11 @@ impl Options {
         }
     }
 
-    /// Claims the scope for the operation whose body is a `B`, if it wants its scope for itself.
+    /// Claims the scope for the operation with this type of body, if it wants its scope for itself.
     #[inline]
-    pub(crate) fn claim_scope<B>(&mut self) {
+    pub(crate) fn claim_scope(&mut self, body: scope::BodyType) {
         if let Some(location) = self.unique_at
-            && let Err(reason) = scope::claim::<B>(self.scope, location)
+            && let Err(reason) = scope::claim(self.scope, location, body)
         {
             self.scope_conflict = Some(reason.into());
         }
@@ -229,9 +229,9 @@ impl Options {
                 None => return,
             }
         };
-        let is_local = store.local().is_some();
+        let local = store.local();
         if is_watched
-            && is_local
+            && local.is_some()
             && Context::with(|context| context.observer().is_some()) == Some(true)
         {
             // Whoever observes wants to know more of the record than is seen here, and the store is near enough to be asked.
@@ -239,15 +239,17 @@ impl Options {
         }
         let key = &*store.qualified(&self.key);
         let mut is_read = false;
-        store.peek(key, &mut |record| is_read = read(record));
+        let mut look = |record: &RecordRef<'_>| is_read = read(record);
+        let turn = if let Some(local) = local {
+            local.peek(key, &mut look);
+            Turn::ReplayedByStore
+        } else {
+            store.peek_near(key, &mut look);
+            Turn::ReplayedByNearCache
+        };
         if !is_read {
             return;
         }
-        let turn = if is_local {
-            Turn::ReplayedByStore
-        } else {
-            Turn::ReplayedByNearCache
-        };
         store.counters().count(self.scope, turn);
         if is_watched {
             Context::with(|context| {

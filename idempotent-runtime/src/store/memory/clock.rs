@@ -102,7 +102,7 @@ impl fmt::Debug for ManualClock {
 /// Microseconds since 1970, never going back: the system's time when the clock was made, plus
 /// monotonic time since.
 #[derive(Clone, Debug)]
-pub(crate) enum Clock {
+pub(crate) enum MemoryClock {
     System {
         start: Instant,
         coarse_start: coarsetime::Instant,
@@ -116,7 +116,7 @@ pub(crate) enum Clock {
     },
 }
 
-impl Clock {
+impl MemoryClock {
     pub(crate) fn tokio() -> Self {
         Self::Tokio {
             start: TokioInstant::now(),

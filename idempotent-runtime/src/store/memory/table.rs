@@ -12,7 +12,7 @@ use crate::sync::{DashMap, SharedValue};
 /// It uses the map's shards directly, for three reasons. A slot in the table is one pointer with
 /// its length, because the key is part of the record. A key is hashed once per step. The sweep
 /// needs no copy of the key.
-pub(super) struct Records {
+pub(super) struct RecordTable {
     map: DashMap<Packed, (), RandomState>,
 }
 
@@ -24,7 +24,7 @@ const SHARDS: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct KeyHash(pub(super) u32);
 
-impl Records {
+impl RecordTable {
     pub(super) fn new() -> Self {
         Self {
             map: DashMap::with_hasher_and_shard_amount(RandomState::default(), SHARDS),
