@@ -198,7 +198,8 @@ fn a_url_that_names_none_says_what_to_write() {
         ("unix:/a/b://user:pass@s", "does not begin with"),
         ("redis://:pa\tss@a", "control character"),
         ("redis://:pass@a/0\n", "control character"),
-        (" redis://a", "blank at one end"),
+        (" redis://a", "does not begin with"),
+        ("redis://a ", "blank at one end"),
     ] {
         let error = RedisStore::new(url).expect_err(url);
         assert_eq!(error.kind(), StoreErrorKind::Config, "{url}");
