@@ -1,4 +1,4 @@
-//! Allocations per call: exact counts, so that nobody adds one unnoticed.
+//! Allocations per call: exact counts, so that every additional one is noticed.
 
 mod common;
 

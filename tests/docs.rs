@@ -1,4 +1,4 @@
-//! The documents: their links lead somewhere, and the tests that they name exist.
+//! Checks the documents: their links lead somewhere, and the tests that they name exist.
 
 use std::{
     collections::HashSet,

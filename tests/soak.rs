@@ -1,7 +1,7 @@
-//! Ten thousand calls at once, given up at random: nothing is left behind, nothing hangs, nothing
-//! runs twice.
+//! Ten thousand calls at once, dropped at random: nothing is left behind, nothing hangs, and
+//! nothing runs twice.
 //!
-//! `SOAK_TASKS` and `SOAK_SEED` make it larger, or another one; `scripts/soak` does.
+//! `SOAK_TASKS` and `SOAK_SEED` set another size and seed; `scripts/soak` uses them.
 
 mod common;
 

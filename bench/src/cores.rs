@@ -1,4 +1,4 @@
-//! Who runs on which core, and that no core sleeps.
+//! Assigns threads to cores, and keeps the cores from sleeping.
 
 use std::{
     env,

@@ -1,5 +1,5 @@
-//! The floors in memory: what no library over the same means can be faster than, from the barest to
-//! one that does all that a call owes.
+//! The floors in memory: the least time that any library with the same means needs, from a bare
+//! lookup to everything that a call must do.
 
 use std::{
     cell::RefCell,

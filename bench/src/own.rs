@@ -1,4 +1,4 @@
-//! The one function that is measured, as we run it.
+//! This library's measured function, and how it is run.
 
 use std::{sync::LazyLock, time::Duration};
 

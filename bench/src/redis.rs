@@ -1,4 +1,4 @@
-//! The workloads on Redis: one server of our own, one connection a subject.
+//! The workloads on Redis: one server, and one connection for each subject.
 
 use std::{
     future::Future,

@@ -1,9 +1,9 @@
-//! Measuring several subjects so that they can be compared on a noisy machine.
+//! Measures several subjects so that they can be compared on a noisy machine.
 //!
-//! Each round measures every subject once, in an order that rotates, and a ratio is formed within
-//! the round: whatever slows the machine for a second slows both sides of it. What is reported are
-//! medians over the rounds. Work that never waits is timed by its thread's processor time, which
-//! other programs' turns on the core are no part of.
+//! Each round measures every subject once, in an order that rotates, and ratios are formed within a
+//! round: whatever slows the machine for a second slows both sides of a ratio. Medians over the
+//! rounds are reported. Work that never waits is timed by its thread's processor time, which
+//! excludes other programs' use of the core.
 
 use std::time::Duration;
 

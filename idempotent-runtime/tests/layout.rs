@@ -1,5 +1,5 @@
-//! Imports go down: no module of the runtime uses one that stands below it in this list, so there
-//! is no cycle either.
+//! Imports go down: a module of the runtime uses only modules of lower layers. So there is no cycle
+//! either.
 
 use std::{collections::HashMap, fs, path::Path};
 

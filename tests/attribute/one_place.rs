@@ -1,5 +1,5 @@
 //! One place in the code can be many operations: a generic function, a default method, a macro.
-//! None ever receives another's result.
+//! None of them ever gets another's result.
 
 use std::{future::Future, pin::Pin};
 

@@ -1,4 +1,4 @@
-//! What each option of the attribute does, on memory. The shapes of functions are in
+//! What each option of the attribute does, on the memory store. The forms of functions are in
 //! `tests/shapes`.
 
 use std::{

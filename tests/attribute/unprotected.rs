@@ -1,5 +1,5 @@
-//! A call whose optional key is `None`: nothing is recorded, but everything else that surrounds a
-//! body is there.
+//! Calls whose optional key is `None`: nothing is recorded, but everything else around a body
+//! works.
 
 use std::{
     collections::HashSet,

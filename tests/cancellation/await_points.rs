@@ -1,4 +1,4 @@
-//! Drops a call at every await point: no key is wedged, and no body runs that must not.
+//! Drops a call at every await point: no key stays blocked, and no body runs that must not.
 
 use std::{pin::Pin, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What callers leave behind: the runtime finishes it, wherever and whenever they go.
+//! What a caller leaves behind when it goes away: the runtime finishes it, wherever and whenever.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

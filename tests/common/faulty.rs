@@ -1,5 +1,4 @@
-//! A store with faults: a real one, whose commands and answers get lost, late or refused when a
-//! test says so.
+//! A real store with faults: commands and answers are lost, late or refused when a test says so.
 
 use std::{
     collections::{HashMap, VecDeque},

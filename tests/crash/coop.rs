@@ -1,9 +1,9 @@
-//! Bodies that use up Tokio's cooperative budget each time they are polled: their lease is renewed
-//! all the same. So it is if something beside the call, in its caller's task, uses the budget up.
+//! Bodies that use up Tokio's cooperative budget in each poll: their lease is renewed all the same,
+//! also if another future in the caller's task uses up the budget.
 //!
 //! Leases use a clock that stands still, so nothing lapses because the machine is busy. The body
-//! advances it by two thirds of a lease for each heartbeat that it has seen. Without heartbeats,
-//! the lease would lapse.
+//! advances the clock by two thirds of a lease for each heartbeat that it has seen. Without
+//! heartbeats, the lease would lapse.
 
 use std::{
     pin::Pin,

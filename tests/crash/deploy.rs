@@ -1,5 +1,4 @@
-//! A deploy changes an operation's options while an owner runs: the owner's record decides how it
-//! is treated.
+//! A deploy changes an operation's options while an owner runs: the owner's record decides.
 
 use std::{pin::Pin, time::Duration};
 

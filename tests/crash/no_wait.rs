@@ -1,4 +1,5 @@
-//! A body without an await: its call ends at the first poll, and does all that any other call does.
+//! A body without an await: its call ends in the first poll, and does everything that other calls
+//! do.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -1,4 +1,4 @@
-//! Concurrent calls: one body for one key, and no key that waits for another.
+//! Concurrent calls: one body runs for a key, and no key waits for another.
 
 use std::{
     pin::Pin,

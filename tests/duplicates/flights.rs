@@ -1,4 +1,5 @@
-//! Duplicates in one process, on a network store: one of them asks, and the others cost nothing.
+//! Duplicates in one process, on a network store: one of them asks the store, and the others send
+//! nothing.
 
 use std::{
     pin::Pin,

@@ -1,4 +1,4 @@
-//! One key with two payloads is refused on every path, before anything else is answered.
+//! A key with two payloads is refused on every path, before anything else is answered.
 
 use std::{pin::Pin, time::Duration};
 

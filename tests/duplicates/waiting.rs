@@ -1,4 +1,4 @@
-//! Waiters change nothing, and do not take a vanished record for permission.
+//! Waiters change nothing, and a record that vanished is no permission to run.
 
 use std::{pin::Pin, time::Duration};
 

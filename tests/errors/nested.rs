@@ -1,5 +1,5 @@
 //! This library's own errors are never a final result: a body that fails because a nested call was
-//! refused has not failed for good.
+//! refused may run again.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},

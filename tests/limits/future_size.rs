@@ -1,5 +1,5 @@
 //! How much the attribute adds to a function's future, and so to its callers' futures: a constant,
-//! whatever the body's size.
+//! independent of the body's size.
 
 use std::{hint::black_box, mem::size_of_val};
 

@@ -1,5 +1,5 @@
-//! A result that claims to be huge is an error, and not the end of the process: run in a process of
-//! its own, which may not have the memory.
+//! A result that claims to be huge is an error and does not end the process. It runs in a process
+//! of its own with limited memory.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},

@@ -1,5 +1,5 @@
-//! What is owed to a store that refuses or does not answer: bounded, counted, and never the reason
-//! for a second run.
+//! What is owed to a store that refuses or does not answer: it is bounded and counted, and never
+//! causes a second run.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The near cache: replays from this process' memory, in front of a network store.
+//! What the near cache replays, and what it does not.
 
 use std::{
     pin::Pin,

@@ -1,4 +1,4 @@
-//! Handlers of axum: their responses, and a client that gives up and comes again.
+//! axum handlers: their responses, and a client that gives up and retries.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

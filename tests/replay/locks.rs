@@ -1,5 +1,5 @@
-//! No caller's code runs under a lock of ours: it may be slow, use the store, or wait for somebody
-//! who does.
+//! No user code runs under a lock of the library: it may be slow, use the store, or wait for
+//! another task that does.
 
 use std::{
     cell::RefCell,

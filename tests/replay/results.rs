@@ -1,4 +1,4 @@
-//! A recorded result comes back as it was.
+//! The types that a result can have, and how each comes back.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -1,4 +1,4 @@
-//! A result that cannot be recorded, or no longer be read, never runs its body again.
+//! A result that cannot be recorded or read: its body never runs again.
 
 use crate::common::{
     Answer, Effects,

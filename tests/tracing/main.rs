@@ -1,4 +1,4 @@
-//! Spans and events: one span per call, one event per turn, and never a key.
+//! Spans and events: one span per call, one event per step of it, and never a key.
 #![cfg(feature = "tracing")]
 
 #[path = "../common/mod.rs"]

@@ -1,4 +1,4 @@
-//! The same through calls: what the first caller has, the next one has too, or is told.
+//! The same values through whole calls: a duplicate gets what the first caller got, or an error.
 
 use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
 

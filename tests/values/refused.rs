@@ -1,5 +1,5 @@
-//! What no reader could bring back as it is. It is refused when it is encoded, not found out at the
-//! replay.
+//! Values that cannot be decoded to the same value. They are refused when encoded, so that no
+//! replay finds it out.
 
 use std::collections::BTreeMap;
 

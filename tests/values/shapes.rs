@@ -1,4 +1,4 @@
-//! What serde's types can be, and what they come back as.
+//! The types that serde knows, and how each comes back.
 
 use std::{
     borrow::Cow,

@@ -1,6 +1,7 @@
-//! A series as a picture: its panels one below the other over the same points, one line a subject.
+//! A series as a picture: panels one below the other over the same points, and a line for each
+//! subject.
 //!
-//! Points stand at equal distances. They were chosen as powers where the axis is to be logarithmic.
+//! Points are at equal distances. They are powers where the axis is to be logarithmic.
 
 use std::fmt::Write;
 

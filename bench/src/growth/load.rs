@@ -1,4 +1,4 @@
-//! Calls from so many tasks for so long, and what that took of both sides.
+//! Calls from a number of tasks for a given time, and what that costs client and server.
 
 use std::{
     future::Future,

@@ -1,4 +1,4 @@
-//! Clocks that differ, and what the bound makes of it.
+//! Clocks that differ, and the effect of the bound.
 
 use std::{
     sync::{Arc, atomic::Ordering},

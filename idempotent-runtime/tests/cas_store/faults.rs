@@ -1,4 +1,4 @@
-//! What is told when the database does not answer, or says no.
+//! What the store answers if the database does not answer, or refuses.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! `docs/WRITING_A_STORE.md` shows this code, and the store over `DynamoDB`: what it shows is what
-//! is tested.
+//! `docs/WRITING_A_STORE.md` quotes this code and the store over `DynamoDB`. This test compares
+//! them, so the page shows only tested code.
 
 use std::{fs, path::Path};
 

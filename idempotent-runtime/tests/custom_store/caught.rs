@@ -1,4 +1,4 @@
-//! Which rule catches which flaw. A suite that cannot fail shows nothing.
+//! Which rule of the suite notices which flaw. A suite that cannot fail proves nothing.
 
 use std::{collections::BTreeSet, sync::Arc};
 

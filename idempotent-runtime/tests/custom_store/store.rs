@@ -1,8 +1,8 @@
-//! A store of your own, from end to end: a table behind a lock, with a clock that tests can move.
+//! A custom store, complete: a table behind a lock, with a clock that tests can move.
 //!
-//! What it shows holds for any place that can run code beside its records, a lock here, a
-//! transaction elsewhere: read the record and its age, let [`protocol`] decide, write what it says,
-//! answer what it says.
+//! It is a template for any place that can run code beside its records, under a lock or in a
+//! transaction: read the record and its age, let [`protocol`] decide, write its record, and return
+//! its answer.
 
 use std::{
     collections::HashMap,

@@ -1,5 +1,5 @@
-//! A heartbeat passes through the client library's channels without the cooperative budget that the
-//! body has used up.
+//! A heartbeat is sent although the body has used up Tokio's cooperative budget, which the client
+//! library's channels ask for.
 
 use std::{
     sync::Arc,

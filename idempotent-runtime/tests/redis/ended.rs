@@ -1,4 +1,4 @@
-//! Records past their end: only late messages and the next claim see them.
+//! Records past their end: only late messages and the next claim meet them.
 
 use std::time::Duration;
 

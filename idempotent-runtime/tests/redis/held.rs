@@ -1,4 +1,4 @@
-//! A call that is polled a few times and then kept without a poll blocks no other.
+//! A call that is polled a few times and then held without a poll blocks no other call.
 
 use std::{pin::pin, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Whole calls that meet foreign values under their keys: a defined error, and no body runs.
+//! Whole calls that find foreign values under their keys: a defined error, and no body runs.
 
 use std::{
     sync::{

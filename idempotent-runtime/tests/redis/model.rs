@@ -1,4 +1,4 @@
-//! The scripts against the protocol's own functions: the same steps give the same answers and the
+//! Compares the scripts with the protocol's functions: the same steps give the same answers and the
 //! same records.
 
 use std::{

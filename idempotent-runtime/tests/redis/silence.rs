@@ -1,4 +1,4 @@
-//! A connection whose peer vanished silently is given up after the first wait in vain.
+//! A connection whose peer has vanished silently is replaced after the first timeout.
 
 use std::{pin::pin, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Values that the server does not take: not confused with transient failures, and no failure for
-//! other calls.
+//! Values that the server does not take: they are told apart from transient failures, and other
+//! calls do not fail because of them.
 
 use std::{
     sync::{

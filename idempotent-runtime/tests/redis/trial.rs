@@ -1,4 +1,5 @@
-//! The trial at connect: a store that can claim but not finish is refused before any body runs.
+//! The commands tried at connect: a store that can claim but not finish is refused before any body
+//! runs.
 
 use std::sync::{
     Arc,

@@ -1,5 +1,5 @@
-//! Any text as a server's address is a store, or an error that says what to write. It never panics,
-//! and never shows a password.
+//! Any text as a server's address gives a store, or an error that says what to write. It never
+//! panics and never shows a password.
 
 use std::fmt::Write;
 

@@ -1,11 +1,11 @@
 //! Records in a table of Amazon DynamoDB, by three requests of its JSON protocol.
 //!
-//! The table has one key, `k` (a string). A row has the record (`r`), a version (`v`) and the
-//! second from which DynamoDB may delete it (`ttl`): `UpdateTimeToLive` turns that on.
+//! The table has one key, `k` (a string). A row has the record (`r`), a version (`v`), and the
+//! second from which DynamoDB may delete it (`ttl`; `UpdateTimeToLive` turns that on).
 //!
-//! **Requests are not signed.** moto, which the tests run on, does not look at signatures; DynamoDB
-//! does. To use this there, sign each request in [`DynamoTable::call`] with AWS Signature Version 4
-//! and speak TLS, or send the same bodies by the AWS SDK with its retries turned off.
+//! **Requests are not signed.** moto, the server that the tests use, does not check signatures;
+//! DynamoDB does. To use this there, sign each request in [`DynamoTable::call`] with AWS Signature
+//! Version 4 and use TLS, or send the same bodies by the AWS SDK with its retries turned off.
 
 use std::time::Duration;
 

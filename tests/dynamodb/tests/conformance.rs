@@ -1,5 +1,5 @@
-//! The suite on a server that none of us wrote: moto, at `DYNAMODB_ENDPOINT`.
-//! `scripts/test-dynamodb` starts it.
+//! The suite on a server written by others: moto, at `DYNAMODB_ENDPOINT`. `scripts/test-dynamodb`
+//! starts it.
 
 use std::{
     sync::{

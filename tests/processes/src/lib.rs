@@ -1,5 +1,5 @@
-//! What the worker process runs: one operation, in the two variants that differ after a crash, and
-//! a body whose effect is counted outside of the store and whose end the test decides.
+//! The worker process: one operation in two variants with different `on_crash`, and a body whose
+//! effect is counted outside of the store and whose end the test decides.
 
 // A command that makes no sense must end the worker, and so the test, at once.
 #![allow(clippy::missing_panics_doc)]

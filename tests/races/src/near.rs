@@ -1,4 +1,4 @@
-//! The near cache: what an operator decides, and what calls learned before.
+//! The near cache: an operator's decision, and what calls learned before it.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Who waits for a change is told of it, whoever else comes and goes.
+//! Each waiter of a key is woken by a change, whichever other waiters come and go.
 
 use std::sync::Arc;
 

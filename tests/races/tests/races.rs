@@ -1,8 +1,8 @@
-//! The runtime's own flights, topics, memory store and near cache under a scheduler that decides
-//! who goes on at each lock, atomic and await: thousands of interleavings a test, each to be
-//! repeated by its seed.
+//! The runtime's own flights, notifier, memory store and near cache under a scheduler that decides
+//! who runs on at each lock, atomic and await. Each test explores thousands of interleavings, and
+//! any can be repeated by its seed.
 //!
-//! What the checker has to catch is shown by mutants: `mutant!` in the runtime's sources.
+//! `mutant!` lines in the runtime's sources show that these tests notice faults.
 
 use idempotent_races::races::{self, with_mutant};
 

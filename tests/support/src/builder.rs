@@ -1,4 +1,4 @@
-//! How a `redis-server` is configured.
+//! The configuration of a `redis-server`.
 
 use std::fmt::Display;
 

@@ -1,4 +1,4 @@
-//! Ports that no other test takes, in this process or another.
+//! Ports that no other test uses, in this process or another.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;

@@ -1,4 +1,4 @@
-//! A link that can be slow, deaf, cut or closed.
+//! A network link that can be made slow, silent, cut or closed.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

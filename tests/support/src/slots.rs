@@ -1,4 +1,4 @@
-//! Slots of a Redis Cluster that move while it is in use.
+//! Moves slots of a Redis Cluster that is in use.
 
 use crate::cluster::{RedisCluster, owned};
 use crate::redis::RedisServer;

@@ -1,4 +1,4 @@
-//! A second process, to be killed or stopped in the middle of its work.
+//! A second process that a test kills or stops in the middle of its work.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitStatus, Stdio};

@@ -1,4 +1,4 @@
-//! Each fault, seen from the client, from the server and in the counters.
+//! Each fault of a link, as the client, the server and the counters see it.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

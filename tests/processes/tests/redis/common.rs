@@ -1,4 +1,4 @@
-//! Helpers: a server, worker processes on it, and the effects they had.
+//! A server, worker processes that use it, and the effects of their bodies.
 
 use std::{collections::BTreeMap, fs, process::Command};
 

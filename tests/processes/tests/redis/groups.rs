@@ -1,4 +1,4 @@
-//! More than one server: a cluster, and a failover by sentinels.
+//! Several servers: a cluster, and a failover by sentinels.
 
 use crate::common::{Site, answer, ask, hold};
 use idempotent_test_support::{RedisCluster, Sentinel, Worker, wait_until};

@@ -1,4 +1,4 @@
-//! tokio's `Notify`, as far as it tells all who wait.
+//! tokio's `Notify`, reduced to waking all waiters.
 
 use std::{
     future::Future,

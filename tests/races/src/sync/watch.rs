@@ -1,4 +1,4 @@
-//! A watch channel as tokio has it: the newest value, and who has not seen it yet.
+//! tokio's watch channel: the newest value, and which receivers have not seen it.
 
 use std::{
     fmt,
