@@ -26,7 +26,7 @@ pub(crate) async fn fill(path: &str) {
         let outcome = match store.claim(&key, &request()).await {
             Ok(ClaimReply::Granted { record, .. }) => {
                 say(&format!("granted {number}"));
-                store.finish(&key, &done(&record, &[7; 20_000])).await
+                store.finish(&key, &done(&record, &vec![7; 20_000])).await
             }
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error),

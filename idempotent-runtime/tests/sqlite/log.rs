@@ -104,7 +104,7 @@ async fn stands(file: &File, told_before: &Told, cut: u64) {
     };
     match store.claim(&key("3"), &request()).await.expect("claim") {
         ClaimReply::Held { record, .. } => {
-            assert_eq!((&record.state, &record.token), (state, token))
+            assert_eq!((&record.state, &record.token), (state, token));
         }
         other => panic!("not held: {other:?}"),
     }

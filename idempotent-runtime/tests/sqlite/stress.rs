@@ -71,7 +71,7 @@ async fn run(
     number: usize,
 ) {
     let choice = owned.nonce.as_bytes()[0];
-    let pause = if choice % 4 == 0 { 5 } else { 40 };
+    let pause = if choice < 64 { 5 } else { 40 };
     tokio::time::sleep(Duration::from_millis(pause)).await;
     if choice % 8 == 1 {
         store.renew(key, owned).await.expect("renew");
