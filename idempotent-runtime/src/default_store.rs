@@ -9,14 +9,14 @@ use once_cell::sync::OnceCell;
 
 use crate::{SharedStore, StoreError, StoreErrorKind, error::AlreadyInstalled};
 
-/// The environment variable that names the default store: `redis://…`, `rediss://…`,
-/// `redis+cluster://…`, `redis+sentinel://…`, `redis+unix://…` or `memory:`. What they may say is
-/// documented at
+/// The environment variable that names the default store: `redis://…`, `rediss://…`, `redis+cluster://…`,
+/// `redis+sentinel://…`, `redis+unix://…`, `sqlite:path` or `memory:`. What those of Redis may say is documented at
 #[cfg_attr(
     feature = "redis",
     doc = "[`RedisStore::new`](crate::store::RedisStore::new)."
 )]
 #[cfg_attr(not(feature = "redis"), doc = "`RedisStore::new` (feature `redis`).")]
+/// The path in `sqlite:records.db`, `sqlite:///var/lib/app/records.db` or the like is a file's; write `%25` for `%` in it.
 pub const STORE_ENV_VAR: &str = "IDEMPOTENT_STORE";
 
 static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
@@ -111,41 +111,79 @@ impl SharedStore {
     /// ```
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when the variable is not set, cannot be read, names a
-    /// store whose feature is off, or one that is not fit to keep records;
-    /// [`NotSent`](StoreErrorKind::NotSent) when the store cannot be reached;
-    /// [`Refused`](StoreErrorKind::Refused) when it does not let this user in. No error shows a
-    /// password.
-    #[cfg_attr(
-        not(feature = "redis"),
-        expect(clippy::unused_async, reason = "a store in memory needs no connection")
-    )]
+    /// [`Config`](StoreErrorKind::Config) when the variable is not set, cannot be read, names a store whose feature is off,
+    /// or one that is not fit to keep records; [`NotSent`](StoreErrorKind::NotSent) when the store cannot be reached;
+    /// [`Refused`](StoreErrorKind::Refused) when it does not let this user in. No error shows a password.
     pub async fn from_env() -> Result<Self, StoreError> {
         let url = named().map_err(config)?;
         let url =
             url.ok_or_else(|| config(format!("{STORE_ENV_VAR} is not set; set it to {SHAPES}")))?;
         let store = from_url(&url)?;
-        #[cfg(feature = "redis")]
-        if let Named::Redis(store) = &store {
-            store.check().await?;
-        }
+        store.check().await?;
         Ok(store.shared())
     }
 }
 
 /// What the environment may say.
 const SHAPES: &str = "redis://…, rediss://…, redis+cluster://…, redis+sentinel://…, redis+unix://… (`valkey` for `redis` \
-                      too) or memory:";
+                      too), sqlite:path or memory:";
 
 fn config(message: impl Into<std::sync::Arc<str>>) -> StoreError {
     StoreError::new(StoreErrorKind::Config, message)
 }
 
+/// A kind of store, as URLs name it.
+struct Kind {
+    is_scheme: fn(&str) -> bool,
+    /// What an error calls it whose feature is off.
+    called: &'static str,
+    feature: &'static str,
+    /// The store at a URL, where the feature is on.
+    open: Option<Open>,
+}
+
+type Open = fn(&str) -> Result<Named, StoreError>;
+
+/// Every kind of store that a URL can name.
+const KINDS: &[Kind] = &[
+    Kind {
+        is_scheme: |scheme| scheme == "memory",
+        called: "a store in memory",
+        feature: "memory",
+        open: Some(|_| memory().map(Named::Memory).map_err(config)),
+    },
+    Kind {
+        #[cfg(feature = "redis")]
+        is_scheme: crate::store::redis::is_scheme,
+        #[cfg(not(feature = "redis"))]
+        is_scheme: |scheme| {
+            scheme.starts_with("redis") || scheme.starts_with("valkey") || scheme == "unix"
+        },
+        called: "a Redis store",
+        feature: "redis",
+        #[cfg(feature = "redis")]
+        open: Some(|url| crate::store::RedisStore::new(url).map(Named::Redis)),
+        #[cfg(not(feature = "redis"))]
+        open: None,
+    },
+    Kind {
+        is_scheme: |scheme| scheme == "sqlite",
+        called: "an SQLite store",
+        feature: "sqlite",
+        #[cfg(feature = "sqlite-system")]
+        open: Some(|url| crate::store::SqliteStore::from_url(url).map(Named::Sqlite)),
+        #[cfg(not(feature = "sqlite-system"))]
+        open: None,
+    },
+];
+
 /// A store that a URL names.
 enum Named {
     Memory(SharedStore),
     #[cfg(feature = "redis")]
-    Redis(crate::store::redis::RedisStore),
+    Redis(crate::store::RedisStore),
+    #[cfg(feature = "sqlite-system")]
+    Sqlite(crate::store::SqliteStore),
 }
 
 impl Named {
@@ -154,6 +192,23 @@ impl Named {
             Self::Memory(store) => store,
             #[cfg(feature = "redis")]
             Self::Redis(store) => SharedStore::new(store),
+            #[cfg(feature = "sqlite-system")]
+            Self::Sqlite(store) => SharedStore::new(store),
+        }
+    }
+
+    /// Connects, and looks whether the store is fit.
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "sqlite-system")),
+        expect(clippy::unused_async, reason = "a store in memory needs no connection")
+    )]
+    async fn check(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.check().await,
+            #[cfg(feature = "sqlite-system")]
+            Self::Sqlite(store) => store.check().await,
         }
     }
 }
@@ -161,21 +216,17 @@ impl Named {
 /// The store with this address, connected to when it is first used.
 fn from_url(url: &str) -> Result<Named, StoreError> {
     let scheme = url.split(':').next().unwrap_or_default();
-    match scheme {
-        "memory" => memory().map(Named::Memory).map_err(config),
-        #[cfg(feature = "redis")]
-        scheme if crate::store::redis::is_scheme(scheme) => {
-            crate::store::redis::RedisStore::new(url).map(Named::Redis)
-        }
-        #[cfg(not(feature = "redis"))]
-        scheme
-            if scheme.starts_with("redis") || scheme.starts_with("valkey") || scheme == "unix" =>
-        {
-            Err(config(format!(
-                "{STORE_ENV_VAR} names a Redis store; turn on the feature `redis` of idempotent-fn"
-            )))
-        }
-        _ => Err(config(format!(
+    let kind = KINDS.iter().find(|kind| (kind.is_scheme)(scheme));
+    match kind {
+        Some(Kind {
+            open: Some(open), ..
+        }) => open(url),
+        Some(Kind {
+            called, feature, ..
+        }) => Err(config(format!(
+            "{STORE_ENV_VAR} names {called}; turn on the feature `{feature}` of idempotent-fn"
+        ))),
+        None => Err(config(format!(
             "{STORE_ENV_VAR} names a store of an unknown kind; use {SHAPES}"
         ))),
     }

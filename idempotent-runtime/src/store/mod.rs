@@ -16,7 +16,9 @@ pub mod protocol;
 pub(crate) mod redis;
 mod shared;
 pub(crate) mod single_flight;
-#[cfg(feature = "redis")]
+#[cfg(feature = "sqlite-system")]
+pub(crate) mod sql;
+#[cfg(any(feature = "redis", feature = "sqlite-system"))]
 mod warning;
 
 use std::{future::Future, time::Duration};
@@ -30,6 +32,8 @@ pub use memory::{ManualClock, MemoryStore};
 pub use near::NearCache;
 pub use notify::{KeyNotifier, Subscription};
 pub use shared::SharedStore;
+#[cfg(feature = "sqlite-system")]
+pub use sql::{SQLITE_SCHEMA, SqliteOptions, SqliteStore, SqliteSynchronous};
 
 use crate::{
     DEFAULT_LEASE, DEFAULT_TTL, OnCrash, StoreError, StoreErrorKind,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::similar_names, reason = "owner and owned are the words here")]
 
+#[path = "../common/aged.rs"]
+mod aged;
 mod bounds;
 mod cluster;
 mod commands;
