@@ -276,6 +276,10 @@ pub enum Kind {
     Failover,
     /// Slots of the cluster move to another master, with all their keys.
     SlotMove,
+    /// Another program, or a process that is stopped, holds the lock for writing for longer than a lease.
+    LockHeld,
+    /// The log is copied into the file, and emptied.
+    Checkpoint,
     /// The machine had no time for a process. It is not injected, but measured.
     Starved,
     /// More than 200 calls at once in one process.
