@@ -52,6 +52,10 @@ pub fn conduct(topology: Topology, seed: u64, duration: Duration) -> Vec<Entry> 
         processes: AtomicU32::new(0),
     });
     watch_the_machine(&log);
+    if let Site::Sqlite(file) = &*site {
+        let log = Arc::clone(&log);
+        file.watch_the_disk(move |since| log.push(starved(since)));
+    }
     let mut rng = Rng::with_seed(seed);
     let drivers: Vec<_> = (0..site.workers())
         .map(|_| {

@@ -280,6 +280,10 @@ pub enum Kind {
     Failover,
     /// Slots of the cluster move to another primary, with all their keys.
     SlotMove,
+    /// Another program, or a process that is stopped, holds the lock for writing for longer than a lease.
+    LockHeld,
+    /// The log is copied into the file, and emptied.
+    Checkpoint,
     /// The machine gave a process no time. Measured, not injected.
     Starved,
     /// More than 200 calls at once in one process.

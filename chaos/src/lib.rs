@@ -27,5 +27,6 @@ mod say;
 mod server_faults;
 mod signals;
 mod site;
+mod sqlite;
 mod witness;
 pub mod worker;

@@ -15,6 +15,7 @@ use crate::{
     ledger::Log,
     signals::{Gate, Signals},
     site::Site,
+    sqlite::File,
 };
 
 /// How long to wait for a sign of the fault.
@@ -40,6 +41,7 @@ pub(crate) fn run(site: &Site, mut rng: Rng, log: &Log, signals: &Signals) {
             Site::One(server) => one(server, &mut rng),
             Site::Cluster(group) => cluster(group, turn, &mut rng, signals),
             Site::Sentinel(group) => sentinel(group, turn, &mut rng, signals),
+            Site::Sqlite(file) => sqlite(file, &mut rng),
         };
         let event = Event::Fault {
             kind,
@@ -104,6 +106,14 @@ fn sentinel(group: &Sentinel, turn: u32, rng: &mut Rng, signals: &Signals) -> (K
         3 | 4 => script_flush(master),
         5 | 6 => memory_full(master, rng),
         _ => sentinel_failover(group, &signals.hush),
+    }
+}
+
+fn sqlite(file: &File, rng: &mut Rng) -> (Kind, bool) {
+    if rng.u8(..3) == 0 {
+        (Kind::LockHeld, file.hold_lock(LEASE * 3 / 2, TRACE))
+    } else {
+        (Kind::Checkpoint, file.checkpoint())
     }
 }
 

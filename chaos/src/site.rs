@@ -4,7 +4,7 @@ use std::slice;
 
 use idempotent_test_support::{Proxy, RedisCluster, RedisServer, Sentinel};
 
-use crate::{load::LARGEST, worker::Place};
+use crate::{load::LARGEST, sqlite::File, worker::Place};
 
 /// Which servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +18,19 @@ pub enum Topology {
     Sentinel,
     /// Three primaries with a replica each.
     Cluster,
+    /// A file that all workers open.
+    Sqlite,
 }
 
 impl Topology {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::One, Self::Cluster, Self::Sentinel, Self::Memory];
+    pub const ALL: [Self; 5] = [
+        Self::One,
+        Self::Cluster,
+        Self::Sentinel,
+        Self::Sqlite,
+        Self::Memory,
+    ];
 
     /// Its name on the command line.
     #[must_use]
@@ -32,6 +40,7 @@ impl Topology {
             Self::One => "one",
             Self::Sentinel => "sentinel",
             Self::Cluster => "cluster",
+            Self::Sqlite => "sqlite",
         }
     }
 }
@@ -43,6 +52,7 @@ pub(crate) enum Site {
     One(RedisServer),
     Sentinel(Sentinel),
     Cluster(RedisCluster),
+    Sqlite(File),
 }
 
 impl Site {
@@ -52,13 +62,14 @@ impl Site {
             Topology::One => Self::One(one()),
             Topology::Sentinel => Self::Sentinel(sentinel()),
             Topology::Cluster => Self::Cluster(cluster()),
+            Topology::Sqlite => Self::Sqlite(File::new()),
         }
     }
 
     /// The servers that keep records.
     pub(crate) fn servers(&self) -> &[RedisServer] {
         match self {
-            Self::Memory => &[],
+            Self::Memory | Self::Sqlite(_) => &[],
             Self::One(server) => slice::from_ref(server),
             Self::Sentinel(group) => group.servers(),
             Self::Cluster(group) => group.nodes(),
@@ -75,7 +86,8 @@ impl Site {
         match self {
             Self::One(server) => Some(Proxy::start(&format!("127.0.0.1:{}", server.port()))),
             // Their clients are told the servers' own addresses, so a link would be bypassed.
-            Self::Memory | Self::Sentinel(_) | Self::Cluster(_) => None,
+            Self::Sentinel(_) | Self::Cluster(_) => None,
+            Self::Memory | Self::Sqlite(_) => None,
         }
     }
 
@@ -85,6 +97,7 @@ impl Site {
             Self::One(server) => Place::One(link.map_or_else(|| server.url(), Proxy::url)),
             Self::Sentinel(group) => Place::Sentinel(group.master_name().to_owned(), group.urls()),
             Self::Cluster(group) => Place::Cluster(group.urls()),
+            Self::Sqlite(file) => Place::Sqlite(file.path()),
         }
     }
 }

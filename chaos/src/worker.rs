@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,7 +12,7 @@ use std::{
 
 use idempotent_fn::{
     SharedStore, drain, install,
-    store::{MemoryStore, NearCache, RedisOptions, RedisStore},
+    store::{MemoryStore, NearCache, RedisOptions, RedisStore, SqliteStore},
     with_store,
 };
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,8 @@ pub(crate) enum Place {
     Cluster(Vec<String>),
     /// On the primary of this name, which these sentinels know.
     Sentinel(String, Vec<String>),
+    /// In this file.
+    Sqlite(PathBuf),
 }
 
 /// An order to a worker, one line of JSON each.
@@ -76,6 +79,10 @@ impl Place {
             .with_connection_timeout(ANSWER);
         let redis: RedisStore = match self {
             Self::Memory => return SharedStore::new(Witness::new(MemoryStore::new())),
+            Self::Sqlite(path) => {
+                let store = SqliteStore::new(path).expect("the conductor's path is right");
+                return SharedStore::new(Witness::new(store));
+            }
             Self::One(url) => options.open(url),
             Self::Cluster(urls) => options.open_cluster(urls),
             Self::Sentinel(name, urls) => options.open_sentinel(urls, name),

@@ -202,6 +202,7 @@ fn silences(kind: Kind) -> bool {
         kind,
         Kind::Kill
             | Kind::ScriptFlush
+            | Kind::Checkpoint
             | Kind::Wave
             | Kind::SlowBody
             | Kind::Busy

@@ -150,6 +150,7 @@ impl Driver {
             return;
         };
         let stopped = self.worker.is_paused();
+        self.report_lock(kind, since);
         let counted = self.counted(kind);
         match (kind, &self.link) {
             (Kind::Stop, _) => self.worker.resume(),
@@ -212,6 +213,24 @@ impl Driver {
             process: 0,
             event,
         });
+    }
+
+    /// A worker that was stopped in the middle of a batch has held up all of them.
+    fn report_lock(&self, kind: Kind, since: Micros) {
+        let Site::Sqlite(file) = &*self.shared.site else {
+            return;
+        };
+        if kind == Kind::Stop && file.is_locked() {
+            let event = Event::Fault {
+                kind: Kind::LockHeld,
+                process: None,
+                call: None,
+                until: now(),
+                observed: true,
+            };
+            let (at, process) = (since, 0);
+            self.shared.log.push(Entry { at, process, event });
+        }
     }
 
     /// Kills the worker, reads the rest of its output, and starts another.

@@ -11,7 +11,8 @@
 //! staging@shop::orders::place|customer-7|2026-11-23
 //! ```
 //!
-//! Text over [`Key::MAX_TEXT`] bytes is replaced, after the scope, by `~` and its SHA-256 in hex.
+//! Text over [`Key::MAX_TEXT`] bytes is replaced, after the scope, by `~` and its SHA-256 in hex. A namespace over
+//! [`Key::MAX_NAMESPACE`] bytes ends in the same way.
 
 mod parts;
 #[cfg(test)]
@@ -74,6 +75,8 @@ impl Key {
     pub const MAX_TEXT: usize = 512;
     /// The longest scope, in bytes.
     pub const MAX_SCOPE: usize = 200;
+    /// Of a longer namespace the beginning is kept, with a digest of the whole.
+    pub const MAX_NAMESPACE: usize = 200;
 
     /// The key of `parts` within `scope`.
     ///
@@ -199,7 +202,9 @@ pub(crate) fn namespace_path(outer: Option<&str>, namespace: &str) -> Box<str> {
         path.0.push_str(outer);
         path.0.push_str("@");
     }
+    let from = path.as_str().len();
     path.0.push_escaped(namespace, OUTSIDE_PARTS);
+    path.0.shorten_namespace(from);
     path.as_str().into()
 }
 
@@ -366,12 +371,33 @@ impl Text {
         {
             let digest = Sha256::digest(&*text);
             text.truncate(scope_end);
-            text.push_str("|~");
-            for byte in digest {
-                // Writing to a string cannot fail.
-                let _ = write!(text, "{byte:02x}");
-            }
+            text.push('|');
+            push_digest(text, &digest);
         }
+    }
+
+    /// Replaces the end of a namespace that is too long, and begins at `from`, by a digest of the namespace.
+    fn shorten_namespace(&mut self, from: usize) {
+        if let Self::Heap(text) = self
+            && text.len() - from > Key::MAX_NAMESPACE
+        {
+            let digest = Sha256::digest(&text[from..]);
+            let longest = from + Key::MAX_NAMESPACE - 1 - 2 * digest.len();
+            let end = (from..=longest)
+                .rev()
+                .find(|end| text.is_char_boundary(*end));
+            text.truncate(end.unwrap_or(from));
+            push_digest(text, &digest);
+        }
+    }
+}
+
+/// Adds what no text has that was escaped: `~`, and the digest in hex.
+fn push_digest(text: &mut String, digest: &[u8]) {
+    text.push('~');
+    for byte in digest {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
     }
 }
 

@@ -1,11 +1,13 @@
 //! Other programs that hold the lock for writing.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use idempotent_runtime::{
     Store, StoreErrorKind,
     store::{ClaimReply, Settled},
 };
+
+use tokio::task::JoinSet;
 
 use crate::common::{File, done, first_call, granted, key, request};
 
@@ -33,9 +35,13 @@ async fn an_outsiders_transaction_holds_up_writers_only() {
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiting.is_finished(), "it has written through the lock");
+    let freed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     outsider.execute_batch("COMMIT").expect("no lock");
     let (claim, finish) = waiting.await.expect("no panic");
-    granted(claim.expect("claim"));
+    // Its lease counts from then: a first token is the time of the grant.
+    let granted = granted(claim.expect("claim"));
+    let freed = freed.expect("after 1970").as_micros();
+    assert!(u128::from(granted.token) >= freed, "{granted:?}");
     assert_eq!(finish.expect("finish"), Settled::Applied);
 }
 
@@ -49,16 +55,19 @@ async fn a_lock_that_is_held_for_too_long_is_a_refusal() {
     outsider.execute_batch("BEGIN IMMEDIATE").expect("the lock");
     let claims = (0..3).map(|number| {
         let store = store.clone();
-        tokio::spawn(async move { store.claim(&key(&number.to_string()), &request()).await })
+        async move { store.claim(&key(&number.to_string()), &request()).await }
     });
-    // All of them, though the later ones have queued behind the first.
-    for claim in claims.collect::<Vec<_>>() {
-        let error = claim.await.expect("no panic").expect_err("it is locked");
+    let mut claims: JoinSet<_> = claims.collect();
+    // All of them with the first, though the others have queued behind it.
+    while let Some(claim) = claims.join_next().await {
+        if !outsider.is_autocommit() {
+            outsider.execute_batch("COMMIT").expect("no lock");
+        }
+        let error = claim.expect("no panic").expect_err("it is locked");
         assert_eq!(error.kind(), StoreErrorKind::Refused, "{error}");
         assert!(error.is_transient(), "{error}");
         assert!(error.to_string().contains("locked"), "{error}");
     }
-    outsider.execute_batch("COMMIT").expect("no lock");
     for number in 0..3 {
         let found = store.read(&key(&number.to_string())).await;
         assert!(found.expect("read").is_none());

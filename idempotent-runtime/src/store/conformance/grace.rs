@@ -10,7 +10,7 @@ use super::{
     },
 };
 use crate::{
-    record::{HOLD, MAX_TOKEN, Owner, Record, RecordedBytes, State},
+    record::{DONE_HEADER, HOLD, MAX_TOKEN, Owner, Record, RecordedBytes, State},
     store::{ClaimReply, ClaimRequest, Settled},
 };
 
@@ -33,6 +33,24 @@ pub async fn released_records_are_kept_for_their_ttl(subject: &impl Subject) {
         trial.elapse(&key, after).await;
         assert_eq!(trial.record(&key).await, None, "{rule} ({ttl:?})");
     }
+}
+
+/// The next claim replaces a record past its end also where that is as large as a result may be.
+pub async fn a_large_record_past_its_end_is_replaced(subject: &impl Subject) {
+    let trial = Trial::of(subject).await;
+    let key = new_key();
+    let first = trial.start(&key).await;
+    let result = vec![7; subject.max_result() - DONE_HEADER];
+    let target = kept(done(&first, &result), SECOND);
+    trial.finished(&key, &target).await;
+    trial.elapse(&key, 10 * SECOND).await;
+    let rule = "a record past its end is as none, however large it is";
+    let (second, takeover) = trial.grant(&key, &request(), rule).await;
+    assert!(
+        second.token > first.token && !takeover,
+        "{rule}: {second:?}"
+    );
+    trial.finished(&key, &done(&second, b"small")).await;
 }
 
 /// A key whose record has a large token, ends in a second, and is then kept for twice its lease.

@@ -188,6 +188,8 @@ suite! {
         the_records_own_policy_decides;
     races:
         of_many_claimers_one_is_granted
+        both_of_two_claimers_are_answered
+        a_record_that_vanishes_between_two_looks_is_claimed
         of_many_takers_one_is_granted
         a_finish_and_a_takeover_never_both_succeed
         keys_do_not_wait_for_each_other;
@@ -211,6 +213,7 @@ suite! {
     grace:
         released_records_are_kept_for_their_ttl
         past_its_end_a_record_is_as_none
+        a_large_record_past_its_end_is_replaced
         nothing_late_revives_a_finished_key
         ttl_owner_and_trace_are_kept
         a_result_keeps_its_check;

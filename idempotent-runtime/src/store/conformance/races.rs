@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use tokio::time::timeout;
+use tokio::{sync::Barrier, time::timeout};
 
 use super::{
     Subject,
-    trial::{HANGS, LEASE, Trial, done, failing, new_key, refused, request},
+    trial::{HANGS, HOUR, LEASE, Trial, done, failing, new_key, refused, request},
 };
 use crate::{
     key::Key,
-    record::{Record, State},
+    record::{HOLD, Record, State},
     store::{ClaimReply, ClaimRequest, Settled, Store},
 };
 
@@ -95,6 +95,58 @@ pub async fn of_many_claimers_one_is_granted<S: Subject>(subject: &S) {
     for _ in 0..ROUNDS {
         let replies = claim_at_once::<S>(&handles, &new_key(), &request()).await;
         one_winner(replies, "of many claims on a free key one is granted");
+    }
+}
+
+/// Two claimers that begin together: whoever comes too late to see the winner's record before it decides is answered all the
+/// same, and with that record.
+pub async fn both_of_two_claimers_are_answered<S: Subject>(subject: &S) {
+    let handles = handles(subject).await;
+    for _ in 0..4 * ROUNDS {
+        let (key, together) = (new_key(), Arc::new(Barrier::new(2)));
+        let tasks: Vec<_> = handles[..2]
+            .iter()
+            .map(|store| {
+                let (store, key, together) =
+                    (Arc::clone(store), key.clone(), Arc::clone(&together));
+                tokio::spawn(async move {
+                    let request = request();
+                    together.wait().await;
+                    store.claim(&key, &request).await
+                })
+            })
+            .collect();
+        let mut replies = Vec::new();
+        for task in tasks {
+            let reply = timeout(HANGS, task).await;
+            let reply = reply.expect("contract 1: one of two claims on one key hangs");
+            replies.push(
+                reply
+                    .expect("a claim panicked")
+                    .expect("a lost race is no error: the winner's record is the answer"),
+            );
+        }
+        one_winner(replies, "of two claims on a free key one is granted");
+    }
+}
+
+/// A record that is removed between two looks at it: whoever has seen it run is granted the free key, as all others are.
+pub async fn a_record_that_vanishes_between_two_looks_is_claimed<S: Subject>(subject: &S) {
+    let (trial, handles) = (Trial::of(subject).await, handles(subject).await);
+    let rule = "a record past its time is no record: the key is free, and nothing is in doubt";
+    for _ in 0..ROUNDS {
+        let key = new_key();
+        trial.grant(&key, &failing(), "a free key").await;
+        for store in &handles {
+            let reply = store.claim(&key, &request()).await;
+            assert!(
+                matches!(reply, Ok(ClaimReply::Held { .. })),
+                "a running owner's record is shown: {reply:?}"
+            );
+        }
+        trial.elapse(&key, HOLD + HOUR).await;
+        let winner = one_winner(claim_at_once::<S>(&handles, &key, &request()).await, rule);
+        assert_eq!(winner.attempts, 1, "{rule}");
     }
 }
 

@@ -95,6 +95,8 @@ impl SharedStore {
     ///
     /// Namespaces nest: `store.with_namespace("tenant-a").with_namespace("mail")` is `mail` within
     /// `tenant-a`, and has no key in common with `mail` within `tenant-b`, or with `mail` alone.
+    /// Of a name over [`Key::MAX_NAMESPACE`] bytes the beginning stands in keys, with a digest of
+    /// the whole.
     ///
     /// ```
     /// # use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};

@@ -315,7 +315,10 @@ impl Store for SqliteStore {
         filter: &Filter,
         cursor: Option<&Cursor>,
     ) -> Result<Page<Found>, StoreError> {
-        self.check().await?;
+        self.inner.shared.check_home()?;
+        if !self.inner.shared.readers.are_allowed() {
+            self.check().await?;
+        }
         let (answer, answered) = oneshot::channel();
         let (filter, cursor) = (filter.clone(), cursor.cloned());
         let shared = Arc::clone(&self.inner.shared);
@@ -332,7 +335,11 @@ impl Store for SqliteStore {
         };
         let thread = thread::Builder::new().spawn(list);
         thread.map_err(|error| not_read(&name).with_source(error))?;
-        answered.await.ok().flatten().ok_or_else(|| not_read(&name))
+        match answered.await.ok().flatten() {
+            Some(page) => Ok(page),
+            // It says why, if it can.
+            None => Err(self.check().await.err().unwrap_or_else(|| not_read(&name))),
+        }
     }
 
     fn clock(&self) -> Option<u64> {

@@ -38,13 +38,17 @@ impl Readers {
         self.allowed.store(true, Ordering::Release);
     }
 
+    pub(super) fn are_allowed(&self) -> bool {
+        self.allowed.load(Ordering::Acquire)
+    }
+
     /// What `look` finds on one of the connections. `None`: the writer is to be asked, which waits, and says what is wrong.
     pub(super) fn look<R>(
         &self,
         place: &Place,
         look: impl FnOnce(&Connection) -> rusqlite::Result<R>,
     ) -> Option<R> {
-        if !self.allowed.load(Ordering::Acquire) || place.check_file().is_err() {
+        if !self.are_allowed() || place.check_file().is_err() {
             return None;
         }
         let idle = self.lock().pop();

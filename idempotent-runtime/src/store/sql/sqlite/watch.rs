@@ -40,14 +40,13 @@ impl Watch {
         Self { notifier, seen }
     }
 
-    /// A subscription, and whether it is the only one. `mark` is read after it is in force: what is written later differs.
+    /// A subscription, and whether it is its key's only one. `mark` is read after it is in force: what is written later differs.
     pub(super) fn subscribe(
         &self,
         key: &Key,
         mark: impl FnOnce() -> Option<Mark>,
     ) -> (Subscription, bool) {
-        let is_first = self.notifier.is_empty();
-        let (subscription, _) = self.notifier.subscribe(key);
+        let (subscription, is_first) = self.notifier.subscribe(key);
         if let Some(mark) = mark() {
             lock(&self.seen).entry(key.clone()).or_insert(mark);
         }
