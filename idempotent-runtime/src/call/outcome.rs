@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    body::{ErasedBody, with_buffer},
+    body::ErasedBody,
     claim::{Claim, not_recorded},
 };
 use crate::{
@@ -20,6 +20,9 @@ use crate::{
         protocol::{abandoned, lost, released},
     },
 };
+
+/// Most results have fewer bytes.
+const USUAL_RESULT: usize = 128;
 
 /// Makes the claim end as the body's result says. Asking the result runs the user's code, as the body is.
 pub(super) fn conclude<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
@@ -47,22 +50,20 @@ fn judge<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
         claim.keep(ttl);
     }
     let limit = claim.attempt.store.result_limit();
-    let ended = with_buffer(|bytes| {
-        let (encoded, carries_ours) = noting_own(|| body.encode(bytes));
-        match encoded {
-            _ if carries_ours && body.is_err() => RecordingResult::Passing,
-            // The limit is the whole value's: what the server counts.
-            Ok(encoded) if DONE_HEADER + bytes.len() <= limit => {
-                claim.complete(encoded.codec, encoded.outcome(bytes));
-                RecordingResult::Recorded
-            }
-            Ok(_) => RecordingResult::NotRecordable(too_large(bytes.len(), limit)),
-            Err(error) => RecordingResult::NotRecordable(format!(
-                "it cannot be encoded: {}",
-                shape_of(&error)
-            )),
+    let mut bytes = Vec::with_capacity(USUAL_RESULT);
+    let (encoded, carries_ours) = noting_own(|| body.encode(&mut bytes));
+    let ended = match encoded {
+        _ if carries_ours && body.is_err() => RecordingResult::Passing,
+        // The limit is the whole value's: what the server counts.
+        Ok(encoded) if DONE_HEADER + bytes.len() <= limit => {
+            claim.complete(encoded.codec, encoded.outcome(&bytes));
+            RecordingResult::Recorded
         }
-    });
+        Ok(_) => RecordingResult::NotRecordable(too_large(bytes.len(), limit)),
+        Err(error) => {
+            RecordingResult::NotRecordable(format!("it cannot be encoded: {}", shape_of(&error)))
+        }
+    };
     match ended {
         RecordingResult::Recorded => {}
         RecordingResult::Passing => passing(claim, "another operation"),

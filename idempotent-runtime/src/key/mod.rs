@@ -281,29 +281,6 @@ const fn escaped(special: &[u8]) -> Table {
     table
 }
 
-/// Whether surely nothing in `text` is escaped: it is ASCII, and none of it is near a special
-/// character. It looks at eight bytes at a time.
-fn is_plain(text: &[u8]) -> bool {
-    const fn every(byte: u8) -> u64 {
-        u64::from_ne_bytes([byte; 8])
-    }
-    let special = |bytes: &[u8; 8]| {
-        let word = u64::from_ne_bytes(*bytes);
-        let below = |word: u64, byte: u8| word.wrapping_sub(every(byte)) & !word;
-        let control = below(word, 0x20);
-        let from_brace = word.wrapping_add(every(0x80 - b'{')) | word;
-        let percent_or_at = below(word ^ every(b'%'), 1) | below(word ^ every(b'@'), 1);
-        (control | from_brace | percent_or_at) & every(0x80)
-    };
-    let (words, rest) = text.as_chunks::<8>();
-    // The last eight bytes, some of them for the second time, rather than a few single ones.
-    let last = match text.last_chunk::<8>() {
-        Some(last) => special(last),
-        None => u64::from(rest.iter().any(|byte| OUTSIDE_PARTS[usize::from(*byte)])),
-    };
-    words.iter().fold(last, |any, word| any | special(word)) == 0
-}
-
 impl Clone for Text {
     fn clone(&self) -> Self {
         match self {
@@ -346,7 +323,8 @@ impl Text {
     /// Escapes the special characters. All of them are ASCII, so cutting at them keeps UTF-8 whole.
     #[inline]
     fn push_escaped(&mut self, more: &str, escaped: &Table) {
-        if is_plain(more.as_bytes()) {
+        let is_plain = !more.bytes().any(|byte| escaped[usize::from(byte)]);
+        if is_plain {
             self.push_str(more);
         } else {
             self.escape(more, escaped);
