@@ -109,29 +109,7 @@ impl Bindings<'_> {
         parts: &mut Parts,
     ) -> Result<()> {
         match pattern {
-            Pat::Ident(ident) => {
-                if let (Some(by_ref), true) = (&ident.by_ref, self.detached) {
-                    let message = format!(
-                        "the body owns its arguments, so none can be borrowed here: {BY_NAME}"
-                    );
-                    return Err(Error::new_spanned(by_ref, message));
-                }
-                let name = ident.ident.clone();
-                if self.renames(&name) {
-                    ident
-                        .ident
-                        .set_span(Span::mixed_site().located_at(name.span()));
-                }
-                parts.named.push(Binding {
-                    attributes: attributes.to_vec(),
-                    mutability: ident.mutability.take(),
-                    taken: ident.ident.clone(),
-                    ident: name,
-                });
-                if let Some((_, inner)) = &mut ident.subpat {
-                    named_only(inner, attributes, parts);
-                }
-            }
+            Pat::Ident(ident) => self.named(ident, attributes, parts)?,
             Pat::Wild(wild) => {
                 let name = self.unnamed(wild.underscore_token.span, attributes, parts);
                 // In parentheses, so that `#[tracing::instrument]` does not record it as an
@@ -182,6 +160,35 @@ impl Bindings<'_> {
             // name.
             Pat::Reference(_) | Pat::Or(_) => named_only(pattern, attributes, parts),
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn named(
+        &self,
+        ident: &mut PatIdent,
+        attributes: &[Attribute],
+        parts: &mut Parts,
+    ) -> Result<()> {
+        if let (Some(by_ref), true) = (&ident.by_ref, self.detached) {
+            let message =
+                format!("the body owns its arguments, so none can be borrowed here: {BY_NAME}");
+            return Err(Error::new_spanned(by_ref, message));
+        }
+        let name = ident.ident.clone();
+        if self.renames(&name) {
+            ident
+                .ident
+                .set_span(Span::mixed_site().located_at(name.span()));
+        }
+        parts.named.push(Binding {
+            attributes: attributes.to_vec(),
+            mutability: ident.mutability.take(),
+            taken: ident.ident.clone(),
+            ident: name,
+        });
+        if let Some((_, inner)) = &mut ident.subpat {
+            named_only(inner, attributes, parts);
         }
         Ok(())
     }

@@ -7,9 +7,9 @@ use std::{
     sync::mpsc,
     task::{Context, Poll},
     thread,
-    time::Duration,
 };
 
+use super::{Call, LEASE};
 use crate::common::{Answer, poll_once};
 use idempotent_fn::{
     Error, OnCrash, Operation, SharedStore, operation,
@@ -17,10 +17,6 @@ use idempotent_fn::{
     try_current,
 };
 use tokio::runtime::Builder;
-
-const LEASE: Duration = Duration::from_secs(30);
-
-type Call = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 fn charge(store: &SharedStore) -> Operation<u32, Error> {
     operation::<Answer, _>("no_wait", &[&"k"])

@@ -1,7 +1,8 @@
 //! A store loses a record while its owner lives.
 
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
+use super::Call;
 use crate::common::{
     Answer, Effects, GENEROUS,
     faulty::{Faulty, Op},
@@ -14,8 +15,6 @@ use idempotent_fn::{
     record::{HOLD, State},
     store::{ManualClock, MemoryStore},
 };
-
-type Call = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// One store, two processes; after `HOLD` the record is gone, as after an eviction.
 struct Setting {

@@ -163,6 +163,14 @@ async fn what_a_table_of_rows_holds() {
     hides(&SharedStore::new(store));
 }
 
+/// A payload whose `Serialize` quotes it.
+struct Quotes;
+impl serde::Serialize for Quotes {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom(format!("`{SECRET}` is no mail")))
+    }
+}
+
 /// The source may be anything; it is shown to those who ask for it.
 #[tokio::test]
 async fn what_errors_hold() {
@@ -173,12 +181,6 @@ async fn what_errors_hold() {
     hides(&error.to_string());
     hides(&CodecError::new(SECRET));
 
-    struct Quotes;
-    impl serde::Serialize for Quotes {
-        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            Err(serde::ser::Error::custom(format!("`{SECRET}` is no mail")))
-        }
-    }
     let refused = Fingerprint::of(&Quotes).unwrap_err();
     hides(&refused);
     hides(&refused.to_string());

@@ -49,7 +49,7 @@ async fn a_result_that_is_too_large_never_runs_again() {
 
 /// A value whose `Serialize` fails, or panics, when told to.
 #[derive(Debug, Deserialize)]
-struct Stubborn(#[allow(dead_code)] u8);
+struct Stubborn(#[allow(dead_code, reason = "only its `Serialize` is of use")] u8);
 
 impl Serialize for Stubborn {
     fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {

@@ -1,10 +1,10 @@
 //! Keys: which record a call is about.
 //!
-//! A record's key is `scope|part|part…`, or `namespace@scope|part…`, in UTF-8; of namespaces within
-//! each other, the outermost comes first: `tenant-a@mail@scope|part…`. Within a scope, a part or a
-//! namespace the characters `%`, `|`, `~`, `{` and ASCII control characters are written as `%XX`,
-//! and `@` too outside of parts, so two different calls never meet in one key, and an operator
-//! still recognises it:
+//! A record's key is `scope|part|part…`, or `namespace@scope|part…`, in UTF-8. Of nested namespaces
+//! the outermost comes first: `tenant-a@mail@scope|part…`. In a scope, a part or a namespace the
+//! characters `%`, `|`, `~`, `{` and ASCII control characters are written as `%XX`, and outside of
+//! parts `@` too. So two different calls never have the same key, and an operator can still read
+//! it:
 //!
 //! ```text
 //! payments.charge|order-42
@@ -71,7 +71,7 @@ pub enum InvalidKeyError {
 }
 
 impl Key {
-    /// Longer texts are kept as a digest.
+    /// A key's text above this length is replaced by its digest.
     pub const MAX_TEXT: usize = 512;
     /// The longest scope, in bytes.
     pub const MAX_SCOPE: usize = 200;
@@ -89,8 +89,8 @@ impl Key {
         Ok(key)
     }
 
-    /// The key with this text, as a store keeps it: what [`as_str`](Self::as_str) gave. `None`
-    /// where it is no key's.
+    /// The key with this text, as a store keeps it: what [`as_str`](Self::as_str) returned. `None`
+    /// if it is not a key's text.
     #[must_use]
     pub fn stored(text: &str) -> Option<Self> {
         let (scope, parts) = text.split_once('|')?;
@@ -99,14 +99,14 @@ impl Key {
         (!scope.is_empty() && !parts.is_empty()).then_some(key)
     }
 
-    /// The key's text before its parts: the scope, after its namespaces.
+    /// The key's text before its parts: its namespaces and its scope.
     #[must_use]
     pub fn scope(&self) -> &str {
         let text = self.as_str();
         text.split_once('|').map_or(text, |(scope, _)| scope)
     }
 
-    /// The scope as it was before it was written into the key.
+    /// The scope without its escapes.
     pub(crate) fn plain_scope(&self) -> String {
         let mut bytes = Vec::new();
         let mut rest = self.scope().as_bytes();
@@ -120,19 +120,19 @@ impl Key {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// How a scope, or the beginning of one, is written in a key.
+    /// A scope, or the beginning of one, with its escapes.
     pub(crate) fn scope_text(scope: &str) -> String {
         let mut key = Self::empty();
         key.0.push_escaped(scope, OUTSIDE_PARTS);
         key.as_str().to_owned()
     }
 
-    /// Names nothing: room for [`write`](Self::write).
+    /// An empty key, to be filled by [`write`](Self::write).
     pub(crate) const fn empty() -> Self {
         Self(Text::Inline(ArrayString::new_const()))
     }
 
-    /// Makes an empty key that of `parts` within `scope`, where it lies.
+    /// Fills an empty key, in place, with `parts` within `scope`.
     pub(crate) fn write(
         &mut self,
         scope: &str,
@@ -153,7 +153,7 @@ impl Key {
                 text,
                 is_empty: true,
             };
-            // Writing cannot fail; only a part's own `Display` can.
+            // Writing to the key cannot fail; a part's `Display` can.
             write!(written, "{part}").map_err(|_| InvalidKeyError::Display(index))?;
             if written.is_empty {
                 return Err(InvalidKeyError::EmptyPart(index));
@@ -379,8 +379,8 @@ fn push_digest(text: &mut String, digest: &[u8]) {
     }
 }
 
-/// A call of its own: else the compiler reads the long text's place also where there is a short
-/// one, which was written just now, in other pieces, and waits for that.
+/// A call of its own. Otherwise the compiler also reads the long text's place when there is a short
+/// one, in pieces other than those that were just written, and the processor waits for the writes.
 #[cold]
 #[inline(never)]
 fn at_rest(text: &str) -> &str {

@@ -2,7 +2,10 @@
 //! effect is counted outside of the store and whose end the test decides.
 
 // A command that makes no sense must end the worker, and so the test, at once.
-#![allow(clippy::missing_panics_doc)]
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a test program says by a panic what went wrong"
+)]
 
 pub mod body;
 pub mod calls;

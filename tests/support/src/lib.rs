@@ -9,7 +9,10 @@
 
 // A helper that cannot do its work must fail the test at once; each panic says what was being
 // waited for.
-#![allow(clippy::missing_panics_doc)]
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a test fails by a panic that says what went wrong"
+)]
 
 mod builder;
 mod cluster;

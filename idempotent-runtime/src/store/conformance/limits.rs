@@ -4,38 +4,27 @@ use std::{collections::HashSet, fmt::Display, time::Duration};
 
 use super::{
     Subject,
-    trial::{DAY, HOUR, Trial, done, kept, new_key, request, unique},
+    trial::{DAY, HOUR, Trial, done, kept, leasing, new_key, request, unique},
 };
 use crate::{
     StoreErrorKind,
     key::Key,
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Record, RecordedBytes},
-    store::{ClaimRequest, DEFAULT_MAX_RESULT, Settled, Store},
+    store::{DEFAULT_MAX_RESULT, Settled, Store},
 };
 
 /// A lease of a millisecond lapses and is taken over. A lease of a day holds for a day.
 pub async fn the_shortest_and_longest_leases_work(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
-    let (key, brief) = (
-        new_key(),
-        ClaimRequest {
-            lease: MIN_LEASE,
-            ..request()
-        },
-    );
-    let (owned, _) = trial.grant(&key, &brief, "a free key").await;
+    let key = new_key();
+    let (owned, _) = trial.grant(&key, &leasing(MIN_LEASE), "a free key").await;
     assert_eq!(
         owned.lease, MIN_LEASE,
         "a lease of a millisecond is granted as asked"
     );
     trial.elapse(&key, Duration::from_secs(1)).await;
-    let again = ClaimRequest {
-        lease: MIN_LEASE,
-        ..request()
-    };
-    let (taken, _) = trial
-        .grant(&key, &again, "a lease of a millisecond lapses")
-        .await;
+    let rule = "a lease of a millisecond lapses";
+    let (taken, _) = trial.grant(&key, &leasing(MIN_LEASE), rule).await;
     assert_eq!(
         taken.lease,
         2 * MIN_LEASE,
@@ -43,14 +32,8 @@ pub async fn the_shortest_and_longest_leases_work(subject: &impl Subject) {
     );
     trial.finished(&key, &done(&taken, b"")).await;
 
-    let (key, whole_day) = (
-        new_key(),
-        ClaimRequest {
-            lease: MAX_LEASE,
-            ..request()
-        },
-    );
-    let (owned, _) = trial.grant(&key, &whole_day, "a free key").await;
+    let key = new_key();
+    let (owned, _) = trial.grant(&key, &leasing(MAX_LEASE), "a free key").await;
     trial.elapse(&key, MAX_LEASE / 24 * 23).await;
     assert_eq!(
         trial

@@ -3,13 +3,13 @@
 use super::{
     Subject,
     trial::{
-        DAY, HOUR, LEASE, TTL, Trial, done, failing, fingerprint, kept, lost, new_key, new_nonce,
-        paying, refused, released, request,
+        DAY, HOUR, LEASE, TTL, Trial, done, failing, fingerprint, kept, leasing, lost, new_key,
+        new_nonce, paying, refused, released, request,
     },
 };
 use crate::{
     record::{HOLD, MAX_LEASE, MAX_TOKEN, MAX_TTL, Record, State},
-    store::{ClaimRequest, Settled},
+    store::Settled,
 };
 
 /// A result is kept for its own retention, counted from the complete: no less because the body was
@@ -82,14 +82,8 @@ pub async fn unfinished_records_are_held_for_seven_days(subject: &impl Subject) 
         )
         .await;
 
-    let (key, whole_day) = (
-        new_key(),
-        ClaimRequest {
-            lease: MAX_LEASE,
-            ..request()
-        },
-    );
-    let (owned, _) = trial.grant(&key, &whole_day, "a free key").await;
+    let key = new_key();
+    let (owned, _) = trial.grant(&key, &leasing(MAX_LEASE), "a free key").await;
     trial.elapse(&key, MAX_LEASE / 24 * 23).await;
     let rule = "a running record is kept for HOLD, not for a ttl: a lease of a day is a live owner for a day";
     assert_eq!(trial.held(&key, &request(), rule).await.0, owned, "{rule}");

@@ -225,6 +225,11 @@ pub(super) fn kept(record: Record, ttl: Duration) -> Record {
     Record { ttl, ..record }
 }
 
+/// A new attempt with this lease.
+pub(super) fn leasing(lease: Duration) -> ClaimRequest {
+    ClaimRequest { lease, ..request() }
+}
+
 /// A new attempt under `fail`.
 pub(super) fn failing() -> ClaimRequest {
     ClaimRequest {

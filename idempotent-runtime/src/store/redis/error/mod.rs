@@ -1,6 +1,8 @@
 //! Maps redis-rs' errors to store errors.
 
 pub(super) mod server_text;
+#[cfg(test)]
+mod server_text_tests;
 
 use redis::{ErrorKind, RedisError, ServerError};
 
