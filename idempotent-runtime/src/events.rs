@@ -134,6 +134,10 @@ pub(crate) fn not_recordable(call: &impl Subject, reason: &str) {
     event!(ERROR, call, "result not recordable", reason = reason);
 }
 
+pub(crate) fn withheld(call: &impl Subject, reason: &str) {
+    event!(INFO, call, "result not kept", reason = reason);
+}
+
 pub(crate) fn heartbeat_failed(call: &impl Subject, error: &StoreError) {
     event!(WARN, call, "heartbeat failed", error = error.to_string());
 }

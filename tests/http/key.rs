@@ -2,7 +2,15 @@
 
 use std::collections::HashSet;
 
-use idempotent_fn::http::{IDEMPOTENCY_KEY, IdempotencyKey, KeySyntaxError};
+use idempotent_fn::{
+    SharedStore,
+    http::{IDEMPOTENCY_KEY, IdempotencyKey, IdempotencyLayer, KeySyntaxError},
+};
+
+use crate::{
+    common::faulty::Faulty,
+    support::{number, serve, serve_counted, shared},
+};
 
 fn parse(value: impl AsRef<[u8]>) -> Result<String, KeySyntaxError> {
     IdempotencyKey::parse(value.as_ref()).map(|key| key.shared().to_owned())
@@ -138,4 +146,90 @@ fn debug_shows_no_key() {
     );
     assert!(!shown.contains("secret") && !shown.contains("someone"));
     assert!(shown.starts_with("IdempotencyKey("), "{shown}");
+}
+
+#[tokio::test]
+async fn spellings_of_one_key_are_one_run() {
+    let (server, runs) = serve_counted(shared(), number).await;
+    for spelling in ["f", "\"f\"", "\"f\";v=1", "  f "] {
+        assert_eq!(server.post("/").key(spelling).send().await.body(), "1");
+    }
+    assert_eq!(runs.count(), 1);
+}
+
+#[tokio::test]
+async fn odd_keys_have_records_of_their_own() {
+    let (server, runs) = serve_counted(shared(), number).await;
+    let longest = "x".repeat(255);
+    let keys = [
+        "user", "a|b", "%7C", "{x}", "~", "order-42", &longest, "User", "*",
+    ];
+    for (run, key) in (1_u64..).zip(keys) {
+        for _ in 0..2 {
+            assert_eq!(
+                server.post("/").key(key).send().await.body(),
+                run.to_string()
+            );
+        }
+    }
+    assert_eq!(runs.count(), keys.len() as u64);
+}
+
+/// Neither the principal is asked for, nor the body read, nor the store asked.
+#[tokio::test]
+async fn malformed_touches_nothing() {
+    let store = Faulty::new();
+    let layer = IdempotencyLayer::by_principal("shop", |_| -> Option<u8> {
+        panic!("a malformed key belongs to nobody")
+    });
+    let layer = layer.store(SharedStore::new(store.clone()));
+    let (server, runs) = serve_counted(layer, number).await;
+    let long = "x".repeat(256);
+    for key in [
+        b"".as_slice(),
+        "é".as_bytes(),
+        b"\"open",
+        b"a, b",
+        b"a b",
+        long.as_bytes(),
+    ] {
+        // The body never comes.
+        let request = server.post("/").key(key).header("Content-Length", "9");
+        let reply = request.send().await;
+        assert_eq!((reply.status, &*reply.problem()), (400, "malformed-key"));
+        assert!(!String::from_utf8_lossy(&reply.body).contains("xxx"));
+    }
+    let twice = server.post("/").key("a").key("a").send().await;
+    assert_eq!((twice.status, &*twice.problem()), (400, "malformed-key"));
+    assert_eq!((runs.count(), store.sent_in_all()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_rule_of_its_own() {
+    let layer = shared().accept_key(|key| key.len() >= 16);
+    let (server, runs) = serve_counted(layer, number).await;
+    let reply = server.post("/").key("short").send().await;
+    assert_eq!((reply.status, &*reply.problem()), (400, "malformed-key"));
+    let reply = server.post("/").key("0123456789abcdef").send().await;
+    assert_eq!((reply.body(), runs.count()), ("1", 1));
+}
+
+#[tokio::test]
+async fn a_header_of_another_name() {
+    let name = http::HeaderName::from_static("x-request-key");
+    let layer = shared().header(name);
+    // An extractor inside finds what the layer has read.
+    let app = axum::Router::new().route(
+        "/",
+        axum::routing::post(async |key: IdempotencyKey| key.shared().len().to_string()),
+    );
+    let server = serve(app.layer(layer)).await;
+    let reply = server.post("/").header("X-Request-Key", "abc").send().await;
+    assert_eq!((reply.status, reply.body()), (200, "3"));
+    let reply = server.post("/").key("abc").send().await;
+    assert_eq!(
+        (reply.status, reply.body()),
+        (200, "3"),
+        "the extractor's own header"
+    );
 }

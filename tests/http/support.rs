@@ -5,18 +5,110 @@
     reason = "its modules are not all of one crate's interface"
 )]
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use axum::Router;
-use idempotent_fn::{SharedStore, store::MemoryStore};
+use axum::{Router, body::Body, extract, http::StatusCode, response::IntoResponse};
+use futures_util::stream;
+use http::request::Parts;
+use idempotent_fn::{SharedStore, http::IdempotencyLayer, store::MemoryStore};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::JoinHandle,
 };
 
 pub fn memory() -> SharedStore {
     SharedStore::new(MemoryStore::new())
+}
+
+/// A layer whose clients say who they are: what stands outside of it believes them.
+pub fn by_user() -> IdempotencyLayer {
+    IdempotencyLayer::by_principal("shop", |parts: &Parts| {
+        let user = parts.headers.get("x-user")?;
+        Some(user.to_str().unwrap().to_owned())
+    })
+}
+
+/// How often a handler has begun.
+#[derive(Clone, Default)]
+pub struct Runs(Arc<AtomicU64>);
+
+impl Runs {
+    /// Which run this is, from 1.
+    pub fn begin(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A handler for all paths and methods, which is told which run it is.
+pub fn counted<F, Fut>(handler: F) -> (Router, Runs)
+where
+    F: Fn(u64, extract::Request) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: IntoResponse> + Send,
+{
+    let runs = Runs::default();
+    let begun = runs.clone();
+    let handler = move |request| handler(begun.begin(), request);
+    (Router::new().fallback(handler), runs)
+}
+
+/// The same, served behind a layer.
+pub async fn serve_counted<F, Fut>(layer: IdempotencyLayer, handler: F) -> (Server, Runs)
+where
+    F: Fn(u64, extract::Request) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: IntoResponse> + Send,
+{
+    let (app, runs) = counted(handler);
+    (serve(app.layer(layer)).await, runs)
+}
+
+/// A layer whose clients share their keys, with a store of its own.
+pub fn shared() -> IdempotencyLayer {
+    IdempotencyLayer::shared("shop").store(memory())
+}
+
+/// A handler whose response says which run it is of.
+pub async fn number(run: u64, _: extract::Request) -> String {
+    run.to_string()
+}
+
+/// A handler that waits for the gate.
+pub fn behind_gate() -> (Router, Runs, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let handler = {
+        let gate = Arc::clone(&gate);
+        move |run: u64, _: extract::Request| {
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.acquire().await.unwrap().forget();
+                (StatusCode::CREATED, run.to_string())
+            }
+        }
+    };
+    let (app, runs) = counted(handler);
+    (app, runs, gate)
+}
+
+/// The same, served behind a layer.
+pub async fn gated(layer: IdempotencyLayer) -> (Server, Runs, Arc<Semaphore>) {
+    let (app, runs, gate) = behind_gate();
+    (serve(app.layer(layer)).await, runs, gate)
+}
+
+/// A body of unknown length.
+pub fn streamed<const N: usize>(pieces: [&'static str; N]) -> Body {
+    Body::from_stream(stream::iter(pieces.map(Ok::<_, std::io::Error>)))
 }
 
 pub struct Server {
@@ -40,6 +132,15 @@ pub async fn serve(app: Router) -> Server {
 impl Server {
     pub fn post(&self, path: &str) -> Request {
         self.request("POST", path)
+    }
+
+    /// As a client of 1996 sends it.
+    pub fn old(&self, path: &str) -> Request {
+        Request {
+            address: self.address,
+            bytes: format!("POST {path} HTTP/1.0\r\n").into_bytes(),
+            body: None,
+        }
     }
 
     pub fn request(&self, method: &str, path: &str) -> Request {
@@ -87,10 +188,16 @@ impl Request {
         self.header("Content-Length", length)
     }
 
+    /// Bytes that are sent as they are, whatever the headers say.
+    pub fn raw_body(mut self, body: impl AsRef<[u8]>) -> Self {
+        self.body = Some(body.as_ref().to_vec());
+        self
+    }
+
     /// All that is sent.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
-        if self.body.is_none() {
+        if self.body.is_none() && !self.bytes.windows(15).any(|it| it == b"Content-Length:") {
             bytes.extend(b"Content-Length: 0\r\n");
         }
         bytes.extend(b"\r\n");

@@ -3,6 +3,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "axum")]
+mod http;
 mod log;
 
 use std::{pin::Pin, time::Duration};

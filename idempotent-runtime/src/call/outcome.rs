@@ -60,12 +60,17 @@ fn judge<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
             RecordingResult::Recorded
         }
         Ok(_) => RecordingResult::NotRecordable(too_large(bytes.len(), limit)),
+        Err(error) if error.is_withheld() => RecordingResult::Withheld(shape_of(&error)),
         Err(error) => {
             RecordingResult::NotRecordable(format!("it cannot be encoded: {}", shape_of(&error)))
         }
     };
     match ended {
         RecordingResult::Recorded => {}
+        RecordingResult::Withheld(reason) => {
+            events::withheld(&claim.attempt, &reason);
+            claim.end(not_recorded(claim.record(), &reason));
+        }
         RecordingResult::Passing => passing(claim, "another operation"),
         RecordingResult::NotRecordable(reason) => {
             claim.attempt.count(Turn::NotRecordable);
@@ -79,6 +84,8 @@ fn judge<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
 enum RecordingResult {
     Recorded,
     NotRecordable(String),
+    /// It is final, and not to be kept.
+    Withheld(String),
     /// It carries an error of this library: it is not final.
     Passing,
 }

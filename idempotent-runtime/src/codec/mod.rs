@@ -221,6 +221,8 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
 pub struct CodecError {
     reason: Box<dyn error::Error + Send + Sync>,
     is_own: bool,
+    /// The value has bytes, and is kept from being recorded on purpose.
+    is_withheld: bool,
 }
 
 impl CodecError {
@@ -232,6 +234,7 @@ impl CodecError {
         Self {
             reason: reason.into(),
             is_own: false,
+            is_withheld: false,
         }
     }
 
@@ -240,7 +243,21 @@ impl CodecError {
         Self {
             reason: text.into().into(),
             is_own: true,
+            is_withheld: false,
         }
+    }
+
+    /// A value that is not to be recorded, on purpose: that is no mistake of anybody's.
+    #[cfg(feature = "http")]
+    pub(crate) fn withheld(why: &'static str) -> Self {
+        Self {
+            is_withheld: true,
+            ..Self::own(why)
+        }
+    }
+
+    pub(crate) fn is_withheld(&self) -> bool {
+        self.is_withheld
     }
 
     /// What may be shown: our own words whole, of anybody else's the harmless part.

@@ -79,6 +79,15 @@ impl Fingerprint {
         Ok(Self(bytes))
     }
 
+    /// The fingerprint of a value that has been encoded: by [`encode`], or in the same form.
+    #[cfg(feature = "http")]
+    pub(crate) fn of_encoding(encoding: &[u8]) -> Self {
+        let hash = Sha256::new_with_prefix(FORMAT).chain_update(encoding);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash.finalize()[..16]);
+        Self(bytes)
+    }
+
     /// The fingerprint with these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
@@ -90,6 +99,15 @@ impl Fingerprint {
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+}
+
+/// Appends a value's encoding.
+#[cfg(feature = "http")]
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    value: &T,
+    encoding: &mut Vec<u8>,
+) -> Result<(), FingerprintError> {
+    value.serialize(canonical::Encoder::new(encoding))
 }
 
 /// Shows the 128 bits in hex.

@@ -31,17 +31,27 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+mod body;
+mod exchange;
 mod finish;
 mod key;
+mod layer;
 mod mark_replayed;
+mod payload;
 mod problem;
+mod recorded;
+mod service;
 
 use http::{HeaderName, HeaderValue, Response};
 
+pub use body::ResponseBody;
 pub use finish::Finish;
 pub use key::{IdempotencyKey, KeySyntaxError, PrincipalKey};
+pub use layer::IdempotencyLayer;
 pub use mark_replayed::{MarkReplayed, Marking};
+pub use payload::Payload;
 pub use problem::Problem;
+pub use service::{Idempotency, ResponseFuture};
 
 /// The header that clients send their key in.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -193,7 +193,7 @@ impl Serialize for Problem {
         match self.reason {
             Some(reason) => {
                 members
-                    .serialize_entry("detail", &format_args!("{} The reason: {reason}.", detail))?;
+                    .serialize_entry("detail", &format_args!("{detail} The reason: {reason}."))?;
             }
             None => members.serialize_entry("detail", detail)?,
         }
@@ -224,9 +224,10 @@ impl From<&Error> for Problem {
             Error::Indeterminate { .. } | Error::TimedOut { .. } => Kind::Indeterminate,
             Error::NotRecorded { .. } => Kind::NotRecorded,
             Error::Unavailable { .. } => Kind::Unavailable,
-            Error::InvalidKey { reason, .. } if matches!(reason, InvalidKeyError::EmptyPart(_)) => {
-                Kind::NoPrincipal
-            }
+            Error::InvalidKey {
+                reason: InvalidKeyError::EmptyPart(_),
+                ..
+            } => Kind::NoPrincipal,
             _ => Kind::Internal,
         };
         let mut problem = Self::new(kind);
