@@ -86,8 +86,7 @@ impl Site {
         match self {
             Self::One(server) => Some(Proxy::start(&format!("127.0.0.1:{}", server.port()))),
             // Their clients are told the servers' own addresses, so a link would be bypassed.
-            Self::Sentinel(_) | Self::Cluster(_) => None,
-            Self::Memory | Self::Sqlite(_) => None,
+            Self::Memory | Self::Sentinel(_) | Self::Cluster(_) | Self::Sqlite(_) => None,
         }
     }
 

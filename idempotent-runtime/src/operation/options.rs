@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) store: Option<SharedStore>,
     /// Where the operation is written, if it wants its scope for itself.
     pub(crate) unique_at: Option<&'static Location<'static>>,
+    /// What the compiler calls the body.
+    body: Option<fn() -> &'static str>,
     /// Why it may not have that.
     pub(crate) scope_conflict: Option<Arc<str>>,
     pub(crate) on_crash: OnCrash,
@@ -88,6 +90,7 @@ impl Options {
             gave_way: false,
             store: None,
             unique_at: None,
+            body: None,
             scope_conflict: None,
             on_crash: OnCrash::Rerun,
             ttl: None,
@@ -101,11 +104,23 @@ impl Options {
     /// Claims the scope for the operation with this type of body, if it wants its scope for itself.
     #[inline]
     pub(crate) fn claim_scope(&mut self, body: scope::BodyType) {
+        self.body = Some(body.name);
         if let Some(location) = self.unique_at
             && let Err(reason) = scope::claim(self.scope, location, body)
         {
             self.scope_conflict = Some(reason.into());
         }
+    }
+
+    /// Refuses a default scope that is not safe in a store that other processes use.
+    pub(crate) fn check_scope_in(&self, store: &SharedStore) -> Result<(), Error> {
+        if store.local().is_some() || self.unique_at.is_none() {
+            return Ok(());
+        }
+        let shared = self
+            .body
+            .and_then(|body| scope::shared_default(self.scope, body()));
+        shared.map_or(Ok(()), |reason| Err(self.config(reason)))
     }
 
     fn ttl(&self) -> Duration {

@@ -44,7 +44,7 @@ impl PartialEq for ScopeOwner {
 pub(crate) struct BodyType {
     id: TypeId,
     /// What the compiler calls it. Two types may have one name: closures, and types that are declared in a block.
-    name: fn() -> &'static str,
+    pub(super) name: fn() -> &'static str,
 }
 
 impl BodyType {
@@ -68,14 +68,45 @@ impl BodyType {
 }
 
 /// The function as the compiler names it: without the closures and `async` blocks that the body is within it.
+fn function(body: &'static str) -> &'static str {
+    let mut function = body;
+    while let Some(outer) = function.strip_suffix("::{{closure}}") {
+        function = outer;
+    }
+    function
+}
+
 impl fmt::Display for ScopeOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut function = (self.body.name)();
-        while let Some(outer) = function.strip_suffix("::{{closure}}") {
-            function = outer;
-        }
-        f.write_str(function)
+        f.write_str(function((self.body.name)()))
     }
+}
+
+/// Says why a store that outlives the process cannot keep results under `scope`, if that is the default scope of a function
+/// that is not alone with it.
+///
+/// The default scope is a module and a function's name. An associated function without `self` shares it with those of other
+/// types, and a function within another with those in other functions. [`claim`] tells them apart in one process. A record
+/// outlives the process, and names no type.
+pub(crate) fn shared_default(scope: &str, body: &'static str) -> Option<String> {
+    let function = function(body);
+    if function == scope {
+        return None;
+    }
+    let (module, name) = scope.rsplit_once("::")?;
+    let (owner, own_name) = function.rsplit_once("::")?;
+    let plain = |name: &'static str| name.strip_prefix("r#").unwrap_or(name);
+    let is_within = owner.starts_with('<')
+        || owner
+            .strip_prefix(module)
+            .is_some_and(|rest| rest.starts_with("::"));
+    (plain(own_name) == name.trim_start_matches("r#") && is_within && owner != module).then(|| {
+        format!(
+            "the default scope of `{function}` is `{scope}`, which another `{name}` of that module has too: that one could \
+             replay these results from a store that other processes use; write a scope that is its own, as in \
+             `scope = \"invoices.{name}\"`"
+        )
+    })
 }
 
 /// Lets the operation at `location` with this type of body use `scope`, if no other operation does.
