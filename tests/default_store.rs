@@ -1,7 +1,7 @@
 //! Which default store a call uses.
 //!
-//! A process chooses its default store once, so each case runs in its own process: this test binary
-//! again, running only the test that plays the child.
+//! A process chooses its default store once, so each case runs in a process of its own: this test
+//! binary again, with the one test that plays the child.
 #![cfg(feature = "memory")]
 
 mod common;
@@ -210,8 +210,7 @@ fn what_is_compiled_in_when_nothing_is_said() {
     );
 }
 
-/// The event that says which store it is comes when the store is there, for a call too that is made
-/// meanwhile.
+/// The event that says which store it is comes when the store is there, for a call too that is made meanwhile.
 #[cfg(feature = "tracing")]
 #[test]
 fn a_listener_that_makes_a_call_when_the_store_is_announced_is_answered() {

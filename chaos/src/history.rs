@@ -280,7 +280,7 @@ pub enum Kind {
     Failover,
     /// Slots of the cluster move to another primary, with all their keys.
     SlotMove,
-    /// The machine gave a process no time. Measured, not injected.
+    /// The machine had no time for a process. It is not injected, but measured.
     Starved,
     /// More than 200 calls at once in one process.
     Wave,

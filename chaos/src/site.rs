@@ -74,7 +74,7 @@ impl Site {
     pub(crate) fn link(&self) -> Option<Proxy> {
         match self {
             Self::One(server) => Some(Proxy::start(&format!("127.0.0.1:{}", server.port()))),
-            // Their clients are told the servers' own addresses, so a link would be bypassed.
+            // Clients of these are told the servers' own addresses.
             Self::Memory | Self::Sentinel(_) | Self::Cluster(_) => None,
         }
     }

@@ -9,9 +9,8 @@ use once_cell::sync::OnceCell;
 
 use crate::{SharedStore, StoreError, StoreErrorKind, error::AlreadyInstalled};
 
-/// The environment variable that names the default store: `redis://…`, `rediss://…`,
-/// `redis+cluster://…`, `redis+sentinel://…`, `redis+unix://…` or `memory:`. What they may say is
-/// documented at
+/// The environment variable that names the default store: `redis://…`, `rediss://…`, `redis+cluster://…`,
+/// `redis+sentinel://…`, `redis+unix://…` or `memory:`. What they may say is documented at
 #[cfg_attr(
     feature = "redis",
     doc = "[`RedisStore::new`](crate::store::RedisStore::new)."
@@ -110,11 +109,9 @@ impl SharedStore {
     /// ```
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) if the variable is not set, cannot be read, or names a
-    /// store whose feature is off or which is not suitable for records;
-    /// [`NotSent`](StoreErrorKind::NotSent) if the store cannot be reached;
-    /// [`Refused`](StoreErrorKind::Refused) if it does not let this user in. No error shows a
-    /// password.
+    /// [`Config`](StoreErrorKind::Config) when the variable is not set, cannot be read, names a store whose feature is off,
+    /// or one that is not fit to keep records; [`NotSent`](StoreErrorKind::NotSent) when the store cannot be reached;
+    /// [`Refused`](StoreErrorKind::Refused) when it does not let this user in. No error shows a password.
     #[cfg_attr(
         not(feature = "redis"),
         expect(clippy::unused_async, reason = "a store in memory needs no connection")

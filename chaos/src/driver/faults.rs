@@ -214,7 +214,7 @@ impl Driver {
         });
     }
 
-    /// Kills the worker, reads the rest of its output, and starts another.
+    /// Kills the worker, reads what it still said, and starts another.
     fn kill(&mut self) {
         use std::os::unix::process::ExitStatusExt;
         let since = now();

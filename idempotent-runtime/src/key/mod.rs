@@ -270,8 +270,8 @@ const fn escaped(special: &[u8]) -> Table {
     table
 }
 
-/// Whether surely nothing in `text` is escaped: it is ASCII, and none of it is near a special
-/// character. It looks at eight bytes at a time.
+/// Whether surely nothing in `text` is escaped: it is ASCII, and none of it is near a special character. It looks at
+/// eight bytes at a time.
 fn is_plain(text: &[u8]) -> bool {
     const fn every(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; 8])

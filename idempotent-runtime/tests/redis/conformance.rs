@@ -20,8 +20,8 @@ use idempotent_test_support::{RedisCluster, RedisServer, Sentinel};
 
 use crate::common::*;
 
-/// The store as it would answer had time gone by: what [`age`] took off the end of a finished
-/// record is on it again in what is shown.
+/// The store as it would answer had time gone by: what [`age`] took off the end of a finished record is on it again in
+/// what is shown.
 struct Aged {
     store: RedisStore,
     taken: Taken,

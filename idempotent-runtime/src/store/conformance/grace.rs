@@ -35,7 +35,7 @@ pub async fn released_records_are_kept_for_their_ttl(subject: &impl Subject) {
     }
 }
 
-/// A key whose record has a large token, ends in a second, and is then kept for twice its lease.
+/// A key with a record of a large token, which ends in a second and is then kept for twice its lease.
 async fn ending<S: Subject>(
     trial: &Trial<'_, S>,
     end: fn(&Record) -> Record,

@@ -98,7 +98,7 @@ pub async fn of_many_claimers_one_is_granted<S: Subject>(subject: &S) {
     }
 }
 
-/// Of many claims on one lapsed lease, one is granted under `rerun`, and none under `fail`.
+/// Many takers of one lapsed lease: one is granted under `rerun`, none under `fail`.
 pub async fn of_many_takers_one_is_granted<S: Subject>(subject: &S) {
     let (trial, handles) = (Trial::of(subject).await, handles(subject).await);
     for _ in 0..ROUNDS {
