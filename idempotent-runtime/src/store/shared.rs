@@ -95,9 +95,6 @@ impl SharedStore {
     /// The same store within a namespace. Its keys never collide with those of another namespace,
     /// or of none.
     ///
-    /// Namespaces nest: `store.with_namespace("tenant-a").with_namespace("mail")` is `mail` within
-    /// `tenant-a`, and has no key in common with `mail` within `tenant-b`, or with `mail` alone.
-    ///
     /// ```
     /// # use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
     /// # #[tokio::main(flavor = "current_thread")]
@@ -111,6 +108,9 @@ impl SharedStore {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// Namespaces nest: `store.with_namespace("tenant-a").with_namespace("mail")` is `mail` within
+    /// `tenant-a`, and has no key in common with `mail` within `tenant-b`, or with `mail` alone.
     #[must_use]
     pub fn with_namespace(&self, namespace: &str) -> Self {
         self.seen(|handle| {

@@ -1,4 +1,7 @@
 //! The Redis store on real servers.
+
+#![allow(clippy::similar_names, reason = "owner and owned are the words here")]
+
 mod bounds;
 mod cluster;
 mod commands;
