@@ -105,7 +105,7 @@ fn read(store: &SharedStore, part: u8) {
 
 fn is_kept(store: &SharedStore, part: u8) -> bool {
     let mut kept = false;
-    store.peek(&key(part), &mut |_| kept = true);
+    store.peek_near(&key(part), &mut |_| kept = true);
     kept
 }
 
