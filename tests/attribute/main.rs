@@ -9,4 +9,6 @@ mod execution;
 #[cfg(feature = "memory")]
 mod one_place;
 mod options;
+#[cfg(feature = "memory")]
+mod shared_scopes;
 mod unprotected;
