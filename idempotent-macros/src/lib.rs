@@ -78,6 +78,15 @@ use annotate::annotate;
 /// depend on its parameter. The second type that is called in one process gets `Error::Config`; two
 /// processes with a type each would replay each other's results.
 ///
+/// The default path names no type and no outer function. So an associated function without `self`,
+/// and a function within another, share it with others of their name. In the process' memory the
+/// second one is refused; in a store that other processes use, each of them is `Error::Config`
+/// before its body, and needs a scope.
+///
+/// The path begins with the crate's name, and for a binary that is the binary's. A module that two
+/// programs include (`mod payments;` in two of them) has two scopes: name one, or put the function
+/// into a library.
+///
 /// ## `fingerprint = expr`
 /// The payload that belongs to the key, `Serialize`; a tuple for several values. A hash of it is
 /// kept with the record, and the same key with another payload is `Error::KeyReused`. A literal is

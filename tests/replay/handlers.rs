@@ -47,6 +47,9 @@ async fn responses_replay_as_they_were() {
                 "x-bytes",
                 axum::http::HeaderValue::from_bytes(&[0xff]).unwrap(),
             );
+            let mut secret = axum::http::HeaderValue::from_static("secret");
+            secret.set_sensitive(true);
+            headers.append("x-token", secret);
             Ok((StatusCode::ACCEPTED, headers, Json(run)))
         });
         let (status, headers, Json(body)) = answer.await.unwrap();
@@ -54,6 +57,12 @@ async fn responses_replay_as_they_were() {
         let runs: Vec<_> = headers.get_all("x-run").iter().collect();
         assert_eq!(runs, ["0", "again"]);
         assert_eq!(headers["x-bytes"].as_bytes(), [0xff]);
+        assert_eq!(headers["x-token"], "secret");
+        let sensitive = headers.iter().filter(|(_, value)| value.is_sensitive());
+        assert_eq!(
+            sensitive.map(|(name, _)| name).collect::<Vec<_>>(),
+            ["x-token"]
+        );
     }
 }
 

@@ -172,6 +172,16 @@ fn a_word_of_another_format() {
         .expect_err("it would not be read");
 }
 
+#[test]
+fn a_map_that_serde_json_takes_for_a_word_of_its_own() {
+    for text in ["1", "not json"] {
+        let map = serde_json::json!({ "$serde_json::private::RawValue": text });
+        is_refused(&map);
+        is_refused(&vec![Some(map)]);
+    }
+    super::comes_back(&serde_json::json!({ "$ref": "#/a", "$defs": { "a": 1 } }));
+}
+
 #[cfg(feature = "json")]
 #[test]
 fn what_json_has_no_word_for() {

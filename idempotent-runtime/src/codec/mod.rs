@@ -68,8 +68,12 @@ pub trait Codec<T> {
 /// `u128` and `i128` inside of a tagged or flattened type; bytes that an untagged enum would read as text; two
 /// flattened fields of one name; more than 128 levels. The call that ran the body has its result, and a retry gets
 /// [`Error::NotRecorded`](crate::Error::NotRecorded). To know it, a value that has bytes, such an integer or a flattened
-/// field is read back once before it is recorded. Two variants of an untagged enum that are written alike are the type's
-/// own matter: the first that fits is read, in every format.
+/// field is read back once before it is recorded.
+///
+/// Two values of one type that serde writes alike are the type's own matter, in every format, because nothing in the bytes
+/// tells them apart. Two variants of an untagged enum: the first that fits is read. A flattened `Option` of a map, or of a
+/// struct whose fields may all be missing: `None` is read as `Some` of an empty one. Several flattened `Option`s whose
+/// fields have the same names: the first takes them.
 #[derive(Clone, Copy, Debug)]
 pub struct MessagePack;
 

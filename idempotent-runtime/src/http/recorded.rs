@@ -92,9 +92,12 @@ pub(super) fn encode(
         })
         .collect()
     };
+    let kept = headers.iter().filter(|(name, _)| is_kept(name)).enumerate();
+    let sensitive = kept.filter(|(_, (_, value))| value.is_sensitive());
     let stored = Stored {
         status: status.as_u16(),
         headers: fields(headers),
+        sensitive: sensitive.map(|(at, _)| at).collect(),
         body: Raw(body.clone()),
         trailers: trailers.map(fields).unwrap_or_default(),
     };
@@ -109,19 +112,20 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Response<Bytes>, Option<HeaderMap>
     let mut response = Response::new(stored.body.0);
     *response.status_mut() = StatusCode::from_u16(stored.status)
         .map_err(|_| CodecError::own("its status is none of HTTP's"))?;
-    *response.headers_mut() = header_map(stored.headers)?;
-    let trailers = header_map(stored.trailers)?;
+    *response.headers_mut() = header_map(stored.headers, &stored.sensitive)?;
+    let trailers = header_map(stored.trailers, &[])?;
     Ok((response, Some(trailers).filter(|it| !it.is_empty())))
 }
 
-fn header_map(fields: Vec<(String, Raw)>) -> Result<HeaderMap, CodecError> {
+fn header_map(fields: Vec<(String, Raw)>, sensitive: &[usize]) -> Result<HeaderMap, CodecError> {
     let mut headers = HeaderMap::with_capacity(fields.len().min(64));
-    for (name, value) in fields {
+    for (at, (name, value)) in fields.into_iter().enumerate() {
         let name = HeaderName::from_bytes(name.as_bytes());
         let value = HeaderValue::from_maybe_shared(value.0);
-        let (Ok(name), Ok(value)) = (name, value) else {
+        let (Ok(name), Ok(mut value)) = (name, value) else {
             return Err(CodecError::own("one of its headers is none of HTTP's"));
         };
+        value.set_sensitive(sensitive.contains(&at));
         // A marker in a record would be somebody else's.
         if name != IDEMPOTENT_REPLAYED
             && name != header::CONTENT_LENGTH
@@ -139,6 +143,9 @@ struct Stored {
     status: u16,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     headers: Vec<(String, Raw)>,
+    /// Which of the headers are sensitive: their `Debug` shows no value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sensitive: Vec<usize>,
     body: Raw,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     trailers: Vec<(String, Raw)>,
@@ -192,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_response_comes_back() {
-        let sent = headers(&[
+        let mut sent = headers(&[
             ("content-type", b"text/plain"),
             ("link", b"<a>"),
             ("link", b"<b>"),
@@ -203,6 +210,7 @@ mod tests {
             ("x-secret", b"gone"),
             ("date", b"kept"),
         ]);
+        sent.get_mut("x-bytes").unwrap().set_sensitive(true);
         let trailers = headers(&[("x-sum", b"1"), ("x-hop", b"gone")]);
         let rules = HeaderRules {
             kept: vec![header::DATE],
@@ -231,6 +239,9 @@ mod tests {
             ("date", b"kept"),
         ]);
         assert_eq!(response.headers(), &expected);
+        for (name, value) in response.headers() {
+            assert_eq!(value.is_sensitive(), name == "x-bytes", "{name}");
+        }
         assert_eq!(found, Some(headers(&[("x-sum", b"1")])));
     }
 

@@ -47,6 +47,13 @@ impl Entries<'_, '_> {
             // JSON makes text of it, and what serde has buffered is not made a number again.
             self.writer.is_doubtful = true;
         }
+        let text = match out[start] {
+            0xa0..=0xbf => out.get(start + 1),
+            0xd9 => out.get(start + 2),
+            _ => None,
+        };
+        // `$serde_json::private::RawValue` as a map's key is a word between a type and its format too.
+        self.writer.is_doubtful |= text == Some(&b'$');
         if self.count == 0 {
             self.first_key = start..out.len();
         } else if out[self.first_key.clone()] == out[start..] {

@@ -138,7 +138,12 @@ pub(super) fn connecting(error: RedisError, server_name: &str) -> StoreError {
             with_cause(StoreError::new(kind, message), &error)
         }
         Err(error) => {
-            let message = format!("cannot connect to {server_name} ({})", cause(&error));
+            let hint = if error.is_connection_dropped() {
+                "; a server that has as many clients as its `maxclients` allows does this too"
+            } else {
+                ""
+            };
+            let message = format!("cannot connect to {server_name} ({}){hint}", cause(&error));
             with_cause(StoreError::new(kind, message), &error)
         }
     }
