@@ -2,23 +2,6 @@
 
 use super::*;
 
-/// An error that can be recorded.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-enum Declined {
-    Card(u64),
-    Network(u64),
-    Library(String),
-}
-
-impl From<Error> for Declined {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Indeterminate { .. } => Self::Library("indeterminate".into()),
-            other => Self::Library(other.to_string()),
-        }
-    }
-}
-
 #[tokio::test]
 async fn an_err_means_what_on_err_says() {
     #[idempotent(key = ONE)]

@@ -93,7 +93,7 @@ async fn two_functions_with_one_scope_are_refused() {
     assert!(matches!(refused, Error::Config { .. }));
     let text = refused.to_string();
     assert_eq!(
-        text.matches("tests/attribute/options.rs:").count(),
+        text.matches("tests/attribute/options/keys.rs:").count(),
         2,
         "{text}"
     );
