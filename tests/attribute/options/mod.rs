@@ -64,6 +64,23 @@ fn memory_with_clock() -> (SharedStore, ManualClock) {
     (SharedStore::new(MemoryStore::with_clock(&clock)), clock)
 }
 
+/// An error that can be recorded.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+enum Declined {
+    Card(u64),
+    Network(u64),
+    Library(String),
+}
+
+impl From<Error> for Declined {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Indeterminate { .. } => Self::Library("indeterminate".into()),
+            other => Self::Library(other.to_string()),
+        }
+    }
+}
+
 /// In one expression: its parts do not stay in the future.
 #[tokio::test]
 async fn a_call_by_hand_is_send() {
