@@ -32,23 +32,6 @@ fn fresh() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// An error that can be recorded.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-enum Declined {
-    Card(u64),
-    Network(u64),
-    Library(String),
-}
-
-impl From<Error> for Declined {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Indeterminate { .. } => Self::Library("indeterminate".into()),
-            other => Self::Library(other.to_string()),
-        }
-    }
-}
-
 /// The default store, also where features or the environment say another.
 fn on_memory() {
     static ONCE: Once = Once::new();
