@@ -84,9 +84,8 @@ impl Site {
     pub(crate) fn link(&self) -> Option<Proxy> {
         match self {
             Self::One(server) => Some(Proxy::start(&format!("127.0.0.1:{}", server.port()))),
-            // Clients of these are told the servers' own addresses.
-            Self::Sentinel(_) | Self::Cluster(_) => None,
-            Self::Memory | Self::Sqlite(_) => None,
+            // Clients of groups are told the servers' own addresses.
+            Self::Memory | Self::Sqlite(_) | Self::Sentinel(_) | Self::Cluster(_) => None,
         }
     }
 
