@@ -7,18 +7,19 @@ use std::sync::{
 
 use axum::{
     Json, Router,
-    extract::{FromRequestParts, State},
+    extract::{FromRequestParts, Request, State},
     http::{StatusCode, request::Parts},
+    middleware::{Next, from_fn},
     routing::post,
 };
 use idempotent_fn::{
     Error,
     http::{IdempotencyKey, MarkReplayed},
-    idempotent, operation,
+    idempotent, operation, with_store,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Server, serve};
+use crate::support::{Server, memory, serve};
 
 #[derive(Clone, Default)]
 struct Shop {
@@ -127,14 +128,18 @@ fn fresh() -> String {
 }
 
 async fn shop() -> (Server, Shop) {
-    let shop = Shop::default();
+    let (shop, store) = (Shop::default(), memory());
     let app = Router::new()
         .route("/orders", post(place))
         .route("/maybe", post(maybe))
         .route("/failing", post(failing))
         .route("/nested", post(nested))
         .with_state(shop.clone())
-        .layer(MarkReplayed);
+        .layer(MarkReplayed)
+        .layer(from_fn(move |request: Request, next: Next| {
+            // Whatever store this program would choose by itself.
+            with_store(store.clone(), next.run(request))
+        }));
     (serve(app).await, shop)
 }
 
