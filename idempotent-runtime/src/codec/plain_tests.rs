@@ -242,6 +242,8 @@ fn all_agree(bytes: &[u8]) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn what_is_written_is_read(receipt in receipt(), cut in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut bytes = Vec::new();
@@ -316,4 +318,16 @@ impl<'de> Deserialize<'de> for Careless {
 fn an_error_that_is_passed_over_is_an_error() {
     // Two entries: bytes, which are refused, and nothing behind them.
     assert!(!agrees::<Careless>(&[0x92, 0xc4, 0xc0]));
+}
+
+/// The name by which `rmp-serde` knows an extension.
+#[derive(Debug, Deserialize)]
+#[serde(rename = "_ExtStruct")]
+struct Extension(#[allow(dead_code, reason = "shown")] (i8, String));
+
+#[test]
+fn an_extension_is_left_to_rmp_serde() {
+    let pair = [0x92, 0x01, 0xa1, b'a'];
+    assert!(agrees::<(i8, String)>(&pair));
+    assert!(!agrees::<Extension>(&pair));
 }
