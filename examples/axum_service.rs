@@ -5,8 +5,8 @@
 //! curl -i localhost:3000/orders -H 'Idempotency-Key: 7f3a' -H 'Content-Type: application/json' -d '{"item":"tea","cents":500}'
 //! ```
 //!
-//! Send it again: the same order, marked as replayed. Change the amount: 422. Leave the header out: 400. Give up after 100 ms
-//! (`curl --max-time 0.1`) and retry: one order, answered.
+//! Send it again: the same order, marked as replayed. Change the amount: 422. Leave the header out:
+//! 400. Give up after 100 ms (`curl --max-time 0.1`) and retry: one order, answered.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --example charge                    # the store is a map in this process
+//! cargo run --example charge --features sqlite  # the store is a file; run it twice
 //! cargo run --example charge --features redis   # the store is Redis on this machine; run it twice
 //! ```
 
@@ -46,6 +47,8 @@ async fn charge(order: &'static str, cents: u64) -> Result<Receipt, PaymentError
 
 #[tokio::main]
 async fn main() {
+    #[cfg(all(feature = "sqlite", not(feature = "redis")))]
+    use_a_file().await;
     println!("1. The first call runs the body:");
     let first = charge("order-42", 1999).await;
     if let Err(PaymentError::Idempotency(Error::Unavailable { source, .. })) = &first {
@@ -89,9 +92,22 @@ async fn main() {
         "Cards charged in this run: {}",
         CHARGED.load(Ordering::Relaxed)
     );
-    if cfg!(feature = "redis") {
-        println!("Run it again: Redis has the receipts, and no card is charged.");
+    if cfg!(any(feature = "redis", feature = "sqlite")) {
+        println!("Run it again: the store has the receipts, and no card is charged.");
     }
+}
+
+/// A file is the default store only where somebody says so: `IDEMPOTENT_STORE=sqlite:path`, or this.
+#[cfg(all(feature = "sqlite", not(feature = "redis")))]
+async fn use_a_file() {
+    if std::env::var_os(idempotent_fn::STORE_ENV_VAR).is_some() {
+        return;
+    }
+    let path = std::env::temp_dir().join("idempotent-charge.db");
+    println!("The store is {}; delete it to begin anew.", path.display());
+    let store = idempotent_fn::store::SqliteStore::connect(path).await;
+    let store = store.expect("the temporary folder can be written to");
+    idempotent_fn::install(store).expect("no call has been made yet");
 }
 
 fn show(answer: Result<Receipt, PaymentError>) {

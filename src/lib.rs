@@ -5,6 +5,8 @@
 //! | feature | brings |
 //! |---|---|
 //! | `memory` (default) | [`store::MemoryStore`], records in this process |
+//! | `sqlite` | [`store::SqliteStore`], records in one file; it brings its own `SQLite` |
+//! | `sqlite-system` | the same with the `SQLite` of the system, 3.37 or later |
 //! | `redis` | [`store::RedisStore`], records in one Redis or Valkey server |
 //! | `redis-cluster` | Redis Cluster (with `redis`) |
 //! | `redis-sentinel` | servers found by Sentinels (with `redis`) |
@@ -28,17 +30,14 @@ pub use idempotent_runtime::{
 };
 
 #[cfg(feature = "http")]
-#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 #[doc(inline)]
 pub use idempotent_runtime::http;
 
 #[cfg(feature = "reqwest")]
-#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 #[doc(inline)]
 pub use idempotent_runtime::client;
 
 #[cfg(feature = "conformance")]
-#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 #[doc(inline)]
 pub use idempotent_runtime::conformance_tests;
 

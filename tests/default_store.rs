@@ -1,7 +1,7 @@
 //! Which default store a call uses.
 //!
-//! A process chooses its default store once, so each case runs in a process of its own: this test
-//! binary again, with the one test that plays the child.
+//! A process chooses its default store once, so each case runs in its own process: this test binary
+//! again, running only the test that plays the child.
 #![cfg(feature = "memory")]
 
 mod common;
@@ -51,6 +51,16 @@ async fn play(case: &str) {
             let text = install(installed).unwrap_err().to_string();
             assert!(text.contains("Redis at 127.0.0.1:6379"), "{text}");
             assert!(text.contains("nobody chose a store"), "{text}");
+        }
+        "file" => {
+            let call = operation::<Answer, _>("default_store", &[&"file"]);
+            let body = async {
+                println!("the body runs");
+                Ok(1)
+            };
+            assert_eq!(call.run(body).await.unwrap(), 1);
+            let text = install(installed).unwrap_err().to_string();
+            assert!(text.contains("SQLite at "), "{text}");
         }
         "install" => {
             install(installed.clone()).unwrap();
@@ -210,6 +220,20 @@ fn what_is_compiled_in_when_nothing_is_said() {
     );
 }
 
+/// One file, which the next process finds.
+#[cfg(feature = "sqlite-system")]
+#[test]
+fn a_file_when_the_environment_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a b.db");
+    let url = format!("sqlite://{}", path.to_str().unwrap().replace(' ', "%20"));
+    let first = in_a_process("file", &[(STORE, &url)]);
+    let second = in_a_process("file", &[(STORE, &url)]);
+    assert!(first.contains("the body runs"), "{first}");
+    assert!(!second.contains("the body runs"), "{second}");
+    assert!(path.exists());
+}
+
 /// The event that says which store it is comes when the store is there, for a call too that is made meanwhile.
 #[cfg(feature = "tracing")]
 #[test]
@@ -241,12 +265,19 @@ fn an_address_that_cannot_be_used_is_refused() {
         ("rediss://user:pass4711@host/", "feature `redis`"),
     ];
     let redis = redis.iter().filter(|_| cfg!(not(feature = "redis")));
+    let sqlite = [
+        ("sqlite:a.db", "feature `sqlite`"),
+        ("sqlite:///a.db", "feature `sqlite`"),
+    ];
+    let sqlite = sqlite
+        .iter()
+        .filter(|_| cfg!(not(feature = "sqlite-system")));
     let others = [
         ("nonsense://user:pass4711@host", "redis://…"),
         ("postgres://user:pass4711@host/", "unknown kind"),
         ("pass4711", "unknown kind"),
     ];
-    for &(url, word) in redis.chain(&others) {
+    for &(url, word) in redis.chain(sqlite).chain(&others) {
         let text = in_a_process("refused", &[(STORE, url)]);
         assert!(text.contains(word), "{url}: {text}");
         assert!(text.contains(STORE), "{url}: {text}");

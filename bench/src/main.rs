@@ -1,9 +1,11 @@
-//! `cargo run --release --ignore-rust-version --manifest-path bench/Cargo.toml [WORKLOAD …] [quick] [write]`
+//! `cargo run --release --ignore-rust-version --manifest-path bench/Cargo.toml [WORKLOAD …] [quick]
+//! [write]`
 //!
-//! Workloads: `replay`, `replay2`, `first`, `resident`, `sweep`, `redis`, `near`, `waiter`, `future`, `compile`, `growth` (or one
-//! of `growth-tasks`, `-keys`, `-sizes`, `-processes`, `-cluster`), `costs`; all of them where none is named.
-//! Prints tables. After a whole run, and of some workloads with `write`, it also brings `docs/` up to date: the tables
-//! between markers, the pictures, `bench.json`. `quick` shows that growth and costs run, not what they are.
+//! Workloads: `replay`, `replay2`, `first`, `resident`, `sweep`, `sqlite`, `redis`, `near`, `waiter`,
+//! `future`, `compile`, `growth` (or one of `growth-tasks`, `-keys`, `-sizes`, `-processes`,
+//! `-cluster`), `costs`; all of them where none is named. Prints tables. After a whole run, and of
+//! some workloads with `write`, it also brings `docs/` up to date: the tables between markers, the
+//! pictures, `bench.json`. `quick` shows that growth and costs run, not what they are.
 
 // A benchmark counts in `f64` and panics where it cannot go on.
 mod chart;
@@ -22,6 +24,7 @@ mod redis;
 mod report;
 mod resident;
 mod sample;
+mod sqlite;
 mod waiter;
 
 use std::{env, path::Path, process::Command};
@@ -76,6 +79,9 @@ fn main() {
     let asked = Asked::read();
     let mut report = Report::default();
     in_memory(&asked, &mut report);
+    if asked.wants("sqlite") {
+        sqlite::measure(&mut report);
+    }
     on_redis(&asked, &mut report);
     if asked.wants("future") {
         report.add_facts(future::measure());

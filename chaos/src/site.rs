@@ -4,24 +4,33 @@ use std::slice;
 
 use idempotent_test_support::{Proxy, RedisCluster, RedisServer, Sentinel};
 
-use crate::{load::LARGEST, worker::Place};
+use crate::{load::LARGEST, sqlite::File, worker::Place};
 
 /// Which servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topology {
-    /// None: records in one worker's memory.
+    /// No server: records in the memory of one worker.
     Memory,
-    /// One server, whose acknowledged writes are on disk; each worker reaches it through a faulty link of its own.
+    /// One server, whose acknowledged writes are on disk. Each worker reaches it through a faulty
+    /// link of its own.
     One,
-    /// A master, two replicas, three sentinels.
+    /// A primary, two replicas, three sentinels.
     Sentinel,
-    /// Three masters with a replica each.
+    /// Three primaries with a replica each.
     Cluster,
+    /// A file that all workers open.
+    Sqlite,
 }
 
 impl Topology {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::One, Self::Cluster, Self::Sentinel, Self::Memory];
+    pub const ALL: [Self; 5] = [
+        Self::One,
+        Self::Cluster,
+        Self::Sentinel,
+        Self::Sqlite,
+        Self::Memory,
+    ];
 
     /// Its name on the command line.
     #[must_use]
@@ -31,17 +40,19 @@ impl Topology {
             Self::One => "one",
             Self::Sentinel => "sentinel",
             Self::Cluster => "cluster",
+            Self::Sqlite => "sqlite",
         }
     }
 }
 
-/// The servers, running.
+/// The running servers.
 #[derive(Debug)]
 pub(crate) enum Site {
     Memory,
     One(RedisServer),
     Sentinel(Sentinel),
     Cluster(RedisCluster),
+    Sqlite(File),
 }
 
 impl Site {
@@ -51,30 +62,31 @@ impl Site {
             Topology::One => Self::One(one()),
             Topology::Sentinel => Self::Sentinel(sentinel()),
             Topology::Cluster => Self::Cluster(cluster()),
+            Topology::Sqlite => Self::Sqlite(File::new()),
         }
     }
 
     /// The servers that keep records.
     pub(crate) fn servers(&self) -> &[RedisServer] {
         match self {
-            Self::Memory => &[],
+            Self::Memory | Self::Sqlite(_) => &[],
             Self::One(server) => slice::from_ref(server),
             Self::Sentinel(group) => group.servers(),
             Self::Cluster(group) => group.nodes(),
         }
     }
 
-    /// How many processes call.
+    /// The number of worker processes.
     pub(crate) fn workers(&self) -> usize {
         if matches!(self, Self::Memory) { 1 } else { 4 }
     }
 
-    /// A link of a worker's own, where links can be had.
+    /// A faulty link for one worker, if the topology has links.
     pub(crate) fn link(&self) -> Option<Proxy> {
         match self {
             Self::One(server) => Some(Proxy::start(&format!("127.0.0.1:{}", server.port()))),
-            // Clients of these are told the servers' own addresses.
-            Self::Memory | Self::Sentinel(_) | Self::Cluster(_) => None,
+            // Their clients are told the servers' own addresses, so a link would be bypassed.
+            Self::Memory | Self::Sentinel(_) | Self::Cluster(_) | Self::Sqlite(_) => None,
         }
     }
 
@@ -84,18 +96,19 @@ impl Site {
             Self::One(server) => Place::One(link.map_or_else(|| server.url(), Proxy::url)),
             Self::Sentinel(group) => Place::Sentinel(group.master_name().to_owned(), group.urls()),
             Self::Cluster(group) => Place::Cluster(group.urls()),
+            Self::Sqlite(file) => Place::Sqlite(file.path()),
         }
     }
 }
 
-/// It takes no value that is larger than the library's own limit, and hangs up on who sends one.
+/// It takes no value above the library's own limit, and closes connections that send one.
 fn one() -> RedisServer {
     let server = RedisServer::builder().appendonly();
     server.arg("proto-max-bulk-len", LARGEST).start()
 }
 
-/// A failover that nobody asked for forgets what the replicas have not got yet, and then no claim holds. Here only those
-/// happen that lose nothing.
+/// A failover that nobody asked for loses what the replicas have not received, and then no
+/// guarantee holds. So only failovers happen that lose nothing.
 fn sentinel() -> Sentinel {
     let group = Sentinel::start();
     for sentinel in group.sentinels() {
@@ -110,7 +123,7 @@ fn sentinel() -> Sentinel {
     group
 }
 
-/// As for [`sentinel`].
+/// As in [`sentinel`].
 fn cluster() -> RedisCluster {
     let group = RedisCluster::start_with_replicas();
     for node in group.nodes() {

@@ -21,8 +21,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Problems are shorter than this.
 const LONGEST_PROBLEM: u64 = 64 * 1024;
 
-/// A middleware that gives each POST and PATCH an `Idempotency-Key`, and sends what fails for now again, with the same key and the
-/// same body.
+/// A middleware that gives each POST and PATCH an `Idempotency-Key`, and sends what fails for now
+/// again, with the same key and the same body.
 ///
 /// ```no_run
 /// # async fn send(order: &[u8]) -> Result<(), reqwest_middleware::Error> {
@@ -37,18 +37,21 @@ const LONGEST_PROBLEM: u64 = 64 * 1024;
 /// # }
 /// ```
 ///
-/// Key and retries are one middleware, because in the wrong order each attempt would get a key of its own. So let no other
-/// middleware retry.
+/// Key and retries are one middleware, because in the wrong order each attempt would get a key of
+/// its own. So let no other middleware retry.
 ///
-/// **What is sent again:** a request with a key (made here, given as an extension, or in the header), and one whose method is
-/// idempotent. A body that cannot be sent twice (a stream) is sent once.
+/// **What is sent again:** a request with a key (made here, given as an extension, or in the
+/// header), and one whose method is idempotent. A body that cannot be sent twice (a stream) is sent
+/// once.
 ///
-/// **When:** after a failed connection, a time-out, an answer that did not come; after 408, 425, 429, 500, 502, 503 and 504; after 409
-/// where it says `Retry-After`. Not where a problem says `"retryable": false`. The pause grows, and is as long as `Retry-After` asks for
-/// (seconds, or a date). A pause that does not fit into the time that is left is not begun: the answer is returned as it is.
+/// **When:** after a failed connection, a time-out, an answer that did not come; after 408, 425,
+/// 429, 500, 502, 503 and 504; after 409 where it says `Retry-After`. Not where a problem says
+/// `"retryable": false`. The pause grows, and is as long as `Retry-After` asks for (seconds, or a
+/// date). A pause that does not fit into the time that is left is not begun: the answer is returned
+/// as it is.
 ///
-/// A body that breaks off while you read it is your error to handle. Send the request again with the same key, given as an
-/// extension: the server has its response.
+/// A body that breaks off while you read it is your error to handle. Send the request again with
+/// the same key, given as an extension: the server has its response.
 ///
 /// # Cancel safety
 /// A dropped request is not sent again. The server finishes what it has got.
@@ -84,13 +87,15 @@ impl Retry {
         Self { attempts, ..self }
     }
 
-    /// How long all attempts and pauses take at most, but for the last attempt: give the client a time-out too.
+    /// How long all attempts and pauses take at most, but for the last attempt: give the client a
+    /// time-out too.
     #[must_use]
     pub fn with_total(self, within: Duration) -> Self {
         Self { within, ..self }
     }
 
-    /// The first pause, where the server asks for none; by default 200 ms. Each is up to twice as long as the one before.
+    /// The first pause, where the server asks for none; by default 200 ms. Each is up to twice as
+    /// long as the one before.
     #[must_use]
     pub fn with_first_pause(self, first_pause: Duration) -> Self {
         Self {
@@ -159,7 +164,8 @@ impl Middleware for Retry {
     }
 }
 
-/// The answer, and for how long the server asks to wait before the same request is sent again; `None` where it is not to be sent again.
+/// The answer, and for how long the server asks to wait before the same request is sent again;
+/// `None` where it is not to be sent again.
 async fn verdict(answer: Result<Response>) -> (Result<Response>, Option<Duration>) {
     let response = match answer {
         Ok(response) => response,
@@ -200,8 +206,8 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(at.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-/// Whether a response is a problem that says that the same request will not succeed. To know it, the problem is read, and the
-/// response made anew.
+/// Whether a response is a problem that says that the same request will not succeed. To know it,
+/// the problem is read, and the response made anew.
 async fn says_final(response: Response) -> (Result<Response>, bool) {
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let is_problem =

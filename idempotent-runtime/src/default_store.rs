@@ -1,7 +1,7 @@
-//! Which store a call goes to when it names none.
+//! Which store a call uses if it names none.
 //!
-//! In this order: [`with_store`](crate::with_store); [`install`]; the environment variable [`STORE_ENV_VAR`]; the one network store
-//! compiled in, at its usual local address; memory.
+//! The first of these: [`with_store`](crate::with_store); [`install`]; the environment variable
+//! [`STORE_ENV_VAR`]; the one network store compiled in, at its usual local address; memory.
 
 use std::{env, fmt};
 
@@ -10,18 +10,19 @@ use once_cell::sync::OnceCell;
 use crate::{SharedStore, StoreError, StoreErrorKind, error::AlreadyInstalled};
 
 /// The environment variable that names the default store: `redis://…`, `rediss://…`, `redis+cluster://…`,
-/// `redis+sentinel://…`, `redis+unix://…` or `memory:`. What they may say is documented at
+/// `redis+sentinel://…`, `redis+unix://…`, `sqlite:path` or `memory:`. What those of Redis may say is documented at
 #[cfg_attr(
     feature = "redis",
     doc = "[`RedisStore::new`](crate::store::RedisStore::new)."
 )]
 #[cfg_attr(not(feature = "redis"), doc = "`RedisStore::new` (feature `redis`).")]
+/// The path in `sqlite:records.db`, `sqlite:///var/lib/app/records.db` or the like is a file's; write `%25` for `%` in it.
 pub const STORE_ENV_VAR: &str = "IDEMPOTENT_STORE";
 
 static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
 
-/// Makes `store` the default store of this process: a [`SharedStore`], a reference to one, or a [`Store`](crate::Store) as
-/// it is.
+/// Makes `store` the default store of this process: a [`SharedStore`], a reference to one, or any
+/// [`Store`](crate::Store).
 ///
 /// ```
 /// use idempotent_fn::{install, store::MemoryStore};
@@ -32,8 +33,8 @@ static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
 /// ```
 ///
 /// # Errors
-/// [`AlreadyInstalled`] when a default store is in use: by an earlier `install`, or because a call has already used the
-/// one from the environment. Install first thing in `main`.
+/// [`AlreadyInstalled`] if a default store is in use, from an earlier `install` or because a call
+/// has used the one from the environment. So install first thing in `main`.
 pub fn install(store: impl Into<SharedStore>) -> Result<(), AlreadyInstalled> {
     match DEFAULT.try_insert(store.into()) {
         Ok(store) => {
@@ -49,7 +50,7 @@ pub fn install(store: impl Into<SharedStore>) -> Result<(), AlreadyInstalled> {
 /// The default store of this process.
 ///
 /// # Errors
-/// A text that says what is set up wrongly.
+/// A text about a mistake in the set-up.
 pub(crate) fn standing() -> Result<&'static SharedStore, String> {
     let mut chosen_by = None;
     let store = DEFAULT.get_or_try_init(|| {
@@ -57,7 +58,8 @@ pub(crate) fn standing() -> Result<&'static SharedStore, String> {
         chosen_by = Some(by);
         Ok::<_, String>(store)
     })?;
-    // Only now: who listens to events may make calls, and would wait for the store that is being made.
+    // Only now: a subscriber to events may make calls, which would wait for the store that is being
+    // made.
     if let Some(by) = chosen_by {
         announce(store, by);
     }
@@ -80,10 +82,10 @@ fn from_environment() -> Result<(SharedStore, &'static str), String> {
     })
 }
 
-/// Who chose a store that the features compiled in made the default.
+/// What chose a store that is the default only because its feature is compiled in.
 const NOBODY: &str = "nobody";
 
-/// What the environment names.
+/// The value of the environment variable.
 fn named() -> Result<Option<String>, String> {
     match env::var(STORE_ENV_VAR) {
         Ok(url) if !url.trim().is_empty() => Ok(Some(url.trim().to_owned())),
@@ -92,12 +94,12 @@ fn named() -> Result<Option<String>, String> {
     }
 }
 
-// Here and not in `store/`: which stores there are is not known there.
+// Here and not in `store/`, which does not know which stores there are.
 impl SharedStore {
-    /// The store that the environment variable `IDEMPOTENT_STORE` names, connected to and checked: a wrong address, a
-    /// missing right or a server that is not there ends `main`, and not the first call of the day.
+    /// The store that the environment variable `IDEMPOTENT_STORE` names, connected and checked. So
+    /// a wrong address, a missing right or an absent server ends `main`, and not the first call.
     ///
-    /// It is not made the default store: [`install`] does that.
+    /// It does not become the default store: [`install`] does that.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -108,39 +110,81 @@ impl SharedStore {
     /// ```
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when the variable is not set, cannot be read, names a store whose feature is off,
-    /// or one that is not fit to keep records; [`NotSent`](StoreErrorKind::NotSent) when the store cannot be reached;
-    /// [`Refused`](StoreErrorKind::Refused) when it does not let this user in. No error shows a password.
-    #[cfg_attr(
-        not(feature = "redis"),
-        expect(clippy::unused_async, reason = "a store in memory needs no connection")
-    )]
+    /// [`Config`](StoreErrorKind::Config) if the variable is not set, cannot be read, or names a
+    /// store whose feature is off or which is not suitable for records;
+    /// [`NotSent`](StoreErrorKind::NotSent) if the store cannot be reached;
+    /// [`Refused`](StoreErrorKind::Refused) if it does not let this user in. No error shows a
+    /// password.
     pub async fn from_env() -> Result<Self, StoreError> {
         let url = named().map_err(config)?;
         let url =
             url.ok_or_else(|| config(format!("{STORE_ENV_VAR} is not set; set it to {SHAPES}")))?;
         let store = from_url(&url)?;
-        #[cfg(feature = "redis")]
-        if let Named::Redis(store) = &store {
-            store.check().await?;
-        }
+        store.check().await?;
         Ok(store.shared())
     }
 }
 
-/// What the environment may say.
+/// The forms of the environment variable.
 const SHAPES: &str = "redis://…, rediss://…, redis+cluster://…, redis+sentinel://…, redis+unix://… (`valkey` for `redis` \
-                      too) or memory:";
+                      too), sqlite:path or memory:";
 
 fn config(message: impl Into<std::sync::Arc<str>>) -> StoreError {
     StoreError::new(StoreErrorKind::Config, message)
 }
 
+/// A kind of store, as URLs name it.
+struct Kind {
+    is_scheme: fn(&str) -> bool,
+    /// What an error calls it whose feature is off.
+    called: &'static str,
+    feature: &'static str,
+    /// The store at a URL, where the feature is on.
+    open: Option<Open>,
+}
+
+type Open = fn(&str) -> Result<Named, StoreError>;
+
+/// Every kind of store that a URL can name.
+const KINDS: &[Kind] = &[
+    Kind {
+        is_scheme: |scheme| scheme == "memory",
+        called: "a store in memory",
+        feature: "memory",
+        open: Some(|_| memory().map(Named::Memory).map_err(config)),
+    },
+    Kind {
+        #[cfg(feature = "redis")]
+        is_scheme: crate::store::redis::is_scheme,
+        #[cfg(not(feature = "redis"))]
+        is_scheme: |scheme| {
+            scheme.starts_with("redis") || scheme.starts_with("valkey") || scheme == "unix"
+        },
+        called: "a Redis store",
+        feature: "redis",
+        #[cfg(feature = "redis")]
+        open: Some(|url| crate::store::RedisStore::new(url).map(Named::Redis)),
+        #[cfg(not(feature = "redis"))]
+        open: None,
+    },
+    Kind {
+        is_scheme: |scheme| scheme == "sqlite",
+        called: "an SQLite store",
+        feature: "sqlite",
+        #[cfg(feature = "sqlite-system")]
+        open: Some(|url| crate::store::SqliteStore::from_url(url).map(Named::Sqlite)),
+        #[cfg(not(feature = "sqlite-system"))]
+        open: None,
+    },
+];
+
 /// A store that a URL names.
 enum Named {
     Memory(SharedStore),
     #[cfg(feature = "redis")]
-    Redis(crate::store::redis::RedisStore),
+    Redis(crate::store::RedisStore),
+    #[cfg(feature = "sqlite-system")]
+    Sqlite(crate::store::SqliteStore),
 }
 
 impl Named {
@@ -149,34 +193,47 @@ impl Named {
             Self::Memory(store) => store,
             #[cfg(feature = "redis")]
             Self::Redis(store) => SharedStore::new(store),
+            #[cfg(feature = "sqlite-system")]
+            Self::Sqlite(store) => SharedStore::new(store),
+        }
+    }
+
+    /// Connects, and looks whether the store is fit.
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "sqlite-system")),
+        expect(clippy::unused_async, reason = "a store in memory needs no connection")
+    )]
+    async fn check(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.check().await,
+            #[cfg(feature = "sqlite-system")]
+            Self::Sqlite(store) => store.check().await,
         }
     }
 }
 
-/// The store with this address, connected to when it is first used.
+/// The store with this address. It connects when it is first used.
 fn from_url(url: &str) -> Result<Named, StoreError> {
     let scheme = url.split(':').next().unwrap_or_default();
-    match scheme {
-        "memory" => memory().map(Named::Memory).map_err(config),
-        #[cfg(feature = "redis")]
-        scheme if crate::store::redis::is_scheme(scheme) => {
-            crate::store::redis::RedisStore::new(url).map(Named::Redis)
-        }
-        #[cfg(not(feature = "redis"))]
-        scheme
-            if scheme.starts_with("redis") || scheme.starts_with("valkey") || scheme == "unix" =>
-        {
-            Err(config(format!(
-                "{STORE_ENV_VAR} names a Redis store; turn on the feature `redis` of idempotent-fn"
-            )))
-        }
-        _ => Err(config(format!(
+    let kind = KINDS.iter().find(|kind| (kind.is_scheme)(scheme));
+    match kind {
+        Some(Kind {
+            open: Some(open), ..
+        }) => open(url),
+        Some(Kind {
+            called, feature, ..
+        }) => Err(config(format!(
+            "{STORE_ENV_VAR} names {called}; turn on the feature `{feature}` of idempotent-fn"
+        ))),
+        None => Err(config(format!(
             "{STORE_ENV_VAR} names a store of an unknown kind; use {SHAPES}"
         ))),
     }
 }
 
-/// The one network store compiled in, or else memory.
+/// The one network store that is compiled in, or else memory.
 #[cfg(feature = "redis")]
 fn compiled_in() -> Result<SharedStore, String> {
     let store = crate::store::redis::RedisStore::unchosen("redis://127.0.0.1:6379");
@@ -204,8 +261,8 @@ fn memory() -> Result<SharedStore, String> {
     )
 }
 
-/// Says once which store it is. One that nobody chose, and that another process may be meant to share, is a warning: any
-/// crate of the program may have turned its feature on.
+/// Announces the default store once. A network store that nobody chose is a warning: any crate of
+/// the program may have turned on its feature, and other processes may use it too.
 fn announce(store: &impl fmt::Debug, by: &str) {
     #[cfg(feature = "tracing")]
     if by == NOBODY && cfg!(feature = "redis") {

@@ -1,5 +1,8 @@
-//! The protocol and the stores of `idempotent-fn`. Depend on that crate: it re-exports what is public here.
+//! The protocol and the stores of `idempotent-fn`. Depend on that crate: it re-exports what is
+//! public here.
 
+// A public item of a feature has its `#[cfg(feature = …)]` on itself, not only on its module: the
+// documentation takes its badge from there, also where `idempotent-fn` shows it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Its own tests are not for the scheduler of `tests/races`.
 #![cfg(not(all(test, idempotent_shuttle)))]
@@ -7,7 +10,6 @@
 mod backoff;
 mod call;
 #[cfg(feature = "reqwest")]
-#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub mod client;
 pub mod codec;
 mod context;
@@ -16,7 +18,6 @@ pub mod error;
 mod events;
 pub mod fingerprint;
 #[cfg(feature = "http")]
-#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
 pub mod key;
 pub mod operation;

@@ -352,7 +352,10 @@ async fn a_problem_is_never_recorded() {
         }
     })
     .await;
-    assert_eq!(server.post("/").key("k").send().await.problem(), "malformed-key");
+    assert_eq!(
+        server.post("/").key("k").send().await.problem(),
+        "malformed-key"
+    );
     assert_eq!(server.post("/").key("k").send().await.status, 201);
     assert_eq!(runs.count(), 2);
 }

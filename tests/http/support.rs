@@ -8,7 +8,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Once,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -16,7 +16,7 @@ use std::{
 use axum::{Router, body::Body, extract, http::StatusCode, response::IntoResponse};
 use futures_util::stream;
 use http::request::Parts;
-use idempotent_fn::{SharedStore, http::IdempotencyLayer, store::MemoryStore};
+use idempotent_fn::{SharedStore, http::IdempotencyLayer, install, store::MemoryStore};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -123,6 +123,9 @@ impl Drop for Server {
 }
 
 pub async fn serve(app: Router) -> Server {
+    // Handlers that name no store have the default one, which features and the environment choose.
+    static DEFAULT: Once = Once::new();
+    DEFAULT.call_once(|| install(memory()).expect("no default store yet"));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });

@@ -301,3 +301,38 @@ fn a_single_namespace_stands_before_the_key_and_nested_ones_outermost_first() {
     let nested = key.in_namespace("mail").in_namespace("tenant-a");
     assert_eq!(nested, in_namespaces(&["tenant-a", "mail"], "s"));
 }
+
+#[test]
+fn long_namespaces_are_bounded_and_stay_apart() {
+    let namespaces = [200, 201, 5_000].map(|length| "n".repeat(length));
+    let ends_otherwise = format!("{}m", &namespaces[1][1..]);
+    // Escaped it has 300 bytes; the cut falls between two characters.
+    let escaped = "|".repeat(100);
+    let accents = "é".repeat(150);
+    let all = [
+        &*namespaces[0],
+        &namespaces[1],
+        &namespaces[2],
+        &ends_otherwise,
+        &escaped,
+        &accents,
+    ];
+    let keys: Vec<_> = all
+        .iter()
+        .map(|namespace| in_namespaces(&[namespace], "s").as_str().to_owned())
+        .collect();
+    assert_eq!(keys[0], format!("{}@s|k", namespaces[0]));
+    for key in &keys {
+        let (namespace, rest) = key.split_once('@').expect("a namespace");
+        assert_eq!(rest, "s|k");
+        assert!(namespace.len() <= Key::MAX_NAMESPACE, "{}", namespace.len());
+    }
+    let distinct: std::collections::HashSet<_> = keys.iter().collect();
+    assert_eq!(distinct.len(), keys.len());
+    // Within others it is the same name.
+    let nested = in_namespaces(&["tenant-a", &namespaces[2]], "s");
+    assert_eq!(nested.as_str(), format!("tenant-a@{}", keys[2]));
+    let key = Key::new("s", &[&"k"]).unwrap();
+    let nested_by_hand = key.in_namespace(&namespaces[2]).in_namespace("tenant-a");
+    assert_eq!(nested, nested_by_hand);
+}

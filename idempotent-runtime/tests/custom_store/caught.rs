@@ -1,4 +1,4 @@
-//! Which rule catches which flaw. A suite that cannot fail shows nothing.
+//! Which rule of the suite notices which flaw. A suite that cannot fail proves nothing.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -32,6 +32,8 @@ flaws! {
     EveryHandleIsAnotherStore => a_held_record_is_shown_as_it_stands of_many_claimers_one_is_granted;
     ReadsThenWrites => of_many_claimers_one_is_granted of_many_takers_one_is_granted
         a_finish_and_a_takeover_never_both_succeed;
+    RefusesWhoLosesARace => both_of_two_claimers_are_answered;
+    TakesTheVanishedForLost => a_record_that_vanishes_between_two_looks_is_claimed;
     WaitsForOtherKeys => keys_do_not_wait_for_each_other;
     RefusesARepeatedClaim => the_same_nonce_gets_the_same_grant;
     RefusesItsOwnLost => the_same_nonce_gets_the_same_grant;
@@ -79,6 +81,7 @@ flaws! {
     NeverForgets => an_expired_keys_old_owner_is_refused unfinished_records_are_held_for_seven_days;
     SetsNoExpires => expires_follows_the_retention a_finish_records_all_of_it;
     ForgetsAtTheEnd => nothing_late_revives_a_finished_key past_its_end_a_record_is_as_none;
+    KeepsWhatIsLarge => a_large_record_past_its_end_is_replaced;
     ShowsWhatHasEnded => past_its_end_a_record_is_as_none nothing_late_revives_a_finished_key;
     RevivesWhatHasEnded => nothing_late_revives_a_finished_key;
     KeepsReleasedForHold => released_records_are_kept_for_their_ttl;
@@ -124,7 +127,8 @@ flaws! {
     KeepsSubscriptions => dropped_subscriptions_leave_nothing;
 }
 
-/// Runs the rules that are named for the flaw, each on a new store with it: every one of them must fail.
+/// Runs the rules that are named for the flaw, each on a new store with it: every one of them must
+/// fail.
 async fn is_caught(flaw: Flaw) {
     let named = CAUGHT_BY
         .iter()

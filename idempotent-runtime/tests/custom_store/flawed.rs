@@ -1,4 +1,4 @@
-//! The custom store again, with one flaw at a time: each is a defect that real stores have had.
+//! The custom store with one flaw at a time: each is a defect that real stores have had.
 
 mod decide;
 
@@ -31,6 +31,8 @@ pub(crate) struct Flawed {
     /// What is lost of the next write.
     loss: Arc<Mutex<Option<Loss>>>,
     kept: Arc<Mutex<Vec<Subscription>>>,
+    /// Records that claims have met.
+    met: Arc<Mutex<HashMap<Key, Record>>>,
     running: Arc<tokio::sync::Semaphore>,
     face: Face,
 }
@@ -51,6 +53,7 @@ impl Flawed {
             planted: Arc::default(),
             loss: Arc::default(),
             kept: Arc::default(),
+            met: Arc::default(),
             running: Arc::new(tokio::sync::Semaphore::new(1)),
             face,
         }
@@ -135,6 +138,28 @@ impl Store for Flawed {
                 return self.step(key, |current, now| {
                     protocol::claim(current.filter(|_| !mine), request, now)
                 });
+            }
+            Flaw::RefusesWhoLosesARace => {
+                let is_free = || self.step(key, |current, _| Step::keep(current.is_none()));
+                let was_free = is_free()?;
+                tokio::task::yield_now().await;
+                if was_free && !is_free()? {
+                    let reason = "there was no row, and now there is one";
+                    return Err(StoreError::new(StoreErrorKind::Refused, reason));
+                }
+            }
+            Flaw::TakesTheVanishedForLost => {
+                let mut met = self.met.lock().expect("no panic");
+                let now = self.step(key, |current, _| {
+                    Step::keep(current.map(|current| current.record.clone()))
+                })?;
+                if let Some(record) = now {
+                    met.insert(key.clone(), record);
+                } else if let Some(record) = met.get(key) {
+                    let mut lost = record.clone();
+                    lost.state = State::Lost;
+                    return Ok(held(&lost).reply);
+                }
             }
             Flaw::WaitsForOtherKeys => {
                 let permit = self.running.acquire().await.expect("never closed");

@@ -1,126 +1,22 @@
 //! The conformance suite on one server, on a cluster and behind sentinels.
 
-use std::{
-    collections::HashMap,
-    fmt::Write,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fmt::Write, time::Duration};
 
 use idempotent_runtime::{
-    Store, StoreError, conformance_tests,
+    conformance_tests,
     key::Key,
-    record::{Nonce, Record, State},
+    record::Record,
     store::{
-        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, RedisStore, Settled, Subscription,
+        RedisStore,
         conformance::{Subject, all},
     },
 };
 use idempotent_test_support::{RedisCluster, RedisServer, Sentinel};
 
-use crate::common::*;
-
-/// The store as it would answer had time gone by: what [`age`] took off the end of a finished record is on it again in
-/// what is shown.
-struct Aged {
-    store: RedisStore,
-    taken: Taken,
-}
-
-/// What was taken off, by the record's attempt.
-type Taken = Arc<Mutex<HashMap<Nonce, u64>>>;
-
-fn aged(store: RedisStore, taken: &Taken) -> Aged {
-    Aged {
-        store,
-        taken: taken.clone(),
-    }
-}
-
-impl Aged {
-    fn shown(&self, record: Record) -> Record {
-        let taken = self.taken.lock().expect("no panic under it");
-        let taken = match record.state {
-            State::Done | State::Failed => taken.get(&record.nonce).copied().unwrap_or(0),
-            _ => 0,
-        };
-        let mut record = record;
-        record.expires += taken;
-        record
-    }
-
-    fn settled(&self, settled: Settled) -> Settled {
-        match settled {
-            Settled::Stale { record, lease_left } => Settled::Stale {
-                record: self.shown(record),
-                lease_left,
-            },
-            other => other,
-        }
-    }
-}
-
-impl Store for Aged {
-    async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
-        Ok(match self.store.claim(key, request).await? {
-            ClaimReply::Held { record, lease_left } => ClaimReply::Held {
-                record: self.shown(record),
-                lease_left,
-            },
-            other => other,
-        })
-    }
-
-    async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
-        Ok(self.settled(self.store.renew(key, owned).await?))
-    }
-
-    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
-        Ok(self.settled(self.store.finish(key, target).await?))
-    }
-
-    async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
-        let read = self.store.read(key).await?;
-        Ok(read.map(|(record, left)| (self.shown(record), left)))
-    }
-
-    async fn overrule(
-        &self,
-        key: &Key,
-        seen: Option<&Record>,
-        replacement: &Record,
-    ) -> Result<Settled, StoreError> {
-        let settled = self.store.overrule(key, seen, replacement).await?;
-        Ok(self.settled(settled))
-    }
-
-    async fn list(
-        &self,
-        filter: &Filter,
-        cursor: Option<&Cursor>,
-    ) -> Result<Page<Found>, StoreError> {
-        let page = self.store.list(filter, cursor).await?;
-        let shown = page.records.into_iter().map(|found| {
-            let record = found
-                .record
-                .map(|(record, left)| (self.shown(record), left));
-            Found::new(found.key, record)
-        });
-        Ok(Page::new(shown.collect(), page.next))
-    }
-
-    async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
-        self.store.subscribe(key).await
-    }
-
-    fn clock(&self) -> Option<u64> {
-        self.store.clock()
-    }
-
-    fn describe(&self) -> String {
-        self.store.describe()
-    }
-}
+use crate::{
+    aged::{Aged, Taken},
+    common::*,
+};
 
 /// Makes a record older; one that has no time left is gone.
 fn age(server: &RedisServer, taken: &Taken, key: &Key, time: Duration) {
@@ -131,8 +27,7 @@ fn age(server: &RedisServer, taken: &Taken, key: &Key, time: Duration) {
     elapse(server, key, time);
     let after = value(server, key).and_then(|bytes| Record::decode(&bytes).ok());
     if let (Some(before), Some(after)) = (before, after) {
-        let mut taken = taken.lock().expect("no panic under it");
-        *taken.entry(after.nonce).or_default() += before.expires - after.expires;
+        taken.note(&before, &after);
     }
 }
 
@@ -149,10 +44,10 @@ fn plant(server: &RedisServer, key: &Key, bytes: &[u8]) {
 struct Single(RedisServer, Taken);
 
 impl Subject for Single {
-    type Store = Aged;
+    type Store = Aged<RedisStore>;
 
-    async fn store(&self) -> Aged {
-        aged(store(&self.0), &self.1)
+    async fn store(&self) -> Aged<RedisStore> {
+        Aged::new(store(&self.0), &self.1)
     }
 
     async fn elapse(&self, key: &Key, time: Duration) {
@@ -164,7 +59,7 @@ impl Subject for Single {
         true
     }
 
-    async fn subscribed(&self, _store: &Aged) -> Option<usize> {
+    async fn subscribed(&self, _store: &Aged<RedisStore>) -> Option<usize> {
         Some(self.0.cli(&["PUBSUB", "CHANNELS"]).lines().count())
     }
 }
@@ -180,11 +75,11 @@ impl Cluster {
 }
 
 impl Subject for Cluster {
-    type Store = Aged;
+    type Store = Aged<RedisStore>;
 
-    async fn store(&self) -> Aged {
+    async fn store(&self) -> Aged<RedisStore> {
         let store = RedisStore::cluster(self.0.urls()).expect("valid URLs");
-        aged(store, &self.1)
+        Aged::new(store, &self.1)
     }
 
     async fn elapse(&self, key: &Key, time: Duration) {
@@ -196,7 +91,7 @@ impl Subject for Cluster {
         true
     }
 
-    async fn subscribed(&self, _store: &Aged) -> Option<usize> {
+    async fn subscribed(&self, _store: &Aged<RedisStore>) -> Option<usize> {
         let nodes = self.0.nodes().iter();
         Some(
             nodes
@@ -214,11 +109,11 @@ async fn a_cluster_conforms() {
 struct Failover(Sentinel, Taken);
 
 impl Subject for Failover {
-    type Store = Aged;
+    type Store = Aged<RedisStore>;
 
-    async fn store(&self) -> Aged {
+    async fn store(&self) -> Aged<RedisStore> {
         let store = RedisStore::sentinel(self.0.urls(), self.0.master_name()).expect("valid URLs");
-        aged(store, &self.1)
+        Aged::new(store, &self.1)
     }
 
     async fn elapse(&self, key: &Key, time: Duration) {

@@ -1,16 +1,16 @@
-//! Rules about what happens at the same time.
+//! Rules about claims and finishes at the same time.
 
 use std::sync::Arc;
 
-use tokio::time::timeout;
+use tokio::{sync::Barrier, time::timeout};
 
 use super::{
     Subject,
-    trial::{HANGS, LEASE, Trial, done, failing, new_key, refused, request},
+    trial::{HANGS, HOUR, LEASE, Trial, done, failing, new_key, refused, request},
 };
 use crate::{
     key::Key,
-    record::{Record, State},
+    record::{HOLD, Record, State},
     store::{ClaimReply, ClaimRequest, Settled, Store},
 };
 
@@ -18,7 +18,8 @@ const CLAIMERS: usize = 16;
 const HANDLES: usize = 4;
 const ROUNDS: usize = 8;
 
-/// Claimers in parallel tasks, over several handles and through whatever face the store shows to operations.
+/// Claims in parallel tasks, over several handles, and also through the store's
+/// [`LocalStore`](crate::store::LocalStore).
 async fn claim_at_once<S: Subject>(
     handles: &[Arc<S::Store>],
     key: &Key,
@@ -66,7 +67,7 @@ async fn handles<S: Subject>(subject: &S) -> Vec<Arc<S::Store>> {
     handles
 }
 
-/// Exactly one is granted, and all others were shown its record, which is returned.
+/// Exactly one claim is granted. All others were shown its record, which is returned.
 fn one_winner(replies: Vec<ClaimReply>, rule: &str) -> Record {
     let (mut winners, mut shown) = (Vec::new(), Vec::new());
     for reply in replies {
@@ -87,7 +88,8 @@ fn one_winner(replies: Vec<ClaimReply>, rule: &str) -> Record {
     winners.remove(0)
 }
 
-/// Many claimers of a free key, over several handles and threads: one is granted, the others see its record.
+/// Of many claims for a free key, over several handles and threads, one is granted, and the others
+/// see its record.
 pub async fn of_many_claimers_one_is_granted<S: Subject>(subject: &S) {
     let handles = handles(subject).await;
     for _ in 0..ROUNDS {
@@ -96,7 +98,59 @@ pub async fn of_many_claimers_one_is_granted<S: Subject>(subject: &S) {
     }
 }
 
-/// Many takers of one lapsed lease: one is granted under `rerun`, none under `fail`.
+/// Two claimers that begin together: whoever comes too late to see the winner's record before it decides is answered all the
+/// same, and with that record.
+pub async fn both_of_two_claimers_are_answered<S: Subject>(subject: &S) {
+    let handles = handles(subject).await;
+    for _ in 0..4 * ROUNDS {
+        let (key, together) = (new_key(), Arc::new(Barrier::new(2)));
+        let tasks: Vec<_> = handles[..2]
+            .iter()
+            .map(|store| {
+                let (store, key, together) =
+                    (Arc::clone(store), key.clone(), Arc::clone(&together));
+                tokio::spawn(async move {
+                    let request = request();
+                    together.wait().await;
+                    store.claim(&key, &request).await
+                })
+            })
+            .collect();
+        let mut replies = Vec::new();
+        for task in tasks {
+            let reply = timeout(HANGS, task).await;
+            let reply = reply.expect("contract 1: one of two claims on one key hangs");
+            replies.push(
+                reply
+                    .expect("a claim panicked")
+                    .expect("a lost race is no error: the winner's record is the answer"),
+            );
+        }
+        one_winner(replies, "of two claims on a free key one is granted");
+    }
+}
+
+/// A record that is removed between two looks at it: whoever has seen it run is granted the free key, as all others are.
+pub async fn a_record_that_vanishes_between_two_looks_is_claimed<S: Subject>(subject: &S) {
+    let (trial, handles) = (Trial::of(subject).await, handles(subject).await);
+    let rule = "a record past its time is no record: the key is free, and nothing is in doubt";
+    for _ in 0..ROUNDS {
+        let key = new_key();
+        trial.grant(&key, &failing(), "a free key").await;
+        for store in &handles {
+            let reply = store.claim(&key, &request()).await;
+            assert!(
+                matches!(reply, Ok(ClaimReply::Held { .. })),
+                "a running owner's record is shown: {reply:?}"
+            );
+        }
+        trial.elapse(&key, HOLD + HOUR).await;
+        let winner = one_winner(claim_at_once::<S>(&handles, &key, &request()).await, rule);
+        assert_eq!(winner.attempts, 1, "{rule}");
+    }
+}
+
+/// Of many claims on one lapsed lease, one is granted under `rerun`, and none under `fail`.
 pub async fn of_many_takers_one_is_granted<S: Subject>(subject: &S) {
     let (trial, handles) = (Trial::of(subject).await, handles(subject).await);
     for _ in 0..ROUNDS {
@@ -124,7 +178,8 @@ pub async fn of_many_takers_one_is_granted<S: Subject>(subject: &S) {
     }
 }
 
-/// The late finish of a lapsed owner against its taker: one of them has the record, and both are told so.
+/// A late finish of a lapsed owner races a takeover: one of them gets the record, and both are told
+/// which.
 pub async fn a_finish_and_a_takeover_never_both_succeed<S: Subject>(subject: &S) {
     let trial = Trial::of(subject).await;
     let (late, taker) = (
@@ -174,13 +229,13 @@ pub async fn a_finish_and_a_takeover_never_both_succeed<S: Subject>(subject: &S)
     }
 }
 
-/// Keys with a running owner, and many at once, hold nobody else up.
+/// Keys with a running owner, and many keys at once, do not delay any other key.
 pub async fn keys_do_not_wait_for_each_other<S: Subject>(subject: &S) {
     let handles = handles(subject).await;
     let tasks: Vec<_> = (0..64)
         .map(|index| {
             let store = Arc::clone(&handles[index % HANDLES]);
-            // None of them is finished: whoever waits for another's owner waits for ever.
+            // None of these is finished: a claim that waits for another key's owner waits for ever.
             tokio::spawn(async move { store.claim(&new_key(), &request()).await })
         })
         .collect();

@@ -1,4 +1,4 @@
-//! What is wrong about a flawed store's decisions.
+//! Flaws in a store's decisions.
 
 use std::time::Duration;
 
@@ -12,6 +12,11 @@ use idempotent_runtime::{
 
 use super::Flawed;
 use crate::caught::Flaw;
+
+fn is_large(record: &Record) -> bool {
+    let outcome = record.outcome.as_ref();
+    outcome.is_some_and(|outcome| outcome.bytes().len() > 256 * 1024)
+}
 
 impl Flawed {
     pub(super) fn spoil_retention(&self, write: &mut Write, age: Duration, now: u64) {
@@ -57,6 +62,7 @@ impl Flawed {
             Flaw::TakersLease => seen.lease = request.lease,
             Flaw::ForgetsThePayloadOnLapse if age > seen.lease => seen.fingerprint = None,
             Flaw::GrantsAfterItsRelease if seen.state == State::Failed => seen.nonce = nobody(),
+            Flaw::KeepsWhatIsLarge if is_large(&seen) && seen.has_ended(now) => return held(&seen),
             Flaw::RefusesARepeatedClaim if own => return held(&seen),
             Flaw::RefusesItsOwnLost if own && seen.state == State::Lost => return held(&seen),
             Flaw::FailedPinsThePayload if seen.state == State::Failed && other_payload => {

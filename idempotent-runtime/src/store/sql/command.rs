@@ -1,0 +1,86 @@
+//! What is asked of a key's row, and what the protocol decides about it.
+
+use std::time::Duration;
+
+use super::table::Row;
+use crate::{
+    record::Record,
+    store::{
+        ClaimReply, ClaimRequest, Settled,
+        protocol::{self, Step},
+    },
+};
+
+/// What is asked of a key's row.
+#[derive(Clone, Debug)]
+pub(super) enum Command {
+    Claim(ClaimRequest),
+    Renew(Record),
+    Finish(Record),
+    Overrule {
+        seen: Option<Record>,
+        replacement: Record,
+    },
+    Read,
+}
+
+/// The answer to a [`Command`].
+#[derive(Clone, Debug)]
+pub(super) enum Reply {
+    Claim(ClaimReply),
+    Settled(Settled),
+    Read(Option<(Record, Duration)>),
+}
+
+impl Command {
+    /// What to write over this row, and what to answer; `now` in µs since 1970.
+    pub(super) fn decide(&self, row: Option<&Row>, now: u64) -> Step<Reply> {
+        let current = row.and_then(|row| row.current(now));
+        match self {
+            Self::Claim(request) => reply(claim(row, request, now), Reply::Claim),
+            Self::Renew(owned) => reply(protocol::renew(current, owned, now), Reply::Settled),
+            Self::Finish(target) => reply(protocol::finish(current, target, now), Reply::Settled),
+            Self::Overrule { seen, replacement } => reply(
+                protocol::overrule(current, seen.as_ref(), replacement, now),
+                Reply::Settled,
+            ),
+            Self::Read => reply(read(row, now), Reply::Read),
+        }
+    }
+
+    /// Whether waiters are told once it is carried out.
+    pub(super) fn wakes(&self) -> bool {
+        matches!(self, Self::Finish(_) | Self::Overrule { .. })
+    }
+}
+
+fn reply<R>(step: Step<R>, wrap: fn(R) -> Reply) -> Step<Reply> {
+    Step {
+        write: step.write,
+        reply: wrap(step.reply),
+    }
+}
+
+/// A claim. The token grows also past the time of a row that nobody has deleted yet, should the clock have gone back.
+pub(super) fn claim(row: Option<&Row>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
+    let current = row.and_then(|row| row.current(now));
+    match (row, current) {
+        (Some(row), None) => {
+            let write = protocol::first_grant(request, row.record.token, now);
+            let record = write.record.clone();
+            Step {
+                write: Some(write),
+                reply: ClaimReply::Granted {
+                    record,
+                    takeover: false,
+                },
+            }
+        }
+        _ => protocol::claim(current, request, now),
+    }
+}
+
+/// A read.
+pub(super) fn read(row: Option<&Row>, now: u64) -> Step<Option<(Record, Duration)>> {
+    protocol::read(row.and_then(|row| row.current(now)), now)
+}

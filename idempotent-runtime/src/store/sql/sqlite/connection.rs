@@ -1,0 +1,254 @@
+//! Opens a file as the store needs it.
+
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    process,
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, OpenFlags, ffi::ErrorCode};
+
+use super::{
+    error::{Stage, explain},
+    options::{SqliteOptions, SqliteSynchronous},
+    schema,
+};
+use crate::{
+    StoreError, StoreErrorKind,
+    store::{sql::table::TableName, warning::warn},
+};
+
+/// `STRICT` tables came with 3.37.
+const OLDEST: i32 = 3_037_000;
+/// From here on two connections cannot damage a file by a checkpoint at the wrong moment.
+const SOUND: i32 = 3_051_003;
+/// How long another program may hold the lock for writing. It is less than the 10 seconds after which a caller takes a
+/// command for lost.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How large the log file is after it was copied into the database, at most.
+const LOG_LIMIT: i64 = 64 * 1024 * 1024;
+
+/// A file, the table in it, and how to work with them.
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    pub(super) table: TableName,
+    /// What events and errors call it.
+    pub(super) name: String,
+    pub(super) synchronous: SqliteSynchronous,
+    pub(super) creates_table: bool,
+    pub(super) sweeps: bool,
+    /// The process that made the store. SQLite's connections must not be carried over a fork.
+    process: u32,
+    /// The file that was opened first. Another one at the same path has other records.
+    identity: OnceLock<Identity>,
+}
+
+/// A file, whatever its path: its device and number there.
+type Identity = (u64, u64);
+
+impl Place {
+    pub(super) fn new(
+        path: &Path,
+        table: TableName,
+        options: &SqliteOptions,
+    ) -> Result<Self, StoreError> {
+        let text = path.to_string_lossy();
+        let config = |reason: &str| Err(StoreError::new(StoreErrorKind::Config, reason));
+        if text.is_empty() || text == ":memory:" {
+            return config(
+                "an SQLite store needs the path of a file; for records in this process' memory use `MemoryStore`, or `memory:`",
+            );
+        }
+        if text.contains('\0') {
+            return config("a path has no character 0");
+        }
+        if table
+            .schema
+            .as_deref()
+            .is_some_and(|schema| schema != "main")
+        {
+            return config(
+                "an SQLite file has one schema, `main`: leave out what is before the dot",
+            );
+        }
+        Ok(Self {
+            name: format!("SQLite at {text}"),
+            path: path.to_owned(),
+            table,
+            synchronous: options.synchronous,
+            creates_table: options.creates_table,
+            sweeps: options.sweeps,
+            process: process::id(),
+            identity: OnceLock::new(),
+        })
+    }
+
+    /// Whether this is the process that made the store.
+    pub(super) fn is_home(&self) -> bool {
+        self.process == process::id()
+    }
+
+    /// Refuses a file that is not the one that was opened first, or is gone. What is written to such a file nobody else
+    /// sees: two programs would both be told to run.
+    pub(super) fn check_file(&self) -> Result<(), StoreError> {
+        let there = identity(&self.path);
+        if there.is_some() && self.identity.get().copied() == there {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} was deleted, moved or replaced while this process had it open: put the file back; if its records are lost, \
+             restart all programs that use it",
+            self.name
+        );
+        Err(StoreError::new(StoreErrorKind::Config, reason))
+    }
+
+    /// The connection that writes. It makes the file where it is missing, and the table if it is to.
+    pub(super) fn open_writer(&self, creates_table: bool) -> Result<Connection, StoreError> {
+        let failed = |error| explain(error, &self.name, Stage::Before);
+        if rusqlite::version_number() < OLDEST {
+            let reason = format!(
+                "SQLite {} is too old: 3.37 or later is needed, or the feature `sqlite`, which brings its own",
+                rusqlite::version()
+            );
+            return Err(StoreError::new(StoreErrorKind::Config, reason));
+        }
+        if self.identity.get().is_some() {
+            self.check_file()?;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut connection = self.open(flags).map_err(failed)?;
+        connection.busy_handler(Some(wait)).map_err(failed)?;
+        self.use_log(&connection)?;
+        let level = match self.synchronous {
+            SqliteSynchronous::Full => "FULL",
+            SqliteSynchronous::Normal => "NORMAL",
+        };
+        // macOS' fsync alone leaves what was written in the disk's cache.
+        let fullfsync = self.synchronous == SqliteSynchronous::Full;
+        for setting in [
+            format!("synchronous = {level}"),
+            format!("fullfsync = {fullfsync}"),
+            format!("checkpoint_fullfsync = {fullfsync}"),
+            format!("journal_size_limit = {LOG_LIMIT}"),
+            "mmap_size = 0".to_owned(),
+        ] {
+            set(&connection, &setting).map_err(failed)?;
+        }
+        schema::prepare(&mut connection, self, creates_table)?;
+        let there = identity(&self.path).unwrap_or_default();
+        if *self.identity.get_or_init(|| there) != there {
+            self.check_file()?;
+        }
+        warn_of_version();
+        Ok(connection)
+    }
+
+    /// A connection that reads, once the writer has opened the file. It waits for nobody.
+    pub(super) fn open_reader(&self) -> rusqlite::Result<Connection> {
+        let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_handler(None)?;
+        set(&connection, "query_only = TRUE")?;
+        set(&connection, "mmap_size = 0")?;
+        Ok(connection)
+    }
+
+    fn open(&self, access: OpenFlags) -> rusqlite::Result<Connection> {
+        // Without the flag for URIs: the path is taken as it is.
+        let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Connection::open_with_flags(&self.path, flags)
+    }
+
+    /// Sets the journal to a log (WAL), which stays in the file. On a network file system SQLite leaves it as it is.
+    fn use_log(&self, connection: &Connection) -> Result<(), StoreError> {
+        let started = Instant::now();
+        let mode = loop {
+            let set = connection.query_row("PRAGMA journal_mode = WAL", [], |row| {
+                row.get::<_, String>(0)
+            });
+            match set {
+                Ok(mode) => break mode,
+                // SQLite asks no busy handler here.
+                Err(error)
+                    if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                        && started.elapsed() < PATIENCE =>
+                {
+                    thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => return Err(explain(error, &self.name, Stage::Before)),
+            }
+        };
+        if mode.eq_ignore_ascii_case("wal") {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} cannot have a write-ahead log (SQLite keeps journal_mode = {mode}): a network file system cannot share it; use a \
+             local disk",
+            self.name
+        );
+        Err(StoreError::new(StoreErrorKind::Config, reason))
+    }
+}
+
+/// Some settings answer with a row, some do not.
+fn set(connection: &Connection, setting: &str) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(&format!("PRAGMA {setting}"))?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+fn warn_of_version() {
+    static WARNED: OnceLock<()> = OnceLock::new();
+    // 3.50.7 and 3.44.6 have the correction too.
+    let is_sound = match rusqlite::version_number() {
+        3_050_007..=3_050_999 | 3_044_006..=3_044_999 => true,
+        number => number >= SOUND,
+    };
+    if !is_sound {
+        WARNED.get_or_init(|| {
+            warn(&format!(
+                "SQLite {} may damage a file that several connections write to (its \"WAL-reset bug\"): use 3.51.3 or later, or \
+                 the feature `sqlite`, which brings its own",
+                rusqlite::version()
+            ));
+        });
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    let there = std::fs::metadata(path).ok()?;
+    Some((there.dev(), there.ino()))
+}
+
+/// Elsewhere a file that is open can be neither deleted nor replaced.
+#[cfg(not(unix))]
+fn identity(_: &Path) -> Option<Identity> {
+    Some((0, 0))
+}
+
+thread_local! {
+    static WAITING_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// The busy handler: `true` to try again. SQLite's own pauses up to 100 ms between two tries, and starves one of several
+/// processes for seconds.
+fn wait(tries: i32) -> bool {
+    if tries == 0 {
+        WAITING_SINCE.set(Some(Instant::now()));
+    }
+    let has_waited = WAITING_SINCE
+        .get()
+        .map_or(Duration::ZERO, |since| since.elapsed());
+    if has_waited >= PATIENCE {
+        return false;
+    }
+    let pause = if tries < 10 { 200 } else { 1000 };
+    thread::sleep(Duration::from_micros(pause));
+    true
+}

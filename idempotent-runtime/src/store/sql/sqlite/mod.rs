@@ -1,0 +1,361 @@
+//! Records in an SQLite file: for one process or several on one machine, and for restarts.
+
+mod connection;
+mod error;
+mod list;
+mod options;
+mod reader;
+mod schema;
+mod statements;
+mod sweep;
+mod url;
+mod watch;
+mod writer;
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, mpsc::Sender},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use self::{
+    connection::Place,
+    reader::Readers,
+    statements::Statements,
+    watch::Watch,
+    writer::{Answer, Job, Message, Shared},
+};
+use super::{
+    command::{self, Command, Reply},
+    table::{Row, TableName, row_key},
+};
+use crate::{
+    StoreError, StoreErrorKind,
+    key::Key,
+    record::Record,
+    store::{
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Store, Subscription,
+        protocol::Step,
+    },
+};
+
+pub use options::{SqliteOptions, SqliteSynchronous};
+pub use schema::SQLITE_SCHEMA;
+
+/// Keeps records in an SQLite file: one file, survives a restart. Features `sqlite` (brings its own SQLite) and
+/// `sqlite-system` (uses the system's, 3.37 or later).
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use idempotent_fn::{install, store::SqliteStore};
+///
+/// install(SqliteStore::connect("records.db").await?)?; // first thing in `main`
+/// # Ok(()) }
+/// ```
+///
+/// Cloning is cheap, and clones are one store. Any number of Tokio runtimes, stores and processes of one machine may use one
+/// file, also a file that has other tables. It must lie on a local disk: SQLite cannot share a file over a network.
+///
+/// # What it does where
+/// A replay, and every other answer that changes nothing, is read in the caller's own thread: some microseconds, more where
+/// the disk has to be read or a result is large. Everything that writes goes to one thread of the store's own. It takes what
+/// has queued up (at most 256 commands) into one transaction, and answers after the commit: many calls share one `fsync`. A
+/// future that is dropped takes nothing with it.
+///
+/// # What it costs
+/// A first call is two commits, alone some hundred microseconds to some milliseconds each, as the disk is; a replay some
+/// microseconds. `synchronous` is [`Full`](SqliteSynchronous::Full): what was answered survives a power cut, as far as the
+/// disk keeps its word.
+///
+/// # What it does to the file
+/// It is set to a write-ahead log (`journal_mode = WAL`), which also other programs that open it then use: beside `a.db`
+/// there are `a.db-wal` and `a.db-shm`, and **the three belong together**: copy them together, or by `VACUUM INTO`. The store
+/// makes a table and a view for people, `idempotent_records` and `idempotent_records_view` ([`SQLITE_SCHEMA`]), and takes no
+/// table for its own that it has not made. Records that are past their time are deleted in small steps; SQLite uses the room
+/// again, and the file does not shrink.
+///
+/// # When it fails
+/// | it happened | error |
+/// |---|---|
+/// | another program holds the lock for writing for 8 seconds (a transaction left open, a backup) | [`Refused`](StoreErrorKind::Refused), and [transient](StoreError::is_transient) |
+/// | the disk is full | `Refused`; replays go on |
+/// | the disk fails during a commit | [`Ambiguous`](StoreErrorKind::Ambiguous) |
+/// | the file is read-only, damaged, no database or a directory; it was deleted or replaced while it was open | [`Config`](StoreErrorKind::Config) |
+/// | the table is another program's, of another version or missing | `Config` |
+/// | the process was forked after the store was made | `Config`: make the store in the child |
+///
+/// A process that dies, in the middle of a batch too, loses nothing that was answered.
+///
+/// # The clock
+/// It is this machine's. If it is set back, leases last longer by that; if it is set forward, they lapse early by that.
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+#[derive(Clone)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    /// To the thread that writes, once it is started.
+    writer: Mutex<Option<Sender<Message>>>,
+}
+
+impl SqliteStore {
+    /// A store in the file at `path`, with the default [`SqliteOptions`]. The file is opened, or made, at the first use.
+    ///
+    /// # Errors
+    /// [`Config`](StoreErrorKind::Config) when the path cannot be a file's.
+    pub fn new(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        SqliteOptions::new().open(path)
+    }
+
+    /// As [`new`](Self::new), and opens the file at once: makes it and its table where there are none, and checks that
+    /// records can be kept there.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub async fn connect(path: impl AsRef<Path> + Send) -> Result<Self, StoreError> {
+        let store = Self::new(path)?;
+        store.check().await?;
+        Ok(store)
+    }
+
+    /// Opens the file if it is not open yet, and checks it.
+    ///
+    /// # Errors
+    /// [`Config`](StoreErrorKind::Config) when the file or its table is not fit, [`Refused`](StoreErrorKind::Refused) when
+    /// it is locked or the disk is full. The text says what to do.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.tell(Message::Check).await
+    }
+
+    /// Makes the table and the view where there are none. Only a store
+    /// [told not to](SqliteOptions::with_table_creation) needs it.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.tell(Message::Migrate).await
+    }
+
+    /// Deletes the records that are past their time, and answers how many that were. The store does it by itself, unless
+    /// [told not to](SqliteOptions::with_sweep). Calls go on meanwhile.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub async fn sweep(&self) -> Result<u64, StoreError> {
+        self.tell(Message::Sweep).await
+    }
+
+    /// The store that `sqlite:path` or `sqlite://path` names.
+    pub(crate) fn from_url(url: &str) -> Result<Self, StoreError> {
+        Self::new(url::path(url)?)
+    }
+
+    fn assemble(
+        path: &Path,
+        table: TableName,
+        options: &SqliteOptions,
+    ) -> Result<Self, StoreError> {
+        let shared = Shared {
+            statements: Statements::new(&table),
+            place: Place::new(path, table, options)?,
+            readers: Readers::new(),
+            watch: Watch::new(),
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared: Arc::new(shared),
+                writer: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Sends a message to the thread, which is started if there is none.
+    fn send(&self, message: Message) -> Result<(), StoreError> {
+        let shared = &self.inner.shared;
+        shared.check_home()?;
+        let mut writer = self
+            .inner
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let unsent = match &*writer {
+            Some(sender) => match sender.send(message) {
+                Ok(()) => return Ok(()),
+                Err(unsent) => unsent.0,
+            },
+            None => message,
+        };
+        let sender = writer::start(Arc::clone(shared))?;
+        let sent = sender.send(unsent);
+        *writer = Some(sender);
+        sent.map_err(|_| {
+            let reason = format!("{} is not served: its thread has ended", shared.place.name);
+            StoreError::new(StoreErrorKind::NotSent, reason)
+        })
+    }
+
+    async fn tell<T>(&self, message: impl FnOnce(Answer<T>) -> Message) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(message(answer))?;
+        answered.await.unwrap_or_else(|_| {
+            let name = &self.inner.shared.place.name;
+            let reason = format!("{name} gave no answer; it may have been carried out");
+            Err(StoreError::new(StoreErrorKind::Ambiguous, reason))
+        })
+    }
+
+    async fn run(&self, key: &Key, command: Command) -> Result<Reply, StoreError> {
+        let key = key.clone();
+        let job = |answer| {
+            Message::Job(Job {
+                key,
+                command,
+                answer,
+            })
+        };
+        self.tell(job).await
+    }
+
+    async fn settle(&self, key: &Key, command: Command) -> Result<Settled, StoreError> {
+        match self.run(key, command).await? {
+            Reply::Settled(settled) => Ok(settled),
+            Reply::Claim(_) | Reply::Read(_) => Err(self.misunderstood()),
+        }
+    }
+
+    /// The answer to what changes nothing, if `decide` needs no more than a look at the row.
+    fn look<R>(
+        &self,
+        key: &Key,
+        decide: impl FnOnce(Option<&Row>, u64) -> Step<R>,
+    ) -> Result<Option<R>, StoreError> {
+        let shared = &self.inner.shared;
+        shared.check_home()?;
+        let read = |connection: &_| shared.statements.read(connection, &row_key(key));
+        let Some(stored) = shared.readers.look(&shared.place, read) else {
+            return Ok(None);
+        };
+        let row = stored.map(|stored| stored.row).transpose()?;
+        let Step { write, reply } = decide(row.as_ref(), statements::now());
+        Ok(write.is_none().then_some(reply))
+    }
+
+    fn misunderstood(&self) -> StoreError {
+        let name = &self.inner.shared.place.name;
+        let reason = format!("{name} answered another question; it may have been carried out");
+        StoreError::new(StoreErrorKind::Ambiguous, reason)
+    }
+}
+
+impl Store for SqliteStore {
+    async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
+        if let Some(reply) = self.look(key, |row, now| command::claim(row, request, now))? {
+            return Ok(reply);
+        }
+        match self.run(key, Command::Claim(request.clone())).await? {
+            Reply::Claim(reply) => Ok(reply),
+            Reply::Settled(_) | Reply::Read(_) => Err(self.misunderstood()),
+        }
+    }
+
+    async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
+        self.settle(key, Command::Renew(owned.clone())).await
+    }
+
+    async fn finish(&self, key: &Key, target: &Record) -> Result<Settled, StoreError> {
+        self.settle(key, Command::Finish(target.clone())).await
+    }
+
+    async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
+        if let Some(found) = self.look(key, command::read)? {
+            return Ok(found);
+        }
+        match self.run(key, Command::Read).await? {
+            Reply::Read(found) => Ok(found),
+            Reply::Claim(_) | Reply::Settled(_) => Err(self.misunderstood()),
+        }
+    }
+
+    async fn overrule(
+        &self,
+        key: &Key,
+        seen: Option<&Record>,
+        replacement: &Record,
+    ) -> Result<Settled, StoreError> {
+        let command = Command::Overrule {
+            seen: seen.cloned(),
+            replacement: replacement.clone(),
+        };
+        self.settle(key, command).await
+    }
+
+    async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
+        let shared = &self.inner.shared;
+        shared.check_home()?;
+        let mark = || {
+            let mark = |connection: &_| watch::mark(connection, &shared.statements, key);
+            shared.readers.look(&shared.place, mark)
+        };
+        let (subscription, is_first) = shared.watch.subscribe(key, mark);
+        if is_first {
+            self.send(Message::Watch)?;
+        }
+        Ok(subscription)
+    }
+
+    /// A page may be some megabytes from the disk, so it is read in a thread of its own.
+    async fn list(
+        &self,
+        filter: &Filter,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Found>, StoreError> {
+        self.inner.shared.check_home()?;
+        if !self.inner.shared.readers.are_allowed() {
+            self.check().await?;
+        }
+        let (answer, answered) = oneshot::channel();
+        let (filter, cursor) = (filter.clone(), cursor.cloned());
+        let shared = Arc::clone(&self.inner.shared);
+        let not_read = |name: &str| {
+            let reason = format!("{name} could not be listed");
+            StoreError::new(StoreErrorKind::NotSent, reason)
+        };
+        let name = shared.place.name.clone();
+        let list = move || {
+            let page = shared.readers.look(&shared.place, |connection| {
+                list::page(connection, &shared.statements, &filter, cursor.as_ref())
+            });
+            let _ = answer.send(page);
+        };
+        let thread = thread::Builder::new().spawn(list);
+        thread.map_err(|error| not_read(&name).with_source(error))?;
+        match answered.await.ok().flatten() {
+            Some(page) => Ok(page),
+            // It says why, if it can.
+            None => Err(self.check().await.err().unwrap_or_else(|| not_read(&name))),
+        }
+    }
+
+    fn clock(&self) -> Option<u64> {
+        Some(statements::now())
+    }
+
+    fn describe(&self) -> String {
+        self.inner.shared.place.name.clone()
+    }
+}
+
+/// Shows the file's path.
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SqliteStore")
+            .field(&self.describe())
+            .finish()
+    }
+}

@@ -1,0 +1,96 @@
+//! Options of a store in an SQLite file.
+
+use std::path::Path;
+
+use super::SqliteStore;
+#[cfg(doc)]
+use crate::StoreErrorKind;
+use crate::{
+    StoreError,
+    store::sql::table::{TABLE, TableName},
+};
+
+/// Options for a [`SqliteStore`] whose defaults do not fit.
+///
+/// ```no_run
+/// # fn main() -> Result<(), idempotent_fn::StoreError> {
+/// use idempotent_fn::store::SqliteOptions;
+///
+/// let store = SqliteOptions::new().with_table("billing_idempotency").open("billing.db")?;
+/// # Ok(()) }
+/// ```
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SqliteOptions {
+    pub(super) table: String,
+    pub(super) synchronous: SqliteSynchronous,
+    pub(super) creates_table: bool,
+    pub(super) sweeps: bool,
+}
+
+/// When a commit counts as done: SQLite's `synchronous`.
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SqliteSynchronous {
+    /// Once the disk has it. What was answered is there after a power cut.
+    #[default]
+    Full,
+    /// Once the operating system has it: faster, and safe when the process dies. **It forgets its last moments when the
+    /// power goes**: a body that has run may run again.
+    Normal,
+}
+
+impl SqliteOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self {
+            table: TABLE.to_owned(),
+            synchronous: SqliteSynchronous::Full,
+            creates_table: true,
+            sweeps: true,
+        }
+    }
+
+    /// The table's name: `idempotent_records` by default. Letters, digits and `_`.
+    pub fn with_table(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.table);
+        self
+    }
+
+    /// When a commit counts as done: [`Full`](SqliteSynchronous::Full) by default.
+    pub fn with_synchronous(mut self, synchronous: SqliteSynchronous) -> Self {
+        self.synchronous = synchronous;
+        self
+    }
+
+    /// Whether the store makes its table where there is none; it does by default. Without that, a missing table is
+    /// [`Config`](StoreErrorKind::Config), and [`SqliteStore::migrate`] or your own migrations make it, with the text in
+    /// [`SQLITE_SCHEMA`](super::SQLITE_SCHEMA).
+    pub fn with_table_creation(mut self, create: bool) -> Self {
+        self.creates_table = create;
+        self
+    }
+
+    /// Whether the store deletes records that are past their time by itself; it does by default. Else call
+    /// [`SqliteStore::sweep`].
+    pub fn with_sweep(mut self, sweep: bool) -> Self {
+        self.sweeps = sweep;
+        self
+    }
+
+    /// A store in the file at `path`, as [`SqliteStore::new`] with these options.
+    ///
+    /// # Errors
+    /// [`Config`](StoreErrorKind::Config) when the table's name or the path cannot be one.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
+        let table = TableName::parse(&self.table)?;
+        SqliteStore::assemble(path.as_ref(), table, &self)
+    }
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

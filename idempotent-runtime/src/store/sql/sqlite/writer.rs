@@ -1,0 +1,356 @@
+//! The thread that owns the writing connection. All that waits when it begins a transaction shares it, and its commit.
+//!
+//! It takes what is in its queue → BEGIN IMMEDIATE → for each: read the row, let the protocol decide, write → COMMIT → answers.
+//! Nobody is answered before the commit. If anything fails, the whole is rolled back, and each command is done again alone:
+//! it gets the error that is its own.
+
+use std::{
+    iter,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::Instant,
+};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{
+    connection::Place,
+    error::{Failure, Stage},
+    reader::Readers,
+    statements::{self, Statements},
+    sweep::Sweep,
+    watch::{Watch, Watcher},
+};
+use crate::{
+    StoreError, StoreErrorKind,
+    key::Key,
+    store::{
+        protocol::Step,
+        sql::{
+            command::{Command, Reply},
+            table::row_key,
+        },
+    },
+};
+
+/// The most commands in one transaction. More would make the first of them wait for longer than the commit takes.
+const BATCH: usize = 256;
+
+/// What the thread is told.
+#[expect(clippy::large_enum_variant, reason = "nearly every message is a job")]
+pub(super) enum Message {
+    Job(Job),
+    /// Opens the file, if it is not open.
+    Check(Answer<()>),
+    /// Makes the table, also where the options say not to.
+    Migrate(Answer<()>),
+    /// Deletes what is past its time, all of it; answers how many records that were.
+    Sweep(Answer<u64>),
+    /// Somebody waits for a key: look at what other processes write.
+    Watch,
+}
+
+/// Where an answer goes. Whoever asked may have left.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// A command on its way.
+pub(super) struct Job {
+    pub(super) key: Key,
+    pub(super) command: Command,
+    pub(super) answer: Answer<Reply>,
+}
+
+/// What several threads of one store share.
+pub(super) struct Shared {
+    pub(super) place: Place,
+    pub(super) statements: Statements,
+    pub(super) readers: Readers,
+    pub(super) watch: Watch,
+}
+
+impl Shared {
+    /// What every command is refused for before it is asked.
+    pub(super) fn check_home(&self) -> Result<(), StoreError> {
+        if self.place.is_home() {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} was opened before this process was forked: open a store in the process that uses it",
+            self.place.name
+        );
+        Err(StoreError::new(StoreErrorKind::Config, reason))
+    }
+}
+
+/// Starts the thread. It ends once the sender is dropped and the queue is empty.
+pub(super) fn start(shared: Arc<Shared>) -> Result<Sender<Message>, StoreError> {
+    let (sender, receiver) = channel();
+    let mut writer = Writer {
+        sweep: Sweep::new(shared.place.sweeps),
+        watcher: Watcher::new(),
+        connection: None,
+        receiver,
+        shared,
+    };
+    let name = writer.shared.place.name.clone();
+    let thread = thread::Builder::new().name("idempotent-sqlite".to_owned());
+    match thread.spawn(move || writer.run()) {
+        Ok(_) => Ok(sender),
+        Err(error) => {
+            let reason = format!("{name}: no thread could be started to write to it");
+            Err(StoreError::new(StoreErrorKind::NotSent, reason).with_source(error))
+        }
+    }
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    receiver: Receiver<Message>,
+    /// `None` until the first command, and after an error that casts doubt on it.
+    connection: Option<Connection>,
+    sweep: Sweep,
+    watcher: Watcher,
+}
+
+impl Writer {
+    fn run(&mut self) {
+        while let Ok(message) = self.receive() {
+            if let Some(message) = message {
+                self.handle(message);
+            }
+            self.look_around();
+        }
+    }
+
+    /// The next message; none where there is something else to do. An error: the store is gone.
+    fn receive(&self) -> Result<Option<Message>, ()> {
+        let due = self.connection.as_ref().and_then(|_| {
+            let due = [self.sweep.due(), self.watcher.due(&self.shared.watch)];
+            due.into_iter().flatten().min()
+        });
+        let Some(due) = due else {
+            return self.receiver.recv().map(Some).map_err(drop);
+        };
+        let pause = due.saturating_duration_since(Instant::now());
+        match self.receiver.recv_timeout(pause) {
+            Ok(message) => Ok(Some(message)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(()),
+        }
+    }
+
+    /// What is done beside the commands.
+    fn look_around(&mut self) {
+        let shared = &*self.shared;
+        if let Some(connection) = &self.connection
+            && shared.place.check_file().is_ok()
+        {
+            self.watcher
+                .look_if_due(connection, &shared.statements, &shared.watch);
+            self.sweep
+                .step_if_due(connection, &shared.statements, &shared.place.name);
+        }
+    }
+
+    /// Carries out `first`, and with it the commands that have queued behind it.
+    fn handle(&mut self, first: Message) {
+        let queued = iter::from_fn(|| self.receiver.try_recv().ok()).take(BATCH - 1);
+        let mut jobs = Vec::new();
+        let mut others = Vec::new();
+        for message in iter::once(first).chain(queued) {
+            match message {
+                // Its caller has gone: it is not carried out.
+                Message::Job(job) if job.answer.is_closed() => {}
+                Message::Job(job) => jobs.push(job),
+                other => others.push(other),
+            }
+        }
+        if !jobs.is_empty() {
+            self.carry_out(jobs);
+        }
+        for message in others {
+            match message {
+                Message::Job(_) | Message::Watch => {}
+                Message::Check(answer) => {
+                    let _ = answer.send(self.opened().map(drop));
+                }
+                Message::Migrate(answer) => {
+                    let _ = answer.send(self.migrate());
+                }
+                Message::Sweep(answer) => match self.opened() {
+                    Ok(_) => self.sweep.begin(answer),
+                    Err(error) => {
+                        let _ = answer.send(Err(error));
+                    }
+                },
+            }
+        }
+    }
+
+    fn migrate(&mut self) -> Result<(), StoreError> {
+        self.connection = None;
+        self.connect(true)
+    }
+
+    fn connect(&mut self, creates_table: bool) -> Result<(), StoreError> {
+        self.connection = Some(self.shared.place.open_writer(creates_table)?);
+        self.watcher = Watcher::new();
+        self.shared.readers.allow();
+        Ok(())
+    }
+
+    /// The connection to the file that was opened first, made if there is none.
+    fn opened(&mut self) -> Result<&Connection, StoreError> {
+        match self.connection {
+            Some(_) => self.shared.place.check_file()?,
+            None => self.connect(self.shared.place.creates_table)?,
+        }
+        let name = &self.shared.place.name;
+        self.connection
+            .as_ref()
+            .ok_or_else(|| StoreError::new(StoreErrorKind::NotSent, format!("{name} is not open")))
+    }
+
+    fn carry_out(&mut self, jobs: Vec<Job>) {
+        let shared = Arc::clone(&self.shared);
+        let tried = self
+            .opened()
+            .map(|connection| transact(connection, &shared, &jobs));
+        let answers = match tried {
+            Ok(Ok(answers)) => answers,
+            Ok(Err(failure)) => self.after(failure, &jobs),
+            Err(error) => vec![Err(error); jobs.len()],
+        };
+        // Others have waited with these for the lock, and would now wait as long again.
+        if let Some(Err(error)) = answers.first()
+            && error.is_transient()
+        {
+            self.refuse_queued(error);
+        }
+        for (job, answer) in jobs.into_iter().zip(answers) {
+            if job.command.wakes() {
+                shared.watch.publish(&job.key);
+            }
+            let _ = job.answer.send(answer);
+        }
+    }
+
+    fn refuse_queued(&self, error: &StoreError) {
+        for message in self.receiver.try_iter() {
+            let _ = match message {
+                Message::Job(job) => job.answer.send(Err(error.clone())).is_ok(),
+                Message::Check(answer) | Message::Migrate(answer) => {
+                    answer.send(Err(error.clone())).is_ok()
+                }
+                Message::Sweep(answer) => answer.send(Err(error.clone())).is_ok(),
+                Message::Watch => true,
+            };
+        }
+    }
+
+    /// The answers after a transaction failed. Where others may have been the cause, each command is done again alone.
+    fn after(&mut self, failure: Failure, jobs: &[Job]) -> Vec<JobResult> {
+        let (stage, error) = (failure.stage, failure.explain(&self.shared.place.name));
+        // What is there after the disk has failed is to be read anew.
+        if error.is_ambiguous() {
+            self.connection = None;
+        }
+        if jobs.len() == 1 || stage == Stage::Begin {
+            return vec![Err(error); jobs.len()];
+        }
+        let mut locked = None;
+        let alone = jobs.iter().map(|job| {
+            // One has waited for the lock; the others need not wait as long again.
+            let answer = match &locked {
+                Some(error) => Err(StoreError::clone(error)),
+                None => self.alone(job),
+            };
+            locked = answer
+                .as_ref()
+                .err()
+                .filter(|error| error.is_transient())
+                .cloned();
+            // The commit of them all may still be found after a restart: only success is certain.
+            answer.map_err(|again| {
+                if error.is_ambiguous() {
+                    again.of_kind(StoreErrorKind::Ambiguous)
+                } else {
+                    again
+                }
+            })
+        });
+        alone.collect()
+    }
+
+    fn alone(&mut self, job: &Job) -> JobResult {
+        let shared = Arc::clone(&self.shared);
+        let jobs = std::slice::from_ref(job);
+        match transact(self.opened()?, &shared, jobs) {
+            Ok(answers) => answers.into_iter().next().unwrap_or_else(|| {
+                let reason = format!("{} gave no answer", shared.place.name);
+                Err(StoreError::new(StoreErrorKind::Ambiguous, reason))
+            }),
+            Err(failure) => self.after(failure, jobs).remove(0),
+        }
+    }
+}
+
+type JobResult = Result<Reply, StoreError>;
+
+/// All `jobs` in one transaction, in their order, and their answers. Where it fails, nothing is left of it.
+fn transact(
+    connection: &Connection,
+    shared: &Shared,
+    jobs: &[Job],
+) -> Result<Vec<JobResult>, Failure> {
+    execute(connection, "BEGIN IMMEDIATE").map_err(Failure::at(Stage::Begin))?;
+    let carried_out = carry_out_each(connection, shared, jobs)
+        .map_err(Failure::at(Stage::Before))
+        .and_then(|answers| {
+            execute(connection, "COMMIT").map_err(Failure::at(Stage::Commit))?;
+            Ok(answers)
+        });
+    // Some errors have rolled it back already. Where this fails, the next BEGIN will.
+    if carried_out.is_err() && !connection.is_autocommit() {
+        let _ = execute(connection, "ROLLBACK");
+    }
+    carried_out
+}
+
+fn execute(connection: &Connection, text: &str) -> rusqlite::Result<usize> {
+    connection.prepare_cached(text)?.execute([])
+}
+
+fn carry_out_each(
+    connection: &Connection,
+    shared: &Shared,
+    jobs: &[Job],
+) -> rusqlite::Result<Vec<JobResult>> {
+    // Not before the lock is had: what others have written while this waited is older.
+    let now = statements::now();
+    let mut answers = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let key = row_key(&job.key);
+        let stored = shared.statements.read(connection, &key)?;
+        let row = stored.as_ref().map(|stored| stored.row.as_ref());
+        let row = match row.transpose() {
+            Ok(row) => row,
+            Err(error) => {
+                answers.push(Err(StoreError::from(*error)));
+                continue;
+            }
+        };
+        let Step { write, reply } = job.command.decide(row, now);
+        if let Some(write) = write {
+            shared
+                .statements
+                .write(connection, &key, stored.as_ref(), &write, now)?;
+        }
+        answers.push(Ok(reply));
+    }
+    Ok(answers)
+}

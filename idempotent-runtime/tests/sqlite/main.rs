@@ -1,0 +1,17 @@
+//! `SqliteStore` on real files, from one process and from several.
+
+#![allow(clippy::similar_names, reason = "owner and owned are the words here")]
+
+#[path = "../common/aged.rs"]
+mod aged;
+mod child;
+mod common;
+mod conformance;
+mod disk;
+mod files;
+mod killed;
+mod locked;
+mod log;
+mod rows;
+mod stress;
+mod two_processes;
