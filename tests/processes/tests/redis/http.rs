@@ -104,7 +104,7 @@ async fn killed_in_the_handler(path: &str) -> (Site, RedisServer, Worker, u16) {
     (site, redis, second, port)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_server_was_killed_the_retry_runs() {
     let (site, _redis, _second, port) = killed_in_the_handler("/rerun").await;
     for is_replay in [false, true] {
@@ -114,7 +114,7 @@ async fn after_a_server_was_killed_the_retry_runs() {
     assert_eq!(site.effects_of("k").len(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_server_was_killed_the_retry_is_told_under_fail() {
     let (site, _redis, _second, port) = killed_in_the_handler("/fail").await;
     for _ in 0..2 {
