@@ -44,7 +44,7 @@ pub(super) struct Place {
     pub(super) creates_table: bool,
     pub(super) sweeps: bool,
     /// The process that made the store. SQLite's connections must not be carried over a fork.
-    process: u32,
+    pub(super) process: u32,
     /// The file that was opened first. Another one at the same path has other records.
     identity: OnceLock<Identity>,
     opened: Instant,
@@ -169,7 +169,7 @@ impl Place {
     /// A connection that reads, once the writer has opened the file. It waits for nobody.
     pub(super) fn open_reader(&self) -> rusqlite::Result<Connection> {
         let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.busy_handler(None)?;
+        connection.busy_timeout(Duration::ZERO)?;
         set(&connection, "query_only = TRUE")?;
         set(&connection, "mmap_size = 0")?;
         Ok(connection)
