@@ -11,7 +11,8 @@
 //! | `redis-cluster` | Redis Cluster (with `redis`) |
 //! | `redis-sentinel` | servers found by Sentinels (with `redis`) |
 //! | `redis-tls` | `rediss://` URLs, by rustls (with `redis`) |
-//! | `axum` | axum's `Json`, alone or with a status and headers, as results |
+//! | `http` | [`http`], the `Idempotency-Key` header for any Tower service |
+//! | `axum` | `http`, and axum's: the key as an extractor, `Json` as a result, errors as responses |
 //! | `json` | [`codec::Json`], a codec that people can read |
 //! | `tracing` | a span for each call, an event for each turn it takes |
 //! | `conformance` | [`store::conformance`], the suite that every store passes |
@@ -27,8 +28,12 @@ pub use idempotent_runtime::{
     try_current, with_store,
 };
 
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+#[doc(inline)]
+pub use idempotent_runtime::http;
+
 #[cfg(feature = "conformance")]
-#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 #[doc(inline)]
 pub use idempotent_runtime::conformance_tests;
 

@@ -1,7 +1,7 @@
 //! Which default store a call uses.
 //!
-//! A process chooses its default store once, so each case runs in a process of its own: this test
-//! binary again, with the one test that plays the child.
+//! A process chooses its default store once, so each case runs in its own process: this test binary
+//! again, running only the test that plays the child.
 #![cfg(feature = "memory")]
 
 mod common;

@@ -1,4 +1,4 @@
-//! The documents: their links lead somewhere, and the tests that they name exist.
+//! Checks the documents: their links lead somewhere, and the tests that they name exist.
 
 use std::{
     collections::HashSet,
@@ -91,8 +91,8 @@ fn links_lead_somewhere() {
     }
 }
 
-/// README is also the first page of the crate's documentation, and of its page in the registry: only whole addresses lead
-/// to the same place from all of them.
+/// README is also the first page of the crate's documentation, and of its page in the registry:
+/// only whole addresses lead to the same place from all of them.
 #[test]
 fn readme_has_whole_links_only() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
@@ -132,8 +132,8 @@ fn the_tests_that_guarantees_names_exist() {
     assert!(named > 40, "{named}");
 }
 
-/// Each source file of the runtime and of the attribute is in the map of `docs/ARCHITECTURE.md`, and each file that it names
-/// is there.
+/// Each source file of the runtime and of the attribute is in the map of `docs/ARCHITECTURE.md`,
+/// and each file that it names is there.
 #[test]
 fn the_map_is_whole() {
     if !root().join("idempotent-runtime").exists() {

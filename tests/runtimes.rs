@@ -1,5 +1,6 @@
-//! Runtimes without timers or I/O: a clear error before anything is claimed, and no panic that
-//! reaches the program's hook. It is a test program of its own, because a process has one hook.
+//! Tokio runtimes without timers or I/O: a clear error before anything is claimed, and no panic
+//! that reaches the program's panic hook. A test program of its own, because a process has one
+//! hook.
 #![cfg(feature = "redis")]
 
 mod common;

@@ -1,6 +1,7 @@
-//! Ten thousand calls at once, given up at random: nothing is left behind, nothing hangs, nothing runs twice.
+//! Ten thousand calls at once, dropped at random: nothing is left behind, nothing hangs, and
+//! nothing runs twice.
 //!
-//! `SOAK_TASKS` and `SOAK_SEED` make it larger, or another one; `scripts/soak` does.
+//! `SOAK_TASKS` and `SOAK_SEED` set another size and seed; `scripts/soak` uses them.
 
 mod common;
 
@@ -65,7 +66,8 @@ async fn within<F: Future>(polls: u64, call: F) -> Option<F::Output> {
 enum Mode {
     /// Bodies are finished: each key has one effect.
     Finished,
-    /// Bodies stop with their callers, and their effects must not be repeated: each key has one effect at most.
+    /// Bodies stop with their callers, and their effects must not be repeated: each key has one
+    /// effect at most.
     AtMostOnce,
 }
 

@@ -1,9 +1,9 @@
-//! Each file in `tests/ui/` is one mistake, with the compiler's message beside it. To accept
+//! Each file in `tests/ui/` has one mistake, with the compiler's message beside it. To accept
 //! changes: `TRYBUILD=overwrite cargo test --all-features --test ui`.
 //!
-//! The texts belong to one compiler version. None quotes the standard library's sources, which need
-//! not be installed. On another compiler each mistake must still be an error, with our own text
-//! where we wrote it.
+//! The messages belong to one compiler version. None quotes the standard library's sources, which
+//! need not be installed. On another compiler each mistake must still be an error, with our own
+//! text where the attribute reports it.
 
 use std::{
     env, fs,
@@ -101,7 +101,8 @@ fn cases(folder: &Path) -> Vec<PathBuf> {
     cases
 }
 
-/// The message, where it is ours: the attribute's own errors have no code, and what a trait's bound says is under E0277.
+/// The message, where it is ours: the attribute's own errors have no code, and what a trait's bound
+/// says is under E0277.
 fn ours(golden: &str) -> Option<&str> {
     let first = golden.lines().next()?;
     let message = first

@@ -1,4 +1,5 @@
-//! The report as a picture: one panel a table, one bar a row, each beside its panel's floor.
+//! The report as a picture: a panel for each table, and a bar for each row beside the panel's
+//! floor.
 
 use std::fmt::Write;
 

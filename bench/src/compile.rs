@@ -1,4 +1,4 @@
-//! What an annotation costs at compile time: 200 annotated functions, 200 plain ones, 200 of `cached`'s.
+//! Compile time: 200 annotated functions, 200 plain ones, and 200 of `cached`'s.
 
 use std::{
     fmt::Write,

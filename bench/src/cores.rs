@@ -1,4 +1,4 @@
-//! Who runs on which core, and that no core sleeps.
+//! Assigns threads to cores, and keeps the cores from sleeping.
 
 use std::{
     env,
@@ -21,7 +21,8 @@ pub fn keep_to(cores: impl IntoIterator<Item = usize>, process: Option<u32>) -> 
     sched_setaffinity(process, &set).is_ok()
 }
 
-/// While it lives, the servers share core 1, and this thread and the processes it starts have the others.
+/// While it lives, the servers share core 1, and this thread and the processes it starts have the
+/// others.
 pub struct Apart {
     cores: usize,
     pub pinned: bool,
@@ -54,8 +55,9 @@ impl Drop for Apart {
 /// How this program is started to keep a core from idling.
 pub const SPIN: &str = "spin";
 
-/// While it lives, no core of the two idles: a core that sleeps takes as long to wake as an answer to come. Whoever has
-/// work takes precedence at once, for what spins has the policy for idle times.
+/// While it lives, no core of the two idles: a core that sleeps takes as long to wake as an answer
+/// to come. Whoever has work takes precedence at once, for what spins has the policy for idle
+/// times.
 pub struct Awake(Vec<Child>);
 
 impl Awake {

@@ -1,4 +1,4 @@
-//! What one operation costs each side: the constants of `docs/CAPACITY.md`.
+//! What one operation costs client and server: the constants in `docs/CAPACITY.md`.
 
 use idempotent_fn::SharedStore;
 use idempotent_test_support::RedisServer;

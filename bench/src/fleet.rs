@@ -1,4 +1,4 @@
-//! From what one operation costs to what a fleet needs: the formulae of `docs/CAPACITY.md`.
+//! What a fleet needs, computed from what one operation costs: the formulae in `docs/CAPACITY.md`.
 
 use crate::{
     costs::Costs,

@@ -1,5 +1,5 @@
-//! The floors in memory: what no library over the same means can be faster than, from the barest to one that does all
-//! that a call owes.
+//! The floors in memory: the least time that any library with the same means needs, from a bare
+//! lookup to everything that a call must do.
 
 use std::{
     cell::RefCell,
@@ -101,8 +101,9 @@ pub async fn first(key: &str, order: &'static str) -> Option<Receipt> {
     Some(receipt)
 }
 
-/// The same with what a call owes: it writes its key and looks for a result first; its body is boxed, to outlive its
-/// caller, and can share what it runs for; claim and result end at a time of the clock's.
+/// The same with what a call owes: it writes its key and looks for a result first; its body is
+/// boxed, to outlive its caller, and can share what it runs for; claim and result end at a time of
+/// the clock's.
 pub async fn first_owed(order: &'static str) -> Option<Receipt> {
     let key = text(order)?;
     if KEPT.get(&*key).is_some() {

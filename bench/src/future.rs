@@ -1,4 +1,5 @@
-//! What the attribute adds to a function's future: what a caller's own future grows by, call for call.
+//! The size that the attribute adds to a function's future, and so to its caller's future, for each
+//! call.
 
 use std::{future::Future, hint::black_box};
 

@@ -181,7 +181,8 @@ impl<C: Fn(&'static str) -> F + Sync, F: Future> Measured for Call<C> {
     }
 }
 
-/// First calls: each with a key of its own. Tables grow in some rounds only, so there is a table of means too.
+/// First calls: each with a key of its own. Tables grow in some rounds only, so there is a table of
+/// means too.
 pub fn first() -> [Table; 2] {
     const CALLS: usize = 4_000;
     let keys = orders(CALLS * (ROUNDS + 1));

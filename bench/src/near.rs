@@ -1,4 +1,4 @@
-//! A near cache: replays of Redis' records from this process, beside replays of the memory store's.
+//! The near cache: replays of Redis' records from this process, compared with the memory store.
 
 use std::{hint::black_box, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The one function that is measured, as we run it.
+//! This library's measured function, and how it is run.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -32,7 +32,8 @@ pub fn receipt(order: &str) -> Receipt {
     }
 }
 
-/// Order ids, as idempotency keys are: text. They live for ever, so that no subject pays for copying its argument.
+/// Order ids, as idempotency keys are: text. They live for ever, so that no subject pays for
+/// copying its argument.
 pub fn orders(count: usize) -> Vec<&'static str> {
     (0..count)
         .map(|id| &*format!("order-{id:07}").leak())

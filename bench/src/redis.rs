@@ -1,4 +1,4 @@
-//! The workloads on Redis: one server of our own, one connection a subject.
+//! The workloads on Redis: one server, and one connection for each subject.
 
 use std::{
     future::Future,
@@ -24,8 +24,8 @@ use crate::{
 };
 
 const ROUNDS: usize = 31;
-/// The keys that are replayed one at a time. Side by side each call has a key of its own: two of ours with one key would
-/// share a command.
+/// The keys that are replayed one at a time. Side by side each call has a key of its own: two of
+/// ours with one key would share a command.
 const HOT: usize = 256;
 const TASKS: usize = 256;
 /// How many calls make a sample.
@@ -174,7 +174,8 @@ impl Bench {
         ]
     }
 
-    /// What a replay sends, without us: a claim, which needs its nonce before it can know that it replays.
+    /// What a replay sends, without us: a claim, which needs its nonce before it can know that it
+    /// replays.
     fn claim_alone(&self) -> (&'static str, &'static str, Call) {
         const HEADER: usize = 63;
         let connection = self.connection();
@@ -380,8 +381,8 @@ impl Bench {
         format!("{title} ({place})")
     }
 
-    /// Duplicates while the owner runs: how many commands the server was sent in all, and how long after the owner the
-    /// last of them had its answer.
+    /// Duplicates while the owner runs: how many commands the server was sent in all, and how long
+    /// after the owner the last of them had its answer.
     pub fn duplicates(&self, count: usize) -> (u64, Duration) {
         self.server.reset_commandstats();
         let key = format!("with-{count}");

@@ -103,8 +103,9 @@ impl Report {
         }
     }
 
-    /// Writes what was measured into `folder`: its pictures, its part of `bench.json`, and its tables between their
-    /// markers in the pages. Only a `whole` run replaces the tables of rivals, which are one run's or nothing.
+    /// Writes what was measured into `folder`: its pictures, its part of `bench.json`, and its
+    /// tables between their markers in the pages. Only a `whole` run replaces the tables of rivals,
+    /// which are one run's or nothing.
     pub fn write(&self, folder: &Path, whole: bool) -> io::Result<()> {
         let file = folder.join("bench.json");
         let known = fs::read(&file).ok();

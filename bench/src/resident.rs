@@ -1,4 +1,5 @@
-//! Memory: what a record costs among a million, and what a million expired ones cost the calls that sweep them.
+//! Memory per record, with a million of them, and what a million expired ones cost the calls that
+//! remove them.
 
 use std::{fs, process::Command, time::Duration};
 

@@ -1,8 +1,9 @@
-//! Measuring several subjects so that they can be compared on a noisy machine.
+//! Measures several subjects so that they can be compared on a noisy machine.
 //!
-//! Each round measures every subject once, in an order that rotates, and a ratio is formed within the round: whatever
-//! slows the machine for a second slows both sides of it. What is reported are medians over the rounds. Work that never
-//! waits is timed by its thread's processor time, which other programs' turns on the core are no part of.
+//! Each round measures every subject once, in an order that rotates, and ratios are formed within a
+//! round: whatever slows the machine for a second slows both sides of a ratio. Medians over the
+//! rounds are reported. Work that never waits is timed by its thread's processor time, which
+//! excludes other programs' use of the core.
 
 use std::time::Duration;
 
@@ -63,8 +64,9 @@ pub fn thread_time() -> Duration {
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
-/// Measures `subjects` side by side, in nanoseconds a call. The first one is what the others are compared with.
-/// `fixed` is how many calls make a sample; without it, as many as fit into [`SAMPLE`].
+/// Measures `subjects` side by side, in nanoseconds a call. The first one is what the others are
+/// compared with. `fixed` is how many calls make a sample; without it, as many as fit into
+/// [`SAMPLE`].
 pub fn compare(
     id: &'static str,
     title: impl Into<String>,

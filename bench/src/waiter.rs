@@ -1,5 +1,6 @@
-//! A waiter in another process: what it sends between the owner's completion and its own answer, and how long that
-//! takes. Two stores that share nothing but the server stand for the two processes, so that one clock times both.
+//! A waiter in another process: what it sends between the owner's completion and its own answer,
+//! and how long that takes. Two stores that share only the server stand for the two processes, so
+//! one clock times both.
 
 use std::{
     future::Future,

@@ -1,4 +1,5 @@
-//! Work that yields as tokio asks for it, and leaves nothing of a poll's budget to whoever is polled after it.
+//! Work that uses up tokio's cooperative budget in each poll, so that nothing is left for whatever
+//! is polled after it.
 
 use std::{
     future::Future,
@@ -9,10 +10,10 @@ use std::{
 
 use tokio::task::coop;
 
-/// The machine has others to serve: so long does nothing happen between two polls' worth of work.
+/// The pause between two polls, because the machine has other work.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Uses up the budget in each poll until its time is over; answers whether it always did.
+/// Uses up the budget in each poll until its time is over. Returns whether it always did.
 pub(crate) struct Busy {
     until: Instant,
     used_up: bool,
@@ -42,7 +43,7 @@ impl Future for Busy {
                 coop::consume_budget().await;
             }
         });
-        // It ends with the budget, and has asked to be polled again.
+        // Tokio ends this poll when the budget is used up, and has the task polled again.
         let _pending: Poll<()> = work.as_mut().poll(cx);
         self.used_up &= !coop::has_budget_remaining();
         self.polls += 1;

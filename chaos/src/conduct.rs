@@ -1,4 +1,4 @@
-//! One run on one kind of site.
+//! One run on one kind of servers.
 
 use std::{
     sync::{
@@ -22,18 +22,20 @@ use crate::{
     site::Site,
 };
 
-/// How often a worker calls, on average: often enough, and leaves the machine room.
+/// The mean time between two calls of a worker: often enough, and the machine is not overloaded.
 const PAUSE: Duration = Duration::from_millis(10);
-/// The same where there is only one worker.
+/// The same if there is only one worker.
 const ALONE: Duration = Duration::from_millis(3);
-/// Storm and calm together, about.
+/// About how long a storm and a calm take together.
 const CYCLE: Duration = Duration::from_secs(11);
-/// How long it is calm, if there is time for that: longer than a call is kept without a poll, and others wait for it.
+/// How long a calm lasts, if there is time: longer than a call is held without a poll plus the wait
+/// of its duplicates.
 const CALM: Duration = Duration::from_millis(4_500);
-/// How long whatever is under way may take to come to an end.
+/// How long running work may take to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Lets everything run and fail for `duration`, then heals, asks every key once more, and returns what happened.
+/// Runs calls and faults for `duration`, then ends all faults, calls every key once more, and
+/// returns what happened.
 #[must_use]
 pub fn conduct(topology: Topology, seed: u64, duration: Duration) -> Vec<Entry> {
     let site = Arc::new(Site::start(topology));
@@ -74,11 +76,11 @@ pub fn conduct(topology: Topology, seed: u64, duration: Duration) -> Vec<Entry> 
     storms_and_calms(&site, &signals, &log, duration);
     signals.stop.store(true, SeqCst);
     signals.calm.open();
-    // The servers first: drivers wait for answers.
+    // The servers' faults end first: drivers wait for answers.
     faults.join().expect("the faults end");
     let drivers = drivers.into_iter();
     let drivers = drivers.map(|driver| driver.join().expect("a driver ends"));
-    // Each process is asked: one of them may be the only one that is stuck.
+    // Every process is asked: a single one of them may be stuck.
     let drivers = together(drivers.collect(), Driver::settle);
     log.note(Event::Healed);
     let (keys, count) = (shared.load.keys(), drivers.len());
@@ -94,7 +96,7 @@ pub fn conduct(topology: Topology, seed: u64, duration: Duration) -> Vec<Entry> 
     log.take()
 }
 
-/// Ends with a calm, so that no owner's lease is left over.
+/// Ends with a calm, so that no lease of an owner is left.
 fn storms_and_calms(site: &Site, signals: &Signals, log: &Log, duration: Duration) {
     let cycles = (duration.as_secs_f64() / CYCLE.as_secs_f64())
         .round()
@@ -119,7 +121,7 @@ fn storms_and_calms(site: &Site, signals: &Signals, log: &Log, duration: Duratio
     }
 }
 
-/// Does something with all of them at the same time.
+/// Does something with all of them in parallel.
 fn together<T: Send + 'static>(
     all: Vec<T>,
     work: impl Fn(&mut T) + Clone + Send + 'static,
@@ -140,13 +142,13 @@ fn together<T: Send + 'static>(
         .collect()
 }
 
-/// Notes when the machine had no time for this process: the servers, its neighbours, had none either.
+/// Notes when the machine gave this process no time. Then servers and workers had none either.
 fn watch_the_machine(log: &Arc<Log>) {
     let log = Arc::clone(log);
     pulse::start(move |since| log.push(starved(since)));
 }
 
-/// Notes for so long when a server was slow to answer: its disk, or its machine, had other things to do.
+/// For `duration`, notes when a server was slow to answer because of its disk or its machine.
 fn watch_the_servers(site: &Site, log: &Log, duration: Duration) {
     let end = Instant::now() + duration;
     while Instant::now() < end {

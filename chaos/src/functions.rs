@@ -1,4 +1,4 @@
-//! The annotated functions and their body.
+//! The annotated functions, and their body.
 
 use std::{fmt, time::Duration};
 
@@ -12,26 +12,27 @@ use crate::{
     say::{say, say_fault},
 };
 
-/// The lease of every function here: short, for owners that vanish.
+/// The lease of every function here. Short, because owners vanish often.
 pub(crate) const LEASE: Duration = Duration::from_millis(LEASE_MS);
 pub(crate) const LEASE_MS: u64 = 600;
-/// How long a duplicate waits, and how long an impatient one does.
+/// How long a duplicate waits (ms), and how long an impatient one does.
 pub(crate) const WAITS_MS: [u64; 2] = [3_000, 1_000];
-/// Results of most functions are kept for longer than a run of this takes.
+/// The `ttl` of most functions: longer than a run.
 pub(crate) const TTL: Duration = Duration::from_secs(24 * 3600);
 
-/// What a body does, apart from its effect.
+/// What a body does besides its effect.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Plan {
-    /// Has its effect, is pending for so many milliseconds, and returns `Ok`.
+    /// Has its effect, is pending for this many milliseconds, and returns `Ok`.
     Pend(u64),
-    /// Is pending for so many milliseconds, has its effect, and returns `Ok`.
+    /// Is pending for this many milliseconds, has its effect, and returns `Ok`.
     Late(u64),
-    /// Blocks its thread for so many milliseconds, has its effect, and returns `Ok`.
+    /// Blocks its thread for this many milliseconds, has its effect, and returns `Ok`.
     Block(u64),
-    /// Has its effect, uses up tokio's budget in each poll for so many milliseconds, and returns `Ok`.
+    /// Has its effect, uses up tokio's budget in each poll for this many milliseconds, and returns
+    /// `Ok`.
     Busy(u64),
-    /// Has its effect, and returns `Ok` with a result of so many bytes.
+    /// Has its effect, and returns `Ok` with a result of this many bytes.
     Bulk(usize),
     /// Has its effect, and returns `Err`.
     Decline,
@@ -39,16 +40,16 @@ pub(crate) enum Plan {
     Panic,
 }
 
-/// One call's share of the work.
+/// What one call is to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Work {
     /// The call.
     pub(crate) call: u64,
     /// Its key.
     pub(crate) key: u32,
-    /// What the body does, if it is this call's that runs.
+    /// What the body does, if this call runs it.
     pub(crate) plan: Plan,
-    /// For how many milliseconds it waits for another's result.
+    /// How many milliseconds it waits for another call's result.
     pub(crate) wait: u64,
 }
 
@@ -68,7 +69,7 @@ pub(crate) struct Bulk {
 /// Why a call failed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Failure {
-    /// The body said no.
+    /// The body's own `Err`.
     Declined(Run),
     /// The library's error, by its name.
     Refused(String),
@@ -159,7 +160,7 @@ async fn bulk(work: Work) -> Result<Bulk, Failure> {
     Ok(Bulk { run, pad })
 }
 
-/// Says how a body ended, also one that is dropped.
+/// Notes how a body ended, also if it was dropped.
 struct Ending(u64, End);
 
 impl Drop for Ending {
@@ -192,7 +193,7 @@ async fn body(work: Work) -> Result<Run, Failure> {
             let (since, kind, whole) = (now(), Kind::Block, None);
             say(Event::Begun { kind, call: whole });
             std::thread::sleep(Duration::from_millis(millis));
-            // Others may have been queued behind it on that thread.
+            // Other tasks may have been queued behind it on that thread.
             say_fault(kind, whole, since, now() - since >= millis * 1000);
         }
         _ => {}

@@ -1,40 +1,41 @@
-//! What happened: one line of JSON for each thing, from every process, in one order.
+//! The history: one line of JSON for each event, from all processes, in one order.
 
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-/// Microseconds since 1970, by the clock that all processes here share.
+/// Microseconds since 1970, by this machine's clock, which all processes share.
 pub type Micros = u64;
 
-/// What a worker notes once everything its callers left behind is settled, with how much is not.
+/// What a worker reports once everything that its callers left behind is settled, with the number
+/// of what is not.
 pub const DRAINED: &str = "drained";
 
-/// The time now.
+/// The current time.
 #[must_use]
 pub fn now() -> Micros {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     micros(since.unwrap_or_default())
 }
 
-/// A duration on the history's scale.
+/// A duration as `Micros`.
 #[must_use]
 pub fn micros(duration: Duration) -> Micros {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// One thing that happened.
+/// An event with its time and process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// When, as the process that saw it says.
+    /// The time, by the process that observed it.
     pub at: Micros,
-    /// Which process: 0 is the conductor.
+    /// The process; 0 is the conductor.
     pub process: u32,
-    /// What.
+    /// The event.
     pub event: Event,
 }
 
-/// The annotated functions. A key belongs to one of them.
+/// The annotated functions. Each key belongs to one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Function {
     /// `on_crash = rerun`, and an `Err` is retried.
@@ -47,22 +48,22 @@ pub enum Function {
     Fail,
     /// As `Fail`, with `detach = false`.
     FailAttached,
-    /// As `Rerun`, with a result that is kept for [`BRIEF`] only.
+    /// As `Rerun`, with results that are kept for [`BRIEF`] only.
     Brief,
-    /// As `Fail`, with a result that is kept for [`BRIEF`] only.
+    /// As `Fail`, with results that are kept for [`BRIEF`] only.
     BriefFail,
-    /// As `Rerun`, with a result that may be too large to record.
+    /// As `Rerun`, with results that may be too large to record.
     Bulky,
-    /// As `Fail`, with a result that may be too large to record.
+    /// As `Fail`, with results that may be too large to record.
     BulkyFail,
 }
 
-/// For how long a brief function's results are kept: they end many times in a run.
+/// The `ttl` of the brief functions. Their results end many times in a run.
 pub const BRIEF: Duration = Duration::from_millis(BRIEF_MS);
 pub(crate) const BRIEF_MS: u64 = 500;
 
 impl Function {
-    /// Whether effects happen at most once.
+    /// Whether effects happen at most once (`on_crash = fail`).
     #[must_use]
     pub fn at_most_once(self) -> bool {
         matches!(
@@ -71,29 +72,29 @@ impl Function {
         )
     }
 
-    /// For how long a result is kept, where that is less than a run of this takes.
+    /// The function's `ttl`, if it is shorter than a run.
     #[must_use]
     pub fn ttl(self) -> Option<Micros> {
         matches!(self, Self::Brief | Self::BriefFail).then(|| micros(BRIEF))
     }
 
-    /// Whether a result may be too large to record.
+    /// Whether its results may be too large to record.
     #[must_use]
     pub fn bulky(self) -> bool {
         matches!(self, Self::Bulky | Self::BulkyFail)
     }
 }
 
-/// Which run made a value: what the functions return, and what the checker compares.
+/// The run that made a value. The functions return it, and the checker compares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Run {
-    /// The call whose body it was.
+    /// The call whose body ran.
     pub call: u64,
     /// Its fencing token.
     pub token: u64,
 }
 
-/// What a call was told.
+/// A call's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// `Ok`.
@@ -117,38 +118,38 @@ pub enum End {
     Stopped,
 }
 
-/// How a finish or a renew was settled by the store.
+/// The store's answer to a finish or a renew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Settled {
-    /// As asked.
+    /// Applied as asked.
     Applied,
     /// There was no record.
     PutBack,
-    /// Another attempt's record stands.
+    /// Another attempt's record is there.
     Stale,
 }
 
-/// The state a finish asks for.
+/// The state that a finish asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
-    /// A result.
+    /// Done: a result.
     Done,
-    /// Nothing happened.
+    /// Released: nothing happened.
     Released,
-    /// Nobody knows.
+    /// Lost: effects unknown.
     Lost,
 }
 
-/// The state of a record that a claim met.
+/// The state of the record that a claim found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Met {
-    /// Its owner runs.
+    /// An owner runs.
     Running,
-    /// A result.
+    /// Done: a result.
     Done,
-    /// Nothing happened.
+    /// Released: nothing happened.
     Released,
-    /// Nobody knows.
+    /// Lost: effects unknown.
     Lost,
 }
 
@@ -156,14 +157,15 @@ pub enum Met {
 #[allow(missing_docs, reason = "the fields are named after what they are")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// A caller called. `held`: it does not poll its call all the time, or something else in its task uses up the time.
+    /// A caller called. `held`: it does not poll its call all the time, or something else in its
+    /// task uses up the budget.
     Called {
         call: u64,
         key: u32,
         function: Function,
         held: bool,
     },
-    /// The store granted a claim; `sent` is when it was first asked.
+    /// The store granted a claim. `sent` is when it was sent for the first time.
     Granted {
         key: u32,
         token: u64,
@@ -201,8 +203,8 @@ pub enum Event {
         token: u64,
         attempt: u32,
     },
-    /// The ledger, which is outside of the store, noted a body's effect. `fenced`: a service that refuses smaller
-    /// tokens than it has seen would not have done it.
+    /// A body had its effect, as noted by the ledger, which is outside of the store. `fenced`: a
+    /// service that refuses tokens smaller than it has seen would have refused it.
     Effect {
         call: u64,
         key: u32,
@@ -211,7 +213,7 @@ pub enum Event {
     },
     /// A body ended.
     Ended { call: u64, how: End },
-    /// A caller was answered. `unrecorded`: the store had not acknowledged the result in time.
+    /// A call was answered. `unrecorded`: the store had not acknowledged the result in time.
     Answered {
         call: u64,
         answer: Answer,
@@ -219,7 +221,7 @@ pub enum Event {
     },
     /// A caller went away without an answer.
     Left { call: u64 },
-    /// The library reported something to the operator, about an operation with this scope.
+    /// The library emitted an event about an operation with this scope.
     Noted {
         what: String,
         call: Option<u64>,
@@ -227,7 +229,8 @@ pub enum Event {
     },
     /// A process was killed.
     Killed { process: u32 },
-    /// A fault was injected, from the entry's time until `until`: into one call, or one process, or for everybody.
+    /// A fault was in force from the entry's time until `until`: for one call, for one process, or
+    /// for all.
     Fault {
         kind: Kind,
         process: Option<u32>,
@@ -235,52 +238,53 @@ pub enum Event {
         until: Micros,
         observed: bool,
     },
-    /// A fault that lasts, of a process' own making, has begun. It is told once more when it is over, as a fault.
+    /// A process' own fault has begun. When it is over, it is reported again as a `Fault`.
     Begun { kind: Kind, call: Option<u64> },
     /// From the entry's time until `until` no fault of a process, a link or a server was in force.
     Calm { until: Micros },
-    /// All faults are over; what is called from here on must be answered.
+    /// All faults are over. Calls from here on must be answered.
     Healed,
 }
 
-/// The faults.
+/// The kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// A process is killed (SIGKILL) with calls under way.
     Kill,
     /// A process is stopped (SIGSTOP) past its lease.
     Stop,
-    /// What the server answers a process is lost.
+    /// The server's answers to a process are lost.
     DropReplies,
-    /// Both directions are silent; connections stay open.
+    /// Nothing passes in either direction, and connections stay open.
     HalfOpen,
     /// Both directions are slow.
     Delay,
-    /// Requests are held back for longer than brief results are kept, and delivered although their sender gave up.
+    /// Requests are held back for longer than brief results are kept, and are delivered although
+    /// their sender gave up.
     Late,
     /// A process' connections are closed.
     Cut,
-    /// `CLIENT KILL`.
+    /// Connections are closed by `CLIENT KILL`.
     ClientKill,
-    /// `SCRIPT FLUSH`.
+    /// Scripts are dropped by `SCRIPT FLUSH`.
     ScriptFlush,
     /// The server is killed and started again at once.
     Restart,
-    /// The server is away for longer than a lease.
+    /// The server is down for longer than a lease.
     Away,
     /// The server is stopped for longer than a lease; connections stay open.
     ServerStop,
-    /// The server takes no data.
+    /// The server refuses writes because its memory is full.
     MemoryFull,
-    /// Another server becomes the master.
+    /// A replica becomes the primary.
     Failover,
-    /// Slots of the cluster move to another master, with all their keys.
+    /// Slots of the cluster move to another primary, with all their keys.
     SlotMove,
     /// Another program, or a process that is stopped, holds the lock for writing for longer than a lease.
     LockHeld,
     /// The log is copied into the file, and emptied.
     Checkpoint,
-    /// The machine had no time for a process. It is not injected, but measured.
+    /// The machine gave a process no time. Measured, not injected.
     Starved,
     /// More than 200 calls at once in one process.
     Wave,
@@ -290,9 +294,9 @@ pub enum Kind {
     Block,
     /// A body uses up tokio's cooperative budget in each poll, for longer than its lease.
     Busy,
-    /// A sibling in the caller's task uses up the budget, for longer than a lease.
+    /// Another future in the caller's task uses up the budget for longer than a lease.
     Sibling,
-    /// A call is polled a few times, and then kept without being polled.
+    /// A call is polled a few times, and then held without being polled.
     Held,
     /// A body's result is too large to record.
     Oversize,

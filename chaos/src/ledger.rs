@@ -1,4 +1,5 @@
-//! The world outside of the store: effects are noted in the order in which they arrive.
+//! The ledger stands for services outside of the store: it notes effects in the order in which they
+//! arrive.
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,7 @@ use tokio::{
 
 use crate::history::{Entry, Event, now};
 
-/// Everything that is known, in the order in which the conductor learned it.
+/// All entries, in the order in which the conductor received them.
 #[derive(Debug, Default)]
 pub(crate) struct Log(Mutex<Vec<Entry>>);
 
@@ -26,7 +27,7 @@ impl Log {
             .push(entry);
     }
 
-    /// Adds something the conductor itself saw or did, just now.
+    /// Adds an event that the conductor itself has observed or caused, with the current time.
     pub(crate) fn note(&self, event: Event) {
         self.push(Entry {
             at: now(),
@@ -42,10 +43,10 @@ impl Log {
     }
 }
 
-/// Starts the ledger on a thread of its own, for the rest of the process; returns its port.
+/// Starts the ledger on a thread of its own, for the rest of the process. Returns its port.
 ///
-/// It plays two services at once: one that does whatever it is told, and one that refuses smaller fencing tokens than
-/// it has seen for a key.
+/// It stands for two services at once: one that accepts every effect, and one that refuses fencing
+/// tokens smaller than the largest it has seen for the key.
 #[must_use]
 pub(crate) fn start(log: Arc<Log>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -73,7 +74,7 @@ pub(crate) fn start(log: Arc<Log>) -> u16 {
     port
 }
 
-/// `CALL KEY TOKEN`, answered once it is noted.
+/// `CALL KEY TOKEN`: answered once it is noted.
 async fn serve(
     stream: TcpStream,
     log: Arc<Log>,
@@ -82,7 +83,7 @@ async fn serve(
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     stream.read_line(&mut line).await.ok()?;
-    // A line without its end is a process that was killed in the middle: nothing has happened.
+    // A line without its end was cut off by a kill: it has had no effect.
     let mut words = line.strip_suffix('\n')?.split(' ');
     let call = words.next()?.parse().ok()?;
     let key = words.next()?.parse().ok()?;
@@ -92,7 +93,7 @@ async fn serve(
         let largest = seen.entry(key).or_insert(0);
         let fenced = token < *largest;
         *largest = token.max(*largest);
-        // Under the lock: the log has the ledger's own order.
+        // Under the lock, so that the log has the ledger's own order.
         log.note(Event::Effect {
             call,
             key,
@@ -105,7 +106,7 @@ async fn serve(
 
 static PORT: OnceLock<u16> = OnceLock::new();
 
-/// Tells a worker where the ledger is.
+/// Tells a worker the ledger's port.
 pub(crate) fn locate(port: u16) {
     PORT.get_or_init(|| port);
 }
@@ -113,7 +114,7 @@ pub(crate) fn locate(port: u16) {
 /// Has an effect.
 ///
 /// # Panics
-/// When the conductor is gone.
+/// If the conductor is gone.
 pub(crate) async fn effect(call: u64, key: u32, token: u64) {
     let port = *PORT.get().expect("the worker knows the ledger");
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))

@@ -1,11 +1,12 @@
-//! Many processes call annotated functions on a real server, everything that can fail is made to, and a checker reads
-//! the whole history.
+//! Many processes call annotated functions on real servers while everything that can fail is made
+//! to fail. A checker then reads the whole history.
 //!
-//! The conductor ([`conduct`]) starts the server, the workers ([`worker`]) and the ledger, which notes effects
-//! outside of the store. Calls and faults are drawn from a seed. What happened ([`history`]) is judged by [`check`],
-//! which knows the claims and nothing of how the library works, and told by [`report`].
+//! The conductor ([`conduct`]) starts the servers, the workers ([`worker`]), and the ledger, which
+//! notes effects outside of the store. Calls and faults are drawn from a seed. [`check`] judges
+//! what happened ([`history`]); it knows the guarantees, and nothing of how the library works.
+//! [`report`] prints the result.
 
-// A harness that cannot go on must end at once, and say what it could not do.
+// A harness that cannot go on ends at once, and says what it could not do.
 #![allow(
     clippy::missing_panics_doc,
     reason = "a run that cannot go on ends with a panic"

@@ -1,4 +1,4 @@
-//! What is called: drawn from a seed.
+//! Draws the calls from a seed.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -11,27 +11,27 @@ use crate::{
     worker::{Order, Task},
 };
 
-/// So many calls at once a wave shows.
+/// The number of calls at once that a wave must reach.
 pub(crate) const AT_ONCE: usize = 200;
-/// The calls of a wave: with keys of their own, with hot keys, and with keys that others call too.
+/// The calls of a wave: with new keys, with hot keys, and with keys that others call too.
 const COLD: u64 = 170;
 const HOT: u64 = 60;
 const MIXED: u64 = 30;
-/// So many keys share the hot calls of a wave.
+/// The number of keys that the hot calls of a wave share.
 const HOT_KEYS: u64 = 3;
-/// What a server is asked to take at most; the library's own limit by default.
+/// The largest value that the server takes; also the library's default limit.
 pub(crate) const LARGEST: usize = 1024 * 1024;
 
-/// A set of keys that are called alike.
+/// Keys that are called in the same way.
 #[derive(Clone, Copy)]
 struct Family {
-    /// The numbers of its keys start here.
+    /// The number of its first key.
     base: u32,
     /// Calls per new key, on average.
     calls: u64,
-    /// So many keys are called at one time.
+    /// How many keys are called at one time.
     window: u64,
-    /// So far back a late duplicate reaches.
+    /// How many keys back a late duplicate may go.
     past: u64,
 }
 
@@ -47,7 +47,7 @@ const WAVES: Family = Family {
     window: 0,
     past: 0,
 };
-/// Called again and again, while their results end.
+/// Called again and again while their results end.
 const BRIEF: Family = Family {
     base: 2 << 28,
     calls: 60,
@@ -62,11 +62,11 @@ const BULKY: Family = Family {
 };
 const FAMILIES: [Family; 4] = [SHARED, WAVES, BRIEF, BULKY];
 
-/// The next calls, for all workers together.
+/// Draws the next calls, for all workers together.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     calls: AtomicU64,
-    /// Calls of each family.
+    /// The number of calls of each family so far.
     made: [AtomicU64; FAMILIES.len()],
 }
 
@@ -93,21 +93,22 @@ impl Family {
         made / self.calls
     }
 
-    /// The keys that may have been called.
+    /// Those of its keys that may have been called.
     fn keys(self, made: u64) -> std::ops::Range<u32> {
         self.base..self.base + number(self.front(made) + self.window + 1)
     }
 }
 
 impl Load {
-    /// The keys that may have been called.
+    /// All keys that may have been called.
     pub(crate) fn keys(&self) -> Vec<u32> {
         let families = FAMILIES.iter().zip(&self.made);
         let keys = families.flat_map(|(family, made)| family.keys(made.load(Relaxed)));
         keys.collect()
     }
 
-    /// A call: mostly with one of the keys that others call too at this time, sometimes with an old one.
+    /// A call. Mostly with one of the keys that others call at this time, sometimes with an old
+    /// one.
     pub(crate) fn next(&self, rng: &mut Rng, calm: bool) -> Order {
         let family = match rng.u16(..1000) {
             0..=24 => 3,
@@ -118,12 +119,13 @@ impl Load {
         Order::Call(self.task(key, plan(rng, key, calm), manner(rng), rng))
     }
 
-    /// A client that retries.
+    /// The retry of a client.
     pub(crate) fn again(&self, key: u32, rng: &mut Rng, calm: bool) -> Order {
         Order::Call(self.task(key, plan(rng, key, calm), manner(rng), rng))
     }
 
-    /// A call that is kept from its first polls on: the one that finds no connection, as likely as not.
+    /// A call that is held from its first polls on. As often as not it is the one that finds no
+    /// connection.
     pub(crate) fn held(&self, rng: &mut Rng) -> Order {
         let key = self.key(0, rng);
         let manner = Manner::Holds {
@@ -143,7 +145,7 @@ impl Load {
                 COLD.. if number < COLD + HOT => hot[rng.usize(..hot.len())],
                 _ => self.key(0, rng),
             };
-            // Slow ones are for the others: here everybody comes at once.
+            // No slow bodies here: all calls come at once.
             let plan = match rng.u8(..20) {
                 0 => plan(rng, key, true),
                 _ => Plan::Pend(rng.u64(20..150)),
@@ -153,7 +155,7 @@ impl Load {
         Order::Wave(tasks.collect())
     }
 
-    /// A call that nothing disturbs.
+    /// A call without faults of its own.
     pub(crate) fn quiet(&self, key: u32) -> Order {
         let call = self.calls.fetch_add(1, Relaxed) + 1;
         Order::Call(Task {
@@ -199,7 +201,7 @@ fn plan(rng: &mut Rng, key: u32, calm: bool) -> Plan {
     if function_of(key).bulky() {
         return Plan::Bulk(match rng.u8(..10) {
             0 | 1 => rng.usize(..LARGEST / 2),
-            // With what surrounds it the value is just too large, or just not.
+            // With the record around it, the value is just too large, or just fits.
             2..=5 => LARGEST - rng.usize(..300),
             _ => LARGEST + rng.usize(1..LARGEST),
         });
@@ -207,7 +209,7 @@ fn plan(rng: &mut Rng, key: u32, calm: bool) -> Plan {
     match rng.u8(..100) {
         0..=2 => Plan::Decline,
         3 => Plan::Panic,
-        // It starves others of its process.
+        // A blocked thread starves the other calls of its process.
         4 | 5 if !calm => Plan::Block(rng.u64(lease..lease * 2)),
         4..=7 => Plan::Busy(rng.u64(lease..lease * 3)),
         8 | 9 => Plan::Late(rng.u64(lease..lease * 3)),

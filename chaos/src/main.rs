@@ -10,9 +10,9 @@ use idempotent_chaos::{
     worker,
 };
 
-/// So many violations are shown in full.
+/// The number of violations shown in full.
 const SHOWN: usize = 3;
-/// So many of each rule are named.
+/// The number of violations listed for each rule.
 const NAMED: usize = 8;
 const USAGE: &str = "chaos [--seconds N] [--seed S] [--on one|cluster|sentinel|sqlite|memory]";
 
@@ -23,7 +23,7 @@ struct Options {
 }
 
 fn options(arguments: &[String]) -> Option<Options> {
-    // Any seed will do, and the report says which it was.
+    // Any seed will do: the report names it.
     let mut options = Options {
         seconds: 40,
         seed: now(),
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     };
     let mut well = true;
     for topology in &options.on {
-        // Most of the time goes to the server that fails in most ways.
+        // Most of the time goes to the topology with the most kinds of failure.
         let share = match (topology, options.on.len()) {
             (_, 1) => 1.0,
             (Topology::One, _) => 0.45,
@@ -97,7 +97,7 @@ fn judge(history: &[Entry], topology: Topology, seed: u64) -> bool {
     let mut rules = BTreeMap::<_, usize>::new();
     for violation in &verdict.violations {
         let before = rules.entry(violation.rule).or_default();
-        // One fault may have many traces.
+        // One fault may cause many violations.
         if *before < NAMED {
             println!(
                 "VIOLATION {:?}, key {:?}: {}",
@@ -119,7 +119,7 @@ fn judge(history: &[Entry], topology: Topology, seed: u64) -> bool {
     false
 }
 
-/// Writes a history where it can be looked at.
+/// Writes a history to a file.
 fn keep(history: &[Entry], topology: Topology, seed: u64) -> std::io::Result<String> {
     let path =
         std::env::temp_dir().join(format!("idempotent-chaos-{}-{seed}.jsonl", topology.name()));

@@ -1,4 +1,4 @@
-//! How a caller treats its call.
+//! How a caller treats the future of its call.
 
 use std::{
     future::{Future, poll_fn},
@@ -16,30 +16,32 @@ use crate::{
     say::{say, say_fault},
 };
 
-/// What a caller does with its call's future.
+/// What a caller does with its call.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Manner {
     /// Polls it to its end.
     Awaits,
-    /// Goes away after so many milliseconds.
+    /// Goes away after this many milliseconds.
     Leaves(u64),
-    /// Polls it so many times, keeps it for so many milliseconds without a poll, and then goes on or drops it.
+    /// Polls it this many times, holds it for this many milliseconds without a poll, and then goes
+    /// on or drops it.
     Holds {
         polls: u32,
         millis: u64,
         goes_on: bool,
     },
-    /// Polls it in one task with something that uses up the budget, and comes first, for so many milliseconds.
+    /// Polls it in one task with another future, which is polled first and uses up the budget for
+    /// this many milliseconds.
     Beside(u64),
 }
 
 impl Manner {
-    /// Whether the call has its task to itself, and is polled whenever it wants to be.
+    /// Whether the call has a task of its own, and is polled whenever it asks for it.
     pub(crate) fn is_fair(self) -> bool {
         matches!(self, Self::Awaits | Self::Leaves(_))
     }
 
-    /// The answer, unless the caller went away first.
+    /// The answer, unless the caller goes away first.
     pub(crate) async fn treat<R>(
         self,
         id: u64,
@@ -65,7 +67,7 @@ impl Manner {
                     call: call_id,
                 });
                 time::sleep(Duration::from_millis(millis)).await;
-                // Kept for as long as was meant, by a clock that has nothing to do with tokio's.
+                // Held for as long as was meant, by a clock other than tokio's.
                 say_fault(kind, call_id, since, now() - since >= millis * 1000);
                 if goes_on { Some(call.await) } else { None }
             }
@@ -74,7 +76,8 @@ impl Manner {
     }
 }
 
-/// Polls the call so many times, each time it asks for it; its answer, if it is there by then.
+/// Polls the call this many times, each time that it asks for it. Returns its answer, if it has one
+/// by then.
 async fn some_polls<R>(polls: u32, mut call: Pin<&mut impl Future<Output = R>>) -> Option<R> {
     let mut left = polls;
     poll_fn(|cx| {

@@ -1,4 +1,4 @@
-//! A thread that only wants to run now and then: where it could not, the machine had no time for this process.
+//! A thread that wakes at regular times. If it is late, the machine gave this process no time.
 
 use std::{
     thread,
@@ -7,12 +7,13 @@ use std::{
 
 use crate::history::{Micros, micros, now};
 
-/// How often it wants to.
+/// How often it wakes.
 pub(crate) const BEAT: Duration = Duration::from_millis(20);
-/// So much later than it wanted, and what others did late meanwhile was not their fault.
+/// From this delay on the process counts as starved: what was late meanwhile was not the library's
+/// fault.
 pub(crate) const LATE: Duration = Duration::from_millis(100);
 
-/// Tells from when on the process was starved, each time it was, until now.
+/// Calls `told` with the beginning of each time in which the process was starved, at its end.
 pub(crate) fn start(told: impl Fn(Micros) + Send + 'static) {
     thread::spawn(move || {
         loop {

@@ -1,4 +1,4 @@
-//! What a run is told as.
+//! The report of a run.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,7 +11,7 @@ use crate::{
     history::{Answer, End, Entry, Event, Kind, Micros, Settled, micros},
 };
 
-/// So many lines of a violation's history are shown.
+/// The number of lines of history shown for a violation.
 const LINES: usize = 60;
 
 /// The numbers of a run.
@@ -19,30 +19,30 @@ const LINES: usize = 60;
 pub struct Summary {
     /// Calls made.
     pub operations: u64,
-    /// Keys called.
+    /// Keys that were called.
     pub keys: u64,
-    /// Bodies begun.
+    /// Bodies that began.
     pub bodies: u64,
-    /// Faults by kind: injected, and shown to have happened.
+    /// Faults by kind: how many were injected, and how many were observed.
     pub faults: BTreeMap<Kind, (u64, u64)>,
-    /// Answers, by what they say.
+    /// Answers by their text.
     pub answers: BTreeMap<String, u64>,
-    /// Owners that were taken over.
+    /// Takeovers from a silent owner.
     pub takeovers: u64,
-    /// Finishes that were refused because another owns the record.
+    /// Finishes refused because another attempt owns the record.
     pub stale_finishes: u64,
-    /// The same for renews.
+    /// Renews refused for the same reason.
     pub stale_renews: u64,
-    /// Effects that a service which fences would have refused.
+    /// Effects that a service with fencing would have refused.
     pub fenced: u64,
-    /// How often, and for how long in all, nothing failed.
+    /// How often nothing failed, and for how long in all.
     pub calms: (u64, Micros),
-    /// How often the machine had no time for a process.
+    /// How often the machine gave a process no time.
     pub starved: u64,
 }
 
 impl Summary {
-    /// Counts.
+    /// Counts the entries of a history.
     #[must_use]
     pub fn of(history: &[Entry]) -> Self {
         let mut summary = Self::default();
@@ -90,7 +90,7 @@ impl Summary {
                         *results.entry(*key).or_default() |= large;
                     }
                 }
-                // A panic takes its caller with it: that is one fault.
+                // A panic ends its caller's task too: together they are one fault.
                 Event::Left { call } if !panicked.contains(call) => {
                     summary.fault(Kind::Cancel, true);
                 }
@@ -142,10 +142,11 @@ impl Summary {
         *self.answers.entry(name.to_owned()).or_default() += 1;
     }
 
-    /// Injected and observed: of processes, links and servers, or else of bodies and callers.
+    /// The sums of injected and observed faults: of bodies and callers, or else of processes, links
+    /// and servers.
     #[must_use]
     pub fn total_faults(&self, of_bodies: bool) -> (u64, u64) {
-        // From there on, as they are listed.
+        // The kinds are listed in this order.
         let theirs = |kind: &Kind| *kind >= Kind::Wave;
         let faults = self
             .faults
@@ -216,7 +217,7 @@ pub fn report(summary: &Summary, verdict: &Verdict) -> String {
     text
 }
 
-/// The shortest history around a violation: what happened with its key, and the faults meanwhile.
+/// The part of the history around a violation: the events of its key, and the faults at that time.
 #[must_use]
 pub fn around(history: &[Entry], violation: &Violation) -> String {
     let mut calls = std::collections::HashSet::new();

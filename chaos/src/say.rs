@@ -1,4 +1,4 @@
-//! A worker's voice: its lines of the history, and what the library reports to operators.
+//! What a worker writes into the history: its own events, and those that the library emits.
 
 use std::{
     fmt,
@@ -19,7 +19,7 @@ use tracing::{
 
 use crate::history::{Event, Kind, Micros, now};
 
-/// An event as a worker writes it: the conductor knows which process it is.
+/// An event as a worker writes it. The conductor knows which process it is from.
 #[derive(Debug, Serialize, serde::Deserialize)]
 pub(crate) struct Line {
     /// When.
@@ -28,12 +28,12 @@ pub(crate) struct Line {
     pub(crate) event: Event,
 }
 
-/// Writes one line to the conductor. A conductor that is gone needs no worker.
+/// Writes one line to the conductor. If the conductor is gone, the worker ends.
 pub(crate) fn say(event: Event) {
     say_since(now(), event);
 }
 
-/// Writes that a fault of this process, or of one of its calls, is over now.
+/// Writes that a fault of this process, or of one of its calls, is over.
 pub(crate) fn say_fault(kind: Kind, call: Option<u64>, since: Micros, observed: bool) {
     let event = Event::Fault {
         kind,
@@ -45,7 +45,7 @@ pub(crate) fn say_fault(kind: Kind, call: Option<u64>, since: Micros, observed: 
     say_since(since, event);
 }
 
-/// Which process this is.
+/// The number of this process.
 pub(crate) static PROCESS: OnceLock<u32> = OnceLock::new();
 
 fn say_since(at: Micros, event: Event) {
@@ -70,13 +70,13 @@ tokio::task_local! {
 /// A call under way.
 #[derive(Debug)]
 pub(crate) struct Call {
-    /// Which.
+    /// Its number.
     pub(crate) id: u64,
-    /// Whether the library has said that its result is not recorded.
+    /// Whether the library has reported that its result is not recorded.
     pub(crate) unrecorded: AtomicBool,
 }
 
-/// Turns the library's events into lines.
+/// Turns the library's events into lines of the history.
 #[derive(Debug)]
 pub(crate) struct Operator;
 

@@ -1,4 +1,4 @@
-//! Faults of the servers: one at a time, each with its proof.
+//! Faults of the servers: one at a time, each with a proof that it happened.
 
 use std::{
     sync::atomic::Ordering::Relaxed,
@@ -18,10 +18,10 @@ use crate::{
     sqlite::File,
 };
 
-/// How long a fault's traces are waited for.
+/// How long to wait for a sign of the fault.
 const TRACE: Duration = Duration::from_millis(1_500);
 
-/// Injects faults until told to stop; everything is whole again when it returns.
+/// Injects faults until told to stop. When it returns, all servers work again.
 pub(crate) fn run(site: &Site, mut rng: Rng, log: &Log, signals: &Signals) {
     for turn in 0.. {
         if signals.is_over() {
@@ -69,7 +69,7 @@ fn one(server: &RedisServer, rng: &mut Rng) -> (Kind, bool) {
     }
 }
 
-/// The shortest run has what only this can have.
+/// Faults that only a cluster has come first, so that even the shortest run has them.
 fn cluster(group: &RedisCluster, turn: u32, rng: &mut Rng, signals: &Signals) -> (Kind, bool) {
     let masters: Vec<_> = group
         .nodes()
@@ -98,7 +98,7 @@ fn cluster(group: &RedisCluster, turn: u32, rng: &mut Rng, signals: &Signals) ->
     }
 }
 
-/// As for [`cluster`].
+/// As in [`cluster`].
 fn sentinel(group: &Sentinel, turn: u32, rng: &mut Rng, signals: &Signals) -> (Kind, bool) {
     let master = group.master();
     match if turn == 1 { 7 } else { rng.u8(..8) } {
@@ -127,7 +127,7 @@ fn client_kill(server: &RedisServer, rng: &mut Rng) -> (Kind, bool) {
     (Kind::ClientKill, killed != "0")
 }
 
-/// How often the server has refused something with this code.
+/// How many errors with this code the server has answered.
 fn refusals(server: &RedisServer, code: &str) -> u64 {
     let stats = server.cli(&["INFO", "errorstats"]);
     let count = stats.lines().find_map(|line| {
@@ -184,11 +184,12 @@ fn server_stop(server: &RedisServer, duration: Duration) -> (Kind, bool) {
     server.pause();
     sleep(duration);
     server.resume();
-    // It was stopped until now: `pause` has waited for that. Now it answers again.
+    // `pause` has waited until it was stopped. Now it answers again.
     (Kind::ServerStop, server.cli(&["PING"]) == "PONG")
 }
 
-/// A failover by hand: the master lets nobody write until the replica has everything, so nothing is lost.
+/// A failover by hand. The primary stops writes until the replica has everything, so nothing is
+/// lost.
 fn cluster_failover(group: &RedisCluster, rng: &mut Rng) -> (Kind, bool) {
     let replicas: Vec<_> = group
         .nodes()
@@ -196,7 +197,7 @@ fn cluster_failover(group: &RedisCluster, rng: &mut Rng) -> (Kind, bool) {
         .filter(|node| !is_master(node))
         .collect();
     let replica = replicas[rng.usize(..replicas.len())];
-    // It may be refused, or be given up, while the master is busy with something else.
+    // It may be refused or given up while the primary is busy.
     let asked = replica.try_cli(&["CLUSTER", "FAILOVER"]).is_ok();
     let since = Instant::now();
     while asked && since.elapsed() < Duration::from_secs(5) {
@@ -208,7 +209,7 @@ fn cluster_failover(group: &RedisCluster, rng: &mut Rng) -> (Kind, bool) {
     (Kind::Failover, false)
 }
 
-/// Some hundred slots go to another master with all their keys, and back.
+/// Some hundred slots move to another primary with all their keys, and back.
 fn slot_move(group: &RedisCluster, rng: &mut Rng) -> (Kind, bool) {
     let mut masters: Vec<_> = (0..group.nodes().len())
         .filter(|index| is_master(&group.nodes()[*index]))
@@ -234,11 +235,12 @@ fn slot_move(group: &RedisCluster, rng: &mut Rng) -> (Kind, bool) {
         let owned = group.slots_of(to);
         moved &= slots.iter().all(|slot| owned.contains(slot));
     }
-    // It happened, and clients have met it.
+    // It happened, and clients were redirected.
     (Kind::SlotMove, moved && redirected() > before)
 }
 
-/// Sentinel's failover loses what the replica has not got. Everybody is stopped until it has everything.
+/// Sentinel's failover loses what the replica has not received. So all workers are stopped until
+/// the replica has everything.
 fn sentinel_failover(group: &Sentinel, hush: &Gate) -> (Kind, bool) {
     let all_quiet = hush.close(Duration::from_secs(10));
     let old = group.master().port();
@@ -251,7 +253,7 @@ fn sentinel_failover(group: &Sentinel, hush: &Gate) -> (Kind, bool) {
             observed = group.master().port() != old && is_master(group.master());
         }
         if observed {
-            // What the old master still acknowledged as one would be lost.
+            // Writes that the old primary still acknowledged would be lost.
             group.wait_for_failover();
             let old = group.servers().iter().find(|server| server.port() == old);
             let old = old.expect("it is one of ours");
@@ -262,7 +264,7 @@ fn sentinel_failover(group: &Sentinel, hush: &Gate) -> (Kind, bool) {
     (Kind::Failover, observed)
 }
 
-/// Whether the replicas have all that the master has.
+/// Whether the replicas have everything that the primary has.
 fn in_step(group: &Sentinel) -> bool {
     let offset = |server: &RedisServer, name: &str| {
         let info = server.info("replication");
@@ -278,7 +280,7 @@ fn in_step(group: &Sentinel) -> bool {
         .iter()
         .filter(|server| server.port() != master.port())
         .collect();
-    // What was under way arrives.
+    // What was on its way arrives.
     sleep(Duration::from_millis(50));
     soon(|| {
         let all = offset(master, "master_repl_offset:");

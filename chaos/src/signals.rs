@@ -1,4 +1,4 @@
-//! What the conductor, the drivers and the faults ask of one another.
+//! What the conductor, the drivers and the faults ask of each other.
 
 use std::{
     sync::atomic::{
@@ -9,20 +9,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What they ask.
+/// Requests to the drivers and the faults.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    /// Come to an end.
+    /// End the run.
     pub(crate) stop: AtomicBool,
-    /// Stop the workers for a moment: a failover wants nobody to write.
+    /// Stop the workers for a moment: during a failover nobody may write.
     pub(crate) hush: Gate,
     /// Leave processes, links and servers alone for a while.
     pub(crate) calm: Gate,
-    /// Make a wave of calls now, whoever sees this first.
+    /// Make a wave of calls now. The first driver that sees this does.
     pub(crate) wave: AtomicBool,
 }
 
-/// Something that is wanted of so many, until it is no more.
+/// A request to a fixed number of threads, in force until it is withdrawn.
 #[derive(Debug)]
 pub(crate) struct Gate {
     wanted: AtomicBool,
@@ -35,7 +35,7 @@ impl Signals {
         Self {
             stop: false.into(),
             hush: Gate::of(drivers),
-            // And the servers' faults.
+            // The drivers and the servers' faults.
             calm: Gate::of(drivers + 1),
             wave: false.into(),
         }
@@ -55,7 +55,7 @@ impl Gate {
         self.wanted.load(SeqCst)
     }
 
-    /// Wants it, and waits until all have come; whether they have.
+    /// Makes the request, and waits until all threads have come. Returns whether they have.
     pub(crate) fn close(&self, patience: Duration) -> bool {
         self.wanted.store(true, SeqCst);
         let since = Instant::now();
@@ -77,7 +77,7 @@ impl Gate {
         self.present.fetch_sub(1, SeqCst);
     }
 
-    /// Comes, and goes once it is wanted no more.
+    /// Comes to the gate if it is closed, and goes on once it is open.
     pub(crate) fn pass(&self) {
         self.come();
         while self.is_wanted() {

@@ -9,13 +9,14 @@ use crate::{load::LARGEST, sqlite::File, worker::Place};
 /// Which servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topology {
-    /// None: records in one worker's memory.
+    /// No server: records in the memory of one worker.
     Memory,
-    /// One server, whose acknowledged writes are on disk; each worker reaches it through a faulty link of its own.
+    /// One server, whose acknowledged writes are on disk. Each worker reaches it through a faulty
+    /// link of its own.
     One,
-    /// A master, two replicas, three sentinels.
+    /// A primary, two replicas, three sentinels.
     Sentinel,
-    /// Three masters with a replica each.
+    /// Three primaries with a replica each.
     Cluster,
     /// A file that all workers open.
     Sqlite,
@@ -44,7 +45,7 @@ impl Topology {
     }
 }
 
-/// The servers, running.
+/// The running servers.
 #[derive(Debug)]
 pub(crate) enum Site {
     Memory,
@@ -75,17 +76,17 @@ impl Site {
         }
     }
 
-    /// How many processes call.
+    /// The number of worker processes.
     pub(crate) fn workers(&self) -> usize {
         if matches!(self, Self::Memory) { 1 } else { 4 }
     }
 
-    /// A link of a worker's own, where links can be had.
+    /// A faulty link for one worker, if the topology has links.
     pub(crate) fn link(&self) -> Option<Proxy> {
         match self {
             Self::One(server) => Some(Proxy::start(&format!("127.0.0.1:{}", server.port()))),
-            // Clients of groups are told the servers' own addresses.
-            Self::Memory | Self::Sqlite(_) | Self::Sentinel(_) | Self::Cluster(_) => None,
+            // Their clients are told the servers' own addresses, so a link would be bypassed.
+            Self::Memory | Self::Sentinel(_) | Self::Cluster(_) | Self::Sqlite(_) => None,
         }
     }
 
@@ -100,14 +101,14 @@ impl Site {
     }
 }
 
-/// It takes no value that is larger than the library's own limit, and hangs up on who sends one.
+/// It takes no value above the library's own limit, and closes connections that send one.
 fn one() -> RedisServer {
     let server = RedisServer::builder().appendonly();
     server.arg("proto-max-bulk-len", LARGEST).start()
 }
 
-/// A failover that nobody asked for forgets what the replicas have not got yet, and then no claim holds. Here only those
-/// happen that lose nothing.
+/// A failover that nobody asked for loses what the replicas have not received, and then no
+/// guarantee holds. So only failovers happen that lose nothing.
 fn sentinel() -> Sentinel {
     let group = Sentinel::start();
     for sentinel in group.sentinels() {
@@ -122,7 +123,7 @@ fn sentinel() -> Sentinel {
     group
 }
 
-/// As for [`sentinel`].
+/// As in [`sentinel`].
 fn cluster() -> RedisCluster {
     let group = RedisCluster::start_with_replicas();
     for node in group.nodes() {

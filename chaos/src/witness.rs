@@ -1,4 +1,5 @@
-//! A store that writes down what the real one answered. It is what an operator's own store wrapper would look like.
+//! A store that notes what the real one answered. An operator's own wrapper around a store would
+//! look like this.
 
 use std::{
     collections::HashMap,
@@ -18,15 +19,15 @@ use crate::{
     say::say,
 };
 
-/// The real store, watched.
+/// The real store, observed.
 #[derive(Debug)]
 pub(crate) struct Witness<S> {
     store: S,
-    /// When claims were first asked for that have no answer yet: a lease may count from there.
+    /// When claims without an answer were sent for the first time. A lease may count from then.
     asked: Mutex<HashMap<Nonce, Micros>>,
 }
 
-/// The keys here are numbers: `scope|42`.
+/// A key's number: here a key is `scope|42`.
 fn number(key: &Key) -> u32 {
     let text = key.as_str();
     let number = text
@@ -83,7 +84,7 @@ fn finished(key: &Key, target: &Record, reply: &Settled, sent: Micros) {
     });
 }
 
-/// A store in this process stays one.
+/// Forwards the store's local face, so that a store in this process stays one.
 impl<S: Store> LocalStore for Witness<S> {
     fn peek(&self, key: &Key, look: &mut dyn FnMut(&idempotent_fn::record::RecordRef<'_>)) {
         self.local_store().peek(key, look);

@@ -1,4 +1,4 @@
-//! A worker process: makes the calls it is told to make, on the store it is told to use.
+//! A worker process: makes the calls that it is told to, on the given store.
 
 use std::{
     future::Future,
@@ -29,10 +29,10 @@ use crate::{
     witness::Witness,
 };
 
-/// Below a third of the lease, as the store's documentation asks.
+/// The response timeout: below a third of the lease, as the store's documentation asks.
 const ANSWER: Duration = Duration::from_millis(LEASE_MS / 3 - 10);
 
-/// A limit that is above what the server takes.
+/// A limit above what the server takes.
 const TOO_LARGE: usize = 4 * 1024 * 1024;
 
 /// Where the records are.
@@ -50,14 +50,14 @@ pub(crate) enum Place {
     Sqlite(PathBuf),
 }
 
-/// What a worker is told, a line of JSON each.
+/// An order to a worker, one line of JSON each.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// Call.
+    /// Makes a call.
     Call(Task),
-    /// Make all these calls at once.
+    /// Makes all these calls at once.
     Wave(Vec<Task>),
-    /// Wait for what callers left behind, and say so.
+    /// Waits for what callers left behind, and reports when it is done.
     Drain,
 }
 
@@ -92,7 +92,7 @@ impl Place {
     }
 }
 
-/// `worker PROCESS LEDGER-PORT PLACE`: obeys standard input until it ends.
+/// `worker PROCESS LEDGER-PORT PLACE`: reads orders from standard input until it ends.
 pub fn main(arguments: &[String]) {
     let [process, port, place] = arguments else {
         panic!("the process' number, the ledger's port and a place, not {arguments:?}")
@@ -100,7 +100,7 @@ pub fn main(arguments: &[String]) {
     PROCESS.get_or_init(|| process.parse().expect("a number"));
     ledger::locate(port.parse().expect("a port"));
     let place: Place = serde_json::from_str(place).expect("a place");
-    // Planned panics are part of the history, and nobody reads this.
+    // Planned panics are in the history, and nobody reads their output.
     std::panic::set_hook(Box::new(|_| {}));
     tracing::subscriber::set_global_default(Operator).expect("nobody else listens");
     pulse::start(|since| say_fault(Kind::Starved, None, since, true));
@@ -134,7 +134,7 @@ pub fn main(arguments: &[String]) {
     }
 }
 
-/// Handles of the one store, as its keys want it.
+/// Handles of the one store, with different options.
 struct Stores {
     plain: SharedStore,
     near: SharedStore,
@@ -150,8 +150,8 @@ impl Stores {
         }
     }
 
-    /// Makes the call. Every other key of each function is replayed from a near cache, where its store is elsewhere, or
-    /// has a limit above the server's.
+    /// Makes the call. Every other key of each function uses a near cache, if the store is a
+    /// network store, or has a limit above the server's.
     fn serve(&self, task: Task) -> impl Future<Output = ()> + Send + use<> {
         let store = if task.function.bulky() {
             (task.key / 2 % 2 == 1).then(|| self.large.clone())
@@ -181,11 +181,11 @@ impl Stores {
     }
 }
 
-/// The calls under way now, and the most that were since it was set back.
+/// The calls in progress, and their maximum since it was last reset.
 static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
-/// Counts a call as one under way.
+/// Counts a call as in progress.
 struct UnderWay;
 
 impl UnderWay {
@@ -214,13 +214,13 @@ async fn wave(calls: Vec<impl Future<Output = ()> + Send + 'static>) {
             call.await;
         });
     }
-    // A call whose body panics panics.
+    // The task of a call panics with its body.
     while tasks.join_next().await.is_some() {}
     let most = MOST.load(Ordering::SeqCst);
     say_fault(Kind::Wave, None, since, most >= AT_ONCE);
 }
 
-/// Says that a caller has left, unless it was answered.
+/// Notes that a caller has left, unless it was answered.
 struct Leaving(u64, bool);
 
 impl Drop for Leaving {

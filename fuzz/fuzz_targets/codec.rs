@@ -1,5 +1,5 @@
-//! Any bytes are a value or an error; a value that is encoded comes back as it was, or is refused; and what is written is
-//! what the library that reads it would have written.
+//! Any bytes decode to a value or an error. A value that can be encoded comes back the same. The
+//! encoder writes the same bytes as the serialisation library whose decoder reads them.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any text as a duration is the sum of its parts, or one error.
+//! Any text is the sum of its durations, or one error.
 
 #![no_main]
 

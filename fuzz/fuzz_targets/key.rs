@@ -1,4 +1,4 @@
-//! Two calls that differ in their namespaces, scope or parts never meet in one key.
+//! Two calls that differ in namespace, scope or parts never share a key.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any bytes are a record or an error; what is a record means the same when it is written again.
+//! Any bytes decode to a record or an error. A record keeps its meaning when it is encoded again.
 
 #![no_main]
 

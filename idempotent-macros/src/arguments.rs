@@ -1,13 +1,15 @@
-//! The arguments as the body owns them.
+//! Moves the arguments into the body.
 //!
-//! A plain `async fn` keeps each argument until it ends, also what the body does not name: a permit, a guard, the rest of a
-//! pattern. `async move` captures only what is named, and of that only the fields that are. So the body begins with
+//! A plain `async fn` keeps every argument until it ends, also those that the body does not name: a
+//! permit, a guard, the rest of a pattern. An `async move` block captures only the variables that
+//! it names, and of a struct only the fields that it names. So the body begins with
 //!
 //! ```text
 //! let (order, mut amount, _argument_0) = (order, amount, _argument_0);
 //! ```
 //!
-//! which moves all of them in, and drops them in the order in which a plain `async fn` does.
+//! This moves all arguments in. They are dropped in the order in which a plain `async fn` drops
+//! them.
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote_spanned};
@@ -21,14 +23,15 @@ use syn::{
 
 const BY_NAME: &str = "take the argument by name, and take it apart in the body";
 
-/// How the signature is written, and the statements that the body begins with.
+/// How the signature is written, and the statements at the start of the body.
 pub(crate) struct Arguments {
     pub(crate) inputs: Punctuated<FnArg, Token![,]>,
     pub(crate) moved: TokenStream,
 }
 
 impl Arguments {
-    /// `options` are the attribute's tokens: what they name is no unused argument, though the body may not name it.
+    /// `options` are the attribute's tokens. An argument that they name counts as used, even if the
+    /// body does not name it.
     pub(crate) fn of(signature: &Signature, detached: bool, options: &TokenStream) -> Result<Self> {
         let mut inputs = signature.inputs.clone();
         let mut bindings = Bindings {
@@ -40,7 +43,8 @@ impl Arguments {
         let mut used = Vec::new();
         for input in &mut inputs {
             match input {
-                // It cannot be bound again; to name it as a whole moves it as a whole, and it is dropped last.
+                // `self` cannot be bound again. Naming it moves it as a whole, and it is dropped
+                // last.
                 FnArg::Receiver(receiver) => {
                     let is_owned = !matches!(receiver.kind, ReceiverKind::Reference(..));
                     if is_owned && receiver.attrs.is_empty() {
@@ -70,7 +74,7 @@ impl Arguments {
     }
 }
 
-/// A variable of the signature that the body takes.
+/// A variable of the signature that is moved into the body.
 struct Binding {
     attributes: Vec<Attribute>,
     mutability: Option<Token![mut]>,
@@ -82,14 +86,14 @@ struct Binding {
 struct Bindings<'a> {
     detached: bool,
     options: &'a TokenStream,
-    /// How many parts without a name were given one.
+    /// How many unnamed parts have been given a name.
     unnamed: usize,
     found: Vec<Binding>,
 }
 
 impl Bindings<'_> {
-    /// Whatever has no name in the pattern is declared first, the last of it first: so it is dropped after what has one,
-    /// and in order, as what a pattern leaves of its argument is.
+    /// Unnamed parts of the pattern are declared first, in reverse order. So they are dropped after
+    /// the named ones, and in the order in which a pattern drops what it leaves in its argument.
     fn argument(&mut self, pattern: &mut Pat, attributes: &[Attribute]) -> Result<()> {
         let mut parts = Parts::default();
         self.pattern(pattern, attributes, &mut parts)?;
@@ -105,32 +109,11 @@ impl Bindings<'_> {
         parts: &mut Parts,
     ) -> Result<()> {
         match pattern {
-            Pat::Ident(ident) => {
-                if let (Some(by_ref), true) = (&ident.by_ref, self.detached) {
-                    let message = format!(
-                        "the body owns its arguments, so none can be borrowed here: {BY_NAME}"
-                    );
-                    return Err(Error::new_spanned(by_ref, message));
-                }
-                let name = ident.ident.clone();
-                if self.renames(&name) {
-                    ident
-                        .ident
-                        .set_span(Span::mixed_site().located_at(name.span()));
-                }
-                parts.named.push(Binding {
-                    attributes: attributes.to_vec(),
-                    mutability: ident.mutability.take(),
-                    taken: ident.ident.clone(),
-                    ident: name,
-                });
-                if let Some((_, inner)) = &mut ident.subpat {
-                    named_only(inner, attributes, parts);
-                }
-            }
+            Pat::Ident(ident) => self.named(ident, attributes, parts)?,
             Pat::Wild(wild) => {
                 let name = self.unnamed(wild.underscore_token.span, attributes, parts);
-                // In parentheses: `#[tracing::instrument]` takes no argument for one that it could show.
+                // In parentheses, so that `#[tracing::instrument]` does not record it as an
+                // argument of the user's.
                 *pattern = parenthesized(name);
             }
             Pat::Rest(rest) => return self.rest(rest.dot2_token.to_token_stream()),
@@ -151,7 +134,7 @@ impl Bindings<'_> {
                     let mut attributes = attributes.to_vec();
                     attributes.extend(field.attrs.iter().filter(|of| is_cfg(of)).cloned());
                     self.pattern(&mut field.pat, &attributes, parts)?;
-                    // The field keeps its name where the variable is another.
+                    // The field keeps its name if the variable has another one.
                     if let (None, Member::Named(name)) = (field.colon_token, &field.member)
                         && self.renames(name)
                     {
@@ -173,14 +156,45 @@ impl Bindings<'_> {
                 }
             }
             Pat::Paren(inner) => self.pattern(&mut inner.pat, attributes, parts)?,
-            // What is behind a reference is not moved, and alternatives leave nothing that could be named.
+            // A pattern behind a reference moves nothing, and the rest of an or-pattern has no
+            // name.
             Pat::Reference(_) | Pat::Or(_) => named_only(pattern, attributes, parts),
             _ => {}
         }
         Ok(())
     }
 
-    /// To take `_permit` by the user's own tokens would be to use what says that it is not used.
+    fn named(
+        &self,
+        ident: &mut PatIdent,
+        attributes: &[Attribute],
+        parts: &mut Parts,
+    ) -> Result<()> {
+        if let (Some(by_ref), true) = (&ident.by_ref, self.detached) {
+            let message =
+                format!("the body owns its arguments, so none can be borrowed here: {BY_NAME}");
+            return Err(Error::new_spanned(by_ref, message));
+        }
+        let name = ident.ident.clone();
+        if self.renames(&name) {
+            ident
+                .ident
+                .set_span(Span::mixed_site().located_at(name.span()));
+        }
+        parts.named.push(Binding {
+            attributes: attributes.to_vec(),
+            mutability: ident.mutability.take(),
+            taken: ident.ident.clone(),
+            ident: name,
+        });
+        if let Some((_, inner)) = &mut ident.subpat {
+            named_only(inner, attributes, parts);
+        }
+        Ok(())
+    }
+
+    /// Taking `_permit` with the user's own tokens would count as using a variable that is marked
+    /// unused.
     fn renames(&self, variable: &Ident) -> bool {
         variable.to_string().starts_with('_') && !names(self.options, variable)
     }
@@ -204,7 +218,7 @@ impl Bindings<'_> {
         }
     }
 
-    /// `..` leaves what has no name and can be given none.
+    /// `..` covers parts that have no name and cannot be given one.
     fn rest(&self, dots: TokenStream) -> Result<()> {
         if !self.detached {
             return Ok(());
@@ -222,7 +236,7 @@ struct Parts {
     named: Vec<Binding>,
 }
 
-/// The variables of a pattern that leaves nothing behind.
+/// The variables of a pattern that leaves nothing in its argument.
 fn named_only(pattern: &mut Pat, attributes: &[Attribute], parts: &mut Parts) {
     struct Named<'a>(&'a [Attribute], &'a mut Parts);
 
@@ -253,7 +267,7 @@ fn parenthesized(name: PatIdent) -> Pat {
     })
 }
 
-/// `let (a, mut b) = (a, b);`, with statements of their own for what has attributes.
+/// `let (a, mut b) = (a, b);`. Variables with attributes get statements of their own.
 fn statements(bindings: &[Binding]) -> TokenStream {
     let site = Span::mixed_site();
     let mut statements = TokenStream::new();
@@ -266,7 +280,7 @@ fn statements(bindings: &[Binding]) -> TokenStream {
                  mutability, ident, ..
              }| quote_spanned!(site=> #mutability #ident),
         );
-        // A tuple, also of one: `let a = a;` is a mistake to a linter.
+        // A tuple even for a single variable: clippy objects to `let a = a;`.
         let attributes = &group[0].attributes;
         statements.extend(if group.len() == 1 {
             quote_spanned!(site=> #(#attributes)* let (#(#bound)*,) = (#(#taken)*,);)
@@ -293,7 +307,8 @@ fn is_cfg(attribute: &Attribute) -> bool {
     path.is_ident("cfg") || path.is_ident("cfg_attr")
 }
 
-/// A lint is silenced where it would be found: where the body takes the argument.
+/// Whether the attribute sets a lint level. It is put on the statement that moves the argument,
+/// where the lint fires.
 fn is_lint(attribute: &Attribute) -> bool {
     let lint = |level| attribute.path().is_ident(level);
     ["allow", "expect", "warn", "deny", "forbid"]
@@ -301,8 +316,8 @@ fn is_lint(attribute: &Attribute) -> bool {
         .any(lint)
 }
 
-/// Whether the tokens name the variable, also inside a format string. No more than a warning depends on it: an argument
-/// that only the options name is not unused.
+/// Whether the tokens name the variable, also inside a format string. Only a warning depends on it:
+/// an argument that only the options name is not unused.
 fn names(tokens: &TokenStream, variable: &Ident) -> bool {
     tokens.clone().into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident == *variable,
@@ -314,7 +329,8 @@ fn names(tokens: &TokenStream, variable: &Ident) -> bool {
     })
 }
 
-/// Puts the same uses behind `let order = order;`, as `#[async_trait]` takes each argument in the body that it leaves.
+/// Adds the same uses after `let order = order;`. `#[async_trait]` leaves these statements in the
+/// body, one for each argument.
 pub(crate) fn use_taken(body: TokenStream, options: &TokenStream) -> TokenStream {
     let site = Span::mixed_site();
     let mut seen: Vec<TokenTree> = Vec::new();

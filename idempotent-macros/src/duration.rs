@@ -10,7 +10,7 @@ use crate::options::expression;
 const SECOND: u64 = 1_000;
 const DAY: u64 = 86_400 * SECOND;
 
-/// A unit, its milliseconds, and what people write instead of it.
+/// A unit, its milliseconds, and other spellings that people try.
 const UNITS: &[(&str, u64, &[&str])] = &[
     (
         "ms",
@@ -58,7 +58,8 @@ pub(crate) fn wait(input: ParseStream<'_>) -> Result<Expr> {
     duration(expression(input)?, |_| None)
 }
 
-/// A string literal becomes a constant `Duration`; any other expression is the user's own `Duration`.
+/// A string literal becomes a constant `Duration`. Any other expression must be a `Duration`
+/// itself.
 fn duration(value: Expr, refuse: fn(u64) -> Option<&'static str>) -> Result<Expr> {
     let literal = match &value {
         Expr::Lit(expr) => &expr.lit,
@@ -108,7 +109,7 @@ fn readable(count: u64) -> String {
     text
 }
 
-/// Milliseconds, or what is wrong with the text.
+/// Parses the text to milliseconds, or says what is wrong with it.
 fn parse(text: &str) -> std::result::Result<u64, String> {
     let mut rest = text.trim();
     if rest.starts_with('-') {
@@ -213,7 +214,7 @@ mod tests {
             }
         }
 
-        /// Near misses: what has digits, signs and units in some order.
+        /// Texts that are almost durations: digits, signs and units in some order.
         #[test]
         fn near_misses_do_not_panic(text in "[0-9_ .smhdw+-]{0,30}|[0-9]{1,40}(ms|s|m|h|d)") {
             let _ = parse(&text);

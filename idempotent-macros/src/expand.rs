@@ -1,4 +1,4 @@
-//! Prints the operation that stands in for the function's body.
+//! Prints the expansion: the operation that replaces the function's body.
 //!
 //! ```text
 //! Input:
@@ -23,9 +23,10 @@
 //!     }
 //! ```
 //!
-//! `let operation` stands alone so that the temporaries of the key are gone before the first `.await`. The `if let`
-//! never runs: it tells the compiler the block's type, so that `?`, `return` and coercions mean what they mean in a
-//! function. Every name is at `mixed_site`: the user's code does not see `operation` or `result`.
+//! `let operation` stands alone so that the temporaries of the key are gone before the first
+//! `.await`. The `if let` never runs: it tells the compiler the block's type, so that `?`, `return`
+//! and coercions mean what they mean in a function. Every name is at `mixed_site`: the user's code
+//! does not see `operation` or `result`.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
@@ -65,7 +66,8 @@ pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStre
         braces,
         ..
     } = function;
-    // With the user's own braces: a function that ends in a macro's tokens is no dead code to the compiler.
+    // With the user's own braces. Otherwise a function whose body is one macro call would be
+    // reported as dead code.
     let mut block = Group::new(
         Delimiter::Brace,
         quote_spanned!(site=> #(#inner_attributes)* #call),
@@ -99,7 +101,7 @@ fn call(
     }
 }
 
-/// The user's tokens, once, in a block that owns the arguments and knows its type.
+/// The user's body, once, in a block that owns the arguments and has a known type.
 fn typed(function: &Function, body: TokenStream, moved: &TokenStream) -> TokenTree {
     let site = Span::mixed_site();
     let user = block(body, function.braces);
@@ -112,7 +114,7 @@ fn typed(function: &Function, body: TokenStream, moved: &TokenStream) -> TokenTr
             }
             #user
         },
-        // A closure, because such a body may `return` its future early.
+        // In a closure, because the body may `return` its future early.
         Some(boxed) => quote_spanned! {site=>
             let body = move || -> #boxed { #user };
             body().await
@@ -121,19 +123,20 @@ fn typed(function: &Function, body: TokenStream, moved: &TokenStream) -> TokenTr
     block(typed, function.braces)
 }
 
-/// The call's tokens stand at the declared result, all of them: a bound that is missing is then one error there.
+/// All tokens of the call get the span of the declared result type. So a missing bound is one
+/// error, at that type.
 fn at_result(function: &Function) -> Span {
     Span::mixed_site().located_at(function.result.span())
 }
 
-/// A block whose own braces no lint takes for the user's.
+/// A block whose braces do not have the user's span, so that no lint is reported for them.
 fn block(tokens: TokenStream, braces: Span) -> TokenTree {
     let mut group = Group::new(Delimiter::Brace, tokens);
     group.set_span(Span::mixed_site().located_at(braces));
     group.into()
 }
 
-/// The expression that describes the operation, from its scope to its last option.
+/// The expression that builds the operation: scope, key and one method for each option.
 fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream {
     let site = at_result(function);
     let facade = options.facade.as_ref().map_or_else(
@@ -162,8 +165,8 @@ fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream
     }
 }
 
-/// The result as the type argument, all of it where the call stands: a type that is no `Result` is then one error, and not
-/// one there and another at the call.
+/// The result type as a type argument, with the span of the call. So a type that is not a `Result`
+/// is one error, and not a second one at the call.
 fn at_call(result: TokenStream, site: Span) -> TokenStream {
     let relocate = |mut token: TokenTree| {
         match &token {
@@ -171,7 +174,7 @@ fn at_call(result: TokenStream, site: Span) -> TokenStream {
                 token = Group::new(group.delimiter(), at_call(group.stream(), site)).into();
                 token.set_span(site);
             }
-            // It means what its own span says.
+            // `$crate` is resolved by its own span.
             TokenTree::Ident(ident) if ident == "$crate" => {}
             _ => token.set_span(site),
         }
@@ -185,7 +188,8 @@ fn default_scope(function: &Ident) -> TokenStream {
     quote_spanned!(Span::mixed_site()=> ::core::concat!(::core::module_path!(), #name))
 }
 
-/// One builder method per option that was given. The method stands at the option's name, so an editor shows its docs.
+/// One builder method for each option that was given. The method has the span of the option's name,
+/// so an editor shows its documentation there.
 fn chain(options: &Options, facade: &TokenStream) -> TokenStream {
     let mut chain = TokenStream::new();
     let mut call = |method: &str, at: &Ident, argument: TokenStream| {
@@ -224,7 +228,7 @@ fn chain(options: &Options, facade: &TokenStream) -> TokenStream {
     chain
 }
 
-/// A store that stands somewhere stays there: it is passed by reference. What an expression makes is passed as it is.
+/// A variable, field or `static` is passed by reference. Any other expression is passed by value.
 fn shared(store: &Expr) -> TokenStream {
     match store {
         Expr::Path(_)

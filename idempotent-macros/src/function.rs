@@ -1,4 +1,4 @@
-//! The annotated function: parsed, and checked against what an operation can be.
+//! The annotated function: parses it, and checks that it can be an operation.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
@@ -22,12 +22,13 @@ pub(crate) struct Function {
     pub(crate) signature: Signature,
     /// The `#![…]` at the start of the body.
     pub(crate) inner_attributes: Vec<Attribute>,
-    /// Never parsed, so that a half-written body still completes in an editor.
+    /// Not parsed, so that completion works in an editor while the body is being written.
     pub(crate) body: TokenStream,
     pub(crate) braces: Span,
-    /// What the operation returns, `R`: by `async fn … -> R` or by the boxed future.
+    /// The operation's result type `R`, from `async fn … -> R` or from the boxed future.
     pub(crate) result: Type,
-    /// `Pin<Box<dyn Future<Output = R> …>>`, where that is written instead, as `#[async_trait]` leaves it.
+    /// The whole return type, if it is `Pin<Box<dyn Future<Output = R> …>>`. `#[async_trait]`
+    /// leaves such functions.
     pub(crate) boxed: Option<Type>,
 }
 
@@ -60,7 +61,7 @@ impl Function {
         }
     }
 
-    /// `module::path::function` names an operation for good only where that name stands for one function.
+    /// Requires a scope where `module::path::function` could name more than one function.
     fn check_scope(&self, options: &Options) -> Result<()> {
         if options.scope.is_some() {
             return Ok(());
@@ -70,7 +71,8 @@ impl Function {
             let message = format!("{why}, so `#[idempotent(…)]` needs {instead}");
             Err(Error::new_spanned(token.to_token_stream(), message))
         };
-        // One literal would not do: two types with one scope are refused when the second is called.
+        // A literal does not help here: two types with one scope are refused when the second one is
+        // called.
         let for_each = |token: &dyn ToTokens, what: &str, parameter: &str| {
             let why = format!("each {what} is an operation of its own");
             let instead = format!(
@@ -114,7 +116,7 @@ impl Function {
         Ok(())
     }
 
-    /// A body that outlives its caller owns its arguments.
+    /// A body that outlives its caller must own its arguments.
     fn check_owned(&self) -> Result<()> {
         const OR: &str = "or add `detach = false`: the body then stops when its caller goes away";
         let signature = &self.signature;
@@ -127,7 +129,8 @@ impl Function {
                 },
                 FnArg::Typed(typed) => (&typed.attrs, borrows(&typed.ty)),
             };
-            // Whether a `cfg`'d argument exists is decided after this attribute ran.
+            // An argument under `cfg` is not checked: whether it exists is decided after this
+            // attribute has run.
             if !borrows
                 || attributes
                     .iter()
@@ -186,7 +189,7 @@ impl Parse for Function {
     }
 }
 
-/// `R`, and the whole return type where that is a boxed future of `R`.
+/// `R`, and the whole return type if that is a boxed future of `R`.
 fn result(signature: &Signature, attributes: &[Attribute]) -> Result<(Type, Option<Type>)> {
     let output = match &signature.output {
         ReturnType::Type(_, ty) => Some(&**ty),
@@ -224,7 +227,8 @@ fn sync_message(attributes: &[Attribute]) -> &'static str {
     }
 }
 
-/// What the return type cannot be. Whether it is a `Result` is left to the compiler, which sees through aliases.
+/// Refuses return types that cannot work. Whether it is a `Result` is left to the compiler, which
+/// sees through aliases.
 fn check_result(result: &Type) -> Result<()> {
     let message = match bare(result) {
         Type::Tuple(tuple) if tuple.elems.is_empty() => NO_RESULT,
@@ -239,8 +243,8 @@ fn check_result(result: &Type) -> Result<()> {
     Err(Error::new_spanned(result, message))
 }
 
-/// What the sides of a `Result` cannot be, where it is written out. The compiler would say it where the call is printed,
-/// and of lifetimes that are not general enough.
+/// Refuses types that cannot be a side of a `Result`, if it is written out. The compiler would
+/// report them at the call, as lifetimes that are not general enough.
 fn check_sides(result: &Type, options: &Options) -> Result<()> {
     let Some((value, error)) = sides(result) else {
         return Ok(());

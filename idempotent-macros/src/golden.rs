@@ -59,8 +59,8 @@ fn half_written_code_still_completes_in_an_editor() {
     );
 }
 
-/// A block of README's below `<!-- golden: x -->` is `tests/expand/x.rs`, whatever its line breaks and comments. README
-/// shows `plain` and `plain.expanded` at least.
+/// Each block of README below `<!-- golden: x -->` equals `tests/expand/x.rs`, except for line
+/// breaks and comments. README has at least `plain` and `plain.expanded`.
 #[test]
 fn readme_shows_goldens() {
     let Ok(readme) = fs::read_to_string(directory().join("../../README.md")) else {

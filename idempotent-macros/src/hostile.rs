@@ -1,5 +1,5 @@
-//! Whatever is written in the attribute, or below it: never a panic, and the item is always there for the compiler to go
-//! on with. `fuzz/` looks for the same, for longer.
+//! Any attribute on any item: the macro never panics, and always emits the item. `fuzz/` checks the
+//! same for longer.
 
 use proc_macro2::TokenStream;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -127,12 +127,12 @@ const ITEMS: &[&str] = &[
     "marker",
 ];
 
-/// Words in any order: most are no tokens (a bracket is missing), the rest look like an attribute.
+/// Random words. Most do not parse (a bracket is missing); the rest look like an attribute.
 fn words() -> impl Strategy<Value = String> {
     vec(select(WORDS), 0..12).prop_map(|words| words.join(" "))
 }
 
-/// What people mean to write, with a mistake here and there.
+/// Plausible options with a mistake here and there.
 fn assignments() -> impl Strategy<Value = String> {
     vec((0..14_usize, words()), 0..5).prop_map(|options| {
         let options = options.into_iter();
@@ -177,7 +177,7 @@ proptest! {
         check(&options, item)?;
     }
 
-    /// Items that are cut short, or have words in them that do not belong there.
+    /// Items that are cut short, or have random words in them.
     #[test]
     fn any_item(item in select(ITEMS), at: prop::sample::Index, words in words(), cut: bool) {
         let places: Vec<usize> = item.char_indices().map(|(at, _)| at).collect();
@@ -191,8 +191,8 @@ proptest! {
         prop_assert!(!expanded.starts_with(":: core :: compile_error !") || expanded.ends_with(&item.to_string()));
     }
 
-    /// An attribute without a mistake expands to one function, one with a mistake to one error beside the item: no
-    /// second wave of errors.
+    /// Without a mistake the attribute expands to one function. With a mistake it expands to one
+    /// error and the item, so there are no errors that follow from the first.
     #[test]
     fn one_mistake_is_one_error(options in any_text()) {
         let Ok(options) = options.parse::<TokenStream>() else { return Ok(()) };

@@ -36,95 +36,117 @@ use annotate::annotate;
 /// # }
 /// ```
 ///
-/// The function returns a `Result<T, E>`, under any name, with `T: Serialize + DeserializeOwned` and `E: From<Error>`
-/// (or `map_err`). It is called on a Tokio runtime. Its body is finished even when its caller goes away, so its
-/// arguments are owned and `Send` (or `detach = false`), and the body keeps them until it ends, as a plain `async fn` does:
-/// also a guard or permit that it does not name. Methods, generic functions, trait methods with a body, functions
-/// under `#[async_trait]` and functions that return `Pin<Box<dyn Future<Output = Result<T, E>> + Send>>` work as well.
+/// The function returns a `Result<T, E>`, under any name, with `T: Serialize + DeserializeOwned`
+/// and `E: From<Error>` (or `map_err`). It is called on a Tokio runtime. Its body is finished even
+/// when its caller goes away, so its arguments are owned and `Send` (or `detach = false`), and the
+/// body keeps them until it ends, as a plain `async fn` does: also a guard or permit that it does
+/// not name. Methods, generic functions, trait methods with a body, functions under
+/// `#[async_trait]` and functions that return `Pin<Box<dyn Future<Output = Result<T, E>> + Send>>`
+/// work as well.
 ///
 /// # Options
 ///
-/// Durations are text (`"250ms"`, `"30s"`, `"10m"`, `"24h"`, `"7d"`, `"1h30m"`), checked by the compiler, or any
-/// expression of type `Duration`. Other options' expressions see the arguments, too.
+/// Durations are text (`"250ms"`, `"30s"`, `"10m"`, `"24h"`, `"7d"`, `"1h30m"`), checked by the
+/// compiler, or any expression of type `Duration`. Other options' expressions see the arguments,
+/// too.
 ///
 /// ## `key = expr`
-/// The value that tells one operation from another: anything `Display`. A tuple is several parts, written so that no two
-/// keys meet: `("a", "b:c")` is not `("a:b", "c")`. It is read by reference, once, before the body, so the body may
-/// move what the key was made of; `?` and `.await` work in it. An empty key or part is `Error::InvalidKey`. A literal,
-/// such as `"order"`, is refused: it would be one key for all calls; if that is meant, name a `const`. Required.
+/// The value that tells one operation from another: anything `Display`. A tuple is several parts,
+/// written so that no two keys meet: `("a", "b:c")` is not `("a:b", "c")`. It is read by reference,
+/// once, before the body, so the body may move what the key was made of; `?` and `.await` work in
+/// it. An empty key or part is `Error::InvalidKey`. A literal, such as `"order"`, is refused: it
+/// would be one key for all calls; if that is meant, name a `const`. Required.
 ///
 /// ## `optional_key = true`
-/// The key, or a part of it, may be an `Option`; a call for which it is `None` runs its body each time, without protection,
-/// in the caller's own future: for clients that need not send a key. `timeout` holds for it too, and `current()` in it is an
-/// execution of that call alone. Without this option such a key is a compile error.
+/// The key, or a part of it, may be an `Option`; a call for which it is `None` runs its body each
+/// time, without protection, in the caller's own future: for clients that need not send a key.
+/// `timeout` holds for it too, and `current()` in it is an execution of that call alone. Without
+/// this option such a key is a compile error.
 ///
 /// ## `scope = expr`
-/// The operation's durable name, any `&'static str`: `"payments.charge"`, `Self::SCOPE`. Records are found by scope and
-/// key, in other processes and after a deploy, so renaming it forgets them. Two annotated functions must not share one.
-/// By default the path `module::path::function`; required where that names more than one operation: for methods, and
-/// functions with type or const parameters. Each choice of type parameters is an operation: give each a scope of its own
-/// (`K::SCOPE`), or annotate a function without them whose key has a part for what differs. It is one name for all calls:
-/// what differs from call to call, such as a tenant, belongs in the key.
+/// The operation's durable name, any `&'static str`: `"payments.charge"`, `Self::SCOPE`. Records
+/// are found by scope and key, in other processes and after a deploy, so renaming it forgets them.
+/// Two annotated functions must not share one. By default the path `module::path::function`;
+/// required where that names more than one operation: for methods, and functions with type or const
+/// parameters. Each choice of type parameters is an operation: give each a scope of its own
+/// (`K::SCOPE`), or annotate a function without them whose key has a part for what differs. It is
+/// one name for all calls: what differs from call to call, such as a tenant, belongs in the key.
 ///
-/// **Write no literal where one function is many operations**: in a generic function, a method of a generic type, a
-/// trait's default method. The attribute cannot refuse it, since it is given the function without the `impl` or trait
-/// around it, and the records of a generic function need not depend on its parameter. The second type that is called in
-/// one process gets `Error::Config`; two processes with a type each would replay each other's results.
+/// **Write no literal where one function is many operations**: in a generic function, a method of a
+/// generic type, a trait's default method. The attribute cannot refuse it, since it is given the
+/// function without the `impl` or trait around it, and the records of a generic function need not
+/// depend on its parameter. The second type that is called in one process gets `Error::Config`; two
+/// processes with a type each would replay each other's results.
+///
+/// The default path names no type and no outer function. So an associated function without `self`,
+/// and a function within another, share it with others of their name. In the process' memory the
+/// second one is refused; in a store that other processes use, each of them is `Error::Config`
+/// before its body, and needs a scope.
+///
+/// The path begins with the crate's name, and for a binary that is the binary's. A module that two
+/// programs include (`mod payments;` in two of them) has two scopes: name one, or put the function
+/// into a library.
 ///
 /// ## `fingerprint = expr`
-/// The payload that belongs to the key, `Serialize`; a tuple for several values. A hash of it is kept with the record,
-/// and the same key with another payload is `Error::KeyReused`. A literal is refused, as for the key. By default nothing
-/// is compared.
+/// The payload that belongs to the key, `Serialize`; a tuple for several values. A hash of it is
+/// kept with the record, and the same key with another payload is `Error::KeyReused`. A literal is
+/// refused, as for the key. By default nothing is compared.
 ///
 /// ## `ttl = duration`
-/// How long a completed result is replayed, counted from completion; at least 1 ms, by default 24 hours. It must outlast
-/// the caller's retries. Or a closure that looks at the result, `|result| …`, with `result: &Result<T, E>`: a decline is
-/// kept for a minute, say, and a payment for a week. It captures nothing.
+/// How long a completed result is replayed, counted from completion; at least 1 ms, by default 24
+/// hours. It must outlast the caller's retries. Or a closure that looks at the result, `|result|
+/// …`, with `result: &Result<T, E>`: a decline is kept for a minute, say, and a payment for a week.
+/// It captures nothing.
 ///
 /// ## `lease = duration`
-/// How long a silent owner is believed alive, from 1 ms to 1 day, by default 30 seconds. The owner renews it while the
-/// body is pending, so it need not be longer than the body. `on_crash` says what happens when it lapses.
+/// How long a silent owner is believed alive, from 1 ms to 1 day, by default 30 seconds. The owner
+/// renews it while the body is pending, so it need not be longer than the body. `on_crash` says
+/// what happens when it lapses.
 ///
 /// ## `wait = duration`
-/// How long a duplicate waits for the running owner's result, by default 10 seconds; then, and at once for `"0s"`, it is
-/// `Error::InFlight`.
+/// How long a duplicate waits for the running owner's result, by default 10 seconds; then, and at
+/// once for `"0s"`, it is `Error::InFlight`.
 ///
 /// ## `timeout = duration`
-/// How long the body may run, from 1 ms on; then it is stopped, also where its caller has gone, the call is
-/// `Error::TimedOut`, and `on_crash` decides. By default for as long as it takes.
+/// How long the body may run, from 1 ms on; then it is stopped, also where its caller has gone, the
+/// call is `Error::TimedOut`, and `on_crash` decides. By default for as long as it takes.
 ///
 /// ## `on_err = rerun | record | fail`
-/// What it means that the body returned `Err`. `rerun`: nothing happened, a retry runs the body. `record`: it is final
-/// and replayed as an `Ok` is (`E: Serialize + DeserializeOwned`). `fail`: its effects are unknown, as after a crash
-/// under `on_crash = fail`. Or a closure that captures nothing, or a function, that decides: `fn(&E) -> OnErr`, where the
-/// error can be recorded, or `fn(&E) -> RerunOrFail` for any error. By default `rerun`, and `fail` under
-/// `on_crash = fail`. A bare word that looks like one of the three (`recrod`, `retry`) is refused; a function of such a
+/// What it means that the body returned `Err`. `rerun`: nothing happened, a retry runs the body.
+/// `record`: it is final and replayed as an `Ok` is (`E: Serialize + DeserializeOwned`). `fail`:
+/// its effects are unknown, as after a crash under `on_crash = fail`. Or a closure that captures
+/// nothing, or a function, that decides: `fn(&E) -> OnErr`, where the error can be recorded, or
+/// `fn(&E) -> RerunOrFail` for any error. By default `rerun`, and `fail` under `on_crash = fail`. A
+/// bare word that looks like one of the three (`recrod`, `retry`) is refused; a function of such a
 /// name is written as a path (`self::retry`).
 ///
-/// An `Err` is never recorded while a call that the body made stands refused for now (in flight, unavailable, superseded,
-/// timed out, in doubt), nor where it carries this library's `Error` of any kind: `on_crash` decides. Refusals that stay,
-/// such as `KeyReused`, keep no `Err` of the body's own from being final.
+/// An `Err` is never recorded while a call that the body made stands refused for now (in flight,
+/// unavailable, superseded, timed out, in doubt), nor where it carries this library's `Error` of
+/// any kind: `on_crash` decides. Refusals that stay, such as `KeyReused`, keep no `Err` of the
+/// body's own from being final.
 ///
 /// ## `on_crash = rerun | fail`
-/// What it means that the owner vanished in the body. `rerun`: the next call runs the body again, so effects happen at
-/// least once. `fail`: calls get `Error::Indeterminate` until the operation is resolved, for 7 days at most, so effects
-/// happen at most once. By default `rerun`.
+/// What it means that the owner vanished in the body. `rerun`: the next call runs the body again,
+/// so effects happen at least once. `fail`: calls get `Error::Indeterminate` until the operation is
+/// resolved, for 7 days at most, so effects happen at most once. By default `rerun`.
 ///
 /// ## `detach = false`
-/// The body stops when its caller goes away, and `on_crash` decides what that means. It may then borrow its arguments
-/// and need not be `Send`, and take them apart by `..` and `ref`. By default the body is finished: it is polled in the
-/// call's own future, and handed to the runtime when that is dropped.
+/// The body stops when its caller goes away, and `on_crash` decides what that means. It may then
+/// borrow its arguments and need not be `Send`, and take them apart by `..` and `ref`. By default
+/// the body is finished: it is polled in the call's own future, and handed to the runtime when that
+/// is dropped.
 ///
 /// ## `store = expr`
-/// This `SharedStore` instead of the default one. A variable, a field or a `static` is read by reference; any other
-/// expression gives the store, or a reference to it.
+/// This `SharedStore` instead of the default one. A variable, a field or a `static` is read by
+/// reference; any other expression gives the store, or a reference to it.
 ///
 /// ## `codec = Type`
-/// How the result becomes bytes, a `Codec<T>`; also how a type without serde is recorded. By default `MessagePack`,
-/// with field names.
+/// How the result becomes bytes, a `Codec<T>`; also how a type without serde is recorded. By
+/// default `MessagePack`, with field names.
 ///
 /// ## `map_err = |error| …`
-/// How this library's `Error` becomes `E`, where there is no `From`: a closure or a function. By default `E::from`.
+/// How this library's `Error` becomes `E`, where there is no `From`: a closure or a function. By
+/// default `E::from`.
 ///
 /// ## `crate = path`
 /// Where `idempotent_fn` is found when it is renamed or re-exported. By default `::idempotent_fn`.

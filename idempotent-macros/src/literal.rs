@@ -1,4 +1,4 @@
-//! Keys and fingerprints that are the same for every call.
+//! Refuses keys and fingerprints that are the same for every call.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use syn::{Error, Expr, FnArg, Ident, Lit, PatIdent, Result, Signature, Stmt, Tok
 
 use crate::options::{Given, Options, Parts};
 
-/// Refuses a key and a fingerprint of literals: they would be one for all calls.
+/// Refuses a key or a fingerprint made of literals only.
 pub(crate) fn refuse(options: &Options, signature: &Signature) -> Result<()> {
     let why = "so each call would get the first one's result";
     refuse_in(options.key.as_ref(), "key", why, signature)?;
@@ -65,7 +65,7 @@ fn as_parts(parts: &[String]) -> String {
     }
 }
 
-/// Whether the expression consists of nothing but literals.
+/// Whether the expression consists of literals only.
 fn is_constant(expr: &Expr) -> bool {
     match expr {
         Expr::Lit(_) => true,
@@ -98,7 +98,7 @@ fn is_constant(expr: &Expr) -> bool {
     }
 }
 
-/// `concat!("a", 1)`, `stringify!(…)`, and `format!("a")` where nothing is put in.
+/// `concat!("a", 1)`, `stringify!(…)`, and `format!("a")` without arguments.
 fn is_constant_macro(of: &syn::Macro) -> bool {
     let Some(name) = of.path.segments.last().map(|last| last.ident.to_string()) else {
         return false;
@@ -121,12 +121,13 @@ fn is_constant_macro(of: &syn::Macro) -> bool {
     }
 }
 
-/// Whether a format string takes this from the scope around it, and not from behind it.
+/// Whether a placeholder names a variable in scope (`{order}`), and not an argument after the
+/// format string (`{}`, `{0}`).
 fn is_name(placeholder: &str) -> bool {
     placeholder.starts_with(|first: char| first == '_' || first.is_alphabetic())
 }
 
-/// The text of a literal, below whatever is around it.
+/// The text of a literal, whatever calls and macros are around it.
 fn text(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Lit(literal) => match &literal.lit {
@@ -161,7 +162,7 @@ fn text(expr: &Expr) -> Option<String> {
     }
 }
 
-/// What stands in braces, up to a `:` that says how it is shown; `{{` is a brace.
+/// The contents of the braces in a format string, up to a `:`. `{{` is an escaped brace.
 pub(crate) fn placeholders(text: &str) -> Vec<String> {
     let text = text.replace("{{", "").replace("}}", "");
     let behind_braces = text.split('{').skip(1);
@@ -178,7 +179,7 @@ pub(crate) fn placeholders(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What a literal was meant to be.
+/// What the user probably meant by a literal.
 enum Meant {
     /// `"order"`, `"order.id"`, `"#order"`.
     Argument(String),
@@ -189,7 +190,7 @@ enum Meant {
 /// The names that a key can be made of.
 struct Arguments {
     names: HashSet<String>,
-    /// One to show.
+    /// One name to show in the error.
     first: Option<String>,
 }
 
@@ -234,13 +235,13 @@ impl Arguments {
                 named
             }));
         }
-        // Other languages mark what is an expression.
+        // Other languages mark an expression with one of these.
         let bare = text.trim().trim_start_matches(['#', '$', ':', '@']);
         self.names_argument(bare)
             .then(|| Meant::Argument(bare.to_owned()))
     }
 
-    /// Whether `text` is an argument, or what can be reached from it.
+    /// Whether `text` is an argument, or a field or method of one.
     fn names_argument(&self, text: &str) -> bool {
         fn root(expr: &Expr) -> Option<&Ident> {
             match expr {

@@ -9,19 +9,21 @@ use crate::duration;
 use crate::policy::{OnErr, Policy, on_crash, on_err};
 use crate::scope::scope;
 
-/// An option's value beside its name: what goes wrong with the value later is reported where the user wrote it.
+/// An option's value with its name. Errors about the value that are found later are reported at the
+/// name.
 pub(crate) struct Given<T> {
     pub(crate) name: Ident,
     pub(crate) value: T,
 }
 
-/// Declares [`Options`]: a line is the option's name, an example for error messages, its field, and how it is read.
+/// Declares [`Options`]. Each line has the option's name, an example for error messages, its field,
+/// and how it is read.
 macro_rules! options {
     ($($name:literal like $example:literal => $field:ident: $value:ty = $read:expr,)*) => {
         /// Everything written between the parentheses of `#[idempotent(…)]`.
         #[derive(Default)]
         pub(crate) struct Options {
-            /// All of it.
+            /// All tokens between the parentheses.
             pub(crate) tokens: TokenStream,
             $(pub(crate) $field: Option<Given<$value>>,)*
         }
@@ -78,7 +80,7 @@ impl Options {
         Ok(options)
     }
 
-    /// The one option that has no default.
+    /// The key, the one option without a default.
     pub(crate) fn key(&self) -> Result<&Parts> {
         let missing = "`#[idempotent]` needs a key, the value that tells one call from another: \
                        `#[idempotent(key = order_id)]`";
@@ -88,7 +90,7 @@ impl Options {
         }
     }
 
-    /// Whether the body is finished after its caller went away, and so must own what it uses.
+    /// Whether the body runs on after its caller went away. It must then own what it uses.
     pub(crate) fn detached(&self) -> bool {
         self.detach.as_ref().is_none_or(|detach| detach.value)
     }
@@ -145,7 +147,7 @@ fn listed(names: &[&str]) -> String {
     quoted.join(", ")
 }
 
-/// The parts of a key or a fingerprint: the elements of a tuple literal, or the one expression.
+/// The parts of a key or a fingerprint: the elements of a tuple literal, or a single expression.
 pub(crate) struct Parts {
     pub(crate) is_tuple: bool,
     pub(crate) elements: Vec<Expr>,
@@ -186,7 +188,8 @@ fn yes_or_no(option: &str, input: ParseStream<'_>) -> Result<bool> {
     })
 }
 
-/// An expression, out of the parentheses and the invisible group that a `macro_rules!` fragment comes in.
+/// An expression, without its parentheses and without the invisible group around a `macro_rules!`
+/// fragment.
 pub(crate) fn expression(input: ParseStream<'_>) -> Result<Expr> {
     let mut value: Expr = input.parse()?;
     loop {
@@ -198,7 +201,7 @@ pub(crate) fn expression(input: ParseStream<'_>) -> Result<Expr> {
     }
 }
 
-/// As [`expression`], where no literal can be meant.
+/// As [`expression`], but refuses a literal.
 fn no_literal(input: ParseStream<'_>, instead: &str) -> Result<Expr> {
     match expression(input)? {
         Expr::Lit(literal) => Err(Error::new_spanned(literal, instead)),
@@ -242,7 +245,7 @@ fn path(input: ParseStream<'_>) -> Result<Path> {
     })
 }
 
-/// How many letters were added, left out, changed, or swapped with their neighbour.
+/// The edit distance: letters added, left out, changed, or swapped with their neighbour.
 pub(crate) fn distance(left: &str, right: &str) -> usize {
     let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
     let mut rows = vec![vec![0; right.len() + 1]; left.len() + 1];

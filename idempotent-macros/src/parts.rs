@@ -1,4 +1,4 @@
-//! How the parts of a key and a fingerprint are evaluated.
+//! Evaluates the parts of a key and a fingerprint.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote_spanned};
@@ -7,10 +7,11 @@ use syn::{Expr, ExprReference, Token};
 
 use crate::options::{Given, Options, Parts};
 
-/// The key and the fingerprint of parts by reference, with the statements that must come before them.
+/// The parts of the key and the fingerprint by reference, with the statements that must come
+/// before.
 ///
-/// A part may not be `Sync`, so nothing is awaited while another one is borrowed: a part that awaits behind another part
-/// is bound to a name first, and so is whatever is evaluated before it.
+/// A part may not be `Sync`, so no reference to one may be held across an await. If a part awaits,
+/// it is bound to a variable first, and so is every part that is evaluated before it.
 pub(crate) fn evaluate(
     options: &Options,
     key: &Parts,
@@ -70,7 +71,8 @@ pub(crate) fn evaluate(
     (bindings, key, fingerprint.unwrap_or_default())
 }
 
-/// `&[…]` or `&(…)`, which stands where the first and the last part do: so an error underlines them all.
+/// `&[…]` or `&(…)` with a span from the first to the last part, so an error underlines all of
+/// them.
 fn listed(key: &Parts, delimiter: Delimiter, parts: TokenStream) -> TokenStream {
     let site = |span: Option<Span>| {
         let site = Span::mixed_site();
@@ -105,7 +107,7 @@ pub(crate) fn by_reference(value: &Expr) -> TokenStream {
     .to_token_stream()
 }
 
-/// Whether evaluating `part` early or late is the same: it runs nothing.
+/// Whether evaluating the part has no effect, so that it may be done early or late.
 fn is_place(part: &Expr) -> bool {
     match part {
         Expr::Path(_) | Expr::Lit(_) => true,
@@ -115,7 +117,7 @@ fn is_place(part: &Expr) -> bool {
     }
 }
 
-/// Whether the expression itself awaits; an async block inside it does so elsewhere.
+/// Whether the expression itself awaits. An await inside an async block does not count.
 fn awaits(part: &Expr) -> bool {
     fn scan(tokens: TokenStream) -> bool {
         let mut after_dot = false;

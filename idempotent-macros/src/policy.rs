@@ -5,7 +5,7 @@ use syn::{Error, Expr, ExprPath, Lit, Result};
 
 use crate::options::{distance, expression};
 
-/// What to do after an `Err` or a crash, by name.
+/// What an `Err` or a crash means, by name.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Policy {
     Rerun,
@@ -15,11 +15,11 @@ pub(crate) enum Policy {
 
 pub(crate) enum OnErr {
     Always(Policy),
-    /// A closure or a function that looks at the error.
+    /// A closure or a function that decides by the error.
     Decide(Expr),
 }
 
-/// A policy's name, and what people write instead of it.
+/// A policy's name, and other words that people try.
 const WORDS: &[(&str, Policy, &[&str])] = &[
     (
         "rerun",
@@ -55,11 +55,11 @@ const WORDS: &[(&str, Policy, &[&str])] = &[
     ),
 ];
 
-/// The words that one option takes.
+/// The words that one option accepts.
 struct Words {
     option: &'static str,
     policies: &'static [Policy],
-    /// All that can be written, and what it means.
+    /// All accepted forms and their meaning, for error messages.
     hint: &'static str,
 }
 
@@ -76,8 +76,9 @@ const ON_CRASH: Words = Words {
     hint: "write `rerun` (the next call runs the body again) or `fail` (nobody knows what happened: ask an operator)",
 };
 
-/// A closure, or a path to a function, decides. A bare word may be a function too, unless it looks like one of ours: the
-/// compiler would only say that there is no such value.
+/// A closure, or the path of a function, decides. A bare word may be a function too, unless it
+/// resembles one of the three words: for a misspelt word the compiler would only say that no such
+/// value exists.
 pub(crate) fn on_err(input: ParseStream<'_>) -> Result<OnErr> {
     let value = expression(input)?;
     let decides = match &value {
@@ -133,7 +134,7 @@ impl Words {
             .filter(|(_, policy, _)| self.policies.contains(policy))
     }
 
-    /// The policy that a slip of the pen, or a word of the same meaning, stands for.
+    /// The policy that a misspelt word or a synonym stands for.
     fn meant_by(&self, word: &str) -> Option<&'static str> {
         let word = word.to_lowercase();
         let mut by_meaning = self.words().filter(|(.., others)| others.contains(&&*word));
@@ -148,7 +149,8 @@ impl Words {
     }
 }
 
-/// `OnErr::Record`, `RerunOrFail::Fail`, `idempotent_fn::OnErr::…`: what a closure answers, and not what decides.
+/// Whether this is `OnErr::Record`, `RerunOrFail::Fail`, `idempotent_fn::OnErr::…`. A closure
+/// returns such a value; as the option's value it is a mistake.
 fn is_variant(path: &ExprPath) -> bool {
     let mut segments = path.path.segments.iter().rev().skip(1);
     segments.next().is_some_and(|of| {
@@ -158,7 +160,7 @@ fn is_variant(path: &ExprPath) -> bool {
     })
 }
 
-/// The last word of a path, or what stands in quotes.
+/// The last segment of a path, or the text in quotes.
 fn written(value: &Expr) -> Option<String> {
     match value {
         Expr::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),

@@ -1,4 +1,4 @@
-//! Scopes that differ from call to call.
+//! Refuses scopes that differ from call to call.
 
 use quote::ToTokens;
 use syn::parse::{ParseStream, Parser};
@@ -12,8 +12,9 @@ use crate::types::{bare, borrows};
 const ONE_NAME: &str =
     "a scope is one name for all calls, a `&'static str` such as `scope = \"payments.charge\"`";
 
-/// A name in quotes, or an expression of type `&'static str`. What makes a text anew for each call is refused here: of a
-/// `String` the compiler says that it should be borrowed, which would not do either.
+/// A string literal, or an expression of type `&'static str`. An expression that builds a `String`
+/// in each call is refused here: the compiler would suggest to borrow it, which does not work
+/// either.
 pub(crate) fn scope(input: ParseStream<'_>) -> Result<Expr> {
     let value = expression(input)?;
     if let Expr::Lit(literal) = &value
@@ -24,7 +25,7 @@ pub(crate) fn scope(input: ParseStream<'_>) -> Result<Expr> {
     Ok(value)
 }
 
-/// Refuses what is no `&'static str`, as far as the tokens show it, and names that were meant to be filled in.
+/// Refuses expressions that are visibly not `&'static str`, and literals with placeholders.
 pub(crate) fn refuse(options: &Options, signature: &Signature) -> Result<()> {
     let Some(Given { value, .. }) = &options.scope else {
         return Ok(());
@@ -47,7 +48,8 @@ pub(crate) fn refuse(options: &Options, signature: &Signature) -> Result<()> {
     Err(Error::new_spanned(value, format!("{ONE_NAME}; {instead}")))
 }
 
-/// What a scope that is not the same for all calls is made of; `None` if nothing says that it is such a one.
+/// The names of the arguments that a scope is built from, if it differs from call to call. `None`
+/// if nothing suggests that.
 fn differs(value: &Expr, signature: &Signature) -> Option<Vec<String>> {
     match value {
         Expr::Lit(literal) => match &literal.lit {
@@ -82,7 +84,7 @@ fn differs(value: &Expr, signature: &Signature) -> Option<Vec<String>> {
         Expr::Reference(inner) => differs(&inner.expr, signature),
         Expr::Paren(inner) => differs(&inner.expr, signature),
         Expr::Group(inner) => differs(&inner.expr, signature),
-        // A text that was just made, whatever it is made of; `leak` makes one that stays.
+        // A new string, whatever it is made from. `leak` makes it `'static`.
         Expr::MethodCall(call) if is_conversion(&call.method) => {
             let inner = differs(&call.receiver, signature);
             let makes = call.method == "to_string" || call.method == "to_owned";
@@ -114,7 +116,7 @@ fn is_conversion(method: &Ident) -> bool {
     .any(|name| method == name)
 }
 
-/// The argument that this is, if it is one.
+/// The argument that the expression names, if it names one.
 fn name_of(value: &Expr, signature: &Signature) -> Vec<String> {
     let name = value.to_token_stream().to_string();
     argument(&name, signature)
@@ -123,7 +125,7 @@ fn name_of(value: &Expr, signature: &Signature) -> Vec<String> {
         .collect()
 }
 
-/// The type of the argument of this name.
+/// The type of the argument with this name.
 fn argument<'a>(name: &str, signature: &'a Signature) -> Option<&'a Type> {
     signature.inputs.iter().find_map(|argument| match argument {
         FnArg::Typed(typed) => match &*typed.pat {
@@ -134,7 +136,7 @@ fn argument<'a>(name: &str, signature: &'a Signature) -> Option<&'a Type> {
     })
 }
 
-/// Whether a value of this type is certainly no `&'static str`.
+/// Whether a value of this type is certainly not a `&'static str`.
 fn is_no_static_text(ty: &Type) -> bool {
     const OTHERS: &[&str] = &[
         "String", "Uuid", "bool", "char", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16",

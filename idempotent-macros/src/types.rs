@@ -1,9 +1,9 @@
-//! What the checks ask of a type's tokens.
+//! Questions that the checks ask about a type's tokens.
 
 use syn::visit::{self, Visit};
 use syn::{GenericArgument, Lifetime, PathArguments, PathSegment, Type, TypeParamBound};
 
-/// `R` of `Pin<Box<dyn Future<Output = R> + Send>>`, whatever paths lead to these names.
+/// `R` of `Pin<Box<dyn Future<Output = R> + Send>>`, by any paths.
 pub(crate) fn boxed_output(ty: &Type) -> Option<&Type> {
     let Type::TraitObject(object) = bare(argument_of(argument_of(ty, "Pin")?, "Box")?) else {
         return None;
@@ -25,7 +25,7 @@ pub(crate) fn boxed_output(ty: &Type) -> Option<&Type> {
     })
 }
 
-/// `T` of `….name<T>`.
+/// `T` of a path that ends in `name<T>`.
 fn argument_of<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
     let Type::Path(path) = bare(ty) else {
         return None;
@@ -44,7 +44,8 @@ fn argument_of<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
     }
 }
 
-/// A type out of the invisible group that a `macro_rules!` fragment comes in, and out of parentheses.
+/// The type without its parentheses and without the invisible group around a `macro_rules!`
+/// fragment.
 pub(crate) fn bare(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => bare(&group.elem),
@@ -86,15 +87,16 @@ impl<'ast> Visit<'ast> for Borrows {
     }
 }
 
-/// `T` and `E` of a `Result<T, E>` that is written as one; an alias may have them in any order.
+/// `T` and `E` of a type written as `Result<T, E>`. An alias may have them in any order.
 pub(crate) fn sides(result: &Type) -> Option<(&Type, Option<&Type>)> {
     let last = last_segment(result).filter(|last| last.ident == "Result")?;
     let mut sides = arguments(last);
     Some((sides.next()?, sides.next()))
 }
 
-/// A `&'static` within a value that serde would have to make anew, and cannot: it stands in the type itself, or in what a
-/// type of the standard library holds. Of other types nothing is known.
+/// A `&'static` reference inside a value. serde cannot read it back, because it would have to make
+/// a new `'static` value. It is found in the type itself and in the standard library's containers;
+/// other types are not known.
 pub(crate) fn static_reference(ty: &Type) -> Option<&Type> {
     const HOLD: &[&str] = &[
         "Option", "Vec", "VecDeque", "Box", "Rc", "Arc", "Result", "HashMap", "BTreeMap",
@@ -113,12 +115,12 @@ pub(crate) fn static_reference(ty: &Type) -> Option<&Type> {
     }
 }
 
-/// A `dyn Trait` in a box that is not said to be `Send`.
+/// A `Box<dyn Trait>` that is not `Send`.
 pub(crate) fn is_box_without_send(ty: &Type) -> bool {
     let Some(Type::TraitObject(object)) = argument_of(ty, "Box").map(bare) else {
         return false;
     };
-    // Only of the standard library's own trait is it known that it does not ask for `Send`.
+    // Only the standard library's traits are known not to imply `Send`.
     let names = object.bounds.iter().filter_map(|bound| match bound {
         TypeParamBound::Trait(bound) => bound.path.segments.last(),
         _ => None,

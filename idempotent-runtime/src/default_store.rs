@@ -1,7 +1,7 @@
-//! Which store a call goes to when it names none.
+//! Which store a call uses if it names none.
 //!
-//! In this order: [`with_store`](crate::with_store); [`install`]; the environment variable [`STORE_ENV_VAR`]; the one network store
-//! compiled in, at its usual local address; memory.
+//! The first of these: [`with_store`](crate::with_store); [`install`]; the environment variable
+//! [`STORE_ENV_VAR`]; the one network store compiled in, at its usual local address; memory.
 
 use std::{env, fmt};
 
@@ -21,8 +21,8 @@ pub const STORE_ENV_VAR: &str = "IDEMPOTENT_STORE";
 
 static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
 
-/// Makes `store` the default store of this process: a [`SharedStore`], a reference to one, or a [`Store`](crate::Store) as
-/// it is.
+/// Makes `store` the default store of this process: a [`SharedStore`], a reference to one, or any
+/// [`Store`](crate::Store).
 ///
 /// ```
 /// use idempotent_fn::{install, store::MemoryStore};
@@ -33,8 +33,8 @@ static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
 /// ```
 ///
 /// # Errors
-/// [`AlreadyInstalled`] when a default store is in use: by an earlier `install`, or because a call has already used the
-/// one from the environment. Install first thing in `main`.
+/// [`AlreadyInstalled`] if a default store is in use, from an earlier `install` or because a call
+/// has used the one from the environment. So install first thing in `main`.
 pub fn install(store: impl Into<SharedStore>) -> Result<(), AlreadyInstalled> {
     match DEFAULT.try_insert(store.into()) {
         Ok(store) => {
@@ -50,7 +50,7 @@ pub fn install(store: impl Into<SharedStore>) -> Result<(), AlreadyInstalled> {
 /// The default store of this process.
 ///
 /// # Errors
-/// A text that says what is set up wrongly.
+/// A text about a mistake in the set-up.
 pub(crate) fn standing() -> Result<&'static SharedStore, String> {
     let mut chosen_by = None;
     let store = DEFAULT.get_or_try_init(|| {
@@ -58,7 +58,8 @@ pub(crate) fn standing() -> Result<&'static SharedStore, String> {
         chosen_by = Some(by);
         Ok::<_, String>(store)
     })?;
-    // Only now: who listens to events may make calls, and would wait for the store that is being made.
+    // Only now: a subscriber to events may make calls, which would wait for the store that is being
+    // made.
     if let Some(by) = chosen_by {
         announce(store, by);
     }
@@ -81,10 +82,10 @@ fn from_environment() -> Result<(SharedStore, &'static str), String> {
     })
 }
 
-/// Who chose a store that the features compiled in made the default.
+/// What chose a store that is the default only because its feature is compiled in.
 const NOBODY: &str = "nobody";
 
-/// What the environment names.
+/// The value of the environment variable.
 fn named() -> Result<Option<String>, String> {
     match env::var(STORE_ENV_VAR) {
         Ok(url) if !url.trim().is_empty() => Ok(Some(url.trim().to_owned())),
@@ -93,12 +94,12 @@ fn named() -> Result<Option<String>, String> {
     }
 }
 
-// Here and not in `store/`: which stores there are is not known there.
+// Here and not in `store/`, which does not know which stores there are.
 impl SharedStore {
-    /// The store that the environment variable `IDEMPOTENT_STORE` names, connected to and checked: a wrong address, a
-    /// missing right or a server that is not there ends `main`, and not the first call of the day.
+    /// The store that the environment variable `IDEMPOTENT_STORE` names, connected and checked. So
+    /// a wrong address, a missing right or an absent server ends `main`, and not the first call.
     ///
-    /// It is not made the default store: [`install`] does that.
+    /// It does not become the default store: [`install`] does that.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -109,9 +110,11 @@ impl SharedStore {
     /// ```
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when the variable is not set, cannot be read, names a store whose feature is off,
-    /// or one that is not fit to keep records; [`NotSent`](StoreErrorKind::NotSent) when the store cannot be reached;
-    /// [`Refused`](StoreErrorKind::Refused) when it does not let this user in. No error shows a password.
+    /// [`Config`](StoreErrorKind::Config) if the variable is not set, cannot be read, or names a
+    /// store whose feature is off or which is not suitable for records;
+    /// [`NotSent`](StoreErrorKind::NotSent) if the store cannot be reached;
+    /// [`Refused`](StoreErrorKind::Refused) if it does not let this user in. No error shows a
+    /// password.
     pub async fn from_env() -> Result<Self, StoreError> {
         let url = named().map_err(config)?;
         let url =
@@ -122,7 +125,7 @@ impl SharedStore {
     }
 }
 
-/// What the environment may say.
+/// The forms of the environment variable.
 const SHAPES: &str = "redis://…, rediss://…, redis+cluster://…, redis+sentinel://…, redis+unix://… (`valkey` for `redis` \
                       too), sqlite:path or memory:";
 
@@ -211,7 +214,7 @@ impl Named {
     }
 }
 
-/// The store with this address, connected to when it is first used.
+/// The store with this address. It connects when it is first used.
 fn from_url(url: &str) -> Result<Named, StoreError> {
     let scheme = url.split(':').next().unwrap_or_default();
     let kind = KINDS.iter().find(|kind| (kind.is_scheme)(scheme));
@@ -230,7 +233,7 @@ fn from_url(url: &str) -> Result<Named, StoreError> {
     }
 }
 
-/// The one network store compiled in, or else memory.
+/// The one network store that is compiled in, or else memory.
 #[cfg(feature = "redis")]
 fn compiled_in() -> Result<SharedStore, String> {
     let store = crate::store::redis::RedisStore::unchosen("redis://127.0.0.1:6379");
@@ -258,8 +261,8 @@ fn memory() -> Result<SharedStore, String> {
     )
 }
 
-/// Says once which store it is. One that nobody chose, and that another process may be meant to share, is a warning: any
-/// crate of the program may have turned its feature on.
+/// Announces the default store once. A network store that nobody chose is a warning: any crate of
+/// the program may have turned on its feature, and other processes may use it too.
 fn announce(store: &impl fmt::Debug, by: &str) {
     #[cfg(feature = "tracing")]
     if by == NOBODY && cfg!(feature = "redis") {

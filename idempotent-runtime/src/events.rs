@@ -1,5 +1,5 @@
-//! What operators see (feature `tracing`): one span per operation, one event per turn it takes. The key appears as a
-//! digest, never as it is.
+//! What operators see (feature `tracing`): one span per call, and one event for each step of it
+//! that matters. The key appears only as a digest.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ impl<T: Subject> Subject for Arc<T> {
     }
 }
 
-/// Emits a `tracing` event where the feature is on, and only looks at its arguments where it is off.
+/// Emits a `tracing` event if the feature is on. If it is off, the arguments are only type-checked.
 macro_rules! event {
     ($level:ident, $call:expr, $message:literal $(, $name:ident = $value:expr)* $(,)?) => {{
         #[cfg(feature = "tracing")]
@@ -51,13 +51,13 @@ pub(crate) fn ran(call: &impl Subject, recorded: bool) {
     event!(DEBUG, call, "ran", recorded = recorded);
 }
 
-/// A body, or what is asked about its result, panicked; said before the panic goes on.
+/// A body panicked, or a function that decides about its result. Emitted before the panic goes on.
 pub(crate) fn panicked(call: &impl Subject) {
     outcome("panicked");
     event!(ERROR, call, "panicked");
 }
 
-/// The same without a key.
+/// The same for a call without a key.
 pub(crate) fn panicked_unprotected(scope: &'static str) {
     outcome("panicked");
     #[cfg(feature = "tracing")]
@@ -75,7 +75,7 @@ pub(crate) fn ran_unprotected(scope: &'static str) {
     let _ = scope;
 }
 
-/// Told once the waiting is over, whatever came of it.
+/// Emitted when the waiting is over, whatever its outcome.
 pub(crate) fn waited(call: &impl Subject, waited: Duration) {
     event!(DEBUG, call, "waited", waited_ms = millis(waited));
 }
@@ -102,7 +102,8 @@ pub(crate) fn gave_up(call: &impl Subject, error: &StoreError) {
     event!(ERROR, call, "gave up", error = error.to_string());
 }
 
-/// What is owed to the store is not asked for in the background: too much is owed already, and the lease settles it.
+/// Something owed to the store is not sent in the background, because too much is owed already. The
+/// lease settles it.
 pub(crate) fn not_owed(call: &impl Subject) {
     event!(
         ERROR,
@@ -111,7 +112,7 @@ pub(crate) fn not_owed(call: &impl Subject) {
     );
 }
 
-/// A body's `Err` is not recorded, since it comes of a call that this library refused.
+/// A body's `Err` is not recorded, because a call that the body made was refused by this library.
 pub(crate) fn not_final(call: &impl Subject, refused: &'static str) {
     event!(
         WARN,
@@ -133,6 +134,10 @@ pub(crate) fn not_recordable(call: &impl Subject, reason: &str) {
     event!(ERROR, call, "result not recordable", reason = reason);
 }
 
+pub(crate) fn withheld(call: &impl Subject, reason: &str) {
+    event!(INFO, call, "result not kept", reason = reason);
+}
+
 pub(crate) fn heartbeat_failed(call: &impl Subject, error: &StoreError) {
     event!(WARN, call, "heartbeat failed", error = error.to_string());
 }
@@ -150,7 +155,7 @@ pub(crate) fn not_subscribed(call: &impl Subject, error: &StoreError) {
     event!(WARN, call, "waiting by polling", error = error.to_string());
 }
 
-/// Notes on the call's span how it ended.
+/// Notes in the call's span how the call ended.
 fn outcome(how: &'static str) {
     #[cfg(feature = "tracing")]
     tracing::Span::current().record("outcome", how);
@@ -162,7 +167,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A call's span.
+/// The span of a call.
 #[derive(Clone, Debug)]
 pub(crate) struct Span {
     #[cfg(feature = "tracing")]
@@ -170,7 +175,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// The span of a call; it costs next to nothing while nobody listens.
+    /// Opens the span of a call. It costs next to nothing while there is no subscriber.
     pub(crate) fn new(scope: &'static str, key: Option<&Key>) -> Self {
         #[cfg(feature = "tracing")]
         {
@@ -203,7 +208,8 @@ impl Span {
         }
     }
 
-    /// Reports a refusal: an outage and a mistake in the set-up as an error, what an operator may have to look at as a warning.
+    /// Reports a refusal: as an error for an outage or a mistake in the set-up, as a warning for
+    /// what an operator may have to look at.
     pub(crate) fn refused(&self, error: &Error) {
         #[cfg(feature = "tracing")]
         self.in_scope(|| {

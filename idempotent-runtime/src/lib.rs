@@ -1,5 +1,8 @@
-//! The protocol and the stores of `idempotent-fn`. Depend on that crate: it re-exports what is public here.
+//! The protocol and the stores of `idempotent-fn`. Depend on that crate: it re-exports what is
+//! public here.
 
+// A public item of a feature has its `#[cfg(feature = …)]` on itself, not only on its module: the
+// documentation takes its badge from there, also where `idempotent-fn` shows it.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Its own tests are not for the scheduler of `tests/races`.
 #![cfg(not(all(test, idempotent_shuttle)))]
@@ -12,6 +15,9 @@ mod default_store;
 pub mod error;
 mod events;
 pub mod fingerprint;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
 pub mod key;
 pub mod operation;
 mod policy;

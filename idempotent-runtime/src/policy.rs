@@ -1,4 +1,4 @@
-//! What a body's `Err`, and an owner's vanishing, mean for the record; the times where an operation names none.
+//! What a body's `Err` and a vanished owner mean for the record, and the default times.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub enum OnErr {
     Fail,
 }
 
-/// What a body's `Err` means, where it is never recorded: the error needs no serde then.
+/// What a body's `Err` means, for errors that are never recorded and so need no serde.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RerunOrFail {
     /// As [`OnErr::Rerun`].
@@ -33,19 +33,20 @@ impl From<RerunOrFail> for OnErr {
     }
 }
 
-/// What an owner's vanishing means.
+/// What it means if an owner vanishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnCrash {
     /// The next call runs the body again: effects happen at least once.
     Rerun,
-    /// Retries get [`Error::Indeterminate`](crate::Error::Indeterminate) until it is resolved: effects happen at most once.
+    /// Retries get [`Error::Indeterminate`](crate::Error::Indeterminate) until it is resolved:
+    /// effects happen at most once.
     Fail,
 }
 
-/// `ttl` where none is given: 24 hours.
+/// The default `ttl`: 24 hours.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-/// `lease` where none is given: 30 seconds.
+/// The default `lease`: 30 seconds.
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(30);
-/// `wait` where none is given: 10 seconds.
+/// The default `wait`: 10 seconds.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);

@@ -1,12 +1,14 @@
-//! Imports go down: no module of the runtime uses one that stands below it in this list, so there is no cycle either.
+//! Imports go down: a module of the runtime uses only modules of lower layers. So there is no cycle
+//! either.
 
 use std::{collections::HashMap, fs, path::Path};
 
 /// From the lowest to the highest. A module uses itself and those before it.
 const LAYERS: &str = "sync backoff runtime_check policy codec fingerprint key record error events \
-                      store default_store context operation call lib";
+                      store default_store context operation call http lib";
 
-/// Calls `visit` with each source file but tests: its path from `src`, and its code without comments and tests.
+/// Calls `visit` with each source file but tests: its path from `src`, and its code without
+/// comments and tests.
 fn each_file(src: &Path, directory: &Path, visit: &mut dyn FnMut(&Path, &str)) {
     for entry in fs::read_dir(directory).unwrap().flatten() {
         let path = entry.path();

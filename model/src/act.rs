@@ -1,4 +1,4 @@
-//! What each step does.
+//! What each step of the model does.
 
 use idempotent_runtime::record::State;
 
@@ -72,7 +72,7 @@ impl Variant {
         world.tidy_near(self);
     }
 
-    /// A body's steps.
+    /// The steps of a body.
     fn body(&self, world: &mut World, action: Action) {
         let (Action::Start(caller)
         | Action::Effect(caller)
@@ -108,7 +108,7 @@ impl Variant {
         }
     }
 
-    /// The command that a caller waits for is carried out, and the caller hears of it.
+    /// The store carries out the command that a caller waits for, and answers the caller.
     fn answer(&self, world: &mut World, caller: usize) {
         let phase = world.callers[caller].phase;
         if matches!(phase, Phase::Looking | Phase::Adopting) {
@@ -136,7 +136,7 @@ impl Variant {
         }
     }
 
-    /// A command that nobody waits for is carried out.
+    /// The store carries out a command whose answer nobody waits for.
     fn arrive(&self, world: &mut World, command: Command) {
         let before = world.cell.kept;
         world.carry_out(self, command);
@@ -151,7 +151,7 @@ impl Variant {
         }
     }
 
-    /// What happens to the record from outside.
+    /// What happens to the record without a command: lapse, end, eviction, failover.
     fn strike(&self, world: &mut World, action: Action) {
         let Some(kept) = world.cell.kept.as_mut() else {
             return;
@@ -217,7 +217,7 @@ impl World {
     }
 }
 
-/// What the store says to any command.
+/// The store's answer to any command.
 enum Answer {
     Met(Met),
     Told(Told),

@@ -1,4 +1,4 @@
-//! What is checked: the variants that hold, those that do not, and the broken ones.
+//! What is checked: variants of the protocol that hold, variants that do not, and broken protocols.
 
 use idempotent_runtime::OnCrash;
 
@@ -12,19 +12,19 @@ use Fault::{
     Skew, Twice,
 };
 
-/// A variant, and the guarantees that it does not give. All others it gives.
+/// A variant, and the guarantees that it does not give. It gives all others.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The variant.
     pub variant: Variant,
-    /// What two faults break. That they really do is asserted too.
+    /// The guarantees that two faults can break. The check also asserts that they do.
     pub two_break: Vec<Claim>,
-    /// What it takes three faults to break.
+    /// The further guarantees that three faults can break.
     pub three_break: Vec<Claim>,
 }
 
 impl Row {
-    /// What does not hold in this many faults, in order.
+    /// The guarantees that this many faults break, in a fixed order.
     #[must_use]
     pub fn breaks(&self) -> Vec<Claim> {
         let mut claims = Vec::new();
@@ -57,21 +57,22 @@ fn row(variant: Variant) -> Row {
     }
 }
 
-/// What happens to the messages of a network.
+/// Faults of messages.
 const MESSAGES: &[Fault] = &[Late, Twice, Refused];
-/// What happens to callers, bodies and processes.
+/// Faults of callers, bodies and processes.
 const MISHAPS: &[Fault] = &[Drop, Panic, Crash, Lapse, Err];
-/// All of that.
+/// Both.
 const USUAL: &[Fault] = &[Late, Twice, Refused, Drop, Panic, Crash, Lapse, Err];
 
-/// Fewer of them.
+/// A smaller set of faults.
 const FEW: &[Fault] = &[Late, Drop, Crash, Lapse, Err];
-/// The end of `ttl`, with messages that are later than that, and a clock that is behind.
+/// The end of `ttl`, later messages, and a clock that is behind.
 const ENDS: &[Fault] = &[Late, Twice, Crash, Lapse, Err, End, Skew];
-/// What a near cache could get wrong.
+/// Faults that could make a near cache wrong.
 const NEAR: &[Fault] = &[Late, Crash, Lapse, Operator, End];
 
-/// A takeover that arrives once its caller has been answered and has gone is granted to nobody. It costs a lease.
+/// A takeover may arrive after its caller was answered and has gone. It is granted to nobody, and
+/// the key waits for its lease.
 const STRAY: &[Claim] = &[Claim::GrantedToSomebody, Claim::StoppedForSuccessor];
 
 fn rerun(name: &'static str) -> Variant {
@@ -82,7 +83,8 @@ fn fail(name: &'static str) -> Variant {
     Variant::new(name, OnCrash::Fail)
 }
 
-/// Two deploys: one `fail` with a long lease, the other `rerun`. Their retentions differ as well.
+/// Callers of two deploys: one with `fail` and a long lease, the other with `rerun`. Their
+/// retentions differ as well.
 fn versions(name: &'static str) -> Variant {
     rerun(name)
         .caller(0, |terms| {
@@ -93,12 +95,12 @@ fn versions(name: &'static str) -> Variant {
         .caller(2, |terms| terms.ttl = 3)
 }
 
-/// Two duplicates in one process, one in another.
+/// Two duplicates in one process, and one in another.
 fn flights(variant: Variant) -> Variant {
     variant.caller(1, |terms| terms.process = 0)
 }
 
-/// The second of two duplicates in one process has another payload than the rest.
+/// The second of the two duplicates in one process has another payload than the others.
 fn second_payload(variant: Variant) -> Variant {
     (0..3).fold(variant, |variant, caller| {
         variant.caller(caller, |terms| {
@@ -107,7 +109,7 @@ fn second_payload(variant: Variant) -> Variant {
     })
 }
 
-/// A near cache in each of the two processes.
+/// Each of the two processes has a near cache.
 fn near(variant: Variant) -> Variant {
     flights(variant).near()
 }
@@ -125,12 +127,12 @@ fn with(more: Fault) -> Vec<Fault> {
     [USUAL, &[more]].concat()
 }
 
-/// Fewer faults, where one more makes the states many.
+/// A smaller set of faults and this one, where more faults make too many states.
 fn few(more: Fault) -> Vec<Fault> {
     [FEW, &[more]].concat()
 }
 
-/// What the table has, with `faults` in a run.
+/// The rows of the table, with `faults` in a run.
 #[must_use]
 pub fn rows(faults: u8) -> Vec<Row> {
     let mut rows = holding(faults);
@@ -162,10 +164,10 @@ fn holding(faults: u8) -> Vec<Row> {
     ]
 }
 
-/// An operator's result is told to the owner that it overruled, also past the result's end.
+/// The owner that an operator overruled is told the operator's result, also past that result's end.
 const OVERRULED: &[Claim] = &[Claim::Agree];
 
-/// With near caches. What does not hold does not hold without them either.
+/// Variants with near caches. What does not hold here does not hold without them either.
 fn nearby(faults: u8) -> Vec<Row> {
     vec![
         row(near(rerun("rerun, near cache")).faults(faults, NEAR))
@@ -177,7 +179,7 @@ fn nearby(faults: u8) -> Vec<Row> {
     ]
 }
 
-/// Where the store forgets, or where a claim does not name what it saw.
+/// Variants in which the store forgets, or a claim does not name what it saw.
 fn forgetting(faults: u8) -> Vec<Row> {
     use Claim::{
         Agree, AtMostOnce, Fenced, GrantedToSomebody, LostStarted, OneOwner, StaleRefused,
@@ -230,7 +232,7 @@ fn forgetting(faults: u8) -> Vec<Row> {
     ]
 }
 
-/// A broken protocol, and the guarantee that notices.
+/// Broken protocols, each with the guarantee that notices it.
 #[must_use]
 pub fn broken() -> Vec<(Variant, Claim)> {
     let rerun = |faults, kinds: &[Fault]| rerun("broken").faults(faults, kinds);

@@ -1,4 +1,4 @@
-//! The model: which steps there are, and what each does.
+//! Which steps are possible in a state.
 
 use stateright::{Model, Property};
 
@@ -17,11 +17,11 @@ use crate::{
 pub enum Action {
     /// A call begins.
     Call(usize),
-    /// It joins a flight again.
+    /// It joins the flight of its process again.
     Join(usize),
-    /// What it waits for is carried out and answered.
+    /// The store carries out and answers the command that the call waits for.
     Answer(usize),
-    /// The flight it waits for has been silent for too long.
+    /// The leader of the flight it follows has been silent for too long.
     Stall(usize),
     /// The body is polled for the first time.
     Start(usize),
@@ -29,31 +29,31 @@ pub enum Action {
     Effect(usize),
     /// The body returns.
     Return(usize, End),
-    /// A heartbeat that changes something.
+    /// A heartbeat, if it changes anything.
     Renew(usize),
     /// A sleeper wakes.
     Wake(usize),
-    /// What is on its way to nobody arrives.
+    /// A command arrives whose answer nobody waits for.
     Arrive(usize),
     /// The lease of a running record lapses.
     Lapse,
-    /// An operator looks, and decides.
+    /// An operator reads the record and decides.
     Decide(Wish),
     /// The operator's decision is carried out.
     Overrule,
-    /// A near cache lets go of what it has.
+    /// A near cache drops its result.
     Fade(usize),
-    /// No answer; the caller asks again.
+    /// A command gets no answer, and the caller asks again.
     Late(usize),
-    /// No answer; the caller gives up.
+    /// A command gets no answer, and the caller gives up.
     GiveUp(usize),
-    /// Refused, and certainly not carried out.
+    /// A command is refused, and is certainly not carried out.
     Refuse(usize),
-    /// A heartbeat without an answer, which may still arrive.
+    /// A heartbeat gets no answer. It may still arrive.
     LateRenew(usize),
-    /// No answer for the operator.
+    /// The operator's command gets no answer.
     LateOverrule,
-    /// Carried out and answered, and once more at any time.
+    /// A command is carried out and answered, and carried out once more at any later time.
     Twice(usize),
     /// The caller goes away.
     Drop(usize),
@@ -61,20 +61,20 @@ pub enum Action {
     Panic(usize),
     /// A process dies.
     Crash(u8),
-    /// The `ttl` of a finished record ends, and its grace begins.
+    /// The `ttl` of a finished record ends, and its grace period begins.
     End,
-    /// A done record's retention and its grace end.
+    /// A done record's retention and its grace period end.
     Expire,
-    /// Whoever is asked next has a clock that is behind.
+    /// The next command is served by a clock that is behind.
     Skew,
     /// The store drops the record.
     Evict,
-    /// The store is as it was before its last write.
+    /// The store loses its last write.
     Failover,
 }
 
 impl Variant {
-    /// What a caller can do by itself.
+    /// Steps of a caller that are no faults.
     fn steps(&self, world: &World, caller: usize, actions: &mut Vec<Action>) {
         let this = &world.callers[caller];
         match this.phase {
@@ -119,7 +119,7 @@ impl Variant {
         }
     }
 
-    /// What can go wrong with a caller.
+    /// Faults of a caller.
     fn mishaps(&self, world: &World, caller: usize, actions: &mut Vec<Action>) {
         let this = &world.callers[caller];
         let mut may = |fault, action| {
@@ -136,7 +136,7 @@ impl Variant {
                 may(Fault::Late, Action::GiveUp(caller));
                 may(Fault::Refused, Action::Refuse(caller));
             }
-            // Where the answer was slow, the lease is renewed before the body begins.
+            // If the answer took long, the lease is renewed before the body begins.
             Phase::Granted(_) => {
                 may(Fault::Late, Action::LateRenew(caller));
                 may(Fault::Refused, Action::Refuse(caller));
@@ -165,7 +165,7 @@ impl Variant {
         }
     }
 
-    /// What can go wrong with the world.
+    /// Faults of the store, of processes and of the operator's command.
     fn disasters(&self, world: &World, actions: &mut Vec<Action>) {
         for process in 0..=CALLERS {
             let lives = (0..CALLERS).any(|caller| {
@@ -236,7 +236,7 @@ impl Variant {
     }
 }
 
-/// A renewal of a young record of one's own changes nothing.
+/// Whether a renewal changes anything: not if the record is this attempt's own and still young.
 fn renewal_matters(world: &World, owned: Rec) -> bool {
     world.cell.kept.is_none_or(|kept| {
         kept.lapsed || kept.rec.nonce != owned.nonce || kept.rec.state != State::Running

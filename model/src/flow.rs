@@ -1,7 +1,8 @@
-//! The callers' side: what a call does with an answer, and what is owed when it goes away.
+//! The callers' side: what a call does with an answer, and what is owed when its caller goes away.
 //!
-//! It follows `acquire/`, `claim.rs` and `mod.rs` of the runtime's `call/`. An answer arrives with the step that gives it: what a
-//! caller does next is a step of its own, so a slow answer is a slow caller. Lost and late answers are faults.
+//! It follows `acquire/`, `claim.rs` and `mod.rs` of the runtime's `call/`. An answer arrives in
+//! the step that gives it. What the caller does next is another step, so a slow answer is the same
+//! as a slow caller. Lost and late answers are faults.
 
 use idempotent_runtime::{
     OnCrash,
@@ -17,7 +18,7 @@ use crate::{
     world::{Caller, For, Kept, Phase, World},
 };
 
-/// What a flight ends with.
+/// The outcome of a flight.
 pub(crate) enum Landing {
     Record(Rec),
     Free,
@@ -29,9 +30,9 @@ pub(crate) enum Landing {
 pub enum End {
     /// With a result.
     Ok,
-    /// With an `Err` that says: nothing happened.
+    /// With an `Err` that means: nothing happened.
     Err,
-    /// With an `Err` that says: effects unknown.
+    /// With an `Err` that means: effects unknown.
     ErrFail,
 }
 
@@ -40,7 +41,7 @@ impl World {
         &mut self.callers[caller].phase
     }
 
-    /// A call begins, or begins again after a flight that had nothing to share.
+    /// A call begins, or begins again after its flight had nothing to share.
     pub(crate) fn join(&mut self, variant: &Variant, caller: usize) {
         let process = variant.process(caller);
         let aside = match self.flights[process] {
@@ -65,7 +66,7 @@ impl World {
         };
     }
 
-    /// The flight this one leads is over.
+    /// The flight that this call leads lands.
     pub(crate) fn land(&mut self, variant: &Variant, caller: usize, landing: &Landing) {
         let process = usize::from(variant.callers[caller].process);
         let leader = u8::try_from(caller).ok();
@@ -86,7 +87,7 @@ impl World {
         }
     }
 
-    /// Nothing is owed any more.
+    /// The call ends; nothing is owed any more.
     pub(crate) fn end(&mut self, variant: &Variant, caller: usize) {
         self.end_with(variant, caller, &Landing::Free);
     }
@@ -96,7 +97,7 @@ impl World {
         self.callers[caller] = Caller::at(Phase::Ended);
     }
 
-    /// What is left to do is done by the runtime, and the caller waits no longer.
+    /// The runtime takes over what is left to do, and the caller waits no longer.
     pub(crate) fn hand_over(&mut self, variant: &Variant, caller: usize, work: Phase) {
         self.end(variant, caller);
         *self.phase(caller) = work;
@@ -106,7 +107,7 @@ impl World {
         self.hand_over(variant, caller, Phase::Settling(Rec::of(target)));
     }
 
-    /// Looks whether the record that was seen is still there: `is_gone`.
+    /// Reads whether the record that it saw is still there, as `is_gone` does.
     pub(crate) fn look(&mut self, variant: &Variant, caller: usize) {
         match self.visible() {
             None => self.end(variant, caller), // Indeterminate
@@ -144,7 +145,7 @@ impl World {
         match rec.state {
             State::Running => {
                 self.callers[caller].saw_fail |= rec.on_crash == OnCrash::Fail;
-                // Told of a lease that is over, it sleeps for a moment only.
+                // If the lease is already over, it sleeps only for a moment.
                 self.callers[caller].due |= kept.lapsed;
                 self.wait(caller, For::Claim);
             }
@@ -152,11 +153,11 @@ impl World {
                 self.replied_late(variant, caller, rec, kept.ended);
                 self.end_with(variant, caller, &Landing::Record(rec));
             }
-            _ => self.end(variant, caller), // Indeterminate, or InFlight for what was released
+            _ => self.end(variant, caller), // Indeterminate, or InFlight for a released record
         }
     }
 
-    /// Subscribes the first time, and asks again; sleeps then.
+    /// The first time it subscribes and asks again. After that it sleeps.
     fn wait(&mut self, caller: usize, aim: For) {
         *self.phase(caller) = if self.callers[caller].subscribed {
             Phase::Asleep(aim)
@@ -234,7 +235,7 @@ impl World {
         let kept = match told {
             Told::Applied => return self.history.heard_of(caller),
             Told::Absent => return,
-            // The body has not begun: the call waits as if it had never been granted.
+            // The body has not begun: the call waits as if it had not been granted.
             Told::Stale(kept) if matches!(self.callers[caller].phase, Phase::Granted(_)) => {
                 return self.met(variant, caller, Met::Held(kept));
             }
@@ -273,7 +274,8 @@ impl World {
         }
     }
 
-    /// The result of whoever overtook this attempt: recorded, waited for, or `Superseded`.
+    /// Takes the result of the attempt that overtook this one: replays it, waits for it, or is
+    /// `Superseded`.
     pub(crate) fn adopt(&mut self, variant: &Variant, caller: usize, kept: Option<Kept>) {
         match kept {
             Some(Kept { rec, ended, .. })
@@ -285,7 +287,7 @@ impl World {
                 }
                 self.end(variant, caller);
             }
-            // A lapsed one is waited for until the time is over.
+            // Waits for an owner whose lease has lapsed until the wait is over.
             Some(Kept {
                 rec, lapsed: false, ..
             }) if rec.state == State::Running && !self.callers[caller].orphaned => {

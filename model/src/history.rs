@@ -1,4 +1,4 @@
-//! What has happened so far, as far as a guarantee needs it, and the guarantees that were broken.
+//! The past, as far as a guarantee depends on it, and the guarantees that were broken.
 
 use crate::variant::CALLERS;
 
@@ -13,28 +13,33 @@ pub enum Claim {
     StaleRefused,
     /// A downstream that refuses smaller tokens takes effects in the order of the grants.
     Fenced,
-    /// All recorded replies agree. From another process' near cache, the one before an operator's decision may come late.
+    /// All recorded replies agree. A near cache of another process may replay the result before an
+    /// operator's decision.
     Agree,
     /// A call gets no result of another payload.
     OwnPayload,
-    /// Under `fail`, and after an `Err` of effects unknown, no second body starts, unless the first said that nothing
-    /// happened, or an operator did.
+    /// Under `fail`, and after an `Err` with effects unknown, no second body starts, unless the
+    /// first one or an operator said that nothing happened.
     AtMostOnce,
-    /// No second body starts without a crash, a lapse, a body dropped midway, a lost record, an `Err`, or an operator.
+    /// No second body starts without a cause: a crash, a lapse, a body dropped midway, a lost
+    /// record, an `Err`, or an operator.
     NoRepeat,
-    /// What is done changes only by an operator or at the end of its retention.
+    /// A done record changes only by an operator, or at the end of its retention.
     DoneStays,
-    /// A record is lost only if its body started, its process died, or it is still there to settle it.
+    /// A record becomes lost only if its body started, its process died, or its owner can still
+    /// settle it.
     LostStarted,
     /// Nothing is granted to an attempt that has ended.
     GrantedToSomebody,
-    /// A body is stopped only for a successor.
+    /// A body is stopped only for a successor's sake.
     StoppedForSuccessor,
     /// A sleeping waiter is woken by whatever it waits for.
     Woken,
-    /// Without further faults every call ends, and no record is left running with a lease that does not lapse.
+    /// Without further faults every call ends, and no running record stays whose lease does not
+    /// lapse.
     Ends,
-    /// Once its own finish is recorded, nothing that an attempt still sends changes anything, also past the record's end.
+    /// Once its own finish is recorded, no later message of an attempt changes anything, also past
+    /// the record's end.
     StaysFinished,
 }
 
@@ -81,47 +86,47 @@ impl Claim {
     }
 }
 
-/// The operator, among the callers.
+/// The operator's number among the callers.
 pub const OPERATOR: u8 = 3;
 const _: () = assert!(
     OPERATOR as usize == CALLERS,
     "the operator comes after the callers"
 );
-/// Nobody, among the callers.
+/// The number for nobody.
 pub const NOBODY: u8 = u8::MAX;
 
-/// The past.
+/// What has happened so far.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct History {
-    /// Which guarantees the last step broke.
+    /// The guarantees that the last step broke, as bits.
     pub broken: u16,
     /// The largest token granted.
     pub token: u8,
-    /// The latest attempt granted, or the operator.
+    /// The latest attempt that was granted, or the operator.
     pub holder: u8,
-    /// Grants so far.
+    /// The number of grants so far.
     pub grants: u8,
-    /// Which of them is each caller's latest.
+    /// The number of each caller's latest grant.
     pub grant: [u8; CALLERS],
-    /// Tokens with which bodies started.
+    /// The tokens with which bodies started, as bits.
     pub tokens: u16,
-    /// Whose finish, done or released, is recorded.
+    /// The callers whose finish is recorded, as done or released.
     pub finished: [bool; CALLERS],
-    /// Whose bodies started.
+    /// The callers whose bodies started.
     pub started: [bool; CALLERS],
-    /// Whose grants an operator took away.
+    /// The callers whose grants an operator overruled.
     pub overruled: [bool; CALLERS],
-    /// Whose processes died.
+    /// The callers whose processes died.
     pub crashed: [bool; CALLERS],
-    /// To whom something has happened since, after which the body may be repeated.
+    /// The callers to whom something has happened since, so that the body may be repeated.
     pub excused: [bool; CALLERS],
-    /// The body that started, and must not be repeated.
+    /// The caller whose body started and must not be repeated.
     pub pinned: u8,
-    /// The recorded result that was answered; 0 is none.
+    /// The recorded result that callers were answered; 0 for none.
     pub answer: u8,
-    /// The largest token the downstream has seen, and its grant.
+    /// The largest token that the downstream service has seen, and the number of its grant.
     pub downstream: (u8, u8),
-    /// Whether a record was dropped or set back.
+    /// Whether the store has dropped a record or lost its last write.
     pub forgotten: bool,
 }
 
@@ -148,12 +153,12 @@ impl History {
         }
     }
 
-    /// Notes a broken guarantee.
+    /// Notes that a guarantee is broken.
     pub fn breaks(&mut self, claim: Claim) {
         self.broken |= 1 << claim as u16;
     }
 
-    /// Whether it still holds.
+    /// Whether a guarantee still holds.
     #[must_use]
     pub const fn keeps(&self, claim: Claim) -> bool {
         self.broken & (1 << claim as u16) == 0
@@ -178,7 +183,7 @@ impl History {
         self.tokens |= 1 << token;
         let repeats = (0..CALLERS)
             .any(|other| other != caller && self.started[other] && !self.excused[other]);
-        // Silent before it began, and perhaps overtaken: the cause is its own.
+        // It was silent before its body began, and perhaps overtaken: that is the cause.
         if repeats && !self.excused[caller] {
             self.breaks(Claim::NoRepeat);
         }
@@ -197,7 +202,7 @@ impl History {
         }
     }
 
-    /// What this body did must not be repeated.
+    /// The effects of this body must not be repeated.
     pub fn pins(&mut self, caller: usize) {
         let pinned = self.grant.get(usize::from(self.pinned));
         if pinned.is_none_or(|&pinned| pinned <= self.grant[caller]) {
@@ -205,7 +210,8 @@ impl History {
         }
     }
 
-    /// A body has its effect at a downstream that refuses tokens smaller than the largest it has seen.
+    /// A body has its effect at a downstream service that refuses tokens smaller than the largest
+    /// it has seen.
     pub fn effect(&mut self, caller: usize, token: u8) {
         let (largest, grant) = self.downstream;
         let accepted = token >= largest;
@@ -227,12 +233,13 @@ impl History {
         }
     }
 
-    /// The store has heard of the owner again: whatever was before is no cause any more.
+    /// The store has received a sign of life: what happened to the owner before is no cause for a
+    /// repetition any more.
     pub fn heard_of(&mut self, caller: usize) {
         self.excused[caller] = false;
     }
 
-    /// Whatever was granted so far may be repeated.
+    /// From now on, whatever was granted so far may be repeated.
     pub fn excuse_all(&mut self) {
         for caller in 0..CALLERS {
             self.excused[caller] |= self.grant[caller] > 0;
@@ -247,7 +254,8 @@ impl History {
         }
     }
 
-    /// Retention is over, or an operator started afresh: what follows has nothing to do with what was.
+    /// The retention is over, or an operator has reset the key: what follows is independent of the
+    /// past.
     pub fn starts_afresh(&mut self) {
         self.excuse_all();
         self.pinned = NOBODY;

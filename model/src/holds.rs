@@ -1,4 +1,4 @@
-//! What holds in a state, and whether anything still happens there.
+//! Which guarantees hold in a state, and whether it has further steps.
 
 use idempotent_runtime::record::State;
 
@@ -9,7 +9,8 @@ use crate::{
 };
 
 impl World {
-    /// Whether the attempt with this nonce can still settle what it owns. Once it adopts another's result, it owns nothing.
+    /// Whether the attempt with this nonce can still settle its record. Once it adopts another's
+    /// result, it owns none.
     #[must_use]
     pub fn is_alive(&self, variant: &Variant, nonce: u8) -> bool {
         (0..CALLERS).any(|caller| {
@@ -31,7 +32,7 @@ impl World {
         (0..CALLERS).any(|caller| variant.nonce(caller) == nonce && self.history.crashed[caller])
     }
 
-    /// Whether something happens without a further fault.
+    /// Whether a step is possible without a further fault.
     #[must_use]
     pub fn can_move(&self, variant: &Variant) -> bool {
         matches!(self.operator, Operator::Decided(..))
@@ -44,7 +45,7 @@ impl World {
             })
     }
 
-    /// A running record whose owner is gone lapses. One with an owner lapses by a fault.
+    /// Whether the lease may lapse without a fault: only if its owner is gone.
     #[must_use]
     pub fn may_lapse_by_itself(&self, variant: &Variant) -> bool {
         self.cell.kept.is_some_and(|kept| {
@@ -62,7 +63,7 @@ impl World {
             .is_some_and(|kept| kept.lapsed && kept.rec.nonce == variant.nonce(leader.into()))
     }
 
-    /// Whether a guarantee holds here.
+    /// Whether a guarantee holds in this state.
     #[must_use]
     pub fn keeps(&self, variant: &Variant, claim: Claim) -> bool {
         let kept = self.cell.kept;

@@ -1,4 +1,5 @@
-//! How a call is left: without an answer, by its caller, by a panic, by the death of its process.
+//! How a call is left: without an answer, by its caller, by a panic, or by the death of its
+//! process.
 
 use idempotent_runtime::{
     OnCrash,
@@ -14,7 +15,8 @@ use crate::{
 };
 
 impl World {
-    /// A command gets no answer, and the caller asks again or, `giving_up`, leaves the rest to the runtime.
+    /// A command gets no answer. The caller asks again or, if it is `giving_up`, leaves the rest to
+    /// the runtime.
     pub(crate) fn unanswered(&mut self, variant: &Variant, caller: usize, giving_up: bool) {
         let first = Self::first(variant);
         match self.callers[caller].phase {
@@ -32,7 +34,7 @@ impl World {
         }
     }
 
-    /// A command is refused, and the caller asks no more: it is not in doubt about this one.
+    /// A command is refused, and the caller asks no more. It is not in doubt about this command.
     pub(crate) fn refused_to(&mut self, variant: &Variant, caller: usize) {
         match self.callers[caller].phase {
             Phase::Asking(_) | Phase::Granted(_) => {
@@ -51,7 +53,7 @@ impl World {
         }
     }
 
-    /// The caller gets its own result, and the runtime sees to it that it is recorded.
+    /// The caller gets its own result, and the runtime goes on recording it.
     fn unrecorded(&mut self, variant: &Variant, caller: usize) {
         let Phase::Finishing(target) = self.callers[caller].phase else {
             return;
@@ -74,7 +76,8 @@ impl World {
         }
     }
 
-    /// The caller goes away: the table in `call/claim.rs`, `InDoubtGuard` in `call/acquire/retry.rs`, and what `run` does where `run_attached` does not.
+    /// The caller goes away. This follows the table in `call/claim.rs`, `InDoubtGuard` in
+    /// `call/acquire/retry.rs`, and the difference between `run` and `run_attached`.
     pub(crate) fn dropped(&mut self, variant: &Variant, caller: usize) {
         let command = self.command(caller);
         let this = self.callers[caller];
@@ -112,7 +115,7 @@ impl World {
         self.settle_later(variant, caller, &abandoned(&owned.real()));
     }
 
-    /// A process dies. Its commands may still arrive.
+    /// A process dies. The commands it has sent may still arrive.
     pub(crate) fn crash(&mut self, variant: &Variant, process: u8) {
         if let Some(near) = self.near.get_mut(usize::from(process)) {
             *near = None;
@@ -132,7 +135,7 @@ impl World {
             self.callers[caller].phase = Phase::Ended;
             self.end(variant, caller);
         }
-        // Whoever waited there has gone as well.
+        // The callers in the same process are gone as well.
         for caller in 0..CALLERS {
             if variant.callers[caller].process == process
                 && self.callers[caller].phase == Phase::Joining

@@ -1,7 +1,7 @@
 //! Prints what holds: `cargo run --release -p idempotent-model [FAULTS [NAME]]`.
 //!
-//! `FAULTS` is how many faults a run may have (3 unless said). With the `NAME` of a variant it checks that one only, and
-//! prints the shortest way to whatever does not hold.
+//! `FAULTS` is the number of faults in a run, 3 by default. With the `NAME` of a variant it checks
+//! only that one, and prints the shortest way to each broken guarantee.
 
 use std::{env, process::ExitCode};
 
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         for (variant, claim) in catalogue::broken() {
             let verdict = check(&variant);
             as_stated &= verdict.fails.contains(&claim);
-            // In bold the one that must.
+            // In bold: the guarantee that must notice it.
             let noticed: Vec<_> = verdict
                 .fails
                 .iter()

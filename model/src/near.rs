@@ -1,7 +1,7 @@
-//! The near cache of each process: what a call finds there, what enters, and what takes it away.
+//! The near cache of each process: what a call finds there, what enters, and what removes it.
 //!
-//! A result enters with the answer that shows it: that nothing late undoes a decision of this process' operator is shown by
-//! the interleavings in `tests/races`.
+//! A result enters in the same step as the answer that shows it. That nothing late undoes a
+//! decision of this process' operator is shown by the interleavings in `tests/races`.
 
 use idempotent_runtime::record::State;
 
@@ -17,7 +17,7 @@ use crate::{
 const OPERATORS: usize = 0;
 
 impl World {
-    /// Whether a call finds its result in its own process. The store hears nothing of it then.
+    /// Whether a call finds its result in its own process. Nothing is sent to the store then.
     pub(crate) fn replays_near(&mut self, variant: &Variant, caller: usize) -> bool {
         let Some(Near { rec, late }) = self.near[variant.process(caller)] else {
             return false;
@@ -27,7 +27,8 @@ impl World {
             return false;
         }
         if late {
-            // An operator elsewhere has decided since. It is known to come late.
+            // An operator in another process has decided since. That this takes effect late is
+            // documented.
             self.checks_payload(variant, caller, rec);
         } else {
             self.replied(variant, caller, rec);
@@ -36,7 +37,8 @@ impl World {
         true
     }
 
-    /// A caller gets the result of a record, which may be past its end: what runs since may have another.
+    /// A caller gets the result of a record that may be past its end. A later run may have another
+    /// result.
     pub(crate) fn replied_late(&mut self, variant: &Variant, caller: usize, rec: Rec, ended: bool) {
         if ended {
             self.checks_payload(variant, caller, rec);
@@ -66,7 +68,7 @@ impl World {
         }
     }
 
-    /// The store has answered the first sending of a finish.
+    /// The store has answered a finish that was sent for the first time.
     pub(crate) fn near_told(&mut self, variant: &Variant, caller: usize, target: Rec, told: Told) {
         match told {
             _ if matches!(self.callers[caller].phase, Phase::Settling(_)) => {}
@@ -76,7 +78,7 @@ impl World {
         }
     }
 
-    /// A process learns what stands.
+    /// A process learns which record the store has.
     pub(crate) fn learn(&mut self, variant: &Variant, caller: usize, rec: Option<Rec>) {
         if !variant.near {
             return;
@@ -89,14 +91,14 @@ impl World {
         }
     }
 
-    /// An operator's decision is carried out: what is known anywhere may be what it replaced.
+    /// An operator's decision is carried out: what a near cache has may now be outdated.
     pub(crate) fn near_overruled(&mut self) {
         for near in self.near.iter_mut().flatten() {
             near.late = true;
         }
     }
 
-    /// The operator is answered, or waits no longer.
+    /// The operator is answered, or gives up waiting.
     pub(crate) fn near_decided(&mut self, variant: &Variant) {
         let near = &mut self.near[OPERATORS];
         if !variant.is_broken(Broken::NearNotForgotten) {
@@ -115,7 +117,7 @@ impl World {
         }
     }
 
-    /// Where nobody will call any more, nothing has to be known.
+    /// Drops near caches of processes that will not call any more: fewer states.
     pub(crate) fn tidy_near(&mut self, variant: &Variant) {
         for process in 0..CALLERS {
             let used = (0..CALLERS).any(|caller| {

@@ -1,4 +1,4 @@
-//! An operator, who looks at the key and then resolves or forgets it.
+//! An operator, who reads the key's record and then resolves or forgets it.
 
 use idempotent_runtime::{
     record::State,
@@ -85,7 +85,7 @@ impl World {
             if replacement.state != State::Done {
                 self.history.starts_afresh();
             }
-            // Where there was an answer that nobody recorded, the operator's word is what counts.
+            // If an answer was given that nobody recorded, the operator's result now counts.
             self.history.answer = 0;
             self.publish();
         }
@@ -93,7 +93,7 @@ impl World {
     }
 }
 
-/// What an operator's decision puts in place of the record that was seen.
+/// The record that an operator's decision puts in place of the one that was seen.
 fn replacement(seen: Option<Rec>, value: Option<u8>) -> Rec {
     let mut request = ClaimRequest::new(nonce(OPERATOR + 1));
     request.lease = LEASE;

@@ -1,7 +1,7 @@
-//! A record in a small form: states are copied and hashed millions of times.
+//! A record in a small form, because states are copied and hashed millions of times.
 //!
-//! The protocol itself only ever sees the real [`Record`]. What it writes is taken over whole: a field that the small form
-//! cannot hold is a panic, never an abstraction by accident.
+//! The protocol itself sees only real [`Record`]s, and everything that it writes is taken over: a
+//! field that does not fit the small form is a panic, so nothing is left out by accident.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,13 +14,13 @@ use idempotent_runtime::{
 
 use crate::store::{BASE, ENDED, LIVE, TTL};
 
-/// The unit in which leases are counted.
+/// The unit of leases.
 pub const LEASE: Duration = Duration::from_secs(1);
 
 /// A [`Record`] of the model.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rec {
-    /// Where it stands.
+    /// Its state.
     pub state: State,
     /// The attempt; see [`nonce`].
     pub nonce: u8,
@@ -28,7 +28,7 @@ pub struct Rec {
     pub token: u8,
     /// In [`LEASE`]s.
     pub lease: u8,
-    /// The record's own policy.
+    /// The record's own `on_crash`.
     pub on_crash: OnCrash,
     /// Grants so far.
     pub attempts: u8,
@@ -115,8 +115,8 @@ impl Rec {
             [0, LIVE, ENDED].contains(&record.expires),
             "an end that is not modelled"
         );
-        // The store's record has it: see `Kept::ended`.
-        // And `check` is for whoever replays; the decisions do not look at it.
+        // Not kept here: the model's `Kept::ended` stands for `expires`, and no decision looks at
+        // `check`.
         let mut record = record.clone();
         record.expires = 0;
         record.check = 0;

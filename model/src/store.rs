@@ -17,43 +17,43 @@ use crate::{
     world::{Cell, Kept, Step, World},
 };
 
-/// What the store says to a step of a claim.
+/// The store's answer to a step of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Met {
     /// The right to run.
     Granted(Rec),
-    /// Another record stands.
+    /// Another attempt's record is there.
     Held(Kept),
-    /// It has to be asked like this.
+    /// The claim needs this step next.
     Next(Step),
 }
 
-/// What the store says to a renew, a finish or an overruling.
+/// The store's answer to a renew, a finish or an overruling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     /// Done as asked.
     Applied,
-    /// Nothing changed; this stands.
+    /// Nothing changed; this record is there.
     Stale(Kept),
-    /// Nothing changed, there is nothing.
+    /// Nothing changed; there is no record.
     Absent,
 }
 
-/// The retention of a result. How long it is plays no part.
+/// The retention of a result. Its length does not matter.
 pub(crate) const TTL: Duration = Duration::from_secs(60);
 
-/// The store's time when nothing has been granted yet, in µs.
+/// The store's time before the first grant, in µs.
 pub(crate) const BASE: u64 = 1_000_000;
-/// The end of a finished record that is still shown, in ms, whenever it was written.
+/// `expires` of a finished record that is still shown, in ms, whenever it was written.
 pub(crate) const LIVE: u64 = BASE / 1000 + 60_000;
-/// The end of one that is not shown any more.
+/// `expires` of one that is past its end.
 pub(crate) const ENDED: u64 = 1;
 
-/// The longest age of a lease that matters.
+/// Longer than any lease.
 const AGES: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl World {
-    /// What the store sees of its record, when `asking` asks.
+    /// The store's record as a command of the caller `asking` finds it.
     pub(crate) fn current<'a>(
         &self,
         variant: &Variant,
@@ -68,12 +68,13 @@ impl World {
         })
     }
 
-    /// Whether the lease has lapsed, as it is reckoned for whoever asks.
+    /// Whether the lease has lapsed, from the point of view of the caller that asks.
     fn is_lapsed(variant: &Variant, kept: Kept, asking: Option<usize>) -> bool {
         let (Some(asking), true) = (asking, variant.is_broken(Broken::AgeFromTtl)) else {
             return kept.lapsed;
         };
-        // Kept for the writer's `ttl`, and thought to be kept for one's own.
+        // The record is kept for the writer's `ttl`, but its age is computed from the asking
+        // caller's.
         let writer = variant.callers.get(usize::from(kept.rec.nonce - 1));
         kept.lapsed || writer.is_some_and(|writer| writer.ttl < variant.callers[asking].ttl)
     }
@@ -135,7 +136,7 @@ impl World {
         };
     }
 
-    /// A step of a claim is carried out.
+    /// Carries out a step of a claim.
     pub fn claim(&mut self, variant: &Variant, caller: usize, step: Step) -> Met {
         match (step, self.cell.kept) {
             (Step::Claim, _) | (Step::Place, None) => self.decide(variant, caller, None),
@@ -166,7 +167,7 @@ impl World {
         }
     }
 
-    /// What a store that claims in two steps does about a record that was in the way.
+    /// The next step of a two-step claim that found a record in its way.
     fn meet(variant: &Variant, caller: usize, kept: Kept) -> Met {
         let rec = kept.rec;
         let own = rec.nonce == variant.nonce(caller);
@@ -185,7 +186,7 @@ impl World {
         }
     }
 
-    /// The protocol decides about a claim.
+    /// The protocol's decision about a claim.
     fn decide(&mut self, variant: &Variant, caller: usize, lapsed: Option<bool>) -> Met {
         let terms = variant.callers[caller];
         let mut request = ClaimRequest::new(nonce(variant.nonce(caller)));
@@ -234,7 +235,7 @@ impl World {
         }
     }
 
-    /// A heartbeat is carried out.
+    /// Carries out a heartbeat.
     pub fn renew(&mut self, variant: &Variant, caller: usize, owned: Rec) -> Told {
         if let Some(told) = self.refused(variant) {
             return told;
@@ -252,7 +253,7 @@ impl World {
         self.settle(variant, caller, decision)
     }
 
-    /// An attempt's end is carried out.
+    /// Carries out a finish.
     pub fn finish(&mut self, variant: &Variant, caller: usize, target: Rec) -> Told {
         if let Some(told) = self.refused(variant) {
             return told;
@@ -277,7 +278,7 @@ impl World {
         told
     }
 
-    /// What a broken protocol answers to the owner of a lost record.
+    /// The answer of a broken protocol to the owner of a lost record.
     fn refused(&self, variant: &Variant) -> Option<Told> {
         let kept = self.cell.kept?;
         let refused = kept.rec.state == State::Lost && variant.is_broken(Broken::LostIsFinal);
@@ -301,7 +302,7 @@ impl World {
     }
 }
 
-/// A claim that looks takes nothing: it learns whether the lease has lapsed.
+/// A claim that only looks changes nothing: it learns whether the lease has lapsed.
 fn look(kept: Kept) -> Met {
     if !kept.lapsed {
         return Met::Held(kept);

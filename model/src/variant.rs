@@ -1,20 +1,20 @@
-//! What is checked: who calls, what may go wrong, and which rule is broken on purpose.
+//! What is checked: who calls, which faults may happen, and which rule is broken on purpose.
 
 use idempotent_runtime::OnCrash;
 
 /// How many calls there are. Each is one attempt: a client's retry is another call.
 pub const CALLERS: usize = 3;
 
-/// The terms of one call: two deploys may disagree about them.
+/// The options of one call. Callers of two deploys may have different ones.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     /// The process it runs in.
     pub process: u8,
     /// Its lease.
     pub lease: u8,
-    /// Its policy.
+    /// Its `on_crash`.
     pub on_crash: OnCrash,
-    /// Its retention, compared with others' only.
+    /// Its retention. Only its difference to others' matters.
     pub ttl: u8,
     /// Its payload; 0 is none.
     pub payload: u8,
@@ -25,12 +25,12 @@ pub struct Terms {
 pub enum Claiming {
     /// One atomic step, as in memory or in a transaction.
     OneStep,
-    /// As on Redis: put a record where there is none; otherwise take the very record that was seen, and a running one
-    /// only once its lease was seen lapsed.
+    /// Two steps, as on Redis: put a record if there is none. Otherwise take exactly the record
+    /// that was seen, and a running one only if its lease was seen lapsed.
     TwoSteps,
 }
 
-/// A fault, or something else that is up to the world. Each costs one of the budget.
+/// A fault, or another event from outside. Each uses up one of the run's budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A command gets no answer. It is carried out later, at any time, or never.
@@ -47,21 +47,22 @@ pub enum Fault {
     Crash,
     /// A live owner is silent for its lease: paused, cut off, or its clock judged wrongly.
     Lapse,
-    /// A body returns an `Err` that says: nothing happened.
+    /// A body returns an `Err` that means: nothing happened.
     Err,
-    /// A body returns an `Err` that says: effects unknown (`on_err = fail`).
+    /// A body returns an `Err` that means: effects unknown (`on_err = fail`).
     ErrFail,
-    /// An operator resolves or forgets the key (once).
+    /// An operator resolves or forgets the key, once.
     Operator,
-    /// The `ttl` of a done or released record ends. It is kept for the grace, which is longer than any message is late.
+    /// The `ttl` of a done or released record ends. It is then kept for the grace period, which is
+    /// longer than any message is late.
     End,
-    /// The retention of a done record ends, and its grace: messages are later than that.
+    /// The retention of a done record and its grace period end, and messages are later than that.
     Expire,
-    /// The server that is asked from now on has a clock that is behind, as other nodes' may be.
+    /// The next command is served by a clock that is behind, as those of other nodes may be.
     Skew,
     /// The store drops the record.
     Evict,
-    /// A failover to a server that has not seen the last write, and whose clock is behind.
+    /// A failover to a server that has not received the last write, and whose clock is behind.
     Failover,
 }
 
@@ -89,48 +90,50 @@ impl Fault {
     }
 }
 
-/// One rule taken away. Each must be noticed.
+/// A rule that is taken away. The check must notice each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// The token counts up in the record only: lost with it.
+    /// The token is counted in the record only, and is lost with it.
     TokenInRecord,
     /// A release deletes the record.
     DeleteOnRelease,
     /// All attempts have the same nonce.
     NoNonce,
-    /// A takeover decided by what was read names only the state it saw.
+    /// A takeover that was decided by what was read names only the state that it saw, not the
+    /// nonce.
     TakeoverByState,
-    /// A caller dropped while finishing abandons, and the store lets it, even what is done.
+    /// A caller that goes away while it finishes abandons the attempt, and the store lets it, also
+    /// if the record is done.
     AbandonTouchesDone,
-    /// A caller that goes away while it asks just goes.
+    /// A caller that goes away while its claim is unanswered owes nothing.
     NotSeenThrough,
-    /// A caller that goes away while it finishes just goes.
+    /// A caller that goes away while its finish is unanswered owes nothing.
     NotHandedOver,
-    /// The lease's age is computed from the asking caller's retention.
+    /// The age of a lease is computed from the asking caller's retention.
     AgeFromTtl,
-    /// The asking caller's policy decides about a lapsed owner.
+    /// The asking caller's `on_crash` decides about a silent owner.
     TakersPolicy,
-    /// A lost record is final.
+    /// A lost record is final also for its owner.
     LostIsFinal,
-    /// A waiter subscribes and sleeps, without asking again in between.
+    /// A waiter sleeps right after it has subscribed, without asking again first.
     SleepsAtOnce,
-    /// A running record is kept for the retention only.
+    /// A running record is kept only for the result's retention.
     NoHold,
-    /// A caller whose fresh grant cannot be renewed just goes.
+    /// A caller whose new grant cannot be renewed owes nothing.
     GrantForgotten,
-    /// What a body said of unknown effects keeps the policy `rerun`.
+    /// After an `Err` with effects unknown, the record's `on_crash` stays `rerun`.
     UnknownIsRerun,
-    /// A result that the store has not acknowledged enters the near cache.
+    /// The near cache takes a result that the store has not acknowledged.
     NearUnrecorded,
     /// The near cache answers before the payload is compared.
     NearWithoutPayload,
-    /// A decision leaves the near cache of its own process as it is.
+    /// An operator's decision leaves the near cache of its own process unchanged.
     NearNotForgotten,
-    /// The near cache keeps a result beyond its retention.
+    /// The near cache keeps a result past its retention.
     NearOutlives,
-    /// A finished record is gone at the end of its `ttl`.
+    /// A finished record is dropped at the end of its `ttl`.
     NoGrace,
-    /// A claim that meets a record past its end takes it with the store's time only.
+    /// A claim that meets a record past its end takes its token from the store's time only.
     TokenByTime,
     /// A heartbeat makes a record that is past its end run again.
     RenewRevives,
@@ -168,7 +171,7 @@ impl Broken {
     }
 }
 
-/// One model: the protocol under some terms and faults.
+/// A model: the protocol with given callers and faults.
 #[derive(Clone, Debug)]
 pub struct Variant {
     /// Its name in the table.
@@ -181,16 +184,16 @@ pub struct Variant {
     pub near: bool,
     /// How claims are made.
     pub claiming: Claiming,
-    /// What may go wrong.
+    /// The faults that may happen.
     pub faults: Vec<Fault>,
-    /// How often in one run.
+    /// How many faults a run may have.
     pub budget: u8,
-    /// What is broken on purpose.
+    /// The rule that is broken on purpose.
     pub broken: Option<Broken>,
 }
 
 impl Variant {
-    /// Three processes with the same terms, and nothing that goes wrong.
+    /// Three processes with the same options, and no faults.
     #[must_use]
     pub fn new(name: &'static str, on_crash: OnCrash) -> Self {
         let terms = |process| Terms {
@@ -212,7 +215,7 @@ impl Variant {
         }
     }
 
-    /// With these faults, `budget` of them in one run.
+    /// Adds these faults, `budget` of them in a run.
     #[must_use]
     pub fn faults(mut self, budget: u8, faults: &[Fault]) -> Self {
         self.faults = faults.to_vec();
@@ -220,7 +223,7 @@ impl Variant {
         self
     }
 
-    /// With this much for a run.
+    /// With this budget for a run.
     #[must_use]
     pub fn budget(mut self, budget: u8) -> Self {
         self.budget = budget;
@@ -248,7 +251,7 @@ impl Variant {
         self
     }
 
-    /// With these terms for one of the callers.
+    /// Changes the options of one caller.
     #[must_use]
     pub fn caller(mut self, caller: usize, change: impl FnOnce(&mut Terms)) -> Self {
         change(&mut self.callers[caller]);
@@ -282,7 +285,7 @@ impl Variant {
         self.callers[caller].process.into()
     }
 
-    /// Whether a flight's leader asks with the caller's payload.
+    /// Whether a flight's leader has the same payload as the caller.
     pub(crate) fn is_payload_of(&self, leader: u8, caller: usize) -> bool {
         let of = |caller: usize| self.callers[caller].payload;
         let leader = of(leader.into());
@@ -300,7 +303,8 @@ impl Variant {
         self.neighbours(caller).count() > 1
     }
 
-    /// Whether the callers can change places: then they may as well start in order.
+    /// Whether the callers are interchangeable: then they are started in order, which makes fewer
+    /// states.
     pub(crate) fn is_symmetric(&self) -> bool {
         let [a, b, c] = self
             .callers

@@ -1,4 +1,4 @@
-//! Runs the checker, and says what it found.
+//! Runs the checker, and tells what it found.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -18,16 +18,16 @@ use crate::{
     world::{Kept, Phase, World},
 };
 
-/// What was found about a variant, in all its states.
+/// What was found in all states of a variant.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// States explored.
+    /// The number of states.
     pub states: usize,
-    /// Steps of the longest shortest way to one.
+    /// The most steps that the shortest way to a state takes.
     pub depth: usize,
-    /// How long that took.
+    /// How long the check took.
     pub took: Duration,
-    /// What does not hold.
+    /// The guarantees that do not hold.
     pub fails: Vec<Claim>,
 }
 
@@ -53,10 +53,10 @@ pub fn check(variant: &Variant) -> Verdict {
     }
 }
 
-/// A shortest way to break a guarantee, if there is one.
+/// A shortest way to a state in which the guarantee is broken, if there is one.
 #[must_use]
 pub fn trace(variant: &Variant, claim: Claim) -> Option<Trace> {
-    // Each state with the step that led to it, and where from.
+    // Each state, with the step that led to it and the state before.
     let mut seen: Vec<(World, Option<(usize, Action)>)> = Vec::new();
     let mut known = HashSet::new();
     for world in variant.init_states() {
@@ -78,7 +78,7 @@ pub fn trace(variant: &Variant, claim: Claim) -> Option<Trace> {
     None
 }
 
-/// Steps, and the record after each.
+/// The steps of a way, and the record after each.
 #[derive(Debug)]
 pub struct Trace(Vec<(Option<Action>, Option<Kept>)>);
 
@@ -108,12 +108,12 @@ impl fmt::Display for Trace {
     }
 }
 
-/// What was met on a walk through all states.
+/// What a walk through all states has found.
 #[derive(Clone, Debug, Default)]
 pub struct Walk {
-    /// States.
+    /// The number of states.
     pub states: usize,
-    /// The kinds of steps taken, and of phases the calls were in.
+    /// The kinds of steps that were taken, and the phases that calls were in.
     pub met: BTreeSet<String>,
     kinds: (HashSet<Discriminant<Action>>, HashSet<Discriminant<Phase>>),
 }
@@ -156,14 +156,15 @@ impl Visit {
     }
 }
 
-/// Walks through all states, to see whether every run is finite: no step leads back to a state that was there before.
-/// With [`Claim::Ends`] in all states, every call then ends, whatever the order of the steps.
+/// Walks through all states and checks that every run is finite: no step leads back to an earlier
+/// state of the same run. Together with [`Claim::Ends`] in all states, every call ends, whatever
+/// the order of the steps.
 ///
 /// # Errors
-/// A run that goes in circles.
+/// A run that returns to an earlier state.
 pub fn walk(variant: &Variant) -> Result<Walk, Vec<Action>> {
     let mut walk = Walk::default();
-    // Whether all that follows a state has been seen.
+    // Whether all states that follow a state have been visited.
     let mut closed = HashMap::new();
     let mut path: Vec<Visit> = variant
         .init_states()
@@ -196,7 +197,7 @@ pub fn walk(variant: &Variant) -> Result<Walk, Vec<Action>> {
     Ok(walk)
 }
 
-/// As the checker does, a state is known by 64 bits of its hash.
+/// A state is identified by 64 bits of its hash, as in the checker.
 fn fingerprint(world: &World) -> u64 {
     let mut hasher = DefaultHasher::new();
     world.hash(&mut hasher);

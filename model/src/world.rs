@@ -1,4 +1,4 @@
-//! One state of the model: the store, the callers, and what is on its way between them.
+//! One state of the model: the store, the callers, and the commands between them.
 
 use std::fmt;
 
@@ -15,9 +15,9 @@ use crate::{
 pub struct Kept {
     /// The record.
     pub rec: Rec,
-    /// Whether its lease has lapsed, by the store's clock. That is all of time there is.
+    /// Whether its lease has lapsed by the store's clock. The model has no other notion of time.
     pub lapsed: bool,
-    /// Whether it is past its end, and kept for the grace: only claims and late messages see it.
+    /// Whether it is past its end and in its grace period: only claims and late messages meet it.
     pub ended: bool,
 }
 
@@ -34,38 +34,39 @@ impl fmt::Debug for Kept {
 pub struct Cell {
     /// The key's record.
     pub kept: Option<Kept>,
-    /// The store's time, which is past every token it has given.
+    /// The store's time, larger than every token it has given.
     pub clock: u8,
 }
 
-/// One step of a claim: which command is on its way.
+/// A step of a claim, whose command is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// Everything at once.
+    /// The whole claim at once.
     Claim,
-    /// Put a record where there is none.
+    /// Puts a record if there is none.
     Place,
-    /// Take the record that was seen.
+    /// Takes the record that was seen.
     Take {
         /// Its state.
         state: State,
         /// Its nonce.
         nonce: u8,
-        /// Whether its lease was seen lapsed. If not, this looks.
+        /// Whether its lease was seen lapsed. If not, the step only looks.
         lapsed: bool,
     },
 }
 
-/// What a waiter wants.
+/// What a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum For {
     /// The right to run, or the result.
     Claim,
-    /// The result of whoever overtook it.
+    /// The result of the attempt that overtook it.
     Adoption,
 }
 
-/// Where a call is. The stages of `acquire/` and `claim.rs` (asked, granted, started, finishing, settled) and what lies around them.
+/// The phase of a call. Asking, granted, started, finishing and ended are the stages in `acquire/`
+/// and `claim.rs`; the others lie around them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Not called yet.
@@ -74,32 +75,32 @@ pub enum Phase {
     Joining,
     /// It waits for a duplicate in its own process.
     Following(u8),
-    /// It looks whether the record it saw is still there.
+    /// It reads whether the record that it saw is still there.
     Looking,
-    /// Asked: a claim is on its way.
+    /// Its claim is on its way.
     Asking(Step),
-    /// Granted: the body has not been polled.
+    /// The claim is granted, and the body has not been polled.
     Granted(Rec),
-    /// Started: the body runs.
+    /// The body runs.
     Started {
         /// The record as it was granted.
         owned: Rec,
         /// Whether the body had its effect.
         effect: bool,
     },
-    /// Finishing: the outcome is on its way.
+    /// Its finish is on its way.
     Finishing(Rec),
-    /// A subscription is on its way.
+    /// Its subscription is on its way.
     Subscribing(For),
     /// It sleeps.
     Asleep(For),
-    /// It reads the record of whoever overtook it.
+    /// It reads the record of the attempt that overtook it.
     Adopting,
-    /// The caller has gone, the runtime asks until answered, and then releases.
+    /// The caller has gone. The runtime claims again until it is answered, and then releases.
     SeeingThrough(Step),
-    /// The runtime tells the store how the attempt ended, until answered.
+    /// The runtime sends the finish until it is answered.
     Settling(Rec),
-    /// Nothing is owed to anybody.
+    /// The call has ended, and nothing is owed.
     Ended,
 }
 
@@ -110,11 +111,11 @@ pub enum Phase {
 )]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caller {
-    /// Where it is.
+    /// Its phase.
     pub phase: Phase,
-    /// Whether its caller has gone and the runtime carries on with the body.
+    /// Whether its caller has gone and the runtime goes on with the body.
     pub orphaned: bool,
-    /// Whether a claim of its own had no answer, and may have been granted.
+    /// Whether an earlier claim of this call had no answer and may have been granted.
     pub doubt: bool,
     /// Whether it saw a running owner under `fail`.
     pub saw_fail: bool,
@@ -122,7 +123,7 @@ pub struct Caller {
     pub subscribed: bool,
     /// Whether a change was pushed to it since it last slept.
     pub notified: bool,
-    /// Whether the lease it was told of is over.
+    /// Whether the lease that it was told of has lapsed.
     pub due: bool,
 }
 
@@ -133,7 +134,7 @@ pub enum Command {
     Claim(u8, Step),
     /// A heartbeat of the owned record.
     Renew(u8, Rec),
-    /// An attempt's end.
+    /// A finish.
     Finish(u8, Rec),
     /// An operator's decision: what was seen, and what it is replaced by.
     Overrule(Option<Rec>, Rec),
@@ -159,42 +160,42 @@ pub struct Near {
     pub late: bool,
 }
 
-/// Where the operator is.
+/// The operator's phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
-    /// Nothing asked for.
+    /// Has not looked yet.
     Idle,
-    /// It has looked, and decided.
+    /// Has read the record and decided.
     Decided(Wish, Option<Rec>),
-    /// It was told.
+    /// Was answered.
     Ended,
 }
 
-/// Everything there is.
+/// A state of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
     /// The store.
     pub cell: Cell,
-    /// The store before its last write, where a failover may set it back.
+    /// The store before its last write, to which a failover may set it back.
     pub behind: Option<Cell>,
     /// The calls.
     pub callers: [Caller; CALLERS],
-    /// The flight of each process: its leader.
+    /// The leader of each process' flight.
     pub flights: [Option<u8>; CALLERS],
     /// The near cache of each process.
     pub near: [Option<Near>; CALLERS],
     /// The operator.
     pub operator: Operator,
-    /// Commands that nobody waits for and that may still arrive, in a fixed order.
+    /// Commands whose answer nobody waits for and that may still arrive, in a fixed order.
     pub strays: Vec<Command>,
-    /// Faults left.
+    /// The number of faults left.
     pub budget: u8,
     /// The past.
     pub history: History,
 }
 
 impl World {
-    /// Before anything has happened.
+    /// The initial state.
     #[must_use]
     pub fn new(variant: &Variant) -> Self {
         Self {
@@ -213,13 +214,13 @@ impl World {
         }
     }
 
-    /// What a reader is shown.
+    /// The record as a reader sees it.
     #[must_use]
     pub fn visible(&self) -> Option<Kept> {
         self.cell.kept.filter(|kept| !kept.ended)
     }
 
-    /// The command that this caller waits for.
+    /// The command whose answer this caller waits for.
     #[must_use]
     pub fn command(&self, caller: usize) -> Option<Command> {
         let index = u8::try_from(caller).ok()?;
@@ -232,27 +233,27 @@ impl World {
         }
     }
 
-    /// Adds a command that nobody waits for.
+    /// Adds a command whose answer nobody waits for.
     pub fn stray(&mut self, command: Command) {
         self.strays.push(command);
         self.strays.sort_unstable_by_key(Command::order);
     }
 
-    /// Tells everybody who has subscribed.
+    /// Notifies every caller that has subscribed.
     pub fn publish(&mut self) {
         for caller in &mut self.callers {
             caller.notified |= caller.subscribed && !matches!(caller.phase, Phase::Ended);
         }
     }
 
-    /// The leases that sleepers were told of are over.
+    /// The leases that sleeping callers were told of lapse.
     pub fn wake_by_time(&mut self) {
         for caller in &mut self.callers {
             caller.due |= matches!(caller.phase, Phase::Asleep(_));
         }
     }
 
-    /// The first command of a claim.
+    /// The first step of a claim.
     #[must_use]
     pub const fn first(variant: &Variant) -> Step {
         match variant.claiming {
@@ -263,7 +264,7 @@ impl World {
 }
 
 impl Caller {
-    /// At a phase, and nothing seen yet.
+    /// A call in this phase that has seen nothing yet.
     #[must_use]
     pub const fn at(phase: Phase) -> Self {
         Self {
@@ -279,7 +280,7 @@ impl Caller {
 }
 
 impl Command {
-    /// Any fixed order: what is on its way has none.
+    /// A fixed order, because commands on their way have none.
     fn order(&self) -> (u8, u8, u8, u8, u8) {
         match *self {
             Self::Claim(by, Step::Claim) => (0, by, 0, 0, 0),

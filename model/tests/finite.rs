@@ -1,4 +1,5 @@
-//! No run goes in circles, and the model gets everywhere: a fault that never happens proves nothing.
+//! No run returns to an earlier state, and the model reaches all kinds of steps and phases: a fault
+//! that never happens proves nothing.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +20,7 @@ fn every_run_is_finite_and_every_step_is_taken() {
     for row in catalogue::rows(1) {
         met.append(&mut walked(&row.variant).met);
     }
-    // An operator's decision that is late is a second fault.
+    // An operator's decision that arrives late needs a second fault.
     let operator = catalogue::rows(2)
         .into_iter()
         .find(|row| row.variant.name == "fail, operator");

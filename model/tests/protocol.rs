@@ -1,4 +1,5 @@
-//! What holds and what does not, in all states that two faults lead to; and that a broken protocol is noticed.
+//! What holds and what does not, in all states that two faults lead to. Broken protocols are
+//! noticed.
 
 use idempotent_model::{
     catalogue,

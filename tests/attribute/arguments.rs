@@ -1,5 +1,5 @@
-//! The body owns its arguments as a plain `async fn` does: it keeps each whole until it ends, and
-//! drops them in the same order.
+//! The body owns its arguments as in a plain `async fn`: each is kept whole until the body ends,
+//! and they are dropped in the same order.
 
 use std::{
     future::Future,

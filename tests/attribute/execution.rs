@@ -168,7 +168,8 @@ async fn attempts_count_and_tokens_grow() {
     assert!(seen.fencing_token() > last);
 }
 
-/// The formula is frozen: a changed one would make every effect downstream happen twice after a deploy.
+/// The formula is frozen: a changed one would make every effect downstream happen twice after a
+/// deploy.
 #[tokio::test]
 async fn derived_keys_are_frozen() {
     let store = memory();
@@ -183,7 +184,8 @@ async fn derived_keys_are_frozen() {
     assert_eq!(again.derive_key("stripe"), GOLDEN);
 }
 
-/// `printf 'idempotent-fn derived key v1\0\0\0\0\0\0\0\030payments.charge|order-42stripe' | sha256sum | head -c 32`
+/// `printf 'idempotent-fn derived key v1\0\0\0\0\0\0\0\030payments.charge|order-42stripe' |
+/// sha256sum | head -c 32`
 const GOLDEN: &str = "b92831d0c47db96402c0a43430b45dcd";
 /// `printf 'payments.charge|order-42' | sha256sum | head -c 16`
 const GOLDEN_DIGEST: &str = "14453341691fa24c";

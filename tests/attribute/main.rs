@@ -1,4 +1,4 @@
-//! What the attribute makes of a function, and what its body sees.
+//! What the attribute makes of a function, and what the function's body sees.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -9,4 +9,6 @@ mod execution;
 #[cfg(feature = "memory")]
 mod one_place;
 mod options;
+#[cfg(feature = "memory")]
+mod shared_scopes;
 mod unprotected;

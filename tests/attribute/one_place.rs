@@ -1,5 +1,5 @@
 //! One place in the code can be many operations: a generic function, a default method, a macro.
-//! None ever receives another's result.
+//! None of them ever gets another's result.
 
 use std::{future::Future, pin::Pin};
 
@@ -26,7 +26,8 @@ impl Kind for Bank {
 
 type Answer = Result<String, Error>;
 
-/// The first operation answers `first`, twice; the second is refused, in words that help, and does not disturb the first.
+/// The first operation answers `first`, twice; the second is refused, in words that help, and does
+/// not disturb the first.
 async fn assert_second_refused<F: Future<Output = Answer>, S: Future<Output = Answer>>(
     first: impl Fn() -> F,
     second: impl Fn() -> S,
@@ -301,7 +302,8 @@ async fn a_call_by_hand_may_keep_its_scope_for_itself() {
     assert_eq!(call::<Card>(&store).await.unwrap(), "card");
 }
 
-/// Closures of one function have one name, and so have types that are declared in its blocks: names are no identity.
+/// Closures of one function have one name, and so have types that are declared in its blocks: names
+/// are no identity.
 #[tokio::test]
 async fn types_of_one_name_are_told_apart() {
     #[idempotent(scope = "one_place.one_name", key = order)]

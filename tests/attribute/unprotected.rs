@@ -1,5 +1,5 @@
-//! A call whose optional key is `None`: nothing is recorded, but everything else that surrounds a
-//! body is there.
+//! Calls whose optional key is `None`: nothing is recorded, but everything else around a body
+//! works.
 
 use std::{
     collections::HashSet,
@@ -186,7 +186,8 @@ async fn a_call_with_the_outer_key_inside_of_it_is_reentrant() {
     assert_eq!(outer.await.unwrap(), 7);
 }
 
-/// A body without a key is called from another's, and so is what it calls; each has its own refusals.
+/// A body without a key is called from another's, and so is what it calls; each has its own
+/// refusals.
 #[tokio::test]
 async fn its_refusals_are_not_those_of_the_body_around_it() {
     #[derive(Debug, Serialize, Deserialize)]
@@ -222,7 +223,8 @@ async fn its_refusals_are_not_those_of_the_body_around_it() {
     assert_eq!(runs.load(Ordering::SeqCst), 1, "it is recorded");
 }
 
-/// A body without a key that was stopped may be tried again, and then nothing is left of the refusal.
+/// A body without a key that was stopped may be tried again, and then nothing is left of the
+/// refusal.
 #[tokio::test]
 async fn a_stopped_one_is_a_refusal_to_the_body_around_it() {
     for again in [false, true] {
@@ -337,7 +339,8 @@ async fn a_mistake_in_the_set_up_is_refused_as_it_is_with_a_key() {
     assert_eq!(store.counters().misconfigured(), 8);
 }
 
-/// Two operations that would replay each other's results are found out by a call without a key, too.
+/// Two operations that would replay each other's results are found out by a call without a key,
+/// too.
 #[tokio::test]
 async fn a_scope_that_two_operations_claim_is_refused() {
     let store = memory();

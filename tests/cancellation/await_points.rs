@@ -1,4 +1,4 @@
-//! Drops a call at every await point: no key is wedged, and no body runs that must not.
+//! Drops a call at every await point: no key stays blocked, and no body runs that must not.
 
 use std::{pin::Pin, time::Duration};
 
@@ -43,7 +43,8 @@ async fn poll(call: &mut Call, polls: usize) -> Option<Answer> {
     None
 }
 
-/// Drops a call after 0, 1, 2 … polls, each time in a new store, until it completes; and looks at what the next gets.
+/// Drops a call after 0, 1, 2 … polls, each time in a new store, until it completes; and looks at
+/// what the next gets.
 async fn at_every_point(store: impl Fn() -> SharedStore, mode: Mode, on_crash: OnCrash) -> usize {
     for polls in 0.. {
         let (store, effects) = (store(), Effects::new());

@@ -1,4 +1,4 @@
-//! What callers leave behind: the runtime finishes it, wherever and whenever they go.
+//! What a caller leaves behind when it goes away: the runtime finishes it, wherever and whenever.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -69,7 +69,8 @@ fn an_attached_drop_outside_of_any_runtime_is_settled() {
     }
 }
 
-/// A destructor that ran the user's code would deadlock here: the one who drops holds what the body needs.
+/// A destructor that ran the user's code would deadlock here: the one who drops holds what the body
+/// needs.
 #[test]
 fn a_drop_runs_none_of_the_users_code() {
     let (runtime, store) = (runtime(), memory());
@@ -90,7 +91,8 @@ fn a_drop_runs_none_of_the_users_code() {
     assert_eq!(*account.lock().unwrap(), 1);
 }
 
-/// A body that panics after its caller has gone is its task's own matter, and means what a panic always means.
+/// A body that panics after its caller has gone is its task's own matter, and means what a panic
+/// always means.
 #[test]
 fn a_body_that_panics_after_the_drop_does_not_panic_in_it() {
     for on_crash in [OnCrash::Rerun, OnCrash::Fail] {
@@ -122,29 +124,25 @@ fn a_body_that_panics_after_the_drop_does_not_panic_in_it() {
 /// A runtime that ends midway abandons its bodies: what is kept in this process is settled at once.
 #[test]
 fn a_runtime_that_ends_midway_abandons_its_bodies() {
-    for (on_crash, runs) in [(OnCrash::Rerun, 2), (OnCrash::Fail, 1)] {
-        let (ending, effects, store) = (runtime(), Effects::new(), memory());
-        let (body, call) = (effects.clone(), charge(&store).on_crash(on_crash));
-        let call = call.run(async move {
-            body.start();
-            tokio::time::sleep(GENEROUS).await;
-            Ok(body.finish())
-        });
+    is_abandoned(|ending, effects, call| {
         ending.spawn(call);
         ending.block_on(until(|| effects.started() == 1));
         drop(ending);
-        runtime().block_on(async {
-            settled(&store).await;
-            let next = charge(&store).on_crash(on_crash).run(effects.body(0)).await;
-            assert_eq!(next.is_ok(), on_crash == OnCrash::Rerun, "{next:?}");
-        });
-        assert_eq!(effects.started(), runs);
-    }
+    });
 }
 
 /// The same when the call itself outlives its runtime.
 #[test]
 fn a_call_dropped_after_its_runtime_has_ended_is_abandoned() {
+    is_abandoned(|ending, _, call| {
+        let call = started(&ending, call);
+        drop(ending);
+        drop(call);
+    });
+}
+
+/// A call whose body has started when `end` ends its runtime is settled as `on_crash` says.
+fn is_abandoned(end: fn(Runtime, &Effects, Call)) {
     for (on_crash, runs) in [(OnCrash::Rerun, 2), (OnCrash::Fail, 1)] {
         let (ending, effects, store) = (runtime(), Effects::new(), memory());
         let (body, call) = (effects.clone(), charge(&store).on_crash(on_crash));
@@ -153,9 +151,7 @@ fn a_call_dropped_after_its_runtime_has_ended_is_abandoned() {
             tokio::time::sleep(GENEROUS).await;
             Ok(body.finish())
         });
-        let call = started(&ending, call);
-        drop(ending);
-        drop(call);
+        end(ending, &effects, Box::pin(call));
         runtime().block_on(async {
             settled(&store).await;
             let next = charge(&store).on_crash(on_crash).run(effects.body(0)).await;
@@ -213,7 +209,8 @@ async fn drain_counts_what_is_left() {
     assert!(inspection.has_result);
 }
 
-/// A store that never answers takes nobody's time for ever, and its key is free once it answers again.
+/// A store that never answers takes nobody's time for ever, and its key is free once it answers
+/// again.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_never_answers_is_given_up() {
     let waits = [Duration::ZERO, Duration::from_secs(10)];

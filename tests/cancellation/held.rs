@@ -1,5 +1,5 @@
-//! A call that was polled a few times and is then held, for as long as its owner likes, stops nobody: on the memory store.
-//! On Redis: `idempotent-runtime/tests/redis/held.rs`.
+//! A call that was polled a few times and is then held without a poll blocks no other call, on the
+//! memory store. On Redis: `idempotent-runtime/tests/redis/held.rs`.
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 

@@ -71,7 +71,8 @@ impl Setting {
     }
 }
 
-/// Polls `polls` times, moving tokio's stopped clock a little in between; true once it has completed.
+/// Polls `polls` times, moving tokio's stopped clock a little in between; true once it has
+/// completed.
 async fn completes(call: &mut Call, polls: usize) -> bool {
     for _ in 0..polls {
         if let Poll::Ready(answer) = poll_once(call) {

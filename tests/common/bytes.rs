@@ -1,4 +1,4 @@
-//! A store that keeps bytes, as one over a network does: what stands there may be anybody's.
+//! A store that keeps bytes, as a store over a network does: they may be written by anybody.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! A store with faults: a real one, whose commands and answers get lost, late or refused when a test says so.
+//! A real store with faults: commands and answers are lost, late or refused when a test says so.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -44,7 +44,8 @@ pub enum Fault {
     TooLarge,
     /// The store refuses it, and says that it will serve soon.
     Busy,
-    /// The sender gets no answer; the command is carried out when the test says [`Faulty::deliver_late`].
+    /// The sender gets no answer; the command is carried out when the test says
+    /// [`Faulty::deliver_late`].
     Late,
     /// Nobody ever answers.
     Hang,
@@ -62,8 +63,8 @@ struct Plan {
     late: Vec<Late>,
 }
 
-/// A memory store behind a link with faults. It is not local, so it is asked as a network store is; every command is
-/// pending `pauses` times before and after it is carried out.
+/// A memory store behind a link with faults. It is not local, so it is asked as a network store is;
+/// every command is pending `pauses` times before and after it is carried out.
 #[derive(Clone)]
 pub struct Faulty {
     memory: MemoryStore,

@@ -55,7 +55,8 @@ impl Effects {
         self.started.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The number of bodies that ran to their end, this one included: the answer tells which run it comes from.
+    /// The number of bodies that ran to their end, this one included: the answer tells which run it
+    /// comes from.
     pub fn finish(&self) -> u32 {
         self.finished.fetch_add(1, Ordering::SeqCst) + 1
     }
@@ -101,8 +102,8 @@ pub fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) -> Poll<F::Output
         .poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Polls until `done` says so, letting everything else run in between. Panics when the future ends first, or when
-/// nothing comes of it.
+/// Polls until `done` says so, letting everything else run in between. Panics when the future ends
+/// first, or when nothing comes of it.
 pub async fn poll_until<F: Future + ?Sized>(
     future: &mut Pin<Box<F>>,
     mut done: impl FnMut() -> bool,
@@ -129,8 +130,8 @@ pub async fn until(mut done: impl FnMut() -> bool) {
         .expect("what was waited for did not happen");
 }
 
-/// Nothing is left behind: no work in the runtime, no call in flight. Other tests of the process may be at work too, and
-/// tokio's clock may be stopped, so this looks again and again.
+/// Nothing is left behind: no work in the runtime, no call in flight. Other tests of the process
+/// may be at work too, and tokio's clock may be stopped, so this looks again and again.
 pub async fn settled(store: &SharedStore) {
     let patience = std::time::Instant::now() + GENEROUS;
     while idempotent_fn::drain(Duration::ZERO).await > 0 || store.in_flight() > 0 {

@@ -1,4 +1,4 @@
-//! An error of the user's own, and how it is recorded.
+//! A user's own error type, and how it is recorded.
 
 use idempotent_fn::{Error, codec::CodecError, operation::Recorded};
 

@@ -1,9 +1,9 @@
-//! Bodies that use up Tokio's cooperative budget each time they are polled: their lease is renewed
-//! all the same. So it is if something beside the call, in its caller's task, uses the budget up.
+//! Bodies that use up Tokio's cooperative budget in each poll: their lease is renewed all the same,
+//! also if another future in the caller's task uses up the budget.
 //!
 //! Leases use a clock that stands still, so nothing lapses because the machine is busy. The body
-//! advances it by two thirds of a lease for each heartbeat that it has seen. Without heartbeats,
-//! the lease would lapse.
+//! advances the clock by two thirds of a lease for each heartbeat that it has seen. Without
+//! heartbeats, the lease would lapse.
 
 use std::{
     pin::Pin,
@@ -37,8 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 type Work = Box<dyn FnOnce(MemoryStore) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
-/// A memory store that counts heartbeats; or else one behind tokio's channels, as a network store's client is: its
-/// commands are carried out in a task, and their answers need the sender's budget.
+/// A memory store that counts heartbeats; or else one behind tokio's channels, as a network store's
+/// client is: its commands are carried out in a task, and their answers need the sender's budget.
 #[derive(Clone)]
 struct Counting {
     memory: MemoryStore,
@@ -147,7 +147,8 @@ enum Busy {
     Channel,
     Stream,
     Semaphore,
-    /// A sibling in the caller's `join!`, while the body itself waits for a signal that needs no budget.
+    /// A sibling in the caller's `join!`, while the body itself waits for a signal that needs no
+    /// budget.
     Sibling,
 }
 
@@ -309,7 +310,8 @@ async fn a_body_that_uses_up_the_budget_keeps_its_lease_behind_channels() {
     }
 }
 
-/// Everything else of a call that is polled after a busy sibling: asking, waiting, replaying, deciding by hand, draining.
+/// Everything else of a call that is polled after a busy sibling: asking, waiting, replaying,
+/// deciding by hand, draining.
 #[tokio::test]
 async fn a_call_beside_a_busy_sibling_is_answered() {
     for local in [true, false] {

@@ -1,36 +1,16 @@
-//! A deploy changes an operation's options while an owner runs: the owner's record decides how it
-//! is treated.
+//! A deploy changes an operation's options while an owner runs: the owner's record decides.
 
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
-use crate::common::{Answer, Effects, GENEROUS, poll_once};
-use idempotent_fn::{
-    Error, OnCrash, Operation, SharedStore, operation,
-    store::{ManualClock, MemoryStore},
-};
-
-const LEASE: Duration = Duration::from_secs(30);
-
-type Call = Pin<Box<dyn Future<Output = Answer> + Send>>;
-
-fn store() -> (SharedStore, ManualClock) {
-    let clock = ManualClock::new();
-    (SharedStore::new(MemoryStore::with_clock(&clock)), clock)
-}
+use super::{LEASE, held, store};
+use crate::common::{Answer, Effects, GENEROUS};
+use idempotent_fn::{Error, OnCrash, Operation, SharedStore, operation};
 
 fn charge(store: &SharedStore) -> Operation<u32, Error> {
     operation::<Answer, _>("deploy", &[&"k"])
         .store(store)
         .lease(LEASE)
         .wait(GENEROUS)
-}
-
-/// An owner that was polled until its body was pending, and is held from then on.
-fn held(operation: Operation<u32, Error>, effects: &Effects) -> Call {
-    let mut call: Call = Box::pin(operation.run(effects.body(1)));
-    assert!(poll_once(&mut call).is_pending());
-    assert_eq!(effects.started(), 1);
-    call
 }
 
 /// Whatever a deploy changes, a running owner's record says how it is treated.

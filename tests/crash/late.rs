@@ -35,8 +35,8 @@ async fn state(store: &SharedStore) -> State {
     charge(store).inspect().await.unwrap().unwrap().state
 }
 
-/// A heartbeat still on its way when the body says `OnErr::Fail` must not bring back a record that lapses under
-/// `rerun`: the author has said that the effects are unknown.
+/// A heartbeat still on its way when the body says `OnErr::Fail` must not bring back a record that
+/// lapses under `rerun`: the author has said that the effects are unknown.
 #[tokio::test]
 async fn a_late_heartbeat_does_not_undo_on_err_fail() {
     let (faulty, store, clock) = store();
@@ -115,13 +115,15 @@ async fn any_error() -> Error {
     operation.run(async { Ok(0) }).await.unwrap_err()
 }
 
-/// By the time a grant's answer arrives, its lease may be as good as over: the body begins on a fresh one.
+/// By the time a grant's answer arrives, its lease may be as good as over: the body begins on a
+/// fresh one.
 #[tokio::test]
 async fn a_body_does_not_begin_on_a_lease_that_is_nearly_over() {
     let (faulty, store, clock) = store();
     let other = SharedStore::new(faulty.clone());
     let effects = Effects::new();
-    // Granted at once, and the caller learns of it at the fourth asking: more than a third of the lease later.
+    // Granted at once, and the caller learns of it at the fourth asking: more than a third of the
+    // lease later.
     faulty.next(Op::Claim, [Fault::LostReply; 3]);
     let lease = Duration::from_millis(150); // three pauses are longer than a third of this
     let go = std::sync::Arc::new(tokio::sync::Notify::new());
@@ -162,8 +164,8 @@ async fn a_body_does_not_begin_on_a_lease_that_cannot_be_renewed() {
     assert_eq!((state(&store).await, effects.started()), (State::Failed, 0));
 }
 
-/// The same, where the claim itself was answered, but slowly: it is released all the same, also when the renewal was
-/// refused and nothing is in doubt but the claim.
+/// The same, where the claim itself was answered, but slowly: it is released all the same, also
+/// when the renewal was refused and nothing is in doubt but the claim.
 #[tokio::test]
 async fn a_slow_grant_that_cannot_be_renewed_is_released() {
     for fault in [Fault::Refused, Fault::NotSent] {
@@ -237,7 +239,8 @@ async fn a_finish_without_answer_is_delivered_in_the_background() {
     }
 }
 
-/// Duplicates of an owner whose finish is not answered wait for the record; they get no unrecorded value.
+/// Duplicates of an owner whose finish is not answered wait for the record; they get no unrecorded
+/// value.
 #[tokio::test]
 async fn an_unrecorded_result_is_not_shared_before_it_is_recorded() {
     let (faulty, store, _) = store();
@@ -317,7 +320,8 @@ async fn a_refused_heartbeat_stops_the_body() {
     assert_eq!((late.started(), late.finished()), (1, 0));
 }
 
-/// An overtaken call whose successor has died asks less and less often whether there is a result after all.
+/// An overtaken call whose successor has died asks less and less often whether there is a result
+/// after all.
 #[tokio::test(start_paused = true)]
 async fn an_overtaken_call_whose_successor_died_asks_now_and_then() {
     for push in [true, false] {

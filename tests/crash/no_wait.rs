@@ -1,4 +1,5 @@
-//! A body without an await: its call ends at the first poll, and does all that any other call does.
+//! A body without an await: its call ends in the first poll, and does everything that other calls
+//! do.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -6,9 +7,9 @@ use std::{
     sync::mpsc,
     task::{Context, Poll},
     thread,
-    time::Duration,
 };
 
+use super::{Call, LEASE};
 use crate::common::{Answer, poll_once};
 use idempotent_fn::{
     Error, OnCrash, Operation, SharedStore, operation,
@@ -16,10 +17,6 @@ use idempotent_fn::{
     try_current,
 };
 use tokio::runtime::Builder;
-
-const LEASE: Duration = Duration::from_secs(30);
-
-type Call = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 fn charge(store: &SharedStore) -> Operation<u32, Error> {
     operation::<Answer, _>("no_wait", &[&"k"])
@@ -35,7 +32,8 @@ async fn it_ends_with_its_first_poll() {
     assert_eq!(charge(&store).run(async { Ok(2) }).await.unwrap(), 1);
 }
 
-/// It held its thread for longer than its lease: what another attempt has recorded meanwhile is the key's result.
+/// It held its thread for longer than its lease: what another attempt has recorded meanwhile is the
+/// key's result.
 #[tokio::test]
 async fn an_overtaken_one_answers_with_what_is_recorded() {
     let clock = ManualClock::new();

@@ -1,27 +1,15 @@
 //! An owner panics, falls silent, or comes back late.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use super::{Call, LEASE, held, store};
 use crate::common::{
     Answer, Effects, GENEROUS, faulty::Faulty, poll_once, poll_until, settled, until, yields,
 };
 use idempotent_fn::{
-    Error, OnCrash, OnErr, Operation, RerunOrFail, SharedStore,
-    error::BodyRan,
-    key::optional_part,
-    operation,
-    record::State,
-    store::{ManualClock, MemoryStore},
+    Error, OnCrash, OnErr, Operation, RerunOrFail, SharedStore, error::BodyRan, key::optional_part,
+    operation, record::State, store::MemoryStore,
 };
-
-const LEASE: Duration = Duration::from_secs(30);
-
-type Call = Pin<Box<dyn Future<Output = Answer> + Send>>;
-
-fn store() -> (SharedStore, ManualClock) {
-    let clock = ManualClock::new();
-    (SharedStore::new(MemoryStore::with_clock(&clock)), clock)
-}
 
 fn charge(store: &SharedStore) -> Operation<u32, Error> {
     operation::<Answer, _>("crash", &[&"k"])
@@ -37,14 +25,6 @@ async fn panics(effects: Effects) -> Answer {
     panic!("the test's own panic")
 }
 
-/// An owner that was polled until its body was pending, and is held from then on.
-fn held(operation: Operation<u32, Error>, effects: &Effects) -> Call {
-    let mut call: Call = Box::pin(operation.run(effects.body(1)));
-    assert!(poll_once(&mut call).is_pending());
-    assert_eq!(effects.started(), 1);
-    call
-}
-
 #[tokio::test]
 async fn a_panic_frees_the_key_under_rerun() {
     let (store, _) = store();
@@ -57,7 +37,8 @@ async fn a_panic_frees_the_key_under_rerun() {
     settled(&store).await;
 }
 
-/// Whoever polls the body gets its panic; the operator gets a count of it, whichever way it was polled.
+/// Whoever polls the body gets its panic; the operator gets a count of it, whichever way it was
+/// polled.
 #[tokio::test]
 async fn a_panic_is_counted_once_wherever_it_comes_from() {
     let stores = [

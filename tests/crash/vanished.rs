@@ -1,7 +1,8 @@
 //! A store loses a record while its owner lives.
 
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
+use super::Call;
 use crate::common::{
     Answer, Effects, GENEROUS,
     faulty::{Faulty, Op},
@@ -14,8 +15,6 @@ use idempotent_fn::{
     record::{HOLD, State},
     store::{ManualClock, MemoryStore},
 };
-
-type Call = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// One store, two processes; after `HOLD` the record is gone, as after an eviction.
 struct Setting {
@@ -132,7 +131,8 @@ async fn a_waiter_that_saw_an_owner_under_fail_is_in_doubt() {
     }
 }
 
-/// What is past its end has not vanished: whoever waited for it is in no doubt, however short its `ttl`.
+/// What is past its end has not vanished: whoever waited for it is in no doubt, however short its
+/// `ttl`.
 #[tokio::test]
 async fn a_waiter_runs_after_what_it_saw_was_finished_and_is_past_its_end() {
     for released in [true, false] {

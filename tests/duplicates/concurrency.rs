@@ -1,4 +1,4 @@
-//! Concurrent calls: one body for one key, and no key that waits for another.
+//! Concurrent calls: one body runs for a key, and no key waits for another.
 
 use std::{
     pin::Pin,
@@ -17,7 +17,8 @@ use tokio::{sync::Barrier, time::Instant};
 
 type Call = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-/// One that is asked as a map is, one that is asked as a server is, and one that tells of no changes.
+/// One that is asked as a map is, one that is asked as a server is, and one that tells of no
+/// changes.
 fn stores() -> [SharedStore; 3] {
     [
         SharedStore::new(MemoryStore::new()),
@@ -51,8 +52,8 @@ async fn fifty_at_once_run_one_body() {
     }
 }
 
-/// Rounds are counted by a task that goes to the end of the queue whenever it is polled: from one of its polls to the
-/// next, every task that was ready is polled once.
+/// Rounds are counted by a task that goes to the end of the queue whenever it is polled: from one
+/// of its polls to the next, every task that was ready is polled once.
 #[tokio::test]
 async fn duplicates_are_answered_within_one_scheduling_round() {
     const DUPLICATES: usize = 100;
@@ -208,8 +209,8 @@ async fn the_hint_to_come_back_grows_with_the_waiting() {
     }
 }
 
-/// With tokio's clock stopped, a waiter that slept at all would show. The owner finishes while the waiter is anywhere
-/// between asking, subscribing and sleeping.
+/// With tokio's clock stopped, a waiter that slept at all would show. The owner finishes while the
+/// waiter is anywhere between asking, subscribing and sleeping.
 #[tokio::test(start_paused = true)]
 async fn a_waiter_is_woken_without_polling() {
     for polls in 0..20 {
@@ -339,7 +340,8 @@ async fn a_loop_that_tries_again_at_once_lets_the_owner_end() {
     }
 }
 
-/// A replay waits for nothing; a loop of them lets others run all the same, in its task and on its thread.
+/// A replay waits for nothing; a loop of them lets others run all the same, in its task and on its
+/// thread.
 #[tokio::test]
 async fn a_loop_of_replays_lets_others_run() {
     const REPLAYS: u32 = 100_000;

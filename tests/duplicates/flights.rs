@@ -1,4 +1,5 @@
-//! Duplicates in one process, on a network store: one of them asks, and the others cost nothing.
+//! Duplicates in one process, on a network store: one of them asks the store, and the others send
+//! nothing.
 
 use std::{
     pin::Pin,
@@ -69,7 +70,8 @@ async fn replays_at_once_ask_once() {
     assert_eq!(faulty.sent_in_all(), sent + 1);
 }
 
-/// Who comes after a record's end gets nothing of it from a leader that had asked before, and whose answer was late.
+/// Who comes after a record's end gets nothing of it from a leader that had asked before, and whose
+/// answer was late.
 #[tokio::test]
 async fn a_follower_gets_no_result_that_has_ended_meanwhile() {
     let ttl = Duration::from_secs(1);
@@ -100,8 +102,9 @@ async fn a_follower_gets_no_result_that_has_ended_meanwhile() {
     }
 }
 
-/// What is recorded is answered at once, whoever holds a duplicate without polling it, and at whichever of its await
-/// points. (The others wait for less than a lease, and less than an owner's.)
+/// What is recorded is answered at once, whoever holds a duplicate without polling it, and at
+/// whichever of its await points. (The others wait for less than a lease, and less than an
+/// owner's.)
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_that_nobody_polls_keeps_no_recorded_result_from_its_process() {
     for polls in 1..8 {
@@ -148,7 +151,8 @@ async fn a_waiter_that_nobody_polls_keeps_no_recorded_result_from_its_process() 
     }
 }
 
-/// A leader that is polled is believed for as long as it waits: its followers cost the store nothing.
+/// A leader that is polled is believed for as long as it waits: its followers cost the store
+/// nothing.
 #[tokio::test(start_paused = true)]
 async fn duplicates_of_a_waiter_cost_the_store_nothing_however_long_it_waits() {
     let (faulty, effects) = (Faulty::new(), Effects::new());
@@ -169,13 +173,15 @@ async fn duplicates_of_a_waiter_cost_the_store_nothing_however_long_it_waits() {
         assert_eq!(duplicate.await.unwrap().unwrap(), 1);
     }
     assert_eq!(owner.await.unwrap().unwrap(), 1);
-    // The owner's two; and its own for the one that asks for all: again every five seconds, should a message be lost.
+    // The owner's two; and its own for the one that asks for all: again every five seconds, should
+    // a message be lost.
     let sent = faulty.sent_in_all();
     assert!((6..=12).contains(&sent), "{sent} commands");
     settled(&store).await;
 }
 
-/// Nothing is known of an owner before the store has answered: nobody is told that one is in flight.
+/// Nothing is known of an owner before the store has answered: nobody is told that one is in
+/// flight.
 #[tokio::test(start_paused = true)]
 async fn a_follower_of_a_leader_without_an_answer_is_told_that_there_is_none() {
     let (faulty, effects) = (Faulty::new(), Effects::new());
@@ -190,7 +196,8 @@ async fn a_follower_of_a_leader_without_an_answer_is_told_that_there_is_none() {
     leader.abort();
 }
 
-/// A leader that was polled once and is then held, for ever, holds up nobody for longer than its lease.
+/// A leader that was polled once and is then held, for ever, holds up nobody for longer than its
+/// lease.
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_nobody_polls_does_not_hang_the_followers() {
     for polls in 1..10 {
@@ -249,7 +256,8 @@ async fn a_follower_that_is_cancelled_disturbs_nobody() {
     settled(&store).await;
 }
 
-/// Another payload is a mistake of that caller, and is told so at once; it does not wait for the flight.
+/// Another payload is a mistake of that caller, and is told so at once; it does not wait for the
+/// flight.
 #[tokio::test(start_paused = true)]
 async fn another_payload_is_refused_beside_the_flight() {
     let (faulty, effects) = (Faulty::new(), Effects::new());
@@ -265,7 +273,8 @@ async fn another_payload_is_refused_beside_the_flight() {
     assert_eq!(effects.started(), 1);
 }
 
-/// Followers of a leader that cannot reach the store are told so, and do not each try for themselves.
+/// Followers of a leader that cannot reach the store are told so, and do not each try for
+/// themselves.
 #[tokio::test]
 async fn a_store_that_is_down_is_asked_by_one() {
     let (faulty, effects) = (Faulty::new(), Effects::new());
@@ -289,7 +298,8 @@ async fn a_store_that_is_down_is_asked_by_one() {
     settled(&store).await;
 }
 
-/// `lease_left` is what is left of the running owner's lease, however long the leader of the flight means to wait.
+/// `lease_left` is what is left of the running owner's lease, however long the leader of the flight
+/// means to wait.
 #[tokio::test(start_paused = true)]
 async fn a_follower_is_told_the_owners_lease() {
     let lease = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! Calls of one key at the same time.
+//! Concurrent calls with one key.
 
 #[path = "../common/mod.rs"]
 mod common;

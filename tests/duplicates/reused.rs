@@ -1,4 +1,4 @@
-//! One key with two payloads is refused on every path, before anything else is answered.
+//! A key with two payloads is refused on every path, before anything else is answered.
 
 use std::{pin::Pin, time::Duration};
 
@@ -148,7 +148,8 @@ async fn when_its_owner_is_silent() {
     }
 }
 
-/// A waiter without a payload waits for the owner; one that learns of another payload while it waits is refused.
+/// A waiter without a payload waits for the owner; one that learns of another payload while it
+/// waits is refused.
 #[tokio::test]
 async fn while_waiting() {
     for Setting { there, here, .. } in settings() {
@@ -183,7 +184,8 @@ async fn not_after_an_err() {
     }
 }
 
-/// An operator who gives a payload's result pins that payload, and cannot give it to another one's record.
+/// An operator who gives a payload's result pins that payload, and cannot give it to another one's
+/// record.
 #[tokio::test]
 async fn by_an_operator() {
     for Setting { there, here, .. } in settings() {

@@ -1,4 +1,4 @@
-//! Waiters change nothing, and do not take a vanished record for permission.
+//! Waiters change nothing, and a record that vanished is no permission to run.
 
 use std::{pin::Pin, time::Duration};
 
@@ -53,8 +53,8 @@ async fn a_waiter_whose_time_is_over_leaves_the_owner_its_claim() {
     }
 }
 
-/// A record that was there and is gone: the store has lost it, or its owner has been forgotten. Under `fail` nobody may
-/// take that for a free key.
+/// A record that was there and is gone: the store has lost it, or its owner has been forgotten.
+/// Under `fail` nobody may take that for a free key.
 #[tokio::test]
 async fn a_record_that_vanishes_under_its_waiters_is_no_permission_under_fail() {
     for on_crash in [OnCrash::Fail, OnCrash::Rerun] {
@@ -89,8 +89,8 @@ async fn a_record_that_vanishes_under_its_waiters_is_no_permission_under_fail() 
     }
 }
 
-/// A waiter under `fail` looks at the record before each claim. One look without an answer, or one that the store puts off,
-/// ends no waiting.
+/// A waiter under `fail` looks at the record before each claim. One look without an answer, or one
+/// that the store puts off, ends no waiting.
 #[tokio::test]
 async fn a_lost_look_at_the_record_ends_no_waiting() {
     for fault in [

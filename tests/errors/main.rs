@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod hidden;
 mod messages;
 #[cfg(feature = "json")]
 mod nested;

@@ -1,5 +1,5 @@
 //! This library's own errors are never a final result: a body that fails because a nested call was
-//! refused has not failed for good.
+//! refused may run again.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -99,7 +99,8 @@ async fn a_refused_call_of_the_body_is_no_final_result() {
     }
 }
 
-/// The same where the refused call is made in a task, which does not know its body: what the error carries tells.
+/// The same where the refused call is made in a task, which does not know its body: what the error
+/// carries tells.
 #[tokio::test]
 async fn an_error_that_carries_one_of_ours_is_no_final_result_wherever_it_comes_from() {
     for is_final in FINAL {
@@ -124,8 +125,9 @@ async fn an_error_that_carries_one_of_ours_is_no_final_result_wherever_it_comes_
 /// A refused call, whose body hangs where it is run at all.
 type Refused<'a> = &'a dyn Fn() -> Operation<u32, Error>;
 
-/// An `Err` of the body's own is final beside a refusal that a retry meets again: the body would run again and again. A
-/// refusal that may pass keeps it from that, and one of any kind that the `Err` carries.
+/// An `Err` of the body's own is final beside a refusal that a retry meets again: the body would
+/// run again and again. A refusal that may pass keeps it from that, and one of any kind that the
+/// `Err` carries.
 #[tokio::test]
 async fn a_refusal_that_stays_does_not_keep_an_err_of_its_own_from_being_final() {
     let (faulty, elsewhere) = (Faulty::new(), Faulty::new());
@@ -207,7 +209,8 @@ async fn an_err_after_a_reentrant_call_is_final() {
     assert_eq!(runs.load(Ordering::SeqCst), 1);
 }
 
-/// In flight at first, and then known to have been used with another payload: a retry meets only the latter.
+/// In flight at first, and then known to have been used with another payload: a retry meets only
+/// the latter.
 #[tokio::test]
 async fn a_refusal_that_passed_into_one_that_stays_is_gone() {
     let (store, runs) = (memory(), AtomicU32::new(0));
@@ -305,8 +308,8 @@ async fn an_ok_after_a_refusal_is_recorded() {
     drop(owner);
 }
 
-/// Under `on_crash = fail` the body may have done something before the refusal, and only `on_err = rerun` is its author's
-/// word that it has not.
+/// Under `on_crash = fail` the body may have done something before the refusal, and only `on_err =
+/// rerun` is its author's word that it has not.
 #[tokio::test]
 async fn under_fail_a_refused_call_leaves_the_body_in_doubt_unless_its_author_says_otherwise() {
     let cases: [(Outer, u32); 5] = [

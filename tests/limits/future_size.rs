@@ -1,15 +1,15 @@
 //! How much the attribute adds to a function's future, and so to its callers' futures: a constant,
-//! whatever the body's size.
+//! independent of the body's size.
 
 use std::{hint::black_box, mem::size_of_val};
 
 use idempotent_fn::{Error, idempotent};
 
-/// What a call adds at most: the operation with its key, 92 bytes of it the key's text, and the arguments once more, which
-/// the body owns whole. The body is in a box from its first poll on.
+/// What a call adds at most: the operation with its key, 92 bytes of it the key's text, and the
+/// arguments once more, which the body owns whole. The body is in a box from its first poll on.
 const ADDED: usize = 416;
-/// And with `detach = false`: the body and the flow are in boxes too, from the first poll on. 520 bytes, since an operation
-/// may have a `timeout` and its body owns the arguments.
+/// And with `detach = false`: the body and the flow are in boxes too, from the first poll on. 520
+/// bytes, since an operation may have a `timeout` and its body owns the arguments.
 const ADDED_ATTACHED: usize = 536;
 
 /// The same body three times.

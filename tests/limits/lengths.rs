@@ -1,5 +1,5 @@
-//! A result that claims to be huge is an error, and not the end of the process: run in a process of its own, which may
-//! not have the memory.
+//! A result that claims to be huge is an error and does not end the process. It runs in a process
+//! of its own with limited memory.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -25,7 +25,8 @@ fn decode_all() {
     let mut room = Vec::<u8>::new();
     room.try_reserve(2 * LIMIT * 1024)
         .expect_err("the limit holds, or this shows nothing");
-    // Lengths of 2^16 and 2^32 less one: text, bytes, arrays, maps, extensions; with a little behind it, or nothing.
+    // Lengths of 2^16 and 2^32 less one: text, bytes, arrays, maps, extensions; with a little
+    // behind it, or nothing.
     for marker in 0xc4..=0xdf_u8 {
         for behind in [
             &[0xff; 4][..],

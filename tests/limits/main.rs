@@ -1,4 +1,4 @@
-//! What is bounded: time, memory, the size of futures, and the work that is owed to a store.
+//! What is bounded: time, memory, the size of futures, and the work owed to a store.
 
 #[path = "../common/mod.rs"]
 mod common;

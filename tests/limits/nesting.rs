@@ -1,5 +1,5 @@
-//! How deeply annotated functions can call one another before the compiler's limits: as deep as
-//! functions under `#[tracing::instrument]`, which is 12.
+//! How deeply annotated functions can call one another before the compiler's limits: 12 levels, as
+//! functions under `#[tracing::instrument]`.
 
 use idempotent_fn::{Error, SharedStore, idempotent, store::MemoryStore, with_store};
 

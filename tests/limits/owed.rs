@@ -1,5 +1,5 @@
-//! What is owed to a store that refuses or does not answer: bounded, counted, and never the reason
-//! for a second run.
+//! What is owed to a store that refuses or does not answer: it is bounded and counted, and never
+//! causes a second run.
 
 use std::time::Duration;
 
@@ -140,7 +140,8 @@ async fn a_result_that_the_server_does_not_take_is_recorded_as_not_recorded() {
     }
 }
 
-/// A store that claims and renews, and takes no finish: the body does not run again while this process lives.
+/// A store that claims and renews, and takes no finish: the body does not run again while this
+/// process lives.
 #[tokio::test(start_paused = true)]
 async fn while_a_finish_is_refused_its_lease_is_kept() {
     for on_crash in [OnCrash::Rerun, OnCrash::Fail] {
@@ -168,7 +169,8 @@ async fn while_a_finish_is_refused_its_lease_is_kept() {
     }
 }
 
-/// A finish is worth more than a claim in doubt: it is owed also where nothing more is owed for claims.
+/// A finish is worth more than a claim in doubt: it is owed also where nothing more is owed for
+/// claims.
 #[tokio::test(start_paused = true)]
 async fn a_finish_is_owed_also_where_many_claims_are() {
     let (faulty, store, _) = store();

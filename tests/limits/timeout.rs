@@ -1,4 +1,4 @@
-//! The option `timeout`: a body is stopped at its await point, and `on_crash` says what that means.
+//! The option `timeout`: a body is stopped at an await point, and `on_crash` says what that means.
 
 use std::{
     sync::{

@@ -29,8 +29,8 @@ async fn a_result_is_replayed_for_its_ttl_of_tokios_time() {
     assert_eq!(charge(&store).run(effects.body(0)).await.unwrap(), 2);
 }
 
-/// An owner that is polled once and then kept: whoever waits for it takes over when its lease is up, by the clock that it
-/// waits by.
+/// An owner that is polled once and then kept: whoever waits for it takes over when its lease is
+/// up, by the clock that it waits by.
 #[tokio::test(start_paused = true)]
 async fn a_lease_lapses_by_the_clock_that_waiters_wait_by() {
     let (store, effects) = (store(), Effects::new());

@@ -1,4 +1,4 @@
-//! Replays from this process' memory, in front of a store that is elsewhere.
+//! Replays from this process' memory, in front of a network store.
 
 #[path = "../common/mod.rs"]
 mod common;

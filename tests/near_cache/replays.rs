@@ -1,4 +1,4 @@
-//! The near cache: replays from this process' memory, in front of a network store.
+//! What the near cache replays, and what it does not.
 
 use std::{
     pin::Pin,
@@ -120,7 +120,8 @@ async fn another_payload_is_refused() {
     assert_eq!(effects.started(), 1);
 }
 
-/// Its caller has it, but nobody else may rely on it: another attempt may yet be the one that is recorded.
+/// Its caller has it, but nobody else may rely on it: another attempt may yet be the one that is
+/// recorded.
 #[tokio::test]
 async fn an_unrecorded_result_does_not_enter() {
     let (faulty, near, _) = stores();

@@ -225,7 +225,8 @@ async fn a_given_result_is_kept_for_the_ttl_of_the_attempt_in_doubt() {
     }
 }
 
-/// Lease, policy, payload and attempts are the record's as well, and what a rerun of it was asked for.
+/// Lease, policy, payload and attempts are the record's as well, and what a rerun of it was asked
+/// for.
 #[tokio::test]
 async fn a_decision_by_hand_keeps_what_it_does_not_know() {
     let hour = Duration::from_secs(60 * 60);
@@ -251,7 +252,8 @@ async fn a_decision_by_hand_keeps_what_it_does_not_know() {
     }
 }
 
-/// Two operators, or one whose answer was lost: the second changes nothing that the first has settled.
+/// Two operators, or one whose answer was lost: the second changes nothing that the first has
+/// settled.
 #[tokio::test]
 async fn a_result_that_is_recorded_is_not_resolved() {
     for (store, _) in stores() {

@@ -1,5 +1,5 @@
-//! Handles keep the options of the handle they are made from: a namespace nests in the one before,
-//! whatever comes between.
+//! Handles keep the options of the handle that they were made from: a namespace is nested in that
+//! handle's namespace, whatever option was set in between.
 
 use crate::common::{Answer, Effects, faulty::Faulty};
 use idempotent_fn::{

@@ -1,4 +1,4 @@
-//! `observe` and counters: what the code around a call learns of it.
+//! `observe` and the counters: what the code around a call learns about it.
 
 use std::{pin::Pin, time::Duration};
 

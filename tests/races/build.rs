@@ -1,4 +1,5 @@
-//! Makes this package the runtime as the checker sees it: see `idempotent-runtime/src/sync.rs`.
+//! Compiles the runtime's sources for the scheduler of these tests: see
+//! `idempotent-runtime/src/sync.rs`.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

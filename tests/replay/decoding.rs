@@ -1,4 +1,4 @@
-//! Decoding a result runs the user's code, which may be slow, take locks, and use the store.
+//! Decoding a result runs the user's code. It may be slow, take locks, and use the store.
 
 use std::{
     future::Future,

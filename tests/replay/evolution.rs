@@ -1,4 +1,4 @@
-//! A result outlives the code that wrote it: after a deploy it decodes to what it was, or is a
+//! A result outlives the code that wrote it: after a deploy it decodes to the same value, or is a
 //! clear error.
 
 use std::{collections::BTreeMap, fmt::Debug};

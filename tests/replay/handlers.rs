@@ -1,4 +1,4 @@
-//! Handlers of axum: their responses, and a client that gives up and comes again.
+//! axum handlers: their responses, and a client that gives up and retries.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -47,6 +47,9 @@ async fn responses_replay_as_they_were() {
                 "x-bytes",
                 axum::http::HeaderValue::from_bytes(&[0xff]).unwrap(),
             );
+            let mut secret = axum::http::HeaderValue::from_static("secret");
+            secret.set_sensitive(true);
+            headers.append("x-token", secret);
             Ok((StatusCode::ACCEPTED, headers, Json(run)))
         });
         let (status, headers, Json(body)) = answer.await.unwrap();
@@ -54,6 +57,12 @@ async fn responses_replay_as_they_were() {
         let runs: Vec<_> = headers.get_all("x-run").iter().collect();
         assert_eq!(runs, ["0", "again"]);
         assert_eq!(headers["x-bytes"].as_bytes(), [0xff]);
+        assert_eq!(headers["x-token"], "secret");
+        let sensitive = headers.iter().filter(|(_, value)| value.is_sensitive());
+        assert_eq!(
+            sensitive.map(|(name, _)| name).collect::<Vec<_>>(),
+            ["x-token"]
+        );
     }
 }
 
@@ -96,8 +105,8 @@ async fn a_passing_failure_is_released_and_any_other_answer_recorded() {
     }
 }
 
-/// A 502 says nothing of whether the effect happened: under `fail` it is as an `Err` is there, in doubt unless the
-/// author says otherwise.
+/// A 502 says nothing of whether the effect happened: under `fail` it is as an `Err` is there, in
+/// doubt unless the author says otherwise.
 #[tokio::test]
 async fn a_passing_failure_under_fail_is_in_doubt() {
     let store = memory();

@@ -241,8 +241,8 @@ async fn a_reason_that_is_no_text_is_shown_all_the_same() {
     assert_eq!(effects.started(), 0);
 }
 
-/// A store that mixes up its keys, or an operator who copies one: a result is of the key that it was recorded for, in its
-/// namespace, and of no other.
+/// A store that mixes up its keys, or an operator who copies one: a result is of the key that it
+/// was recorded for, in its namespace, and of no other.
 #[tokio::test]
 async fn another_keys_record_is_incompatible() {
     let (place, effects) = (Bytes::default(), Effects::new());
@@ -382,7 +382,8 @@ async fn results_of_any_size_run_once() {
     }
 }
 
-/// A claim that is repeated finds what it wrote, also as bytes: the store of this file keeps the contract.
+/// A claim that is repeated finds what it wrote, also as bytes: the store of this file keeps the
+/// contract.
 #[tokio::test]
 async fn the_store_of_bytes_is_a_store() {
     let place = Bytes::default();

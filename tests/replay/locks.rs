@@ -1,5 +1,5 @@
-//! No caller's code runs under a lock of ours: it may be slow, use the store, or wait for somebody
-//! who does.
+//! No user code runs under a lock of the library: it may be slow, use the store, or wait for
+//! another task that does.
 
 use std::{
     cell::RefCell,
@@ -61,7 +61,8 @@ fn ends<T>(end: &mpsc::Receiver<T>) -> T {
 
 const REPLAYED: u32 = 0;
 
-/// Everything that a store is asked: first calls of enough keys that they meet each other's locks, replays, a reset.
+/// Everything that a store is asked: first calls of enough keys that they meet each other's locks,
+/// replays, a reset.
 async fn use_all_of(store: &SharedStore) {
     for key in 1..300 {
         for _ in 0..2 {
@@ -75,8 +76,8 @@ async fn use_all_of(store: &SharedStore) {
     charge(store, REPLAYED).inspect().await.unwrap();
 }
 
-/// While a result is decoded, somebody else uses the store, and the decoder waits for that: for a lock of the user's that
-/// is held meanwhile, say.
+/// While a result is decoded, somebody else uses the store, and the decoder waits for that: for a
+/// lock of the user's that is held meanwhile, say.
 fn decoding_holds_nobody_up(store: &SharedStore) {
     let (replaying, meanwhile) = (store.clone(), store.clone());
     let end = in_a_thread(async move || {

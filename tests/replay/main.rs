@@ -1,4 +1,4 @@
-//! What is recorded comes back as it was, or is a defined error.
+//! A recorded result comes back as it was, or is a defined error.
 
 #[path = "../common/mod.rs"]
 mod common;

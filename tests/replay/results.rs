@@ -1,4 +1,4 @@
-//! A recorded result comes back as it was.
+//! The types that a result can have, and how each comes back.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -171,7 +171,8 @@ async fn an_err_that_cannot_be_recorded_is_final_all_the_same() {
     assert_eq!(effects.started(), 0);
 }
 
-/// A `ttl` that panics ends the call as encoding that panics does, and the record says which it may have been.
+/// A `ttl` that panics ends the call as encoding that panics does, and the record says which it may
+/// have been.
 #[tokio::test]
 async fn a_ttl_that_panics_is_named_in_the_record() {
     let (store, effects) = (memory(), Effects::new());

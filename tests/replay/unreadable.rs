@@ -1,4 +1,4 @@
-//! A result that cannot be recorded, or no longer be read, never runs its body again.
+//! A result that cannot be recorded or read: its body never runs again.
 
 use crate::common::{
     Answer, Effects,
@@ -18,7 +18,8 @@ fn memory() -> SharedStore {
     SharedStore::new(MemoryStore::new())
 }
 
-/// The limit counts the bytes of the result and of its record's head, as the server does; reaching it is allowed.
+/// The limit counts the bytes of the result and of its record's head, as the server does; reaching
+/// it is allowed.
 #[tokio::test]
 async fn a_result_that_is_too_large_never_runs_again() {
     for (limit, recorded) in [(103 + DONE_HEADER, true), (102 + DONE_HEADER, false)] {
@@ -48,7 +49,7 @@ async fn a_result_that_is_too_large_never_runs_again() {
 
 /// A value whose `Serialize` fails, or panics, when told to.
 #[derive(Debug, Deserialize)]
-struct Stubborn(#[allow(dead_code)] u8);
+struct Stubborn(#[allow(dead_code, reason = "only its `Serialize` is of use")] u8);
 
 impl Serialize for Stubborn {
     fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {

@@ -1,4 +1,4 @@
-//! Everything that is told to `tracing` in one test.
+//! Records everything that `tracing` is told in one test.
 
 use std::{
     collections::BTreeMap,

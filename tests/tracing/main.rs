@@ -1,8 +1,10 @@
-//! Spans and events: one span per call, one event per turn, and never a key.
+//! Spans and events: one span per call, one event per step of it, and never a key.
 #![cfg(feature = "tracing")]
 
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "axum")]
+mod http;
 mod log;
 
 use std::{pin::Pin, time::Duration};
@@ -265,7 +267,8 @@ async fn a_panic_is_reported() {
     log.shows_no(SECRET);
 }
 
-/// Heartbeats ride in the call's own future, so a body that blocks its thread starves them: that is reported.
+/// Heartbeats ride in the call's own future, so a body that blocks its thread starves them: that is
+/// reported.
 #[tokio::test]
 async fn a_body_that_blocks_its_thread_is_reported() {
     let lease = Duration::from_millis(300);

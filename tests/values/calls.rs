@@ -1,4 +1,4 @@
-//! The same through calls: what the first caller has, the next one has too, or is told.
+//! The same values through whole calls: a duplicate gets what the first caller got, or an error.
 
 use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
 
@@ -50,7 +50,8 @@ async fn addresses_and_identifiers_replay_as_they_are() {
     is_replayed(Address::V4([1, 2, 3, 4].into())).await;
 }
 
-/// Its caller has it; the next one is told that it was not recorded, and the body does not run again.
+/// Its caller has it; the next one is told that it was not recorded, and the body does not run
+/// again.
 #[tokio::test]
 async fn what_would_come_back_as_another_value_is_told() {
     let (store, effects) = (SharedStore::new(MemoryStore::new()), Effects::new());

@@ -1,5 +1,5 @@
-//! A recorded result comes back as the same value, or is refused when encoded: never another value,
-//! never none.
+//! A recorded result comes back as the same value, or is refused when it is encoded. It never comes
+//! back as another value, and is never lost.
 
 #![allow(
     clippy::option_option,

@@ -1,4 +1,5 @@
-//! What no reader could bring back as it is. It is refused when it is encoded, not found out at the replay.
+//! Values that cannot be decoded to the same value. They are refused when encoded, so that no
+//! replay finds it out.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +61,8 @@ fn bytes_that_would_come_back_as_text() {
 
 #[test]
 fn text_that_would_come_back_as_bytes() {
-    // `Bytes` reads text too. Nothing tells that here but reading it, which text alone does not give reason for.
+    // `Bytes` reads text too. Nothing tells that here but reading it, which text alone does not
+    // give reason for.
     comes_back(&AnyBytes::Data(bytes::Bytes::from_static(b"text")));
 }
 
@@ -132,7 +134,8 @@ fn more_than_128_levels() {
     is_refused(&pairs);
 }
 
-/// Bytes that nobody here wrote: a variant in a variant is no level to the reader, and took the stack until it ended.
+/// Bytes that nobody here wrote: a variant in a variant is no level to the reader, and took the
+/// stack until it ended.
 #[test]
 fn variants_nested_without_end_are_an_error() {
     use idempotent_fn::codec::{Codec, MessagePack};
@@ -167,6 +170,16 @@ fn a_word_of_another_format() {
     let mut bytes = Vec::new();
     <idempotent_fn::codec::MessagePack as idempotent_fn::codec::Codec<_>>::encode(&raw, &mut bytes)
         .expect_err("it would not be read");
+}
+
+#[test]
+fn a_map_that_serde_json_takes_for_a_word_of_its_own() {
+    for text in ["1", "not json"] {
+        let map = serde_json::json!({ "$serde_json::private::RawValue": text });
+        is_refused(&map);
+        is_refused(&vec![Some(map)]);
+    }
+    super::comes_back(&serde_json::json!({ "$ref": "#/a", "$defs": { "a": 1 } }));
 }
 
 #[cfg(feature = "json")]

@@ -1,4 +1,4 @@
-//! What serde's types can be, and what they come back as.
+//! The types that serde knows, and how each comes back.
 
 use std::{
     borrow::Cow,
@@ -326,7 +326,8 @@ shapes! {
     };
 }
 
-/// Bit by bit: a float is not a number to be rounded, and one that is not a number keeps what it carries.
+/// Bit by bit: a float is not a number to be rounded, and one that is not a number keeps what it
+/// carries.
 #[test]
 fn floats_keep_every_bit() {
     use idempotent_fn::codec::{Codec, MessagePack};

@@ -1,6 +1,7 @@
-//! A series as a picture: its panels one below the other over the same points, one line a subject.
+//! A series as a picture: panels one below the other over the same points, and a line for each
+//! subject.
 //!
-//! Points stand at equal distances. They were chosen as powers where the axis is to be logarithmic.
+//! Points are at equal distances. They are powers where the axis is to be logarithmic.
 
 use std::fmt::Write;
 
@@ -137,7 +138,8 @@ fn mark(line: usize, x: f64, y: f64) -> String {
     format!("<path class=\"m{line}\" d=\"M{x:.1} {y:.1}{shape}\"/>")
 }
 
-/// From bottom to top: shares from nothing to a core, everything else in steps of 1, 2 and 5 times a power of ten.
+/// From bottom to top: shares from nothing to a core, everything else in steps of 1, 2 and 5 times
+/// a power of ten.
 struct Axis {
     ticks: Vec<f64>,
     logarithmic: bool,

@@ -1,8 +1,8 @@
-//! A cluster of one node and of three: what is sent is the same, and spread over the nodes.
+//! A cluster of one node and of three: the same commands, spread over the nodes.
 //!
-//! All nodes share the one core that the servers have here, so the rate that is measured cannot grow with them. What can
-//! be measured is what a call costs each node; the rate that the busiest node allows, had each a core of its own, is
-//! computed from that.
+//! All nodes share the one core that the servers have here, so the measured rate cannot grow with
+//! their number. What is measured is what a call costs each node. From that, the rate is computed
+//! that the busiest node would allow if each node had a core of its own.
 
 use idempotent_fn::SharedStore;
 use idempotent_test_support::{RedisCluster, RedisServer};

@@ -1,5 +1,5 @@
-//! What a replay costs among a thousand records in memory, and among ten million: each number in a process of its own,
-//! which gives its memory back by ending.
+//! The cost of a replay with a thousand to ten million records in memory. Each number has a process
+//! of its own, whose memory is free when it ends.
 
 use std::{
     fs,

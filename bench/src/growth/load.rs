@@ -1,4 +1,4 @@
-//! Calls from so many tasks for so long, and what that took of both sides.
+//! Calls from a number of tasks for a given time, and what that costs client and server.
 
 use std::{
     future::Future,
@@ -81,8 +81,8 @@ pub fn options() -> RedisOptions {
     RedisOptions::new().with_response_timeout(Duration::from_secs(20))
 }
 
-/// Calls `call` from `tasks` tasks until `window` is over, each of them one after the other. `call` gets the task's
-/// number and its own call's.
+/// Calls `call` from `tasks` tasks until `window` is over, each of them one after the other. `call`
+/// gets the task's number and its own call's.
 pub fn load<F>(
     runtime: &Runtime,
     tasks: usize,

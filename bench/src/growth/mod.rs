@@ -1,7 +1,7 @@
-//! How cost grows: one series a quantity, one plot a series.
+//! How cost grows: a series and a plot for each quantity.
 //!
-//! Every point is measured once a round, and what is reported are medians over the rounds; beside each rate stands what
-//! the server's and the client's processors did meanwhile, so that a bend in the line is explained by a figure.
+//! Every point is measured once a round, and medians over the rounds are reported. Beside each rate
+//! stands the processor time of server and client, which explains a bend in the line.
 
 mod chart;
 mod cluster;
@@ -41,7 +41,8 @@ impl Pace {
 
 type Measure = fn(Pace) -> Series;
 
-/// What each series is called on the command line, whether it needs a Redis, and how it is measured.
+/// What each series is called on the command line, whether it needs a Redis, and how it is
+/// measured.
 pub const ALL: [(&str, bool, Measure); 5] = [
     ("growth-tasks", true, tasks::measure),
     ("growth-keys", false, keys::measure),

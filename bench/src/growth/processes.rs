@@ -1,4 +1,4 @@
-//! Rate against the number of processes on one Redis: this program, started by itself.
+//! The rate by the number of processes on one Redis. The processes are this program, started again.
 
 use std::{io::stdin, process::Command, time::Duration};
 

@@ -125,8 +125,8 @@ impl Panel {
         }
     }
 
-    /// The rate on Redis, and what explains it: what a call takes of each side's processor, and whether the side with
-    /// more to do has a core left for more.
+    /// The rate on Redis, and what explains it: what a call takes of each side's processor, and
+    /// whether the side with more to do has a core left for more.
     pub fn on_redis(readings: &[Vec<Vec<Reading>>]) -> Vec<Self> {
         vec![
             Self::of("calls/s", Unit::CallsPerSecond, readings, |reading| {

@@ -1,4 +1,4 @@
-//! Rate against the size of the result, in memory and on Redis.
+//! The rate by the size of the result, in memory and on Redis.
 
 use std::{
     hint::black_box,

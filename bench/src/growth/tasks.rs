@@ -1,4 +1,4 @@
-//! Rate against the number of tasks on one connection.
+//! The rate by the number of tasks on one connection.
 
 use super::{
     Pace,

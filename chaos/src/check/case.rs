@@ -1,10 +1,10 @@
-//! What happened with one key.
+//! All events of one key.
 
 use std::collections::BTreeMap;
 
 use crate::history::{Answer, End, Event, Function, Met, Micros, Run, Settled, Target};
 
-/// The store and the machine count in whole milliseconds, and so does the record.
+/// The store, the machine and the record count in whole milliseconds.
 pub(crate) const ROUNDING: Micros = 2_000;
 
 /// A call with the key.
@@ -12,25 +12,25 @@ pub(crate) const ROUNDING: Micros = 2_000;
 pub(crate) struct Called {
     pub(crate) at: Micros,
     pub(crate) process: u32,
-    /// Its caller did not poll it all the time.
+    /// Whether its caller did not poll it all the time.
     pub(crate) held: bool,
     pub(crate) answer: Option<Answered>,
     pub(crate) left: bool,
-    /// The library said to the operator that this call's attempt was stale.
+    /// Whether the library reported that this call's attempt was stale.
     pub(crate) stale: bool,
 }
 
-/// What a call was told.
+/// A call's answer.
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) at: Micros,
     pub(crate) answer: Answer,
     pub(crate) unrecorded: bool,
-    /// It is what the call's own body returned.
+    /// Whether it is what the call's own body returned.
     pub(crate) own: bool,
 }
 
-/// A body's beginning.
+/// The start of a body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
     pub(crate) at: Micros,
@@ -43,7 +43,7 @@ pub(crate) struct Start {
 /// A granted claim.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant {
-    /// When the answer was there, and when it was asked for.
+    /// When the claim was answered, and when it was sent.
     pub(crate) at: Micros,
     pub(crate) sent: Micros,
     pub(crate) process: u32,
@@ -62,7 +62,7 @@ pub(crate) struct Change {
     pub(crate) settled: Settled,
 }
 
-/// Another attempt's record, which a claim met.
+/// Another attempt's record that a claim found.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sight {
     pub(crate) at: Micros,
@@ -71,7 +71,7 @@ pub(crate) struct Sight {
     pub(crate) state: Met,
 }
 
-/// An effect, as the ledger has it.
+/// An effect, as the ledger noted it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effect {
     pub(crate) call: u64,
@@ -79,7 +79,7 @@ pub(crate) struct Effect {
     pub(crate) fenced: bool,
 }
 
-/// Everything about one key.
+/// All events of one key.
 #[derive(Debug)]
 pub(crate) struct Case {
     pub(crate) key: u32,
@@ -94,7 +94,7 @@ pub(crate) struct Case {
     pub(crate) effects: Vec<Effect>,
 }
 
-/// A recorded result: whether it is an `Err`, and which run made it.
+/// A recorded result: whether it is an `Err`, and the run that made it.
 pub(crate) type Recorded = (bool, Run);
 
 impl Case {
@@ -112,7 +112,7 @@ impl Case {
         }
     }
 
-    /// Takes in what a process or the ledger says about the key.
+    /// Adds an event of this key.
     pub(crate) fn add(&mut self, at: Micros, process: u32, event: &Event) {
         match *event {
             Event::Granted {
@@ -188,13 +188,15 @@ impl Case {
         }
     }
 
-    /// The result that an answer replays or has recorded; `None` for what the library need not remember.
+    /// The result that an answer replays or has recorded. `None` for a result that the library need
+    /// not remember.
     pub(crate) fn recorded(&self, answered: &Answered) -> Option<Recorded> {
-        // Under `fail` there is one run at most: it alone can be the answer, acknowledged or not.
+        // Under `fail` there is at most one run: only its result can be the answer, acknowledged or
+        // not.
         if answered.unrecorded && !self.function.at_most_once() {
             return None;
         }
-        // Its own caller gets it, whether or not there was room for it.
+        // Its own caller gets it even if it was too large to record.
         if self.function.bulky() && answered.own {
             return None;
         }
@@ -205,14 +207,14 @@ impl Case {
         }
     }
 
-    /// All answers, with the calls they were given to.
+    /// All answers, with their calls.
     pub(crate) fn answers(&self) -> impl Iterator<Item = (u64, &Called, &Answered)> {
         self.calls
             .iter()
             .filter_map(|(id, call)| Some((*id, call, call.answer.as_ref()?)))
     }
 
-    /// The acknowledged results, and when each was first answered.
+    /// The acknowledged results, and when each was answered for the first time.
     pub(crate) fn acknowledged(&self) -> Vec<(Micros, Recorded)> {
         let mut first = BTreeMap::new();
         for (_, _, answered) in self
@@ -231,15 +233,15 @@ impl Case {
             .collect()
     }
 
-    /// Until when the result of this run is kept at least: counted from the body's end, before which nobody can have
-    /// recorded it. `None`: for longer than this history, or there is none.
+    /// Until when this run's result is kept at least, counted from the body's end, because it
+    /// cannot be recorded before. `None`: longer than this history, or there is no result.
     pub(crate) fn kept_until(&self, call: u64) -> Option<Micros> {
         let ttl = self.function.ttl()?;
         let (ended, end) = self.ends.get(&call)?;
         (*end == End::Ok).then(|| ended + ttl - ROUNDING)
     }
 
-    /// Whether the result of this run may have ended by then.
+    /// Whether this run's result may have ended by then.
     pub(crate) fn has_ended(&self, call: u64, by: Micros) -> bool {
         self.kept_until(call).is_some_and(|until| until <= by)
     }
@@ -260,7 +262,7 @@ impl Case {
         done.map(|change| change.at).min()
     }
 
-    /// The bodies that ran, by their tokens.
+    /// The bodies that ran, by token.
     pub(crate) fn runs(&self) -> Vec<Start> {
         let mut runs = self.starts.clone();
         runs.sort_by_key(|start| start.token);

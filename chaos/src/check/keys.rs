@@ -1,4 +1,4 @@
-//! The claims about one key, whatever its crash policy.
+//! Rules about one key that do not depend on `on_crash`.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::history::{Answer, Micros, Run, Settled, Target};
 
-/// One owner per token; tokens grow with the attempts.
+/// Each token has one owner, and tokens grow with the attempts.
 pub(super) fn tokens(case: &Case, verdict: &mut Verdict) {
     let mut owners = BTreeMap::new();
     let mut by_attempt = BTreeMap::new();
@@ -34,7 +34,7 @@ pub(super) fn tokens(case: &Case, verdict: &mut Verdict) {
             ));
         }
     }
-    // Attempts are counted within a record's life, and a brief one has many.
+    // Attempts are counted within a record's life, and a brief key has many records.
     if case.function.ttl().is_some() {
         return;
     }
@@ -60,7 +60,7 @@ pub(super) fn tokens(case: &Case, verdict: &mut Verdict) {
     }
 }
 
-/// A run beyond this one's result, while that is kept.
+/// A run with a larger token that began while the result of `token` was kept.
 fn successor_of(case: &Case, token: u64) -> Option<&Start> {
     let call = case.starts.iter().find(|start| start.token == token);
     case.starts.iter().find(|start| {
@@ -69,7 +69,7 @@ fn successor_of(case: &Case, token: u64) -> Option<&Start> {
     })
 }
 
-/// What a stale owner sends changes nothing, and its caller gets its successor's result.
+/// A stale owner's messages change nothing, and its caller gets its successor's result.
 pub(super) fn stale(case: &Case, verdict: &mut Verdict) {
     let mut wrong = |why: String| verdict.violated(Rule::Stale, Some(case.key), why);
     for change in case
@@ -117,7 +117,7 @@ pub(super) fn stale(case: &Case, verdict: &mut Verdict) {
     }
 }
 
-/// Recorded replies agree, and stay for as long as they are kept.
+/// Recorded replies agree, for as long as the result is kept.
 pub(super) fn agreement(case: &Case, verdict: &mut Verdict) {
     let mut wrong = |why: String| verdict.violated(Rule::Agreement, Some(case.key), why);
     let mut replies = BTreeMap::new();
@@ -181,7 +181,7 @@ pub(super) fn origin(case: &Case, verdict: &mut Verdict) {
     }
 }
 
-/// A downstream service that refuses smaller tokens.
+/// A downstream service that refuses smaller tokens has the effect of the recorded result.
 pub(super) fn fence(case: &Case, verdict: &mut Verdict) {
     let mut wrong = |why: String| verdict.violated(Rule::Fence, Some(case.key), why);
     let mut largest = 0;

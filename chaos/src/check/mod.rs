@@ -1,4 +1,4 @@
-//! Reads a history and judges what the README claims. It knows nothing of how the library works.
+//! Reads a history and checks the README's promises. It knows nothing of how the library works.
 
 mod case;
 mod keys;
@@ -14,57 +14,59 @@ use world::World;
 
 use crate::history::Entry;
 
-/// What is claimed.
+/// A rule that the checker applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// One owner per fencing token, and a key's tokens grow with its attempts.
     Tokens,
     /// A stale owner's finish and renew are refused; its caller gets its successor's result.
     Stale,
-    /// All recorded replies for one key agree, and what was answered once is answered from then on.
+    /// All recorded replies of a key agree, and what was answered once is answered from then on.
     Agreement,
-    /// Under `rerun`, a body runs again only after an end that allows it or its owner's silence for a lease.
+    /// Under `rerun`, a body runs again only after an end that allows it, or after its owner was
+    /// silent for a lease.
     Repeat,
     /// Under `fail`, a body runs at most once.
     AtMostOnce,
-    /// A service that refuses smaller tokens has done the effect of the recorded result, and none after a larger one.
+    /// A service that refuses smaller tokens has accepted the effect of the recorded result, and
+    /// none after one with a larger token.
     Fence,
     /// A result was made by a run of its own key.
     Origin,
-    /// An owner that nothing has befallen keeps its key: nobody takes it over, nobody takes it for lost.
+    /// An owner without a fault keeps its key: nobody takes it over or makes it lost.
     Alive,
-    /// While nothing fails the store is there for everybody, whatever other callers do with their calls.
+    /// While nothing fails the store serves everybody, whatever other callers do with their calls.
     Progress,
-    /// What the store shows of a key never goes back, also when its record has ended.
+    /// What the store shows of a key never goes back, also after its record has ended.
     Ended,
-    /// A result that no record can hold is `NotRecorded` for everybody after its own caller.
+    /// A result that is too large to record is `NotRecorded` for everybody but its own caller.
     Refused,
     /// Every caller is answered, and once all faults are over every key is.
     Answered,
-    /// A record that was acknowledged is there.
+    /// A record that was acknowledged is not lost.
     Kept,
 }
 
-/// A claim that does not hold.
+/// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which claim.
+    /// The rule.
     pub rule: Rule,
-    /// The key it happened with, if it is about one.
+    /// The key, if it is about one.
     pub key: Option<u32>,
-    /// What is wrong.
+    /// What was observed.
     pub why: String,
 }
 
-/// What the checker found.
+/// The checker's findings.
 #[derive(Debug, Default)]
 pub struct Verdict {
-    /// What does not hold.
+    /// The rules that were broken.
     pub violations: Vec<Violation>,
-    /// Bodies that ran again, by what allowed it.
+    /// Bodies that ran again, by the cause that allowed it.
     pub repeats: BTreeMap<String, u64>,
-    /// Bodies that began when their lease was over: their process was stopped or starved between its claim's answer and
-    /// the first poll. No claim forbids it; there should be few.
+    /// Bodies that began after their lease was over: the process was stopped or starved between the
+    /// claim's answer and the first poll. No rule forbids it, but there should be few.
     pub late_starts: u64,
 }
 
@@ -78,7 +80,7 @@ impl Verdict {
     }
 }
 
-/// Judges a history.
+/// Checks a history.
 #[must_use]
 pub fn check(history: &[Entry]) -> Verdict {
     let world = World::of(history);

@@ -1,4 +1,4 @@
-//! The claims about those that nothing has befallen: they come on.
+//! Rules about calls without a fault: they are answered.
 
 use super::{
     Case, Rule, Verdict, World,
@@ -7,13 +7,14 @@ use super::{
 };
 use crate::history::{Answer, Kind, Micros};
 
-/// What a storm leaves behind may take so long: connections that are made anew, leases of those that are gone.
+/// How long the effects of a storm may last: connections are made again, and leases of dead owners
+/// lapse.
 const RECOVERY: Micros = 1_500_000;
-/// What is called when all faults are over is answered within so long.
+/// A call that is made after all faults are over must be answered within this time.
 const BOUND: Micros = 30_000_000;
 
-/// While no process, link or server fails, whatever other callers do with their calls: the store is there, and what is
-/// recorded is replayed.
+/// While no process, link or server fails, the store serves and recorded results are replayed,
+/// whatever other callers do with their calls.
 pub(super) fn calm(case: &Case, world: &World, verdict: &mut Verdict) {
     for (id, call, answered) in case.answers() {
         let Answer::Refused(name) = &answered.answer else {
@@ -52,7 +53,7 @@ fn is_calm(world: &World, call: &Called, answered: &Answered) -> bool {
     world.calms.iter().any(within) && !world.faults.iter().any(|fault| starved(&fault))
 }
 
-/// Once all faults are over, every call is answered soon, with an answer that settles it.
+/// After all faults are over, every call is answered soon, with an answer that settles it.
 pub(super) fn healed(case: &Case, world: &World, verdict: &mut Verdict) {
     let healed = world.healed.unwrap_or(Micros::MAX);
     let mut wrong = |why: String| verdict.violated(Rule::Answered, Some(case.key), why);

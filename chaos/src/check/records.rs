@@ -1,12 +1,13 @@
-//! The claims about records that end, and about results that no record can hold.
+//! Rules about records that end, and about results that are too large to record.
 
 use super::{Case, Rule, Verdict, case::ROUNDING};
 use crate::history::{Answer, Met, Micros};
 
-/// Clocks that count coarsely, and the way from the store's answer to the line about it.
+/// For coarse clocks, and the time from the store's answer to its line in the history.
 const SLACK: Micros = 100_000 + ROUNDING;
 
-/// What the store shows of a key never goes back: its tokens do not shrink, and what is done does not live again.
+/// What the store shows of a key never goes back: tokens do not shrink, and a done key does not run
+/// again.
 pub(super) fn ended(case: &Case, verdict: &mut Verdict) {
     let mut wrong = |why: String| verdict.violated(Rule::Ended, Some(case.key), why);
     if let Some((token, larger)) = shrunk(case) {
@@ -55,7 +56,7 @@ pub(super) fn ended(case: &Case, verdict: &mut Verdict) {
     }
 }
 
-/// A token that was seen after a larger one had been.
+/// A token that was observed after a larger one.
 fn shrunk(case: &Case) -> Option<(u64, u64)> {
     let granted = case.grants.iter();
     let granted = granted.map(|grant| (grant.sent, grant.at, grant.token));
@@ -80,7 +81,7 @@ fn shrunk(case: &Case) -> Option<(u64, u64)> {
     None
 }
 
-/// What no record can hold is answered `NotRecorded` from then on, and nothing else is.
+/// A result that is too large to record is answered `NotRecorded` from then on, and no other is.
 pub(super) fn refused(case: &Case, verdict: &mut Verdict) {
     let mut wrong = |why: String| verdict.violated(Rule::Refused, Some(case.key), why);
     let without =
@@ -101,7 +102,7 @@ pub(super) fn refused(case: &Case, verdict: &mut Verdict) {
     for (id, call, answered) in case.answers() {
         let other = match &answered.answer {
             Answer::Refused(name) => !matches!(&**name, "NotRecorded" | "Unavailable" | "InFlight"),
-            // Its body may have come to its end just then.
+            // Its own body may have ended just then.
             Answer::Ok(_) | Answer::Declined(_) => !answered.own,
         };
         if call.at > since && other {

@@ -1,4 +1,4 @@
-//! Bodies that run again.
+//! Rules about bodies that run again.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::history::{Answer, End, Function, Kind, Micros, Settled};
 
-/// `fail`: one body, one effect, for as long as its result is kept.
+/// Under `fail`: one body and one effect, for as long as its result is kept.
 pub(super) fn at_most_once(case: &Case, verdict: &mut Verdict) {
     let mut wrong = |why: String| verdict.violated(Rule::AtMostOnce, Some(case.key), why);
     for pair in case.runs().windows(2) {
@@ -28,7 +28,7 @@ pub(super) fn at_most_once(case: &Case, verdict: &mut Verdict) {
     }
 }
 
-/// `fail`: nobody is told that the outcome is unknown, unless something has befallen the owner.
+/// Under `fail`: no caller is told `Indeterminate` unless something has happened to the owner.
 pub(super) fn doubted(case: &Case, world: &World, verdict: &mut Verdict) {
     let mut told = BTreeSet::new();
     for (id, call, answered) in case.answers() {
@@ -37,21 +37,22 @@ pub(super) fn doubted(case: &Case, world: &World, verdict: &mut Verdict) {
         }
         let runs = case.starts.iter().filter(|run| run.at <= answered.at);
         let Some(run) = runs.max_by_key(|run| run.token) else {
-            // Its claim may have come through without a word about it.
+            // Its claim may have been granted without a line about it in the history.
             continue;
         };
         let ended = case.ends.get(&run.call).map(|(_, end)| *end);
         if !matches!(ended, None | Some(End::Ok)) {
             continue;
         }
-        // The doubt is about a later claim, whose owner may have had no time for a word about it.
+        // The doubt is about a later claim, whose owner may have died before it wrote a line.
         let later = |sight: &Sight| sight.token > run.token && sight.at <= answered.at;
         let is_done = case.done_at(run.token).is_some_and(|at| at < call.at);
         if is_done || case.sights.iter().any(later) {
             continue;
         }
         let granted = case.grant(run.token);
-        // A sign of life that comes later may revive what was in doubt then, also one on its way.
+        // A later sign of life, also one on its way, may revive a record that was lost at that
+        // time.
         let known = |change: &Change| change.at <= call.at;
         let alive = granted.map_or(run.at, |granted| last_sign(case, granted, known));
         if cause(world, *run, alive, answered.at).is_none() && told.insert(run.token) {
@@ -64,7 +65,8 @@ pub(super) fn doubted(case: &Case, world: &World, verdict: &mut Verdict) {
     }
 }
 
-/// `rerun`: again only after an end that allows it, or after the owner was silent for its lease.
+/// Under `rerun`: again only after an end that allows it, or after the owner was silent for its
+/// lease.
 pub(super) fn explained(case: &Case, world: &World, verdict: &mut Verdict) {
     for pair in case.runs().windows(2) {
         let (earlier, later) = (pair[0], pair[1]);
@@ -79,7 +81,7 @@ pub(super) fn explained(case: &Case, world: &World, verdict: &mut Verdict) {
     }
 }
 
-/// Bodies that began when their lease was over.
+/// Bodies that began after their lease was over.
 pub(super) fn late_starts(case: &Case) -> u64 {
     let late = case.starts.iter().filter(|start| {
         let granted = case.grant(start.token);
@@ -91,7 +93,7 @@ pub(super) fn late_starts(case: &Case) -> u64 {
     late.count() as u64
 }
 
-/// When the owner last showed itself alive, of the times that `counts`.
+/// The owner's last sign of life, among the changes for which `counts` is true.
 fn last_sign(case: &Case, granted: &Grant, counts: impl Fn(&Change) -> bool) -> Micros {
     let renewed = case.changes.iter().filter(|change| {
         change.token == granted.token
@@ -104,7 +106,7 @@ fn last_sign(case: &Case, granted: &Grant, counts: impl Fn(&Change) -> bool) -> 
         .fold(granted.sent, Micros::max)
 }
 
-/// The earlier run's end, or its result's, says that the body may run again.
+/// Why the earlier run's end, or its result's end, allows the body to run again.
 fn released(case: &Case, earlier: Start, later: Start) -> Option<&'static str> {
     if case.has_ended(earlier.call, case.granted_at(later)) {
         return Some("its result's `ttl`");
@@ -121,7 +123,7 @@ fn released(case: &Case, earlier: Start, later: Start) -> Option<&'static str> {
     }
 }
 
-/// The earlier run was taken over: its owner must have been silent for the lease it had.
+/// The earlier run was taken over: its owner must have been silent for its lease.
 fn overtaken(
     case: &Case,
     world: &World,
@@ -129,12 +131,12 @@ fn overtaken(
     later: Start,
 ) -> Result<String, (Rule, String)> {
     let Some(granted) = case.grant(earlier.token) else {
-        // It died between its claim and its line about it.
+        // The process died between its claim and its line about it.
         let cause = cause(world, earlier, earlier.at, later.at);
         return Ok(cause.unwrap_or_else(|| "a claim that nobody noted".to_owned()));
     };
     let alive = last_sign(case, granted, |change| change.sent <= later.at);
-    // The first that was granted the key afterwards; it need not have come to run.
+    // The first attempt that was granted the key afterwards. It need not have run.
     let successor = case
         .grants
         .iter()
@@ -163,7 +165,7 @@ fn overtaken(
     })
 }
 
-/// Which fault silenced the owner between `from` and `until`.
+/// The fault that silenced the owner between `from` and `until`.
 fn cause(world: &World, run: Start, from: Micros, until: Micros) -> Option<String> {
     if world
         .killed
@@ -182,7 +184,8 @@ fn cause(world: &World, run: Start, from: Micros, until: Micros) -> Option<Strin
         fault.process == Some(run.process) && fault.call.is_none_or(|call| call == run.call)
     };
     let everybodys = |fault: &&Window| fault.process.is_none();
-    // Its own misfortune rather than everybody's, and what was done to it rather than what the machine was short of.
+    // A fault of its own counts before one of all processes, and an injected one before a starved
+    // machine.
     let mut faults: Vec<_> = during()
         .filter(own)
         .chain(during().filter(everybodys))
@@ -192,7 +195,8 @@ fn cause(world: &World, run: Start, from: Micros, until: Micros) -> Option<Strin
     Some(format!("silent for its lease: {:?}", fault.kind))
 }
 
-/// Whether a fault excuses that an owner is not heard of. Work that yields does not, and no loss of a script.
+/// Whether a fault can explain that an owner is silent. Work that yields cannot, and neither can
+/// lost scripts.
 fn silences(kind: Kind) -> bool {
     !matches!(
         kind,

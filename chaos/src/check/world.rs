@@ -1,4 +1,4 @@
-//! A history, sorted by keys.
+//! A history, sorted by key.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,11 +8,11 @@ use super::{
 };
 use crate::history::{Answer, DRAINED, Entry, Event, Kind, Micros};
 
-/// A fault's time and place.
+/// When and where a fault was in force.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     pub(crate) kind: Kind,
-    /// `None`: the server, so everybody.
+    /// `None`: the servers', so it affects all processes.
     pub(crate) process: Option<u32>,
     /// `None`: all its calls.
     pub(crate) call: Option<u64>,
@@ -27,16 +27,16 @@ pub(crate) struct World {
     pub(crate) faults: Vec<Window>,
     pub(crate) killed: HashMap<u32, Micros>,
     pub(crate) healed: Option<Micros>,
-    /// When nothing failed.
+    /// The times when nothing failed.
     pub(crate) calms: Vec<(Micros, Micros)>,
-    /// The keys of calls.
+    /// Each call's key.
     keys: HashMap<u64, u32>,
     noted: Vec<Note>,
-    /// Faults that have begun, and of which no end is known.
+    /// Faults that have begun and whose end is not known.
     begun: HashMap<Begun, Micros>,
 }
 
-/// A process, and which fault of it or of its call.
+/// A process, with the fault of it or of its call.
 type Begun = (u32, Kind, Option<u64>);
 
 /// What was reported, and about which scope.
@@ -45,7 +45,7 @@ type Note = (String, Option<String>);
 impl World {
     pub(crate) fn of(history: &[Entry]) -> Self {
         let mut world = Self::default();
-        // Calls first: other processes' lines may have been read before the caller's own.
+        // Calls first: lines of other processes may have been read before the caller's own.
         for entry in history {
             if let Event::Called {
                 call,
@@ -73,7 +73,7 @@ impl World {
         for entry in history {
             world.add(entry);
         }
-        // Their process was killed first.
+        // Their process was killed before they ended.
         for ((process, kind, call), from) in std::mem::take(&mut world.begun) {
             let until = world.killed.get(&process).copied();
             world.faults.push(Window {
@@ -193,7 +193,7 @@ impl World {
         }
     }
 
-    /// What callers left behind was delivered in the end: no process had anything left to do.
+    /// What callers left behind was settled in the end: no process had anything left to do.
     pub(crate) fn drained(&self, verdict: &mut Verdict) {
         for (noted, _) in &self.noted {
             if let Some(left) = noted.strip_prefix(DRAINED)
@@ -205,10 +205,10 @@ impl World {
         }
     }
 
-    /// No server here forgets what it has acknowledged.
+    /// No server lost a record that it had acknowledged.
     pub(crate) fn kept(&self, verdict: &mut Verdict) {
         for what in ["record lost", "gave up"] {
-            // Nobody asks for longer than a result would be kept.
+            // Nobody waits for longer than a result is kept.
             let in_time = |scope: &Option<String>| {
                 let brief = |scope: &String| scope.starts_with("chaos.brief");
                 what == "gave up" && scope.as_ref().is_some_and(brief)

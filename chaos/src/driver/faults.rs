@@ -1,4 +1,4 @@
-//! Faults of one worker and of its link: one at a time, each with its proof.
+//! Faults of one worker and of its link: one at a time, each with a proof that it happened.
 
 use std::{
     sync::Arc,
@@ -17,15 +17,15 @@ use crate::{
 /// A fault that is in force.
 pub(super) struct Active {
     pub(super) kind: Kind,
-    /// The process it befalls: another may have taken its place when it ends.
+    /// The process that it befalls. When it ends, another may have taken its place.
     process: u32,
     since: Micros,
     pub(super) until: Instant,
-    /// What the link had counted before.
+    /// The link's counter before the fault.
     before: u64,
 }
 
-/// Requests that are held back, and on their way.
+/// Requests that are held back.
 pub(super) struct Late {
     process: u32,
     since: Micros,
@@ -33,11 +33,11 @@ pub(super) struct Late {
     before: u64,
 }
 
-/// So many calls in a row are kept without a poll, when it gets calm.
+/// How many calls in a row are held without a poll at the beginning of a calm.
 const HELD: u32 = 2;
 
 impl Driver {
-    /// Stops the worker for as long as somebody wants it quiet.
+    /// Stops the worker for as long as the workers are to be quiet.
     pub(super) fn hush(&mut self) {
         let signals = Arc::clone(&self.shared.signals);
         if !signals.hush.is_wanted() {
@@ -52,8 +52,8 @@ impl Driver {
         self.report(Kind::Stop, self.process, since, observed);
     }
 
-    /// Has no faults while somebody wants it calm. The last one before makes the worker look for a connection anew, as
-    /// often as not, and the calls that come first are kept without a poll.
+    /// Injects no faults during a calm. As often as not the last fault before makes the worker
+    /// connect anew, and the first calls then are held without a poll.
     pub(super) fn calm(&mut self) {
         let signals = Arc::clone(&self.shared.signals);
         let wanted = signals.calm.is_wanted();
@@ -104,7 +104,7 @@ impl Driver {
         self.inject(kind, length);
     }
 
-    /// Injects one fault, for so many milliseconds.
+    /// Injects one fault for this many milliseconds.
     fn inject(&mut self, kind: Kind, length: u64) {
         let since = now();
         let until = Instant::now() + Duration::from_millis(length);
@@ -164,7 +164,7 @@ impl Driver {
         }
         match kind {
             Kind::Stop => self.report(kind, process, since, stopped),
-            // What it holds back is on its way for some time yet.
+            // The requests that it holds back arrive some time later.
             Kind::Late => self.late.push(Late {
                 process,
                 since,
@@ -175,7 +175,7 @@ impl Driver {
         }
     }
 
-    /// Reports what was held back and has arrived by now; `all`, whether or not it has had the time.
+    /// Reports held requests that have arrived by now; with `all`, also those that may not have.
     pub(super) fn end_late(&mut self, all: bool) {
         let arrived = self.counted(Kind::Late);
         let due = |late: &mut Late| all || Instant::now() >= late.due;
@@ -186,7 +186,7 @@ impl Driver {
         }
     }
 
-    /// What the link counts of this fault.
+    /// The link's counter for this fault.
     fn counted(&self, kind: Kind) -> u64 {
         let Some(link) = &self.link else { return 0 };
         let counters = link.counters();
@@ -233,7 +233,7 @@ impl Driver {
         }
     }
 
-    /// Kills the worker, reads what it still said, and starts another.
+    /// Kills the worker, reads the rest of its output, and starts another.
     fn kill(&mut self) {
         use std::os::unix::process::ExitStatusExt;
         let since = now();
@@ -241,12 +241,12 @@ impl Driver {
         self.worker.kill();
         self.shared.log.note(Event::Killed { process });
         while let Ok(line) = self.worker.line_within(PATIENCE) {
-            // The last line may have been cut off.
+            // The last line may be cut off.
             if let Ok(line) = serde_json::from_str(&line) {
                 self.heard(line);
             }
         }
-        // Killed in the middle of something, or it was no fault.
+        // It was a fault only if the worker was killed while calls were in progress.
         let observed = self.worker.wait().signal() == Some(9) && !self.calls.is_empty();
         self.report(Kind::Kill, process, since, observed);
         self.in_wave.clear();

@@ -1,4 +1,4 @@
-//! One worker: what it is told, and what it says.
+//! Drives one worker: sends its orders, and reads its output.
 
 mod faults;
 
@@ -27,11 +27,12 @@ use crate::{
     worker::Order,
 };
 
-/// So many calls are under way in a worker at most, beside those of a wave.
+/// The most calls in progress in a worker, those of a wave not counted.
 const SLOTS: usize = 32;
-/// All workers together make a wave every so many milliseconds: each is to be answered before the next one comes.
+/// The time between two waves of all workers, in milliseconds: one is to be answered before the
+/// next.
 const WAVES: std::ops::Range<u64> = 1_200..2_600;
-/// How long asking every key once more may take, before what is left is given up.
+/// How long calling every key once more may take before the rest is given up.
 const EPILOGUE: Duration = Duration::from_secs(120);
 /// How long the end of everything may take.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -56,16 +57,16 @@ pub(crate) struct Driver {
     link: Option<Proxy>,
     worker: Worker,
     process: u32,
-    /// The calls under way, with their keys.
+    /// The calls in progress, with their keys.
     calls: HashMap<u64, u32>,
-    /// Keys whose caller retries.
+    /// Keys whose caller will retry.
     retries: Vec<u32>,
     active: Option<Active>,
     late: Vec<Late>,
-    /// Of the calls under way, those of a wave.
+    /// The calls in progress that belong to a wave.
     in_wave: HashSet<u64>,
     is_calm: bool,
-    /// So many of the next calls are kept without a poll.
+    /// How many of the next calls are held without a poll.
     to_hold: u32,
     drained: bool,
 }
@@ -91,7 +92,7 @@ impl Driver {
         }
     }
 
-    /// Calls and fails until told to stop; then waits for what is under way.
+    /// Calls and injects faults until told to stop, then waits for what is in progress.
     pub(crate) fn run(&mut self) {
         let mut next_call = Instant::now();
         let mut next_fault = Instant::now() + self.lull();
@@ -135,7 +136,7 @@ impl Driver {
         }
     }
 
-    /// Calls every key once more, with nothing in the way.
+    /// Calls every key once more, without faults.
     pub(crate) fn epilogue(&mut self, keys: impl Iterator<Item = u32>) {
         let since = Instant::now();
         for key in keys {
@@ -171,7 +172,7 @@ impl Driver {
         self.order(&order);
     }
 
-    /// Makes a wave of calls, if it is time, or somebody wants one now.
+    /// Makes a wave of calls if it is due, or if one is requested now.
     fn wave(&mut self) {
         if self.paused() || !self.in_wave.is_empty() {
             return;
@@ -210,7 +211,7 @@ impl Driver {
         matches!(&self.active, Some(active) if active.kind == Kind::Stop)
     }
 
-    /// Takes in what the worker has said.
+    /// Reads what the worker has written.
     fn listen(&mut self, patience: Duration) {
         let mut patience = patience;
         loop {

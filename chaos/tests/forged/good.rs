@@ -1,4 +1,4 @@
-//! Histories that must pass.
+//! Histories that the checker must accept.
 
 use idempotent_chaos::{
     check::{Rule, check},

@@ -1,4 +1,4 @@
-//! Effects too many, results from nowhere, calls and records that are lost.
+//! Too many effects, results from nowhere, and calls and records that are lost.
 
 use idempotent_chaos::{
     check::Rule,

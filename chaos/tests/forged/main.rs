@@ -1,4 +1,5 @@
-//! The checker sees: each claim has histories that break it and must be found, beside good ones that must pass.
+//! Tests of the checker: for each rule, histories that break it and must be noticed, and good ones
+//! that must be accepted.
 
 mod good;
 mod lost;

@@ -1,4 +1,4 @@
-//! Records that end, and live again; results that no record can hold.
+//! Records that end and then live again; results that are too large to record.
 
 use idempotent_chaos::{
     check::Rule,

@@ -1,4 +1,5 @@
-//! Tokens that do not grow, stale owners that are heard, replies that differ, bodies that run again.
+//! Tokens that do not grow, stale owners whose messages change something, replies that differ, and
+//! bodies that run again.
 
 use idempotent_chaos::{
     check::Rule,

@@ -1,4 +1,4 @@
-//! Histories, told a turn at a time.
+//! Builds histories, one event at a time.
 
 use idempotent_chaos::{
     check::{Rule, check},

@@ -1,4 +1,5 @@
-//! Owners that nothing has befallen and that are overtaken or doubted; callers that are not answered though nothing fails.
+//! Owners without a fault that are overtaken or doubted; callers that are not answered although
+//! nothing fails.
 
 use idempotent_chaos::{
     check::Rule,

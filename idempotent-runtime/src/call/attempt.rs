@@ -11,7 +11,7 @@ use crate::{
     Error, Key, OperationId, SharedStore,
     context::{
         Context, RunningBody,
-        observe::{Observation, Observed, Refusals},
+        observe::{self, Observation, Observed, Refusals},
     },
     events::{self, Subject},
     operation::options::Chosen,
@@ -100,9 +100,11 @@ impl Attempt {
 
     /// The call was answered with a result of its function.
     pub(crate) fn answered(&self, outcome: Observed, recorded: bool, record: &Record) {
-        let observation = Observation::of(outcome, recorded, record);
-        self.caller
-            .answered(self.scope, Some(&self.key), observation);
+        if observe::is_watched() {
+            let observation = Observation::of(outcome, recorded, record);
+            self.caller
+                .answered(self.scope, Some(&self.key), observation);
+        }
     }
 
     /// The call was refused. Nobody is refused whose caller has gone.

@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    cell::Cell,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -41,26 +40,6 @@ pub(crate) trait ErasedBody {
         record: &Record,
         operation_id: &dyn Fn() -> OperationId,
     ) -> Result<(), Error>;
-}
-
-/// A buffer that has grown larger is given back.
-const LARGEST_KEPT: usize = 4 * 1024;
-
-thread_local! {
-    /// Results are encoded here first: how long one gets is known afterwards.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// An empty buffer for [`ErasedBody::encode`].
-pub(crate) fn with_buffer<R>(encode: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    // Taken out: encoding may call anything, also this.
-    let mut bytes = BUFFER.try_with(Cell::take).unwrap_or_default();
-    let result = encode(&mut bytes);
-    if bytes.capacity() <= LARGEST_KEPT {
-        bytes.clear();
-        let _ = BUFFER.try_with(|buffer| buffer.set(bytes));
-    }
-    result
 }
 
 /// What a result's bytes are.

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::background::{PATIENCE, owe_outcome, report, with_timeout, without_result};
+use super::{
+    background::{PATIENCE, owe_outcome, report, with_timeout, without_result},
+    local,
+};
 use crate::{
     StoreError,
     call::attempt::Attempt,
@@ -59,22 +62,9 @@ impl Claim {
         Self::granted(attempt, lead, record)
     }
 
-    /// The right to run, where a store in this process grants it; or else the attempt back.
+    /// The same without a turn to count.
     #[inline]
-    pub(crate) fn at_once(attempt: Arc<Attempt>) -> Result<Self, Arc<Attempt>> {
-        let local = attempt.store.local();
-        match local.and_then(|local| local.grant(&attempt.key, &attempt.request)) {
-            Some(token) => {
-                let request = &attempt.request;
-                let record = request.granted(token, 1, request.lease);
-                Ok(Self::granted(attempt, None, record))
-            }
-            None => Err(attempt),
-        }
-    }
-
-    #[inline]
-    fn granted(attempt: Arc<Attempt>, lead: Option<Lead>, record: Record) -> Self {
+    pub(super) fn granted(attempt: Arc<Attempt>, lead: Option<Lead>, record: Record) -> Self {
         attempt.arm(true);
         attempt.granted(&record);
         Self {
@@ -113,11 +103,7 @@ impl Claim {
 
     /// [`end`](Self::end), with a result: at once, where a store in this process takes it from where it lies.
     pub(crate) fn complete(&mut self, codec: u32, outcome: RecordedBytesRef<'_>) {
-        let attempt = &self.attempt;
-        let completed = attempt
-            .store
-            .local()
-            .is_some_and(|local| local.complete(&attempt.key, &self.record, codec, outcome));
+        let completed = local::complete(&self.attempt, &self.record, codec, outcome);
         self.record.state = State::Done;
         self.record.codec = codec;
         if completed {

@@ -13,16 +13,17 @@ use std::{
 use super::{
     Flow,
     background::spawn::spawn_body,
-    begin,
     body::{BodySlot, Detached, OwnedBody},
-    detached, poll_give_way,
+    detached,
+    give_way::poll_give_way,
+    local::call_at_once,
     unprotected::unprotected,
 };
 use crate::{
     Error,
     call::attempt::Attempt,
     events::Span,
-    operation::{IntoErr, Operation, options::Options},
+    operation::{IntoErr, Operation, scope::BodyType},
 };
 
 /// The future of [`Operation::run`]: a call whose body is finished also when its caller goes away.
@@ -64,7 +65,7 @@ where
 {
     pub(crate) fn met() -> Self {
         Self {
-            owned: |work| Box::new(work),
+            owned: |slot| Box::new(slot),
             into_err: F::into_err,
         }
     }
@@ -108,8 +109,7 @@ trait Waiting<T, E> {
     /// When it was taken before: then it has panicked.
     fn take(&mut self) -> Detached<T, E>;
 
-    /// [Claims the scope](Options::claim_scope) for its type.
-    fn claim_scope(&self, options: &mut Options);
+    fn body_type(&self) -> BodyType;
 }
 
 impl<T, E, B> Waiting<T, E> for Option<B>
@@ -123,8 +123,9 @@ where
         }
     }
 
-    fn claim_scope(&self, options: &mut Options) {
-        options.claim_scope::<B>();
+    #[inline]
+    fn body_type(&self) -> BodyType {
+        BodyType::of_static::<B>()
     }
 }
 
@@ -134,47 +135,35 @@ fn polled_after_panic() -> ! {
 }
 
 impl<T: 'static, E: 'static, F> Call<T, E, F> {
-    // Results are written to one `output` and not handed on: each move of a new one costs some nanoseconds.
     #[inline]
     fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
-        let mut output = Poll::Pending;
         if let Phase::Start(operation) = &mut self.phase {
             // As `give_way`.
             if poll_give_way(&mut operation.options.gave_way, cx).is_pending() {
                 return Poll::Pending;
             }
-            body.claim_scope(&mut operation.options);
-            operation.replay(&mut output);
+            operation.options.claim_scope(body.body_type());
+            if let Some(result) = operation.replay() {
+                self.phase = Phase::Gone;
+                return Poll::Ready(result);
+            }
         }
-        if output.is_pending() {
-            self.flow(body, cx, &mut output);
-        } else {
-            self.phase = Phase::Gone;
-        }
-        output
-    }
-
-    fn flow(
-        &mut self,
-        body: &mut dyn Waiting<T, E>,
-        cx: &mut Context<'_>,
-        output: &mut Poll<Result<T, E>>,
-    ) {
-        let went_well = match self.start(body, cx, output) {
-            Ok(()) if output.is_pending() => self.go_on(cx, output),
+        let polled = match self.start(body, cx) {
+            Ok(Poll::Pending) => self.go_on(cx),
             started => started,
         };
-        if let Err(error) = went_well {
-            match mem::replace(&mut self.phase, Phase::Gone) {
-                Phase::Flow { into_err, .. } | Phase::Start(Operation { into_err, .. }) => {
-                    *output = Poll::Ready(Err(((self.needs)().into_err)(into_err, error)));
-                }
-                Phase::Gone => {
-                    unreachable!("neither `start` nor `go_on` ends a call")
-                }
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(ready) => {
+                self.phase = Phase::Gone;
+                ready
             }
-        } else if output.is_ready() {
-            self.phase = Phase::Gone;
+            Err(error) => match mem::replace(&mut self.phase, Phase::Gone) {
+                Phase::Flow { into_err, .. } | Phase::Start(Operation { into_err, .. }) => {
+                    Poll::Ready(Err(((self.needs)().into_err)(into_err, error)))
+                }
+                Phase::Gone => unreachable!("neither `start` nor `go_on` ends a call"),
+            },
         }
     }
 
@@ -183,28 +172,26 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         &mut self,
         body: &mut dyn Waiting<T, E>,
         cx: &mut Context<'_>,
-        output: &mut Poll<Result<T, E>>,
-    ) -> Result<(), Error> {
+    ) -> Result<Poll<Result<T, E>>, Error> {
         let Phase::Start(operation) = &self.phase else {
-            return Ok(());
+            return Ok(Poll::Pending);
         };
         if operation.options.is_unprotected {
             let (call, span) = operation.unprotected()?;
-            let work = BodySlot::new(operation.policy, body.take());
-            let flow = unprotected(call, ((self.needs)().owned)(work));
+            let slot = BodySlot::new(operation.policy, body.take());
+            let flow = unprotected(call, ((self.needs)().owned)(slot));
             self.wait_for(None, InSpan { span, flow });
-            return Ok(());
+            return Ok(Poll::Pending);
         }
         let (attempt, span) = operation.prepare()?;
-        let mut work = BodySlot::new(operation.policy, body.take());
-        let begun = span.in_scope(|| begin(attempt, &mut work, cx));
-        let Some((attempt, rest)) = begun else {
-            *output = work.into_poll();
-            return Ok(());
+        let mut slot = BodySlot::new(operation.policy, body.take());
+        let left = span.in_scope(|| call_at_once(attempt, &mut slot, cx));
+        let Some((attempt, rest)) = left else {
+            return Ok(slot.into_poll());
         };
-        let flow = detached(Arc::clone(&attempt), ((self.needs)().owned)(work), rest);
+        let flow = detached(Arc::clone(&attempt), ((self.needs)().owned)(slot), rest);
         self.wait_for(Some(attempt), InSpan { span, flow });
-        Ok(())
+        Ok(Poll::Pending)
     }
 
     /// From now on, this is polled.
@@ -218,11 +205,7 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         }
     }
 
-    fn go_on(
-        &mut self,
-        cx: &mut Context<'_>,
-        output: &mut Poll<Result<T, E>>,
-    ) -> Result<(), Error> {
+    fn go_on(&mut self, cx: &mut Context<'_>) -> Result<Poll<Result<T, E>>, Error> {
         let Phase::Flow { flow: home, .. } = &mut self.phase else {
             panic!("an idempotent call was polled after it had ended");
         };
@@ -230,16 +213,18 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
             polled_after_panic();
         };
         match Pin::new(&mut flow).poll(cx) {
-            Poll::Pending => *home = Some(flow),
+            Poll::Pending => {
+                *home = Some(flow);
+                Ok(Poll::Pending)
+            }
             Poll::Ready(ended) => {
-                let work: Box<dyn Any> = ended?;
-                match work.downcast::<DetachedBody<T, E>>() {
-                    Ok(work) => *output = work.into_poll(),
-                    Err(_) => unreachable!("a flow gives back the work that it was given"),
+                let slot: Box<dyn Any> = ended?;
+                match slot.downcast::<DetachedBody<T, E>>() {
+                    Ok(slot) => Ok(slot.into_poll()),
+                    Err(_) => unreachable!("a flow gives back the body that it was given"),
                 }
             }
         }
-        Ok(())
     }
 }
 
@@ -254,7 +239,7 @@ impl<T: 'static, E: 'static, F> Drop for Call<T, E, F> {
             && attempt.is_armed()
         {
             attempt.orphan();
-            // Whatever it answers, nobody is there to hear it; the record tells the next caller.
+            // Its answer goes nowhere; the record tells the next caller.
             spawn_body(&attempt.runtime, OrphanTask(flow));
         }
     }
@@ -266,7 +251,7 @@ impl Future for OrphanTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // Nobody is refused: nobody is there.
+        // The caller is gone; there is no one to report an error to.
         let InSpan { span, flow } = &mut self.0;
         span.in_scope(|| flow.as_mut().poll(cx)).map(drop)
     }

@@ -41,33 +41,11 @@ pub(crate) enum BodyEnd {
 
 // Apart from the guard: this polls users' code, the guard does not.
 impl Claim {
-    /// Polls the body for the first time. Should it panic, it is dropped in the surroundings that it had.
-    pub(crate) fn poll_once(
-        &mut self,
-        work: &mut dyn ErasedBody,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        self.start();
-        let attempt = Arc::clone(&self.attempt);
-        telling_of_panics(
-            || {
-                context::Context::sync_inside(attempt.clone(), || {
-                    let polled = panic::catch_unwind(AssertUnwindSafe(|| work.poll(cx)));
-                    polled.unwrap_or_else(|panicked| {
-                        work.stop();
-                        panic::resume_unwind(panicked)
-                    })
-                })
-            },
-            || attempt.panicked(),
-        )
-    }
-
     /// Polls the body to its end, or to that of its time, and renews the lease every third of it. The body is dropped
     /// before this returns.
-    pub(crate) async fn drive<W: ErasedBody + ?Sized>(&mut self, work: &mut W) -> BodyEnd {
+    pub(crate) async fn drive<W: ErasedBody + ?Sized>(&mut self, body: &mut W) -> BodyEnd {
         let attempt = Arc::clone(&self.attempt);
-        let mut body = pin!(context::Context::inside(attempt.clone(), Body(work)));
+        let mut body = pin!(context::Context::inside(attempt.clone(), Body(body)));
         let _running = attempt.store.local().map(|_| attempt.store.running());
         let mut heartbeat = None;
         let mut end = attempt

@@ -8,7 +8,10 @@ pub(crate) mod background;
 pub(crate) mod body;
 pub(crate) mod claim;
 pub(crate) mod future;
+mod give_way;
 pub(crate) mod heartbeat;
+mod local;
+mod outcome;
 mod prepare;
 pub(crate) mod unprotected;
 
@@ -20,29 +23,26 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::coop::{self, unconstrained};
+use tokio::task::coop::unconstrained;
 
 use self::{
-    acquire::{Acquired, Replay},
+    acquire::{Acquired, Replay, acquire},
     attempt::Attempt,
-    body::{BodySlot, ErasedBody, OwnedBody, with_buffer},
-    claim::{Claim, not_recorded},
+    body::{BodySlot, ErasedBody, OwnedBody},
+    claim::Claim,
     future::{Call, InSpan, Needs, Phase},
-    heartbeat::{BodyEnd, telling_of_panics},
+    give_way::give_way,
+    heartbeat::BodyEnd,
+    local::{Rest, call_at_once},
     unprotected::{Unprotected, unprotected_attached},
 };
 use crate::{
-    Error, OnErr,
-    codec::redact::shape_of,
+    Error,
     context::observe::Observed,
-    error::noting_own,
     events::{self, Span},
-    operation::{IntoErr, Operation, SendErr},
-    record::{DONE_HEADER, Record, too_large},
-    store::{
-        counters::Turn,
-        protocol::{abandoned, lost, released},
-    },
+    operation::{IntoErr, Operation, SendErr, scope::BodyType},
+    record::Record,
+    store::counters::Turn,
 };
 
 pub use background::drain;
@@ -86,6 +86,21 @@ impl<T, E, F> Operation<T, E, F> {
     /// [`OnCrash::Rerun`](crate::OnCrash::Rerun) the key is free at once, under [`OnCrash::Fail`](crate::OnCrash::Fail)
     /// it is in doubt.
     ///
+    /// ```
+    /// # use idempotent_fn::{Error, operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let mut lines = vec!["2 apples"];
+    /// let order = operation::<Result<usize, Error>, _>("shop.order", &[&"order-42"]).store(MemoryStore::new());
+    /// let count = order.run_attached(async {
+    ///     lines.push("1 pear"); // borrowed
+    ///     Ok(lines.len())
+    /// });
+    /// assert_eq!(count.await?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`run`](Operation::run).
     #[expect(
@@ -99,30 +114,26 @@ impl<T, E, F> Operation<T, E, F> {
     {
         async move {
             give_way().await;
-            self.options.claim_scope::<B>();
+            self.options.claim_scope(BodyType::of::<B>());
             if self.options.is_unprotected {
                 let result = match self.unprotected() {
                     Ok((call, span)) => {
                         // In boxes, as it is below: the future has no room for it.
-                        let work = BodySlot::new(self.policy, Box::pin(body));
-                        let flow = Box::pin(unprotected_attached(call, work));
+                        let body = BodySlot::new(self.policy, Box::pin(body));
+                        let flow = Box::pin(unprotected_attached(call, body));
                         InSpan { span, flow }.await
                     }
                     Err(error) => Err(error),
                 };
                 return result.unwrap_or_else(|error| Err(self.into_err.into_err(error)));
             }
-            {
-                let mut replayed = Poll::Pending;
-                self.replay(&mut replayed);
-                if let Poll::Ready(result) = replayed {
-                    return result;
-                }
+            if let Some(result) = self.replay() {
+                return result;
             }
             let result = match self.prepare() {
                 Ok((attempt, span)) => {
-                    let work = BodySlot::new(self.policy, Box::pin(body));
-                    let flow = Box::pin(attached(attempt, work));
+                    let body = BodySlot::new(self.policy, Box::pin(body));
+                    let flow = Box::pin(attached(attempt, body));
                     InSpan { span, flow }.await
                 }
                 Err(error) => Err(error),
@@ -131,13 +142,16 @@ impl<T, E, F> Operation<T, E, F> {
         }
     }
 
-    /// Puts the recorded result in its `output`, where it is in this process and nothing is in its way. It is written
-    /// where it stays: each move of a result costs some nanoseconds.
+    /// The recorded result, if it is in this process and nothing is in its way.
     #[inline]
-    pub(crate) fn replay(&self, output: &mut Poll<Result<T, E>>) {
+    pub(crate) fn replay(&self) -> Option<Result<T, E>> {
         let fingerprint = self.options.fingerprint();
-        self.options
-            .peek(&mut |record| self.policy.read(record, fingerprint, output));
+        let mut found = None;
+        self.options.peek(&mut |record| {
+            found = self.policy.read(record, fingerprint);
+            found.is_some()
+        });
+        found
     }
 
     pub(crate) fn prepare(&self) -> Result<(Arc<Attempt>, Span), Error> {
@@ -150,53 +164,23 @@ impl<T, E, F> Operation<T, E, F> {
     }
 }
 
-/// What is left of a call that has to wait.
-pub(crate) enum Rest {
-    /// Everything: the store is to be asked, and perhaps to be waited for.
-    All,
-    /// The body is pending, or it has returned and the store is still to be told.
-    Begun(Box<Claim>),
-}
-
-/// Does what needs no waiting where the store is in this process: claims, polls the body, and records its result. Most
-/// first calls end here, with their result in `work`, and need no future of their own.
-pub(crate) fn begin(
-    attempt: Arc<Attempt>,
-    work: &mut dyn ErasedBody,
-    cx: &mut Context<'_>,
-) -> Option<(Arc<Attempt>, Rest)> {
-    let mut claim = match Claim::at_once(attempt) {
-        Ok(claim) => claim,
-        Err(attempt) => return Some((attempt, Rest::All)),
-    };
-    if claim.poll_once(work, cx).is_ready() {
-        conclude(work, &mut claim);
-        if claim.is_settled() {
-            ran(&claim);
-            return None;
-        }
-    }
-    let attempt = Arc::clone(&claim.attempt);
-    Some((attempt, Rest::Begun(Box::new(claim))))
-}
-
 /// What is left of a call once it has to wait.
 pub(crate) type Flow = Pin<Box<dyn Future<Output = Result<Box<dyn OwnedBody>, Error>> + Send>>;
 
 /// The rest of a call, for a body that may outlive its caller. Compiled here, and not again in each crate that calls it.
 #[inline(never)]
-pub(crate) fn detached(attempt: Arc<Attempt>, mut work: Box<dyn OwnedBody>, rest: Rest) -> Flow {
+fn detached(attempt: Arc<Attempt>, mut body: Box<dyn OwnedBody>, rest: Rest) -> Flow {
     match rest {
-        // A future of its own, with no box for the asking: so nearly all calls of a network store are done.
+        // Each has a future of its own, so that the usual one, which acquires, needs no box inside.
         Rest::All => Box::pin(async move {
-            let done = claim_or_replay(&attempt, &mut *work).await;
-            told(&attempt, done)?;
-            Ok(work)
+            let done = call(&attempt, &mut *body).await;
+            tell_refusal(&attempt, done)?;
+            Ok(body)
         }),
-        Rest::Begun(claim) => Box::pin(async move {
-            let done = go_on(&attempt, &mut *work, claim).await;
-            told(&attempt, done)?;
-            Ok(work)
+        Rest::Run(claim) => Box::pin(async move {
+            let done = run(&attempt, &mut *body, claim).await;
+            tell_refusal(&attempt, done)?;
+            Ok(body)
         }),
     }
 }
@@ -204,94 +188,64 @@ pub(crate) fn detached(attempt: Arc<Attempt>, mut work: Box<dyn OwnedBody>, rest
 /// A call whose body stops with its caller. It may borrow, and need not be `Send`: its type stays.
 async fn attached<T, E, B>(
     attempt: Arc<Attempt>,
-    mut work: BodySlot<T, E, Pin<Box<B>>>,
+    mut body: BodySlot<T, E, Pin<Box<B>>>,
 ) -> Result<Result<T, E>, Error>
 where
     B: Future<Output = Result<T, E>>,
 {
     let mut attempt = Some(attempt);
-    let mut begun = |cx: &mut Context<'_>| begin(attempt.take()?, &mut work, cx);
-    if let Some((attempt, rest)) = poll_fn(|cx| Poll::Ready(begun(cx))).await {
+    let mut at_once = |cx: &mut Context<'_>| call_at_once(attempt.take()?, &mut body, cx);
+    if let Some((attempt, rest)) = poll_fn(|cx| Poll::Ready(at_once(cx))).await {
         let done = match rest {
-            Rest::All => Box::pin(claim_or_replay(&attempt, &mut work)).await,
-            Rest::Begun(claim) => go_on(&attempt, &mut work, claim).await,
+            Rest::All => Box::pin(call(&attempt, &mut body)).await,
+            Rest::Run(claim) => run(&attempt, &mut body, claim).await,
         };
-        told(&attempt, done)?;
+        tell_refusal(&attempt, done)?;
     }
-    Ok(work.into_result())
+    Ok(body.into_result())
 }
 
-/// Lets the code around the call know that it was refused, if it was.
-fn told(attempt: &Attempt, done: Result<(), Error>) -> Result<(), Error> {
+/// Tells the code around the call that it was refused, if it was.
+fn tell_refusal(attempt: &Attempt, done: Result<(), Error>) -> Result<(), Error> {
     if let Err(error) = &done {
         attempt.refused(error);
     }
     done
 }
 
-/// Gives way to the task's other work, and to other tasks, where the task has used up its budget; once at most, for others
-/// in the same task may take all the budget that there is. Each call does so before it begins: a replay in memory and a
-/// refusal wait for nothing, and a loop of them would not let others run, perhaps the very owner that it asks for.
-async fn give_way() {
-    let mut given = false;
-    poll_fn(|cx| poll_give_way(&mut given, cx)).await;
-}
-
-/// [`give_way`] as a poll; `given` is false at first.
-#[inline]
-pub(crate) fn poll_give_way(given: &mut bool, cx: &mut Context<'_>) -> Poll<()> {
-    match coop::poll_proceed(cx) {
-        Poll::Pending if !*given => {
-            *given = true;
-            Poll::Pending
-        }
-        Poll::Pending => Poll::Ready(()),
-        Poll::Ready(progress) => {
-            progress.made_progress();
-            Poll::Ready(())
-        }
+/// The whole call: acquires the right to run, or a recorded result. The call's result is then found in `body`.
+///
+/// What is ours needs none of the task's cooperative budget ([`unconstrained`]): what the caller polls beside this call
+/// may have used it up.
+async fn call<W: ErasedBody + ?Sized>(attempt: &Arc<Attempt>, body: &mut W) -> Result<(), Error> {
+    match unconstrained(acquire(attempt)).await? {
+        Acquired::Run(claim) => Box::pin(run(attempt, body, claim)).await,
+        Acquired::Replay(found) => replay(attempt, body, &found),
     }
 }
 
-/// Claims, and runs the body or replays. The result is then found in `work`.
-async fn claim_or_replay<W: ErasedBody + ?Sized>(
+/// Runs the body to its end, if it has not returned yet, and finishes the claim.
+async fn run<W: ErasedBody + ?Sized>(
     attempt: &Arc<Attempt>,
-    work: &mut W,
-) -> Result<(), Error> {
-    // What the caller polls beside this call may have used up the task's cooperative budget: what is ours needs none.
-    match unconstrained(acquire::acquire(attempt)).await? {
-        Acquired::Replay(found) => replay(attempt, work, &found),
-        Acquired::Run(claim) => Box::pin(go_on(attempt, work, claim)).await,
-    }
-}
-
-/// Runs the body to its end, if it has not returned yet, and records that.
-async fn go_on<W: ErasedBody + ?Sized>(
-    attempt: &Arc<Attempt>,
-    work: &mut W,
+    body: &mut W,
     mut claim: Box<Claim>,
 ) -> Result<(), Error> {
     let mut timed_out = None;
     if !claim.is_ending() {
-        match claim.drive(work).await {
-            BodyEnd::Returned => conclude(work, &mut claim),
+        match claim.drive(body).await {
+            BodyEnd::Returned => outcome::conclude(body, &mut claim),
             BodyEnd::Overtaken(record, lease_left) => {
                 claim.lose();
-                return Box::pin(adopt(attempt, work, record, lease_left)).await;
+                return Box::pin(adopt(attempt, body, record, lease_left)).await;
             }
             BodyEnd::TimedOut(after) => {
-                events::timed_out(attempt, after);
-                if attempt.is_orphaned() {
-                    // There is no caller to be refused, and to be counted as that.
-                    attempt.count(Turn::TimedOut);
-                }
-                claim.end(abandoned(claim.record()));
+                outcome::abandon_late(&mut claim, after);
                 timed_out = Some(after);
             }
         }
     }
     if let Some((record, lease_left)) = unconstrained(claim.finish()).await {
-        return Box::pin(adopt(attempt, work, record, lease_left)).await;
+        return Box::pin(adopt(attempt, body, record, lease_left)).await;
     }
     if let Some(after) = timed_out {
         return Err(Error::TimedOut {
@@ -300,104 +254,38 @@ async fn go_on<W: ErasedBody + ?Sized>(
             on_crash: attempt.request.on_crash,
         });
     }
-    ran(&claim);
+    report_ran(&claim);
     Ok(())
 }
 
 /// Another attempt owns the record: its result is the key's result, never our own.
 async fn adopt<W: ErasedBody + ?Sized>(
     attempt: &Arc<Attempt>,
-    work: &mut W,
+    body: &mut W,
     record: Record,
     lease_left: Duration,
 ) -> Result<(), Error> {
     let adopted = unconstrained(acquire::adopt(attempt, record, lease_left)).await?;
-    replay(attempt, work, &adopted)
+    replay(attempt, body, &adopted)
 }
 
-/// Reports that a body has run and been answered for.
-fn ran(claim: &Claim) {
-    let (attempt, recorded) = (&claim.attempt, claim.is_recorded());
-    attempt.count(Turn::Ran);
-    attempt.answered(Observed::Ran, recorded, claim.record());
-    events::ran(attempt, recorded);
-}
-
+/// Takes the recorded result in place of the body's.
 fn replay<W: ErasedBody + ?Sized>(
     attempt: &Attempt,
-    work: &mut W,
+    body: &mut W,
     found: &Replay,
 ) -> Result<(), Error> {
-    work.replay(&found.record, &|| attempt.operation_id())?;
+    body.replay(&found.record, &|| attempt.operation_id())?;
     attempt.count(found.turn);
     attempt.answered(found.outcome, true, &found.record);
     events::replayed(attempt.scope, &attempt.key);
     Ok(())
 }
 
-/// Has the claim say how the body ended. What the result is asked for is the user's code, as the body is.
-fn conclude<W: ErasedBody + ?Sized>(work: &W, claim: &mut Claim) {
-    let attempt = Arc::clone(&claim.attempt);
-    telling_of_panics(|| judge(work, claim), || attempt.panicked());
-}
-
-fn judge<W: ErasedBody + ?Sized>(work: &W, claim: &mut Claim) {
-    match work.verdict(claim.attempt.request.on_crash) {
-        OnErr::Rerun => return claim.end(released(claim.record())),
-        OnErr::Fail => return claim.end(lost(claim.record())),
-        OnErr::Record => {}
-    }
-    if work.is_err()
-        && let Some(refused) = claim.attempt.progress.refusals.first()
-    {
-        return passing(claim, refused);
-    }
-    // The body has run, and this is the user's code: what it does is as final as what encoding the result does.
-    claim.encode();
-    if let Some(ttl) = work.ttl() {
-        claim.keep(ttl);
-    }
-    let limit = claim.attempt.store.result_limit();
-    let ended = with_buffer(|bytes| {
-        let (encoded, carries_ours) = noting_own(|| work.encode(bytes));
-        match encoded {
-            _ if carries_ours && work.is_err() => RecordingResult::Passing,
-            // The limit is the whole value's: what the server counts.
-            Ok(encoded) if DONE_HEADER + bytes.len() <= limit => {
-                claim.complete(encoded.codec, encoded.outcome(bytes));
-                RecordingResult::Recorded
-            }
-            Ok(_) => RecordingResult::NotRecordable(too_large(bytes.len(), limit)),
-            Err(error) => RecordingResult::NotRecordable(format!(
-                "it cannot be encoded: {}",
-                shape_of(&error)
-            )),
-        }
-    });
-    match ended {
-        RecordingResult::Recorded => {}
-        RecordingResult::Passing => passing(claim, "another operation"),
-        RecordingResult::NotRecordable(reason) => {
-            claim.attempt.count(Turn::NotRecordable);
-            events::not_recordable(&claim.attempt, &reason);
-            claim.end(not_recorded(claim.record(), &reason));
-        }
-    }
-}
-
-/// What became of a result that is final.
-enum RecordingResult {
-    Recorded,
-    NotRecordable(String),
-    /// It carries an error of this library: it is not final.
-    Passing,
-}
-
-/// The body's `Err` would be final, but it comes of a call that this library refused for now: that one was in flight, its
-/// store could not be asked, it was in doubt; or it carries a refusal. Nothing of that is final. What else the body did before, its author has said
-/// nothing of, so it is as after a crash: under `rerun` a retry runs it again, under `fail` it is in doubt (there only
-/// `on_err = rerun` is the author's word that nothing happened, and then we are not asked).
-fn passing(claim: &mut Claim, refused: &'static str) {
-    events::not_final(&claim.attempt, refused);
-    claim.end(abandoned(claim.record()));
+/// Reports that a body has run and been answered for.
+fn report_ran(claim: &Claim) {
+    let (attempt, recorded) = (&claim.attempt, claim.is_recorded());
+    attempt.count(Turn::Ran);
+    attempt.answered(Observed::Ran, recorded, claim.record());
+    events::ran(attempt, recorded);
 }

@@ -129,6 +129,7 @@ fn refused(options: &Options, store: Option<&SharedStore>, key: Option<&Key>, er
 fn agreed(options: &Options, policy: Result<(), &'static str>) -> Result<Chosen, Error> {
     options.check()?;
     let store = options.choose()?;
+    options.check_scope_in(&store)?;
     policy.map_err(|reason| options.config(reason))?;
     Ok(store)
 }

@@ -55,9 +55,9 @@ impl Unprotected {
     }
 
     /// Polls the body to its end, or to that of its time.
-    async fn drive<W: ErasedBody + ?Sized>(self: &Arc<Self>, work: &mut W) -> Result<(), Error> {
+    async fn drive<W: ErasedBody + ?Sized>(self: &Arc<Self>, body: &mut W) -> Result<(), Error> {
         let timed_out = {
-            let mut body = pin!(Context::inside(self.clone(), Body(work)));
+            let mut body = pin!(Context::inside(self.clone(), Body(body)));
             let mut end = self.timeout.map(|timeout| Box::pin(time::sleep(timeout)));
             let mut poll = |cx: &mut task::Context<'_>| {
                 telling_of_panics(|| body.as_mut().poll(cx), || self.panicked())
@@ -143,21 +143,21 @@ pub(crate) fn now() -> u64 {
 
 /// The whole of a call without a key. Nothing is left behind when it is dropped: the body stops with its caller.
 #[inline(never)]
-pub(crate) fn unprotected(call: Arc<Unprotected>, mut work: Box<dyn OwnedBody>) -> Flow {
+pub(crate) fn unprotected(call: Arc<Unprotected>, mut body: Box<dyn OwnedBody>) -> Flow {
     Box::pin(async move {
-        call.drive(&mut *work).await?;
-        Ok(work)
+        call.drive(&mut *body).await?;
+        Ok(body)
     })
 }
 
 /// The same for a body that may borrow, and need not be `Send`.
 pub(crate) async fn unprotected_attached<T, E, B>(
     call: Arc<Unprotected>,
-    mut work: BodySlot<T, E, Pin<Box<B>>>,
+    mut body: BodySlot<T, E, Pin<Box<B>>>,
 ) -> Result<Result<T, E>, Error>
 where
     B: Future<Output = Result<T, E>>,
 {
-    call.drive(&mut work).await?;
-    Ok(work.into_result())
+    call.drive(&mut body).await?;
+    Ok(body.into_result())
 }

@@ -2,6 +2,9 @@
 
 mod depth;
 pub(crate) mod number;
+mod plain;
+#[cfg(test)]
+mod plain_tests;
 mod reader;
 pub(crate) mod redact;
 #[cfg(test)]
@@ -65,8 +68,12 @@ pub trait Codec<T> {
 /// `u128` and `i128` inside of a tagged or flattened type; bytes that an untagged enum would read as text; two
 /// flattened fields of one name; more than 128 levels. The call that ran the body has its result, and a retry gets
 /// [`Error::NotRecorded`](crate::Error::NotRecorded). To know it, a value that has bytes, such an integer or a flattened
-/// field is read back once before it is recorded. Two variants of an untagged enum that are written alike are the type's
-/// own matter: the first that fits is read, in every format.
+/// field is read back once before it is recorded.
+///
+/// Two values of one type that serde writes alike are the type's own matter, in every format, because nothing in the bytes
+/// tells them apart. Two variants of an untagged enum: the first that fits is read. A flattened `Option` of a map, or of a
+/// struct whose fields may all be missing: `None` is read as `Some` of an empty one. Several flattened `Option`s whose
+/// fields have the same names: the first takes them.
 #[derive(Clone, Copy, Debug)]
 pub struct MessagePack;
 
@@ -82,6 +89,9 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
         if !depth::is_bounded(bytes) {
             return Err(CodecError::own("it is nested too deeply"));
+        }
+        if let Some(value) = plain::read(bytes) {
+            return Ok(value);
         }
         let mut format = message_pack(bytes);
         let Ok(value) = T::deserialize(&mut format) else {
@@ -170,8 +180,16 @@ fn expect_end<C: rmp_serde::config::SerializerConfig>(
 ///
 /// What would not come back as it is, is refused when it is encoded, as with [`MessagePack`]. That is also a number that is
 /// not finite, and a map inside of a tagged or flattened type whose keys are not text.
+///
+/// ```
+/// # use idempotent_fn::{Error, codec, idempotent};
+/// #[idempotent(key = order, codec = codec::Json)]
+/// async fn charge(order: u64) -> Result<String, Error> {
+///     Ok(format!("receipt {order}"))
+/// }
+/// # let _ = charge;
+/// ```
 #[cfg(feature = "json")]
-#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 #[derive(Clone, Copy, Debug)]
 pub struct Json;
 
@@ -204,20 +222,23 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
 }
 
 /// Why a value has no bytes, or bytes no value.
-#[derive(Debug)]
 pub struct CodecError {
     reason: Box<dyn error::Error + Send + Sync>,
     is_own: bool,
+    /// The value has bytes, and is kept from being recorded on purpose.
+    is_withheld: bool,
 }
 
 impl CodecError {
     /// Wraps an error or a text.
     ///
-    /// It may quote the value, so errors, logs and records show of it only what is known to be harmless.
+    /// It may quote the value. So this error's text and `Debug`, logs and records show of it only
+    /// what is known to be harmless; all of it is the [source](error::Error::source).
     pub fn new(reason: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
         Self {
             reason: reason.into(),
             is_own: false,
+            is_withheld: false,
         }
     }
 
@@ -226,13 +247,27 @@ impl CodecError {
         Self {
             reason: text.into().into(),
             is_own: true,
+            is_withheld: false,
         }
+    }
+
+    /// A value that is not to be recorded, on purpose: that is no mistake of anybody's.
+    #[cfg(feature = "http")]
+    pub(crate) fn withheld(why: &'static str) -> Self {
+        Self {
+            is_withheld: true,
+            ..Self::own(why)
+        }
+    }
+
+    pub(crate) fn is_withheld(&self) -> bool {
+        self.is_withheld
     }
 
     /// What may be shown: our own words whole, of anybody else's the harmless part.
     pub(crate) fn shape(&self) -> String {
         if self.is_own {
-            return self.to_string();
+            return self.reason.to_string();
         }
         match self.reason.downcast_ref::<Self>() {
             Some(wrapped) => wrapped.shape(),
@@ -260,13 +295,19 @@ impl From<reader::ReadError> for CodecError {
 
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
+        f.write_str(&self.shape())
+    }
+}
+
+impl fmt::Debug for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CodecError").field(&self.shape()).finish()
     }
 }
 
 impl error::Error for CodecError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.reason.source()
+        Some(&*self.reason)
     }
 }
 

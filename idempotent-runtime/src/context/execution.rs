@@ -8,6 +8,24 @@ use super::RunningBody;
 use crate::{OperationId, key::KeyDigest};
 
 /// The running execution of an annotated function, seen from inside its body.
+///
+/// ```
+/// use idempotent_fn::{Error, current, idempotent};
+///
+/// #[idempotent(scope = "payments.charge", key = order)]
+/// async fn charge(order: u64) -> Result<String, Error> {
+///     let execution = current();
+///     println!("{} {}: attempt {}", execution.scope(), execution.key_digest(), execution.attempt());
+///     // For a service that knows a repeated request by its key, and one that refuses older tokens:
+///     let (bank_key, token) = (execution.derive_key("bank"), execution.fencing_token());
+///     Ok(format!("{bank_key} {token}"))
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let store = idempotent_fn::store::MemoryStore::new();
+/// # idempotent_fn::with_store(store, charge(42)).await.map(|_| ())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Execution {
     running: Arc<dyn RunningBody>,

@@ -59,6 +59,19 @@ pub fn current() -> Execution {
 }
 
 /// The execution whose body is being polled; `None` outside of any.
+///
+/// ```
+/// use idempotent_fn::try_current;
+///
+/// /// For code that is called from inside of bodies, and from outside.
+/// fn log_line(text: &str) -> String {
+///     match try_current() {
+///         Some(execution) => format!("[{}] {text}", execution.key_digest()),
+///         None => text.to_owned(),
+///     }
+/// }
+/// assert_eq!(log_line("charging"), "charging");
+/// ```
 #[must_use]
 pub fn try_current() -> Option<Execution> {
     Context::with(|context| context.execution.clone())

@@ -1,4 +1,5 @@
-//! This library's [`Error`] inside a user's own: how it is written and read, and that it is never a final result.
+//! Serialises this library's [`Error`] inside a user's own error, and notes that it is never a
+//! final result.
 
 use std::{cell::Cell, fmt, time::Duration};
 
@@ -11,18 +12,18 @@ use serde::{
 use crate::{Error, InvalidKeyError, OnCrash, OperationId, StoreError, StoreErrorKind};
 
 thread_local! {
-    /// How many of our errors this thread has written.
+    /// How many of this library's errors this thread has serialised.
     static WRITTEN: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Does `encode`, and answers whether it wrote an error of this library.
+/// Runs `encode`, and tells whether it serialised an error of this library.
 pub(crate) fn noting_own<R>(encode: impl FnOnce() -> R) -> (R, bool) {
     let before = WRITTEN.get();
     let encoded = encode();
     (encoded, WRITTEN.get() != before)
 }
 
-/// What stands for the operation of an error that was read: its scope may be that of another program.
+/// The scope of a deserialised error: the original one may be that of another program.
 const ELSEWHERE: &str = "(read from elsewhere)";
 
 impl Error {
@@ -44,8 +45,9 @@ impl Error {
     }
 }
 
-/// For error enums that derive `Serialize` and have a variant of this type: what clients may see of it. It is never part of a
-/// recorded result: a body's `Err` that carries one is not recorded, whatever `on_err` says.
+/// For error enums that derive `Serialize` and have a variant of this type, so that clients can see
+/// it. It is never part of a recorded result: a body's `Err` that carries one is not recorded,
+/// whatever `on_err` says.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         WRITTEN.set(WRITTEN.get().wrapping_add(1));
@@ -60,8 +62,8 @@ impl Serialize for Error {
     }
 }
 
-/// Reads what `Serialize` has written: the same kind of error, with the times it has. Which operation it was about is not
-/// read; a kind that is not known here is [`Error::Incompatible`].
+/// Reads what `Serialize` has written: the same kind of error, with its times. The operation is not
+/// read. A kind that is not known here is [`Error::Incompatible`].
 impl<'de> Deserialize<'de> for Error {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let fields = &[

@@ -1,4 +1,5 @@
-//! The serializer that writes the canonical encoding. The table in the parent module is its specification.
+//! The serializer that writes the canonical encoding. The table in the parent module is its
+//! specification.
 
 use serde::ser::{self, Serialize};
 use sha2::{Digest, Sha256};

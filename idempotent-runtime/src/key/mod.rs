@@ -1,9 +1,10 @@
 //! Keys: which record a call is about.
 //!
-//! A record's key is `scope|part|part…`, or `namespace@scope|part…`, in UTF-8; of namespaces within each other, the
-//! outermost comes first: `tenant-a@mail@scope|part…`. Within a scope, a part or a namespace the characters `%`, `|`, `~`,
-//! `{` and ASCII control characters are written as `%XX`, and `@` too outside of parts, so two different calls never meet in
-//! one key, and an operator still recognises it:
+//! A record's key is `scope|part|part…`, or `namespace@scope|part…`, in UTF-8. Of nested namespaces
+//! the outermost comes first: `tenant-a@mail@scope|part…`. In a scope, a part or a namespace the
+//! characters `%`, `|`, `~`, `{` and ASCII control characters are written as `%XX`, and outside of
+//! parts `@` too. So two different calls never have the same key, and an operator can still read
+//! it:
 //!
 //! ```text
 //! payments.charge|order-42
@@ -29,6 +30,18 @@ pub use parts::{KeyPart, KeyParts, MaybePart, OptionalPart, optional_part};
 const INLINE: usize = 92;
 
 /// The key of one record, as every store sees it.
+///
+/// ```
+/// # fn main() -> Result<(), idempotent_fn::key::InvalidKeyError> {
+/// use idempotent_fn::key::Key;
+///
+/// let key = Key::new("payments.charge", &[&"customer-7", &42])?;
+/// assert_eq!(key.as_str(), "payments.charge|customer-7|42");
+/// assert_eq!(key.in_namespace("eu").as_str(), "eu@payments.charge|customer-7|42");
+/// assert_eq!(Key::stored(key.as_str()), Some(key.clone()));
+/// assert_eq!(format!("{key:?}"), format!("Key({})", key.digest())); // never its text
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Key(Text);
 
@@ -58,7 +71,7 @@ pub enum InvalidKeyError {
 }
 
 impl Key {
-    /// Longer texts are kept as a digest.
+    /// A key's text above this length is replaced by its digest.
     pub const MAX_TEXT: usize = 512;
     /// The longest scope, in bytes.
     pub const MAX_SCOPE: usize = 200;
@@ -68,15 +81,16 @@ impl Key {
     /// The key of `parts` within `scope`.
     ///
     /// # Errors
-    /// [`InvalidKeyError`] when there are no parts, or a part is empty or cannot be displayed, or the scope is empty or too
-    /// long.
+    /// [`InvalidKeyError`] when there are no parts, or a part is empty or cannot be displayed, or
+    /// the scope is empty or too long.
     pub fn new(scope: &str, parts: &[&dyn Display]) -> Result<Self, InvalidKeyError> {
         let mut key = Self::empty();
         key.write(scope, parts)?;
         Ok(key)
     }
 
-    /// The key with this text, as a store keeps it: what [`as_str`](Self::as_str) gave. `None` where it is no key's.
+    /// The key with this text, as a store keeps it: what [`as_str`](Self::as_str) returned. `None`
+    /// if it is not a key's text.
     #[must_use]
     pub fn stored(text: &str) -> Option<Self> {
         let (scope, parts) = text.split_once('|')?;
@@ -85,14 +99,14 @@ impl Key {
         (!scope.is_empty() && !parts.is_empty()).then_some(key)
     }
 
-    /// The key's text before its parts: the scope, after its namespaces.
+    /// The key's text before its parts: its namespaces and its scope.
     #[must_use]
     pub fn scope(&self) -> &str {
         let text = self.as_str();
         text.split_once('|').map_or(text, |(scope, _)| scope)
     }
 
-    /// The scope as it was before it was written into the key.
+    /// The scope without its escapes.
     pub(crate) fn plain_scope(&self) -> String {
         let mut bytes = Vec::new();
         let mut rest = self.scope().as_bytes();
@@ -106,19 +120,19 @@ impl Key {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// How a scope, or the beginning of one, is written in a key.
+    /// A scope, or the beginning of one, with its escapes.
     pub(crate) fn scope_text(scope: &str) -> String {
         let mut key = Self::empty();
         key.0.push_escaped(scope, OUTSIDE_PARTS);
         key.as_str().to_owned()
     }
 
-    /// Names nothing: room for [`write`](Self::write).
+    /// An empty key, to be filled by [`write`](Self::write).
     pub(crate) const fn empty() -> Self {
         Self(Text::Inline(ArrayString::new_const()))
     }
 
-    /// Makes an empty key that of `parts` within `scope`, where it lies.
+    /// Fills an empty key, in place, with `parts` within `scope`.
     pub(crate) fn write(
         &mut self,
         scope: &str,
@@ -139,7 +153,7 @@ impl Key {
                 text,
                 is_empty: true,
             };
-            // Writing cannot fail; only a part's own `Display` can.
+            // Writing to the key cannot fail; a part's `Display` can.
             write!(written, "{part}").map_err(|_| InvalidKeyError::Display(index))?;
             if written.is_empty {
                 return Err(InvalidKeyError::EmptyPart(index));
@@ -149,8 +163,9 @@ impl Key {
         Ok(())
     }
 
-    /// This key within a namespace: another record than the same key in any other namespace, or in none. A key that is in
-    /// one already is then in that one within this: `key.in_namespace("mail").in_namespace("tenant-a")`.
+    /// This key within a namespace: another record than the same key in any other namespace, or in
+    /// none. A key that is in one already is then in that one within this:
+    /// `key.in_namespace("mail").in_namespace("tenant-a")`.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
         self.in_path(&namespace_path(None, namespace))
@@ -171,18 +186,16 @@ impl Key {
         self.0.as_str()
     }
 
-    /// A short name of the key for logs: it does not show the key. Whoever can guess the key can recompute it.
+    /// A short name of the key for logs: it does not show the key. Whoever can guess the key can
+    /// recompute it.
     #[must_use]
     pub fn digest(&self) -> KeyDigest {
-        let hash = Sha256::digest(self.as_str());
-        let mut short = [0; 8];
-        short.copy_from_slice(&hash[..8]);
-        KeyDigest(short)
+        KeyDigest::of(self.as_str())
     }
 }
 
-/// How `namespace`, within those of `outer`, stands before a key. Neither a namespace nor a scope has an `@` that is not
-/// escaped, so no two lists of namespaces are one path.
+/// How `namespace`, within those of `outer`, stands before a key. Neither a namespace nor a scope
+/// has an `@` that is not escaped, so no two lists of namespaces are one path.
 pub(crate) fn namespace_path(outer: Option<&str>, namespace: &str) -> Box<str> {
     let mut path = Key::empty();
     if let Some(outer) = outer {
@@ -226,6 +239,15 @@ impl fmt::Debug for Key {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyDigest([u8; 8]);
 
+impl KeyDigest {
+    pub(crate) fn of(text: &str) -> Self {
+        let hash = Sha256::digest(text);
+        let mut short = [0; 8];
+        short.copy_from_slice(&hash[..8]);
+        Self(short)
+    }
+}
+
 impl Display for KeyDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", u64::from_be_bytes(self.0))
@@ -257,29 +279,6 @@ const fn escaped(special: &[u8]) -> Table {
         index += 1;
     }
     table
-}
-
-/// Whether surely nothing in `text` is escaped: it is ASCII, and none of it is near a special character. It looks at
-/// eight bytes at a time.
-fn is_plain(text: &[u8]) -> bool {
-    const fn every(byte: u8) -> u64 {
-        u64::from_ne_bytes([byte; 8])
-    }
-    let special = |bytes: &[u8; 8]| {
-        let word = u64::from_ne_bytes(*bytes);
-        let below = |word: u64, byte: u8| word.wrapping_sub(every(byte)) & !word;
-        let control = below(word, 0x20);
-        let from_brace = word.wrapping_add(every(0x80 - b'{')) | word;
-        let percent_or_at = below(word ^ every(b'%'), 1) | below(word ^ every(b'@'), 1);
-        (control | from_brace | percent_or_at) & every(0x80)
-    };
-    let (words, rest) = text.as_chunks::<8>();
-    // The last eight bytes, some of them for the second time, rather than a few single ones.
-    let last = match text.last_chunk::<8>() {
-        Some(last) => special(last),
-        None => u64::from(rest.iter().any(|byte| OUTSIDE_PARTS[usize::from(*byte)])),
-    };
-    words.iter().fold(last, |any, word| any | special(word)) == 0
 }
 
 impl Clone for Text {
@@ -324,7 +323,8 @@ impl Text {
     /// Escapes the special characters. All of them are ASCII, so cutting at them keeps UTF-8 whole.
     #[inline]
     fn push_escaped(&mut self, more: &str, escaped: &Table) {
-        if is_plain(more.as_bytes()) {
+        let is_plain = !more.bytes().any(|byte| escaped[usize::from(byte)]);
+        if is_plain {
             self.push_str(more);
         } else {
             self.escape(more, escaped);
@@ -379,8 +379,8 @@ fn push_digest(text: &mut String, digest: &[u8]) {
     }
 }
 
-/// A call of its own: else the compiler reads the long text's place also where there is a short one, which was written just
-/// now, in other pieces, and waits for that.
+/// A call of its own. Otherwise the compiler also reads the long text's place when there is a short
+/// one, in pieces other than those that were just written, and the processor waits for the writes.
 #[cold]
 #[inline(never)]
 fn at_rest(text: &str) -> &str {

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use crate::Key;
 
-/// What takes the parts; `None` if one of them is missing.
+/// Takes the parts; `None` if one of them is missing.
 type Show<'a> = dyn FnMut(Option<&[&dyn Display]>) + 'a;
 
 /// A value that can be a key, or a part of one: anything that is [`Display`].
@@ -20,25 +20,26 @@ pub trait KeyPart: Display {}
 #[diagnostic::do_not_recommend]
 impl<T: Display + ?Sized> KeyPart for T {}
 
-/// The parts of a key: an array of references to values of one type, `[&order]`, or a tuple of references, `(&user, &order)`.
+/// The parts of a key: an array of references to values of one type, `[&order]`, or a tuple of
+/// references, `(&user, &order)`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` are no parts of a key",
     label = "needs references to `Display` values",
     note = "write `&[&order]` for one part, and `&(&user, &order)` for several"
 )]
 pub trait KeyParts {
-    /// Shows them; an optional part may be `None`, and then there is no key.
+    /// Passes the parts on. An optional part may be `None`, and then there is no key.
     #[doc(hidden)]
     fn show(&self, write: &mut Show<'_>);
 
-    /// The whole key, where it is known as a store has it.
+    /// The whole key, if it is given as a store has it.
     #[doc(hidden)]
     fn stored(&self) -> Option<&Key> {
         None
     }
 }
 
-/// A key as a store has it, with its scope.
+/// A key as a store has it, scope included.
 pub(crate) struct Stored<'a>(pub(crate) &'a Key);
 
 impl KeyParts for Stored<'_> {
@@ -106,14 +107,15 @@ impl<const N: usize> KeyParts for [OptionalPart<'_>; N] {
         if self.iter().any(|part| part.0.is_none()) {
             return write(None);
         }
-        // None of them is missing.
+        // None of the parts is missing.
         let parts = self.each_ref().map(|part| part.0.unwrap_or(&""));
         write(Some(&parts));
     }
 }
 
-/// A part of a key that is missing where `part` is `None`: a call without it runs its body unprotected, in the caller's own
-/// future, as an [`Execution`](crate::Execution) of its own. This is what `optional_key = true` writes; by hand:
+/// A part of a key that is missing if `part` is `None`. A call without it runs its body
+/// unprotected, in the caller's own future, as an [`Execution`](crate::Execution) of its own. This
+/// is what `optional_key = true` expands to. By hand:
 ///
 /// ```
 /// # use idempotent_fn::{operation, Error, SharedStore, key::optional_part, store::MemoryStore};
@@ -165,7 +167,7 @@ impl<T: Display> MaybePart<marker::Behind> for &Option<T> {
     }
 }
 
-/// How a value may be a part.
+/// The ways in which a value can be a part.
 mod marker {
     #[derive(Debug)]
     pub struct Always;

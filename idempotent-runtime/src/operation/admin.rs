@@ -29,6 +29,20 @@ const TRIES: u32 = 8;
 impl<T, E, F> Operation<T, E, F> {
     /// The key's record as it stands; `None` when there is none.
     ///
+    /// ```
+    /// # use idempotent_fn::{Error, SharedStore, operation, record::State, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let store = SharedStore::new(MemoryStore::new());
+    /// let charge = || operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]).store(&store);
+    /// assert!(charge().inspect().await?.is_none());
+    /// charge().run(async { Ok(4711) }).await?;
+    /// let seen = charge().inspect().await?.expect("a record");
+    /// assert_eq!((seen.state, seen.attempts), (State::Done, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// Cancel-safe: it only looks.
     ///
     /// # Errors
@@ -146,6 +160,19 @@ impl<T, E, F> Operation<T, E, F> {
     /// Resets the key, whatever is recorded: the next call runs. A body that is running is stopped by its next heartbeat;
     /// its result is not recorded, and the next call does not wait for it. The near caches of other processes may replay an old result for
     /// a while.
+    ///
+    /// ```
+    /// # use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let store = SharedStore::new(MemoryStore::new());
+    /// let charge = || operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]).store(&store);
+    /// charge().run(async { Ok(4711) }).await?;
+    /// charge().forget().await?;
+    /// assert_eq!(charge().run(async { Ok(4712) }).await?, 4712); // it ran again
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// Cancel-safe: it is done or it is not; doing it again does no harm.
     ///

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Marks the implementations for axum's types; it is found by inference.
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+#[cfg(feature = "axum")]
 #[derive(Clone, Copy, Debug)]
 pub struct Axum;
 
@@ -26,6 +26,9 @@ struct Parts<T> {
     status: u16,
     #[serde(default)]
     headers: Vec<(String, Vec<u8>)>,
+    /// Which of the headers are sensitive: their `Debug` shows no value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sensitive: Vec<usize>,
     body: T,
 }
 
@@ -38,13 +41,18 @@ fn encode<T: Serialize + DeserializeOwned>(
     body: &T,
     bytes: &mut Vec<u8>,
 ) -> Result<(), CodecError> {
-    let headers = headers.into_iter().flatten();
-    let headers = headers
+    let all = || headers.into_iter().flatten();
+    let sensitive = all()
+        .enumerate()
+        .filter(|(_, (_, value))| value.is_sensitive());
+    let sensitive = sensitive.map(|(at, _)| at).collect();
+    let headers = all()
         .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
         .collect();
     let parts = Parts {
         status: status.as_u16(),
         headers,
+        sensitive,
         body,
     };
     codec::encode_as::<Parts<T>, _>(&parts, bytes)
@@ -55,12 +63,11 @@ fn decode<T: Serialize + DeserializeOwned>(
 ) -> Result<(StatusCode, HeaderMap, T), CodecError> {
     let parts: Parts<T> = MessagePack::decode(bytes)?;
     let mut headers = HeaderMap::new();
-    for (name, value) in parts.headers {
+    for (at, (name, value)) in parts.headers.into_iter().enumerate() {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(CodecError::new)?;
-        headers.append(
-            name,
-            HeaderValue::from_bytes(&value).map_err(CodecError::new)?,
-        );
+        let mut value = HeaderValue::from_bytes(&value).map_err(CodecError::new)?;
+        value.set_sensitive(parts.sensitive.contains(&at));
+        headers.append(name, value);
     }
     Ok((
         StatusCode::from_u16(parts.status).map_err(CodecError::new)?,

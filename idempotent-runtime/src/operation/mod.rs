@@ -47,6 +47,26 @@ pub use result::{
 /// # }
 /// ```
 ///
+/// Its options are the attribute's:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use idempotent_fn::{Error, OnCrash, OnErr, SharedStore, operation, store::MemoryStore};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let store = SharedStore::new(MemoryStore::new());
+/// let charge = operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"])
+///     .ttl(Duration::from_secs(60 * 60))
+///     .lease(Duration::from_secs(10))
+///     .wait(Duration::ZERO)
+///     .on_crash(OnCrash::Fail)
+///     .on_err(OnErr::Rerun)
+///     .store(&store);
+/// # charge.run(async { Ok(4711) }).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Calls written by hand may share a scope, and then share records: give them the same result type and codec.
 #[must_use = "an operation does nothing until it is run"]
 pub struct Operation<T, E, F = ByFrom> {
@@ -113,6 +133,17 @@ where
 }
 
 /// As [`operation`](operation()), with the result's bytes made by `C`.
+///
+/// ```
+/// # use idempotent_fn::{Error, codec::MessagePack, operation_with_codec, store::MemoryStore};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// // `MessagePack` is what `operation` uses; `codec::Json` or one of your own goes here.
+/// let charge = operation_with_codec::<Result<u64, Error>, MessagePack>("payments.charge", &[&"order-42"]);
+/// assert_eq!(charge.store(MemoryStore::new()).run(async { Ok(4711) }).await?, 4711);
+/// # Ok(())
+/// # }
+/// ```
 #[inline]
 pub fn operation_with_codec<R, C>(
     scope: &'static str,
@@ -174,6 +205,21 @@ impl<T, E, F> Operation<T, E, F> {
 
     /// Pins the payload: the same key with another fingerprint is [`Error::KeyReused`]. The value is hashed (128 bits,
     /// map order plays no part); it is not kept.
+    ///
+    /// ```
+    /// # use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let store = SharedStore::new(MemoryStore::new());
+    /// let charge = |cents: u64| {
+    ///     let charge = operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]).store(&store);
+    ///     charge.fingerprint(&cents).run(async move { Ok(cents) })
+    /// };
+    /// charge(1999).await?;
+    /// assert!(matches!(charge(2500).await, Err(Error::KeyReused { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn fingerprint(mut self, payload: &(impl Serialize + ?Sized)) -> Self {
         self.options.fingerprint = Some(Fingerprint::of(payload));
         self
@@ -281,6 +327,21 @@ impl<T, E, F> Operation<T, E, F> {
 
     /// Makes errors recordable: an `Err` is final and replayed, unless [`on_err`](Self::on_err) or
     /// [`on_err_with`](Self::on_err_with) says otherwise.
+    ///
+    /// ```
+    /// # use idempotent_fn::{SharedStore, operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let store = SharedStore::new(MemoryStore::new());
+    /// // An error that serde writes and reads: here, a text.
+    /// let charge = || {
+    ///     let charge = operation::<Result<u64, String>, _>("payments.charge", &[&"order-42"]);
+    ///     charge.map_err(|error| error.to_string()).record_err().store(&store)
+    /// };
+    /// let declined = charge().run(async { Err("declined".to_owned()) }).await;
+    /// assert_eq!(declined, charge().run(async { Ok(4711) }).await); // replayed
+    /// # }
+    /// ```
     pub fn record_err<M>(mut self) -> Self
     where
         E: RecordedErr<M>,

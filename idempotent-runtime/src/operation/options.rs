@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) store: Option<SharedStore>,
     /// Where the operation is written, if it wants its scope for itself.
     pub(crate) unique_at: Option<&'static Location<'static>>,
+    /// What the compiler calls the body.
+    body: Option<fn() -> &'static str>,
     /// Why it may not have that.
     pub(crate) scope_conflict: Option<Arc<str>>,
     pub(crate) on_crash: OnCrash,
@@ -88,6 +90,7 @@ impl Options {
             gave_way: false,
             store: None,
             unique_at: None,
+            body: None,
             scope_conflict: None,
             on_crash: OnCrash::Rerun,
             ttl: None,
@@ -98,14 +101,26 @@ impl Options {
         }
     }
 
-    /// Claims the scope for the operation whose body is a `B`, if it wants its scope for itself.
+    /// Claims the scope for the operation with this type of body, if it wants its scope for itself.
     #[inline]
-    pub(crate) fn claim_scope<B>(&mut self) {
+    pub(crate) fn claim_scope(&mut self, body: scope::BodyType) {
+        self.body = Some(body.name);
         if let Some(location) = self.unique_at
-            && let Err(reason) = scope::claim::<B>(self.scope, location)
+            && let Err(reason) = scope::claim(self.scope, location, body)
         {
             self.scope_conflict = Some(reason.into());
         }
+    }
+
+    /// Refuses a default scope that is not safe in a store that other processes use.
+    pub(crate) fn check_scope_in(&self, store: &SharedStore) -> Result<(), Error> {
+        if store.local().is_some() || self.unique_at.is_none() {
+            return Ok(());
+        }
+        let shared = self
+            .body
+            .and_then(|body| scope::shared_default(self.scope, body()));
+        shared.map_or(Ok(()), |reason| Err(self.config(reason)))
     }
 
     fn ttl(&self) -> Duration {
@@ -229,9 +244,9 @@ impl Options {
                 None => return,
             }
         };
-        let is_local = store.local().is_some();
+        let local = store.local();
         if is_watched
-            && is_local
+            && local.is_some()
             && Context::with(|context| context.observer().is_some()) == Some(true)
         {
             // Whoever observes wants to know more of the record than is seen here, and the store is near enough to be asked.
@@ -239,15 +254,17 @@ impl Options {
         }
         let key = &*store.qualified(&self.key);
         let mut is_read = false;
-        store.peek(key, &mut |record| is_read = read(record));
+        let mut look = |record: &RecordRef<'_>| is_read = read(record);
+        let turn = if let Some(local) = local {
+            local.peek(key, &mut look);
+            Turn::ReplayedByStore
+        } else {
+            store.peek_near(key, &mut look);
+            Turn::ReplayedByNearCache
+        };
         if !is_read {
             return;
         }
-        let turn = if is_local {
-            Turn::ReplayedByStore
-        } else {
-            Turn::ReplayedByNearCache
-        };
         store.counters().count(self.scope, turn);
         if is_watched {
             Context::with(|context| {

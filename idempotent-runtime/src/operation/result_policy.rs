@@ -1,6 +1,6 @@
 //! What was agreed of an operation's results, and what it makes of a recorded or a returned result.
 
-use std::{sync::Arc, task::Poll, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::result::Classify;
 use crate::{
@@ -50,32 +50,24 @@ impl<T, E> ResultPolicy<T, E> {
         Ok(())
     }
 
-    /// Writes the recorded result to `output`, where nothing is in its way: the whole of a replay from this process.
+    /// The recorded result, if nothing is in its way: the whole of a replay from this process.
     pub(crate) fn read(
         &self,
         record: &RecordRef<'_>,
         fingerprint: Option<Fingerprint>,
-        output: &mut Poll<Result<T, E>>,
-    ) -> bool {
+    ) -> Option<Result<T, E>> {
         if record.conflicts_with(fingerprint) {
-            return false;
+            return None;
         }
-        match (record.outcome, &self.err) {
-            (Some(RecordedBytesRef::Ok(bytes)), _) if record.codec == self.ok.codec => {
-                if let Ok(value) = (self.ok.decode)(bytes) {
-                    *output = Poll::Ready(Ok(value));
-                    return true;
-                }
+        match (record.outcome?, &self.err) {
+            (RecordedBytesRef::Ok(bytes), _) if record.codec == self.ok.codec => {
+                (self.ok.decode)(bytes).ok().map(Ok)
             }
-            (Some(RecordedBytesRef::Err(bytes)), Some(err)) if record.codec == err.codec => {
-                if let Ok(error) = (err.decode)(bytes) {
-                    *output = Poll::Ready(Err(error));
-                    return true;
-                }
+            (RecordedBytesRef::Err(bytes), Some(err)) if record.codec == err.codec => {
+                (err.decode)(bytes).ok().map(Err)
             }
-            _ => {}
+            _ => None,
         }
-        false
     }
 
     /// The recorded result, as the function returns it.

@@ -19,7 +19,7 @@ use once_cell::sync::Lazy;
 
 use crate::Key;
 
-type Owners = HashMap<&'static str, Owner>;
+type Owners = HashMap<&'static str, ScopeOwner>;
 
 static OWNERS: Lazy<Mutex<Owners>> = Lazy::new(Mutex::default);
 
@@ -28,12 +28,12 @@ static CHECKED: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
 
 /// An operation that wants a scope of its own.
 #[derive(Clone, Copy)]
-struct Owner {
+struct ScopeOwner {
     location: &'static Location<'static>,
     body: BodyType,
 }
 
-impl PartialEq for Owner {
+impl PartialEq for ScopeOwner {
     fn eq(&self, other: &Self) -> bool {
         self.location == other.location && self.body.id == other.body.id
     }
@@ -41,51 +41,93 @@ impl PartialEq for Owner {
 
 /// A body's type: it differs for each function, and for each choice of its type parameters.
 #[derive(Clone, Copy)]
-struct BodyType {
+pub(crate) struct BodyType {
     id: TypeId,
     /// What the compiler calls it. Two types may have one name: closures, and types that are declared in a block.
-    name: &'static str,
+    pub(super) name: fn() -> &'static str,
 }
 
-/// The function as the compiler names it: without the closures and `async` blocks that the body is within it.
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut function = self.body.name;
-        while let Some(outer) = function.strip_suffix("::{{closure}}") {
-            function = outer;
+impl BodyType {
+    /// Lifetimes tell no types apart: nor do they tell operations apart.
+    #[inline]
+    pub(crate) fn of<B>() -> Self {
+        Self {
+            id: typeid::of::<B>(),
+            name: any::type_name::<B>,
         }
-        f.write_str(function)
+    }
+
+    /// The same for a type that the compiler knows the identity of.
+    #[inline]
+    pub(crate) fn of_static<B: 'static>() -> Self {
+        Self {
+            id: TypeId::of::<B>(),
+            name: any::type_name::<B>,
+        }
     }
 }
 
-/// Lets the operation at `location` whose body is a `B` use `scope`, if no other operation does.
+/// The function as the compiler names it: without the closures and `async` blocks that the body is within it.
+fn function(body: &'static str) -> &'static str {
+    let mut function = body;
+    while let Some(outer) = function.strip_suffix("::{{closure}}") {
+        function = outer;
+    }
+    function
+}
+
+impl fmt::Display for ScopeOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(function((self.body.name)()))
+    }
+}
+
+/// Says why a store that outlives the process cannot keep results under `scope`, if that is the default scope of a function
+/// that is not alone with it.
+///
+/// The default scope is a module and a function's name. An associated function without `self` shares it with those of other
+/// types, and a function within another with those in other functions. [`claim`] tells them apart in one process. A record
+/// outlives the process, and names no type.
+pub(crate) fn shared_default(scope: &str, body: &'static str) -> Option<String> {
+    let function = function(body);
+    if function == scope {
+        return None;
+    }
+    let (module, name) = scope.rsplit_once("::")?;
+    let (owner, own_name) = function.rsplit_once("::")?;
+    let plain = |name: &'static str| name.strip_prefix("r#").unwrap_or(name);
+    let is_within = owner.starts_with('<')
+        || owner
+            .strip_prefix(module)
+            .is_some_and(|rest| rest.starts_with("::"));
+    (plain(own_name) == name.trim_start_matches("r#") && is_within && owner != module).then(|| {
+        format!(
+            "the default scope of `{function}` is `{scope}`, which another `{name}` of that module has too: that one could \
+             replay these results from a store that other processes use; write a scope that is its own, as in \
+             `scope = \"invoices.{name}\"`"
+        )
+    })
+}
+
+/// Lets the operation at `location` with this type of body use `scope`, if no other operation does.
 #[inline]
-pub(crate) fn claim<B>(
+pub(crate) fn claim(
     scope: &'static str,
     location: &'static Location<'static>,
+    body: BodyType,
 ) -> Result<(), String> {
-    // Lifetimes tell no types apart: nor do they tell operations apart.
-    let id = typeid::of::<B>();
-    let mark = mark(scope, location, id);
+    let mark = mark(scope, location, body.id);
     let slot = &CHECKED[usize::from(mark.to_le_bytes()[7])];
     if slot.load(Ordering::Relaxed) == mark {
         return Ok(());
     }
-    // Made here and not before: a call that finds its mark copies none of it.
-    let name = any::type_name::<B>();
-    look_up(
-        scope,
-        Owner {
-            location,
-            body: BodyType { id, name },
-        },
-    )?;
+    look_up(scope, ScopeOwner { location, body })?;
     slot.store(mark, Ordering::Relaxed);
     Ok(())
 }
 
 #[cold]
-fn look_up(scope: &'static str, owner: Owner) -> Result<(), String> {
+fn look_up(scope: &'static str, owner: ScopeOwner) -> Result<(), String> {
     match OWNERS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -100,7 +142,7 @@ fn look_up(scope: &'static str, owner: Owner) -> Result<(), String> {
     }
 }
 
-fn conflict(first: Owner, second: Owner) -> String {
+fn conflict(first: ScopeOwner, second: ScopeOwner) -> String {
     if first.location != second.location {
         return format!(
             "the functions at {} and {} use one scope and would replay each other's results; \

@@ -43,7 +43,7 @@ mod tests;
 #[cfg(feature = "memory")]
 mod view;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{OnCrash, fingerprint::Fingerprint};
 
@@ -129,7 +129,7 @@ impl State {
 }
 
 /// What a finished body left behind, in bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordedBytes {
     /// The codec's bytes of an `Ok` value.
@@ -161,7 +161,7 @@ impl RecordedBytes {
 }
 
 /// [`RecordedBytes`] seen where it lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordedBytesRef<'a> {
     /// As [`RecordedBytes::Ok`].
@@ -189,6 +189,25 @@ impl<'a> RecordedBytesRef<'a> {
             Self::Err(bytes) => RecordedBytes::Err(bytes.into()),
             Self::NotRecorded(bytes) => RecordedBytes::NotRecorded(bytes.into()),
         }
+    }
+}
+
+/// Shows how many bytes there are, and none of them.
+impl fmt::Debug for RecordedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.as_ref(), f)
+    }
+}
+
+/// Shows how many bytes there are, and none of them.
+impl fmt::Debug for RecordedBytesRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Ok(_) => "Ok",
+            Self::Err(_) => "Err",
+            Self::NotRecorded(_) => "NotRecorded",
+        };
+        write!(f, "{kind}({} bytes)", self.bytes().len())
     }
 }
 

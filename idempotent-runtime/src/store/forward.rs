@@ -1,4 +1,4 @@
-//! A pointer to a store is that store.
+//! Implements [`Store`] for pointers to stores.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,8 @@ use crate::{StoreError, key::Key, record::Record};
 
 macro_rules! forward {
     ($($pointer:ident)*) => {$(
-        // A method with a default that is not forwarded would answer for another store than the one pointed to.
+        // Every method is forwarded, also those with a default: a default would not be the inner
+        // store's answer.
         #[deny(clippy::missing_trait_methods)]
         impl<S: Store> Store for $pointer<S> {
             async fn claim(
@@ -84,7 +85,7 @@ mod tests {
         store::KeyNotifier,
     };
 
-    /// Answers everything unlike a default would.
+    /// A store that answers every method unlike its default.
     #[derive(Default)]
     struct Probe {
         notifier: KeyNotifier,

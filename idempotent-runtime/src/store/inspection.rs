@@ -1,4 +1,4 @@
-//! What people are shown of a record.
+//! A record as it is shown to operators.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +8,7 @@ use crate::{
     record::{Owner, Record, RecordedBytes, State},
 };
 
-/// A key's record, as far as it concerns people.
+/// The record of a key, as far as operators need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Inspection {
@@ -18,31 +18,31 @@ pub struct Inspection {
     pub fencing_token: u64,
     /// Grants so far.
     pub attempts: u32,
-    /// What the owner's vanishing means, for this record.
+    /// What it means if the owner of this record vanishes.
     pub on_crash: OnCrash,
-    /// What is left of a running owner's lease; zero when it is silent for longer, or does not run.
+    /// What is left of a running owner's lease. Zero if it is silent for longer, or nobody runs.
     pub lease_left: Duration,
-    /// When the last grant was, by the store's clock: its fencing token says so, where no later clock than the store's
-    /// had made one before.
+    /// The time of the last grant by the store's clock. It is read from the fencing token, and is
+    /// later than the grant if an earlier grant used a clock that was ahead.
     pub since: SystemTime,
-    /// Who runs it, or ran it when it was lost: `host:pid`, or the name that was given to
-    /// [`SharedStore::with_owner`]. None in other states.
+    /// Who runs it, or who ran it when it was lost: `host:pid`, or the name from
+    /// [`SharedStore::with_owner`]. `None` in other states.
     pub owner: Option<Owner>,
-    /// The trace that the last attempt was part of, where [`SharedStore::with_trace`] told it.
+    /// The trace of the last attempt, if [`SharedStore::with_trace`] gave one.
     pub trace: Option<[u8; 16]>,
     /// How long a result of the last attempt is kept.
     pub ttl: Duration,
-    /// Until when a completed result, or a released record, is kept, by the store's clock.
+    /// When a completed result, or a released record, ends by the store's clock.
     pub expires: Option<SystemTime>,
-    /// Whether the completed result is there to be replayed.
+    /// Whether there is a result to replay.
     pub has_result: bool,
 }
 
 impl Inspection {
-    /// What people are shown of a record of this store.
+    /// The inspection of a record of this store.
     pub(crate) fn of(store: &SharedStore, record: Record, lease_left: Duration) -> Self {
         let at = |since_1970: Duration| SystemTime::UNIX_EPOCH + since_1970;
-        // In a store of this process no other can be meant.
+        // In a store of this process the owner can only be this process.
         let is_here = store.local().is_some() && record.state == State::Running;
         Self {
             state: record.state,

@@ -21,12 +21,12 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Filter {
-    /// The beginning of the scope. For a [`Store`](super::Store) it is the beginning of
-    /// [`Key::as_str`]. Empty for all.
+    /// The beginning of the scope; empty for all. A [`Store`](super::Store) gets the beginning of
+    /// [`Key::as_str`] here.
     pub prefix: String,
     /// Records in this state only.
     pub state: Option<State>,
-    /// What is shown of running records whose lease is over.
+    /// Whether to show running records whose lease is over.
     pub lapsed: Lapsed,
     /// About how many records a page has.
     pub page: usize,
@@ -61,8 +61,8 @@ impl Filter {
         self
     }
 
-    /// Whether to show running records whose owner has been silent for longer than its lease, or
-    /// nothing else; by default they are shown with the others.
+    /// Whether to show running records whose owner has been silent for longer than its lease: with
+    /// the others (the default), alone, or not at all.
     #[must_use]
     pub const fn with_lapsed(mut self, lapsed: Lapsed) -> Self {
         self.lapsed = lapsed;
@@ -187,7 +187,7 @@ pub struct Listed {
     pub record: Result<Inspection, StoreError>,
 }
 
-// Apart from the handle: nothing but this knows of pages.
+// Here, because only this file knows about pages.
 impl SharedStore {
     /// Lists records, page by page: those in this handle's own namespace that `filter` shows.
     ///
@@ -197,7 +197,8 @@ impl SharedStore {
     ///
     /// **What is in doubt** is `State::Lost`, and also a running record under `on_crash = fail`
     /// whose lease has lapsed: it becomes lost only with the next call. To find both, list a second
-    /// time with `.with_state(State::Running).with_lapsed(Lapsed::Only)`, and look at each record's `on_crash`.
+    /// time with `.with_state(State::Running).with_lapsed(Lapsed::Only)`, and look at each record's
+    /// `on_crash`.
     ///
     /// ```
     /// # use idempotent_fn::{SharedStore, StoreError, record::State, store::{Filter, MemoryStore}};
@@ -253,7 +254,7 @@ impl SharedStore {
         Ok(Page::new(own.collect(), page.next))
     }
 
-    /// The text that this handle puts before a key.
+    /// The text before a key in this handle's namespace.
     fn namespace_text(&self) -> String {
         const OWN: &str = "s|k";
         let key = Key::stored(OWN).unwrap_or_else(Key::empty);

@@ -1,8 +1,7 @@
-//! What a store owes, and the handle that operations share.
+//! What a store must do, and the handle that operations share.
 
 pub mod cas;
 #[cfg(feature = "conformance")]
-#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
 pub mod conformance;
 pub(crate) mod counters;
 mod forward;
@@ -48,33 +47,38 @@ pub const DEFAULT_MAX_RESULT: usize = 1024 * 1024;
 
 /// Keeps records: one per key, changed only in single atomic steps.
 ///
-/// Write plain `async fn`s in the implementation. [`store::protocol`](crate::store::protocol) has every decision as a
-/// function; a store that can run code beside its records (under a lock, in a transaction) reads the record, calls the
-/// function and writes what it says ([`protocol::Write`]). Over a database that can only write on a condition,
-/// [`cas`] makes a store of two methods. The suite in `store::conformance` (feature `conformance`) checks the contract;
-/// `docs/WRITING_A_STORE.md` in the repository leads through all of it.
+/// Implement it with plain `async fn`s. [`store::protocol`](crate::store::protocol) has every
+/// decision as a function. A store that can run code beside its records (under a lock, in a
+/// transaction) reads the record, calls the function, and writes its result ([`protocol::Write`]).
+/// For a database that can only write on a condition, [`cas`] makes a store of two methods. The
+/// suite in `store::conformance` (feature `conformance`) checks the contract.
+/// [WRITING_A_STORE](https://github.com/idempotent-fn/idempotent-fn/blob/main/docs/WRITING_A_STORE.md)
+/// shows all of it.
 ///
 /// # Contract
-/// 1. **Atomic.** Each method is one step: no other change of the same key comes between its reading and its writing.
-///    Different keys never wait for each other.
+/// 1. **Atomic.** Each method is one step: no other change of the same key comes between its
+///    reading and its writing. Different keys never wait for each other.
 /// 2. **Authoritative.** Reads see every acknowledged write: primaries only, no replica, no cache.
-/// 3. **One clock.** The store's own clock judges leases and retention, never the caller's. A record's age is the time
-///    since it was granted or last renewed; a clock that went back counts as age zero.
-/// 4. **Retention.** `Running` and `Lost` records are kept for [`HOLD`](crate::record::HOLD), `Done` for their
-///    [`ttl`](Record::ttl), `Failed` for their `ttl` but at most `HOLD`, each counted from the write
-///    ([`protocol::retention`]). Nothing is dropped earlier. `Done` and `Failed` are then kept for
-///    [`protocol::grace`] more, in which nobody sees them but late messages and the next claim; afterwards it is as if
-///    they had never been.
-/// 5. **Safe to send twice.** A repeated call (same nonce) changes nothing and answers as the first.
+/// 3. **One clock.** The store's own clock judges leases and retention, never the caller's. A
+///    record's age is the time since it was granted or last renewed; a clock that went back counts
+///    as age zero.
+/// 4. **Retention.** `Running` and `Lost` records are kept for [`HOLD`](crate::record::HOLD),
+///    `Done` for their [`ttl`](Record::ttl), `Failed` for their `ttl` but at most `HOLD`, each
+///    counted from the write ([`protocol::retention`]). Nothing is dropped earlier. `Done` and
+///    `Failed` are then kept for [`protocol::grace`] more, in which nobody sees them but late
+///    messages and the next claim; afterwards it is as if they had never been.
+/// 5. **Safe to send twice.** A repeated call (same nonce) changes nothing and answers as the
+///    first.
 /// 6. **Tokens grow** with every grant of a key and stay below 2^53, also across retention and
-///    [`overrule`](Store::overrule): `max(previous + 1, the store's time in µs)`, where the previous one may be that of a
-///    record past its end.
+///    [`overrule`](Store::overrule): `max(previous + 1, the store's time in µs)`, where the
+///    previous one may be that of a record past its end.
 /// 7. **Readable or left alone.** Bytes that are not a record of a known version are
 ///    [`Incompatible`](crate::StoreErrorKind::Incompatible) and are never overwritten.
 /// 8. **Honest errors.** [`StoreErrorKind`] says whether a failed command may have been carried
-///    out. When in doubt: `Ambiguous`. A store does not repeat commands on its own and is never quietly empty.
-/// 9. **Cancel-safe to the protocol.** A dropped future may or may not have been carried out; the caller takes it as
-///    ambiguous. So does it with a command that has no answer after 10 seconds.
+///    out. When in doubt: `Ambiguous`. A store does not repeat commands on its own and is never
+///    quietly empty.
+/// 9. **Cancel-safe to the protocol.** A dropped future may or may not have been carried out; the
+///    caller takes it as ambiguous. So does it with a command that has no answer after 10 seconds.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no store",
     label = "needs a `SharedStore`, a reference to one, or what implements `Store`"
@@ -102,14 +106,15 @@ pub trait Store: Send + Sync + 'static {
         target: &Record,
     ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
 
-    /// The record as it stands and what is left of a running owner's lease; none where it is past its end
-    /// ([`protocol::visible`]).
+    /// The current record and what is left of a running owner's lease. `None` if the record is past
+    /// its end ([`protocol::visible`]).
     fn read(
         &self,
         key: &Key,
     ) -> impl Future<Output = Result<Option<(Record, Duration)>, StoreError>> + Send;
 
-    /// Replaces the record that was `seen` by an operator's decision: see [`protocol::overrule`]. Wakes subscribers.
+    /// Replaces the record that was `seen` by an operator's decision: see [`protocol::overrule`].
+    /// Wakes subscribers.
     fn overrule(
         &self,
         key: &Key,
@@ -117,8 +122,9 @@ pub trait Store: Send + Sync + 'static {
         replacement: &Record,
     ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
 
-    /// Tells waiters of a change. It returns once the subscription is in force: whatever is written afterwards wakes
-    /// it. Waking too often is allowed, waking too late costs the waiters time. By default they poll.
+    /// Tells waiters of a change. It returns once the subscription is in force: whatever is written
+    /// afterwards wakes it. Waking too often is allowed, waking too late costs the waiters time. By
+    /// default they poll.
     fn subscribe(
         &self,
         key: &Key,
@@ -127,12 +133,14 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Ok(Subscription::polling()))
     }
 
-    /// Records in pages, for operators: those that are not past their end, whose key's text begins with
-    /// [`Filter::prefix`], and which [`Filter::shows`]. `cursor` is what the page before ended with, `None` at first.
+    /// Records in pages, for operators: those that are not past their end, whose key's text begins
+    /// with [`Filter::prefix`], and which [`Filter::shows`]. `cursor` is what the page before ended
+    /// with, `None` at first.
     ///
-    /// Whatever is there from the first page to the last is shown at least once; twice is allowed. Bytes that cannot be
-    /// read are shown as errors, where [`Filter::shows_unreadable`]. No page takes longer the more records there are: it
-    /// may have fewer records than [`Filter::page`] asks for, or none, though others follow.
+    /// Whatever is there from the first page to the last is shown at least once; twice is allowed.
+    /// Bytes that cannot be read are shown as errors, where [`Filter::shows_unreadable`]. No page
+    /// takes longer the more records there are: it may have fewer records than [`Filter::page`]
+    /// asks for, or none, though others follow.
     ///
     /// By default it answers [`Config`](crate::StoreErrorKind::Config): this store cannot list.
     fn list(
@@ -145,20 +153,21 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Err(StoreError::new(StoreErrorKind::Config, reason)))
     }
 
-    /// The same store without I/O, where it has none and no other process reaches its records: then a replay costs a lookup
-    /// and no future, a first call may begin and end without one, and nonces are drawn several at a time.
+    /// The same store without I/O, if it has none and no other process reaches its records. A
+    /// replay then costs a lookup and no future, a first call may begin and end without one, and
+    /// nonces are drawn several at a time.
     fn local(&self) -> Option<&dyn LocalStore> {
         None
     }
 
-    /// The store's time in µs since 1970, where it is known without asking. It may be some seconds behind, not ahead. A
-    /// [near cache](SharedStore::with_near_cache) reckons with it when another process' result ends; by default it has to go by
-    /// this machine's clock.
+    /// The store's time in µs since 1970, if it is known without asking. It may be some seconds
+    /// behind, but never ahead. A [near cache](SharedStore::with_near_cache) uses it to tell when
+    /// another process' result ends. By default it is not known, and this machine's clock is used.
     fn clock(&self) -> Option<u64> {
         None
     }
 
-    /// Whether it needs a runtime with I/O: a call in another one is then refused with
+    /// Whether the store needs a runtime with I/O. A call in a runtime without it is refused with
     /// [`Error::Config`](crate::Error::Config) before anything is sent. By default it does not.
     fn needs_io(&self) -> bool {
         false
@@ -170,22 +179,23 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
-/// The face of a store in this process' own memory: most of what calls ask, answered at once, without a future and without
-/// an answer to take apart. What it does not do, the same store does as a [`Store`].
+/// A store in this process' memory, without futures: most of what a call asks is answered at once.
+/// For anything else the same store is used as a [`Store`].
 pub trait LocalStore: Send + Sync {
-    /// Shows the record, if there is one that is not past its end. `look` decodes the result, which may run anybody's code
-    /// and take its time: it must not be called under a lock.
+    /// Shows the record, if there is one that is not past its end. `look` decodes the result, which
+    /// may run user code and take long, so it must not be called under a lock.
     fn peek(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>));
 
-    /// Grants the claim of a key that has no record, as [`Store::claim`] does, and answers with the token. `None`: nothing
-    /// has changed, and `Store::claim` is asked.
+    /// Grants the claim of a key that has no record, as [`Store::claim`] does, and returns the
+    /// token. `None` means that nothing has changed, and that `Store::claim` is to be asked.
     fn grant(&self, key: &Key, request: &ClaimRequest) -> Option<u64> {
         let _ = (key, request);
         None
     }
 
-    /// Finishes the attempt of `owned`, a record as it was granted, with this result, as [`Store::finish`] does where the
-    /// record is still the attempt's. `false`: nothing has changed, and `Store::finish` is asked.
+    /// Finishes the attempt of `owned`, a record as it was granted, with this result, as
+    /// [`Store::finish`] does, if the record is still the attempt's. `false` means that nothing has
+    /// changed, and that `Store::finish` is to be asked.
     fn complete(
         &self,
         key: &Key,
@@ -198,7 +208,7 @@ pub trait LocalStore: Send + Sync {
     }
 }
 
-/// A claim that an attempt makes.
+/// An attempt's claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClaimRequest {
@@ -206,15 +216,15 @@ pub struct ClaimRequest {
     pub nonce: Nonce,
     /// The lease it asks for.
     pub lease: Duration,
-    /// What its vanishing would mean.
+    /// What it means if its owner vanishes.
     pub on_crash: OnCrash,
     /// Its payload's fingerprint.
     pub fingerprint: Option<Fingerprint>,
     /// How long its result is to be kept, in whole milliseconds.
     pub ttl: Duration,
-    /// Who asks, for people who look.
+    /// The owner's name, for operators.
     pub owner: Option<Owner>,
-    /// The trace that it is part of, where there is one.
+    /// The trace that the attempt is part of, if there is one.
     pub trace: Option<[u8; 16]>,
 }
 
@@ -248,14 +258,14 @@ impl ClaimRequest {
         }
     }
 
-    /// The running record of a first attempt; its token is still zero, for the store to set.
+    /// The running record of a first attempt. Its token is zero; the store sets it.
     #[must_use]
     pub fn record(&self) -> Record {
         self.granted(0, 1, self.lease)
     }
 
-    /// The running record of this request, once granted. Made where it stays: to copy one that was just written takes
-    /// longer than to write it.
+    /// The running record of this request, once granted. Made where it stays: to copy one that was
+    /// just written takes longer than to write it.
     #[inline]
     pub(crate) fn granted(&self, token: u64, attempts: u32, lease: Duration) -> Record {
         Record {
@@ -281,18 +291,19 @@ impl ClaimRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClaimReply {
-    /// The right to run.
+    /// The claim has the right to run.
     Granted {
-        /// The record as it was written: with the token, and the lease granted.
+        /// The record as it was written, with its token and the granted lease.
         record: Record,
-        /// Whether a silent owner was overtaken (best known: a repeated answer may guess from the attempts).
+        /// Whether a silent owner was overtaken. After a repeated claim this may be a guess from
+        /// the number of attempts.
         takeover: bool,
     },
-    /// Another attempt's record stands.
+    /// Another attempt's record is there.
     Held {
         /// The record.
         record: Record,
-        /// What is left of a running owner's lease; zero otherwise.
+        /// What is left of a running owner's lease; zero for other states.
         lease_left: Duration,
     },
 }
@@ -301,17 +312,18 @@ pub enum ClaimReply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Settled {
-    /// Done as asked, now or by an earlier sending of the same.
+    /// Applied as asked, now or by an earlier sending of the same.
     Applied,
-    /// There was no record: it was put back as asked. The store has lost it, or it was kept too short a time.
+    /// There was no record, and it was put back as asked: the store had lost it, or kept it for too
+    /// short a time.
     PutBack,
-    /// Another attempt's record stands, or the owner's own is final: nothing changed.
+    /// Another attempt's record is there, or the owner's own record is final. Nothing changed.
     Stale {
-        /// The record that stands.
+        /// The current record.
         record: Record,
-        /// What is left of a running owner's lease; zero otherwise.
+        /// What is left of a running owner's lease; zero for other states.
         lease_left: Duration,
     },
-    /// [`Store::overrule`] only: the record that was seen is gone. Nothing changed.
+    /// Only by [`Store::overrule`]: the record that was seen is gone. Nothing changed.
     Absent,
 }

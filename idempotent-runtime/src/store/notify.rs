@@ -17,7 +17,21 @@ use crate::{
 
 /// The waiters of one store, by key. A key without waiters takes no room.
 ///
-/// Wakers are the callers' own code, so they run after the lock is released.
+/// Waking runs callers' code, so it is done after the lock is released.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), idempotent_fn::key::InvalidKeyError> {
+/// use idempotent_fn::{key::Key, store::KeyNotifier};
+///
+/// let notifier = KeyNotifier::default();
+/// let key = Key::new("payments.charge", &[&"order-42"])?;
+/// let (mut subscription, is_first) = notifier.subscribe(&key); // what `Store::subscribe` answers
+/// assert!(is_first);
+/// notifier.publish(key.as_str()); // what `Store::finish` does once the record is written
+/// subscription.changed().await;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Default)]
 pub struct KeyNotifier {
     shared: Arc<Shared>,
@@ -41,8 +55,8 @@ impl Shared {
 type Vacated = Box<dyn Fn(&Key) + Send + Sync>;
 
 impl KeyNotifier {
-    /// Without waiters. `vacated` is called with each key whose last waiter has left, after it is
-    /// removed. It must not block.
+    /// A notifier without waiters. It calls `vacated` with each key whose last waiter has left,
+    /// after the key is removed. `vacated` must not block.
     #[must_use]
     pub fn reporting(vacated: impl Fn(&Key) + Send + Sync + 'static) -> Self {
         let shared = Shared {
@@ -54,7 +68,7 @@ impl KeyNotifier {
         }
     }
 
-    /// Adds a waiter. The flag is true when it is the key's first one.
+    /// Adds a waiter. The flag is true for the key's first waiter.
     #[must_use]
     pub fn subscribe(&self, key: &Key) -> (Subscription, bool) {
         let mut topics = self.shared.lock();
@@ -87,7 +101,7 @@ impl KeyNotifier {
         }
     }
 
-    /// Wakes all waiters of all keys: a message may have been missed.
+    /// Wakes all waiters of all keys, because a message may have been missed.
     pub fn publish_all(&self) {
         let senders: Vec<_> = self.shared.lock().values().cloned().collect();
         for sender in senders {
@@ -95,25 +109,25 @@ impl KeyNotifier {
         }
     }
 
-    /// Whether somebody waits for `key`.
+    /// Whether there is a waiter for `key`.
     #[must_use]
     pub fn waits_for(&self, key: &str) -> bool {
         self.shared.lock().contains_key(key)
     }
 
-    /// The keys somebody waits for.
+    /// The keys that have waiters.
     #[must_use]
     pub fn keys(&self) -> Vec<Key> {
         self.shared.lock().keys().cloned().collect()
     }
 
-    /// How many keys somebody waits for.
+    /// The number of keys that have waiters.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.count.load(Ordering::SeqCst)
     }
 
-    /// Whether nobody waits.
+    /// Whether there are no waiters.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -131,7 +145,7 @@ impl fmt::Debug for KeyNotifier {
 /// Tells a waiter that a key's record may have changed.
 #[derive(Debug)]
 pub struct Subscription {
-    // In this order: the receiver must be dropped before `Leave` counts the remaining waiters.
+    // The order matters: the receiver must be dropped before `Leave` counts the remaining waiters.
     source: Option<(watch::Receiver<()>, Leave)>,
 }
 

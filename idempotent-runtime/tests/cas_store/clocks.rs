@@ -1,4 +1,4 @@
-//! Clocks that differ, and what the bound makes of it.
+//! Clocks that differ, and the effect of the bound.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -157,8 +157,8 @@ async fn a_decision_is_kept_for_its_ttl_by_every_clock() {
     }
 }
 
-/// The row is there for as long as any machine may look at it: when the clock that is furthest ahead may delete it, all take
-/// it for absent. Tokens grow across that.
+/// The row is there for as long as any machine may look at it: when the clock that is furthest
+/// ahead may delete it, all take it for absent. Tokens grow across that.
 #[tokio::test]
 async fn rows_outlive_every_clock_and_tokens_grow() {
     for (first, second) in pairs() {

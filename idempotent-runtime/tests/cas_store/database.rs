@@ -1,4 +1,5 @@
-//! A database with conditional puts, in this process, that stands for yours: it is asked over a line that may break.
+//! A database with conditional puts in this process, in place of a real one. Its connection may
+//! break.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! What is told when the database does not answer, or says no.
+//! What the store answers if the database does not answer, or refuses.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -197,7 +197,8 @@ async fn what_is_no_row_of_ours_is_left_alone() {
     granted(store.claim(&key(), &request(1)).await.expect("an answer"));
 }
 
-/// A call that is given up at any of its awaits leaves the row as it was or written, and its repeat finds its way.
+/// A call that is given up at any of its awaits leaves the row as it was or written, and its repeat
+/// finds its way.
 #[tokio::test]
 async fn a_call_that_is_dropped_is_repeated() {
     for polls in 0..6 {

@@ -1,4 +1,4 @@
-//! Tables with one flaw each, as real ones have had: the suite has to catch them.
+//! Tables with one flaw each, as real ones have had. The suite must notice each.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,6 @@
-//! A store over conditional puts ([`table`]), the suite that it passes, what it does when answers are lost and clocks differ
-//! ([`faults`], [`clocks`]), and tables with a flaw each, which the suite catches ([`flawed`]).
+//! A store over conditional puts ([`table`]) and the suite that it passes; what it does when
+//! answers are lost and clocks differ ([`faults`], [`clocks`]); and tables with one flaw each,
+//! which the suite notices ([`flawed`]).
 
 mod clocks;
 mod database;

@@ -1,9 +1,10 @@
-//! `docs/WRITING_A_STORE.md` shows this code, and the store over `DynamoDB`: what it shows is what is tested.
+//! `docs/WRITING_A_STORE.md` quotes this code and the store over `DynamoDB`. This test compares
+//! them, so the page shows only tested code.
 
 use std::{fs, path::Path};
 
-/// Each block of Rust on the page begins with a comment that names its file, and stands there word for word. Lines that are
-/// `// …` stand for anything.
+/// Each block of Rust on the page begins with a comment that names its file, and stands there word
+/// for word. Lines that are `// …` stand for anything.
 #[test]
 fn the_page_shows_the_code_that_is_tested() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -1,4 +1,4 @@
-//! A store over a database with conditional puts: all that has to be written.
+//! A store over a database with conditional puts: all the code that has to be written.
 
 use std::sync::Arc;
 

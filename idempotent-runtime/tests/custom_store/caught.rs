@@ -1,4 +1,4 @@
-//! Which rule catches which flaw. A suite that cannot fail shows nothing.
+//! Which rule of the suite notices which flaw. A suite that cannot fail proves nothing.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -127,7 +127,8 @@ flaws! {
     KeepsSubscriptions => dropped_subscriptions_leave_nothing;
 }
 
-/// Runs the rules that are named for the flaw, each on a new store with it: every one of them must fail.
+/// Runs the rules that are named for the flaw, each on a new store with it: every one of them must
+/// fail.
 async fn is_caught(flaw: Flaw) {
     let named = CAUGHT_BY
         .iter()

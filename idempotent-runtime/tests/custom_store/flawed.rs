@@ -1,4 +1,4 @@
-//! The custom store again, with one flaw at a time: each is a defect that real stores have had.
+//! The custom store with one flaw at a time: each is a defect that real stores have had.
 
 mod decide;
 

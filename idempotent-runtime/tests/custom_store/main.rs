@@ -1,5 +1,5 @@
-//! A complete custom store ([`store`]), the suite it passes, and stores with one flaw each ([`flawed`]), which the
-//! suite catches ([`caught`]).
+//! A complete custom store ([`store`]), the suite it passes, and stores with one flaw each
+//! ([`flawed`]), which the suite notices ([`caught`]).
 
 mod caught;
 mod flawed;

@@ -1,7 +1,8 @@
-//! A store of your own, from end to end: a table behind a lock, with a clock that tests can move.
+//! A custom store, complete: a table behind a lock, with a clock that tests can move.
 //!
-//! What it shows holds for any place that can run code beside its records, a lock here, a transaction elsewhere: read
-//! the record and its age, let [`protocol`] decide, write what it says, answer what it says.
+//! It is a template for any place that can run code beside its records, under a lock or in a
+//! transaction: read the record and its age, let [`protocol`] decide, write its record, and return
+//! its answer.
 
 use std::{
     collections::HashMap,
@@ -22,7 +23,8 @@ use idempotent_runtime::{
     },
 };
 
-/// Handles on one table; a clone is another handle. A real one would also remove the rows that have expired.
+/// Handles on one table; a clone is another handle. A real one would also remove the rows that have
+/// expired.
 #[derive(Clone, Default)]
 pub(crate) struct TableStore {
     pub(crate) shared: Arc<Shared>,
@@ -31,7 +33,8 @@ pub(crate) struct TableStore {
 #[derive(Default)]
 pub(crate) struct Shared {
     rows: Mutex<HashMap<Key, Row>>,
-    /// The store's own clock, which alone judges leases and retention: microseconds since 1970. It starts there.
+    /// The store's own clock, which alone judges leases and retention: microseconds since 1970. It
+    /// starts there.
     pub(crate) clock: AtomicU64,
     pub(crate) notifier: KeyNotifier,
 }

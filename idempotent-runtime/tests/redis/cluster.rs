@@ -130,7 +130,8 @@ async fn a_slot_that_is_being_moved_is_followed() {
     to.cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
     from.cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
 
-    // What is still here is answered here; what has gone already is asked for there (ASK), scripts included.
+    // What is still here is answered here; what has gone already is asked for there (ASK), scripts
+    // included.
     held(store.claim(&key(&part), &request(2)).await.expect("replay"));
     let port = to.port().to_string();
     from.cli(&[

@@ -63,7 +63,8 @@ fn scripted(server: &RedisServer) -> [u64; 4] {
     ["get", "set", "publish", "time"].map(|name| count(server, name))
 }
 
-/// The record's end, as ahead of the server's time by its retention: milliseconds, the later by what passed in between.
+/// The record's end, as ahead of the server's time by its retention: milliseconds, the later by
+/// what passed in between.
 fn lateness(server: &RedisServer, key: &Key) -> i64 {
     let time = server.cli(&["TIME"]);
     let mut parts = time
@@ -100,7 +101,8 @@ async fn a_finish_asks_for_the_time_once_what_was_learned_is_old() {
         if sent[3] == 1 {
             learned = Instant::now();
         }
-        // Redis' own end of the record and the one that it tells agree, but for the time an answer took.
+        // Redis' own end of the record and the one that it tells agree, but for the time an answer
+        // took.
         let lateness = lateness(&server, &key);
         assert!(lateness.abs() < 60_000, "finish {number}: {lateness} ms");
     }

@@ -144,7 +144,8 @@ pub(crate) fn store(server: &RedisServer) -> RedisStore {
     RedisStore::new(&server.url()).expect("a valid URL")
 }
 
-/// Polls `future` so many times at most, each time once it has asked to be; whether it is still pending then.
+/// Polls `future` so many times at most, each time once it has asked to be; whether it is still
+/// pending then.
 pub(crate) async fn polled<F: Future>(mut future: Pin<&mut F>, polls: usize) -> bool {
     let mut left = polls;
     std::future::poll_fn(|cx| {

@@ -1,5 +1,5 @@
-//! A heartbeat passes through the client library's channels without the cooperative budget that the
-//! body has used up.
+//! A heartbeat is sent although the body has used up Tokio's cooperative budget, which the client
+//! library's channels ask for.
 
 use std::{
     sync::Arc,
@@ -14,7 +14,8 @@ use crate::common::*;
 
 const HEARTBEATS: u64 = 3;
 
-/// How often the lease has been renewed, as the server counts: a first call claims with a native command.
+/// How often the lease has been renewed, as the server counts: a first call claims with a native
+/// command.
 fn scripts(server: &RedisServer) -> u64 {
     server.commandstats().get("evalsha").copied().unwrap_or(0)
 }

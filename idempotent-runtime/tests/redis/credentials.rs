@@ -50,20 +50,16 @@ impl Vault {
 }
 
 fn set_password(password: &str, servers: &[RedisServer]) {
+    let account = ["ACL", "SETUSER", "app", "on", "resetpass"];
+    let password = format!(">{password}");
+    let rules = [&account[..], &[&password, "~*", "&*", "+@all"]].concat();
     for server in servers {
-        let password = format!(">{password}");
-        let rules = [
-            "ACL",
-            "SETUSER",
-            "app",
-            "on",
-            "resetpass",
-            &password,
-            "~*",
-            "&*",
-            "+@all",
-        ];
         server.cli(&rules);
+    }
+}
+
+fn close_to_others(servers: &[RedisServer]) {
+    for server in servers {
         // Nobody comes in without a password.
         server.cli(&["ACL", "SETUSER", "default", "resetpass", "-@all", "+ping"]);
     }
@@ -112,6 +108,7 @@ async fn noticed(store: &RedisStore) {
 async fn each_connection_asks_who_logs_in_on_one_server() {
     let servers = [RedisServer::start()];
     set_password("first", &servers);
+    close_to_others(&servers);
     let vault = Vault::new("first");
     // The callback comes before what the URL says.
     let url = servers[0].url_for("somebody", "else");
@@ -123,6 +120,7 @@ async fn each_connection_asks_who_logs_in_on_one_server() {
 async fn each_connection_asks_who_logs_in_to_a_cluster() {
     let cluster = RedisCluster::start();
     set_password("first", cluster.nodes());
+    close_to_others(cluster.nodes());
     let vault = Vault::new("first");
     let store = vault
         .options()
@@ -135,24 +133,7 @@ async fn each_connection_asks_who_logs_in_to_a_cluster() {
 async fn each_connection_asks_who_logs_in_to_the_primary_and_sentinels_have_their_own() {
     let sentinel = Sentinel::start();
     let servers = sentinel.servers();
-    let set = |password: &str| {
-        for server in servers {
-            let password = format!(">{password}");
-            let rules = [
-                "ACL",
-                "SETUSER",
-                "app",
-                "on",
-                "resetpass",
-                &password,
-                "~*",
-                "&*",
-                "+@all",
-            ];
-            server.cli(&rules);
-        }
-    };
-    set("first");
+    set_password("first", servers);
     for one in sentinel.sentinels() {
         one.cli(&[
             "ACL", "SETUSER", "watch", "on", ">over", "~*", "&*", "+@all",
@@ -165,7 +146,7 @@ async fn each_connection_asks_who_logs_in_to_the_primary_and_sentinels_have_thei
         .expect("valid URLs");
     first_call(&store, &key("1"), 1, b"42").await;
     let asked = vault.asked.load(SeqCst);
-    set("second");
+    set_password("second", servers);
     "second".clone_into(&mut vault.password.lock().expect("no panic"));
     sentinel.master().drop_clients();
     let mut answer = store.claim(&key("1"), &request(2)).await;

@@ -1,4 +1,4 @@
-//! A server's error is a definite answer: nothing changed, so nothing is in doubt.
+//! An error from the server is a definite answer: nothing changed, so nothing is in doubt.
 
 use std::time::Duration;
 

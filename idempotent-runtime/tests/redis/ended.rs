@@ -1,4 +1,4 @@
-//! Records past their end: only late messages and the next claim see them.
+//! Records past their end: only late messages and the next claim meet them.
 
 use std::time::Duration;
 
@@ -158,7 +158,8 @@ async fn tokens_grow_where_answers_are_later_than_the_retention() {
     }
 }
 
-/// It lasts for its whole retention from the write on, also where that is shorter than its message was under way.
+/// It lasts for its whole retention from the write on, also where that is shorter than its message
+/// was under way.
 #[tokio::test]
 async fn a_short_retention_counts_from_the_write() {
     let server = RedisServer::start();

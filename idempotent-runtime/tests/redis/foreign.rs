@@ -124,7 +124,8 @@ async fn values_that_no_release_wrote() {
     }
 }
 
-/// Whatever cannot be read is left alone by every script, and whatever a script takes for a record can be read.
+/// Whatever cannot be read is left alone by every script, and whatever a script takes for a record
+/// can be read.
 #[tokio::test]
 async fn no_script_changes_what_a_flipped_bit_makes_unreadable() {
     let server = RedisServer::start();

@@ -1,5 +1,5 @@
-//! `SharedStore::from_env`. A process has one environment, so each case runs in a process of its
-//! own: this test binary again, with the one test that plays the child.
+//! `SharedStore::from_env`. A process has one environment, so each case runs in its own process:
+//! this test binary again, running only the test that plays the child.
 
 use std::{env, process::Command};
 

@@ -1,4 +1,4 @@
-//! A call that is polled a few times and then kept without a poll blocks no other.
+//! A call that is polled a few times and then held without a poll blocks no other call.
 
 use std::{pin::pin, time::Duration};
 
@@ -20,7 +20,8 @@ async fn call(store: &SharedStore, part: &str) -> Answer {
     call.wait(Duration::ZERO).run(async { Ok(1) }).await
 }
 
-/// Calls until there is a connection: to make one takes a busy machine longer than a call waits for it.
+/// Calls until there is a connection: to make one takes a busy machine longer than a call waits for
+/// it.
 async fn connected_call(store: &SharedStore, part: &str) -> Answer {
     for _ in 0..20 {
         match call(store, part).await {
@@ -31,8 +32,8 @@ async fn connected_call(store: &SharedStore, part: &str) -> Answer {
     call(store, part).await
 }
 
-/// Holds a call at each of its await points, at the first connect and after `lose` has taken all connections, and looks
-/// whether others are answered meanwhile.
+/// Holds a call at each of its await points, at the first connect and after `lose` has taken all
+/// connections, and looks whether others are answered meanwhile.
 async fn held_calls_stop_nobody(name: &str, store: impl Fn() -> RedisStore, lose: impl Fn()) {
     for is_lost in [false, true] {
         let mut was_pending = true;
@@ -88,7 +89,8 @@ async fn a_held_call_stops_nobody_by_sentinel() {
     held_calls_stop_nobody("sentinel", store, || sentinel.master().drop_clients()).await;
 }
 
-/// A takeover, a heartbeat, a finish, reading, and scripts that the server has forgotten: each is held at each point.
+/// A takeover, a heartbeat, a finish, reading, and scripts that the server has forgotten: each is
+/// held at each point.
 #[tokio::test]
 async fn whatever_else_is_held_stops_nobody() {
     let server = RedisServer::start();

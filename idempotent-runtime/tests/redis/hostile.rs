@@ -1,4 +1,4 @@
-//! Whole calls that meet foreign values under their keys: a defined error, and no body runs.
+//! Whole calls that find foreign values under their keys: a defined error, and no body runs.
 
 use std::{
     sync::{
@@ -197,7 +197,8 @@ async fn results_that_do_not_decode_never_run_the_body() {
 async fn results_of_any_size_run_once() {
     const MIB: usize = 1024 * 1024;
     let site = Site::start();
-    // A text of this length has five bytes before it, and the record's own: fingerprint and trace always counted.
+    // A text of this length has five bytes before it, and the record's own: fingerprint and trace
+    // always counted.
     let longest = MIB - 5 - DONE_HEADER;
     for (size, recorded) in [
         (0, true),

@@ -1,4 +1,4 @@
-//! A server that takes no data, and servers that are not fit.
+//! A server that refuses writes, and servers that are not suitable.
 
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! The Redis store on real servers.
 
-#![allow(clippy::similar_names, reason = "owner and owned are the words here")]
-
 #[path = "../common/aged.rs"]
 mod aged;
 mod bounds;

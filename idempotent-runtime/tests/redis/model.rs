@@ -1,4 +1,5 @@
-//! The scripts against the protocol's own functions: the same steps give the same answers and the same records.
+//! Compares the scripts with the protocol's functions: the same steps give the same answers and the
+//! same records.
 
 use std::{
     collections::HashMap,
@@ -22,7 +23,8 @@ use tokio::runtime::Runtime;
 
 use crate::common::*;
 
-/// The two clocks run a little apart; steps in time are far longer than a test, and no lease ends near a step.
+/// The two clocks run a little apart; steps in time are far longer than a test, and no lease ends
+/// near a step.
 const SLACK: Duration = Duration::from_secs(8);
 
 #[derive(Clone, Debug)]

@@ -59,7 +59,8 @@ async fn every_documented_right_is_needed() {
         let store = RedisStore::new(&server.url_for("app", "secret-7")).expect("a valid URL");
         let all = use_everything(&server, &store).await;
         match right {
-            // Without these, waiters poll; a subscription that nobody needs stays until the connection ends.
+            // Without these, waiters poll; a subscription that nobody needs stays until the
+            // connection ends.
             "publish" | "subscribe" => assert!(!all.expect(right), "woken without {right}"),
             "unsubscribe" => assert!(all.expect(right)),
             _ => {

@@ -94,7 +94,8 @@ async fn a_demoted_primary_is_left() {
         .expect_err("a replica now");
     assert!(error.to_string().contains("READONLY"), "{error}");
     assert_eq!(error.kind(), StoreErrorKind::Refused);
-    // The next one asks the sentinels again; they may still name the one that is no primary, which is then refused.
+    // The next one asks the sentinels again; they may still name the one that is no primary, which
+    // is then refused.
     let next = store.claim(&key("2"), &request(2)).await;
     if let Err(error) = next {
         assert_eq!(error.kind(), StoreErrorKind::NotSent, "{error}");

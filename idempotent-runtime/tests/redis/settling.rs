@@ -1,4 +1,4 @@
-//! How a current or former owner may finish.
+//! What a current or a former owner's finish does.
 
 use idempotent_runtime::{
     Store,

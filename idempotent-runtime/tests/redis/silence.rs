@@ -1,4 +1,4 @@
-//! A connection whose peer vanished silently is given up after the first wait in vain.
+//! A connection whose peer has vanished silently is replaced after the first timeout.
 
 use std::{pin::pin, time::Duration};
 
@@ -25,7 +25,8 @@ fn vanish(proxy: &Proxy) {
     proxy.black_hole(false);
 }
 
-/// The library gives up sooner than the response timeout may be: then nobody is there to judge the answer.
+/// The library gives up sooner than the response timeout may be: then nobody is there to judge the
+/// answer.
 #[tokio::test]
 async fn a_command_that_its_caller_gave_up_takes_a_silent_connection_with_it() {
     let server = RedisServer::start();
@@ -58,7 +59,8 @@ async fn without_waiting_one_silent_answer_is_enough() {
     assert_eq!(proxy.counters().connections, 2);
 }
 
-/// Nobody polls, so nobody's time runs out: whoever comes next sees that something is long unanswered.
+/// Nobody polls, so nobody's time runs out: whoever comes next sees that something is long
+/// unanswered.
 #[tokio::test]
 async fn a_silence_that_nobody_watched_is_seen_by_who_comes_next() {
     let server = RedisServer::start();

@@ -1,5 +1,5 @@
-//! Values that the server does not take: not confused with transient failures, and no failure for
-//! other calls.
+//! Values that the server does not take: they are told apart from transient failures, and other
+//! calls do not fail because of them.
 
 use std::{
     sync::{
@@ -40,7 +40,8 @@ fn stat(server: &RedisServer, name: &str) -> u64 {
     line.expect(name).trim().parse().expect("a number")
 }
 
-/// Finishes with a result of `size` bytes until there is a definite answer, while others go on. How often it was sent.
+/// Finishes with a result of `size` bytes until there is a definite answer, while others go on. How
+/// often it was sent.
 async fn is_refused_for_its_size(store: &RedisStore, server: &RedisServer, size: usize) -> u32 {
     let owned = granted(
         store
@@ -74,7 +75,8 @@ async fn is_refused_for_its_size(store: &RedisStore, server: &RedisServer, size:
     tries
 }
 
-/// The body runs once, its caller has the result, later ones are told that it was not recorded, and other keys go on.
+/// The body runs once, its caller has the result, later ones are told that it was not recorded, and
+/// other keys go on.
 async fn is_run_once(store: RedisStore, size: usize) {
     let store = SharedStore::new(store).with_max_result(8 * MIB);
     let bodies = Arc::new(AtomicU32::new(0));

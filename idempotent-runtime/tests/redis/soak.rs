@@ -1,5 +1,5 @@
-//! Many calls at once on a real server, given up at random: nothing is left behind on either side,
-//! nothing runs twice.
+//! Many calls at once on a real server, dropped at random: nothing is left behind in this process
+//! or on the server, and nothing runs twice.
 
 use std::{
     future::{Future, poll_fn},

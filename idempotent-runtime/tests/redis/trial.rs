@@ -1,4 +1,5 @@
-//! The trial at connect: a store that can claim but not finish is refused before any body runs.
+//! The commands tried at connect: a store that can claim but not finish is refused before any body
+//! runs.
 
 use std::sync::{
     Arc,
@@ -41,39 +42,27 @@ async fn is_found_out_for(store: RedisStore, names: &str, key: &str) {
     assert_eq!(bodies.load(Ordering::SeqCst), 0, "{names}");
 }
 
+/// A user with these rules.
+fn tenant(server: &RedisServer, user: &str, rules: &[&str]) {
+    let account = ["ACL", "SETUSER", user, "on", ">secret-7"];
+    server.cli(&[&account, rules].concat());
+}
+
 #[tokio::test]
 async fn a_user_who_may_not_do_all_that_a_call_needs_is_told_which_command_to_grant() {
     let server = RedisServer::start();
     for right in NEEDED {
         let user = format!("tenant-{right}");
-        server.cli(&[
-            "ACL",
-            "SETUSER",
-            &user,
-            "on",
-            ">secret-7",
-            "~*",
-            "&*",
-            "+@all",
-            &format!("-{right}"),
-        ]);
+        tenant(&server, &user, &["~*", "&*", "+@all", &format!("-{right}")]);
         let store = RedisStore::new(&server.url_for(&user, "secret-7")).expect("a valid URL");
         is_found_out(store, &format!("grant `+{right}`")).await;
     }
     // Several are named at once.
-    server.cli(&[
-        "ACL",
-        "SETUSER",
+    tenant(
+        &server,
         "tenant",
-        "on",
-        ">secret-7",
-        "~*",
-        "&*",
-        "+@all",
-        "-eval",
-        "-evalsha",
-        "-pttl",
-    ]);
+        &["~*", "&*", "+@all", "-eval", "-evalsha", "-pttl"],
+    );
     let store = RedisStore::new(&server.url_for("tenant", "secret-7")).expect("a valid URL");
     is_found_out(store, "PTTL, EVALSHA, EVAL").await;
     is_left_empty(&server);
@@ -89,16 +78,7 @@ fn is_left_empty(server: &RedisServer) {
 #[tokio::test]
 async fn a_user_who_may_not_use_the_stores_keys_is_told_the_rule() {
     let server = RedisServer::start();
-    server.cli(&[
-        "ACL",
-        "SETUSER",
-        "tenant",
-        "on",
-        ">secret-7",
-        "~other:*",
-        "&*",
-        "+@all",
-    ]);
+    tenant(&server, "tenant", &["~other:*", "&*", "+@all"]);
     let store = RedisStore::new(&server.url_for("tenant", "secret-7")).expect("a valid URL");
     is_found_out(store, "~idempotent:*").await;
 }

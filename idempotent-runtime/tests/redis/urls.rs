@@ -1,5 +1,5 @@
-//! Any text as a server's address is a store, or an error that says what to write. It never panics,
-//! and never shows a password.
+//! Any text as a server's address gives a store, or an error that says what to write. It never
+//! panics and never shows a password.
 
 use std::fmt::Write;
 
@@ -124,9 +124,10 @@ proptest! {
     /// The password stands where passwords stand, whatever is around it.
     #[test]
     fn no_text_around_a_password_shows_it(
-        scheme in select(&["redis", "rediss", "valkey", "redis+cluster", "rediss+sentinel", "valkey+sentinel", "http", ""][..]), before in text(), after in text(),
+        scheme in select(&["redis", "rediss", "valkey", "redis+cluster", "rediss+sentinel", "valkey+sentinel", "unix", "redis+unix", "un\nix", "http", ""][..]),
+        slashes in select(&["", "/", "//", "///", "/a://"][..]), before in text(), after in text(),
     ) {
-        hides(&format!("{scheme}://{before}:{SECRET}@{after}"))?;
+        hides(&format!("{scheme}:{slashes}{before}:{SECRET}@{after}"))?;
         hides(&format!("redis+unix:///{after}?user={before}&pass={SECRET}"))?;
         hides(&format!("redis+sentinel://host,{after}/main?sentinel_user={before}&sentinel_password={SECRET}"))?;
     }
@@ -188,6 +189,17 @@ fn a_url_that_names_none_says_what_to_write() {
         ("http+cluster://a", "redis, rediss, valkey or valkeys"),
         ("rediss://a/#insecure", "tls_root"),
         ("redis+nonsense://a", "redis://host:6379"),
+        ("unix:/s", "does not begin with"),
+        ("unix:/s?database=1", "does not begin with"),
+        ("localhost:6379", "does not begin with"),
+        ("unix:///user:pass@s", "`%40`"),
+        ("redis+unix:///user:pass@s?db=1", "`%40`"),
+        ("un\nix:///user:pass@s", "does not begin with"),
+        ("unix:/a/b://user:pass@s", "does not begin with"),
+        ("redis://:pa\tss@a", "control character"),
+        ("redis://:pass@a/0\n", "control character"),
+        (" redis://a", "does not begin with"),
+        ("redis://a ", "blank at one end"),
     ] {
         let error = RedisStore::new(url).expect_err(url);
         assert_eq!(error.kind(), StoreErrorKind::Config, "{url}");

@@ -1,11 +1,11 @@
 //! Records in a table of Amazon DynamoDB, by three requests of its JSON protocol.
 //!
-//! The table has one key, `k` (a string). A row has the record (`r`), a version (`v`) and the second from which DynamoDB
-//! may delete it (`ttl`): `UpdateTimeToLive` turns that on.
+//! The table has one key, `k` (a string). A row has the record (`r`), a version (`v`), and the
+//! second from which DynamoDB may delete it (`ttl`; `UpdateTimeToLive` turns that on).
 //!
-//! **Requests are not signed.** moto, which the tests run on, does not look at signatures; DynamoDB does. To use this
-//! there, sign each request in [`DynamoTable::call`] with AWS Signature Version 4 and speak TLS, or send the same bodies
-//! by the AWS SDK with its retries turned off.
+//! **Requests are not signed.** moto, the server that the tests use, does not check signatures;
+//! DynamoDB does. To use this there, sign each request in [`DynamoTable::call`] with AWS Signature
+//! Version 4 and use TLS, or send the same bodies by the AWS SDK with its retries turned off.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use idempotent_runtime::{
+use idempotent_fn::{
     StoreError,
     StoreErrorKind::{Ambiguous, Config, NotSent, Refused, TooLarge},
     key::Key,
@@ -29,7 +29,7 @@ use idempotent_runtime::{
 use serde_json::{Value, json};
 
 /// A row has 400 KB at most, with its key and the names of its attributes: give this to
-/// [`SharedStore::with_max_result`](idempotent_runtime::SharedStore::with_max_result).
+/// [`SharedStore::with_max_result`](idempotent_fn::SharedStore::with_max_result).
 pub const MAX_RESULT: usize = 300_000;
 
 /// A table of DynamoDB.

@@ -1,4 +1,5 @@
-//! The suite on a server that none of us wrote: moto, at `DYNAMODB_ENDPOINT`. `scripts/test-dynamodb` starts it.
+//! The suite on a server written by others: moto, at `DYNAMODB_ENDPOINT`. `scripts/test-dynamodb`
+//! starts it.
 
 use std::{
     sync::{
@@ -9,7 +10,7 @@ use std::{
 };
 
 use idempotent_dynamodb::{DynamoTable, MAX_RESULT};
-use idempotent_runtime::{
+use idempotent_fn::{
     Store, StoreError, StoreErrorKind, conformance_tests,
     key::Key,
     record::Nonce,
@@ -22,7 +23,8 @@ use idempotent_runtime::{
 
 use serde_json::json;
 
-/// The table, as the suite needs it: by a clock that it moves, over a line on which it loses a write.
+/// The table, as the suite needs it: by a clock that it moves, over a line on which it loses a
+/// write.
 struct Tried {
     table: DynamoTable,
     clock: Arc<AtomicU64>,

@@ -1,4 +1,4 @@
-//! The body: its effect is a line in a file, and it ends when the test says so.
+//! The body. Its effect is a line in a file, and it ends when the test says so.
 
 use std::{
     fs::OpenOptions,

@@ -1,4 +1,4 @@
-//! Calls that the test asks for, and what it is told of them.
+//! Makes the calls that the test asks for, and reports their answers.
 
 use std::{
     collections::HashMap,

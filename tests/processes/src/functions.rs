@@ -1,4 +1,5 @@
-//! The annotated functions. Both have one scope: a process uses one of them, and a deploy the other.
+//! The annotated functions. Both have one scope: one process uses the first, and a later deploy the
+//! second.
 
 use std::time::Duration;
 

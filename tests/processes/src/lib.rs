@@ -1,8 +1,11 @@
-//! What the worker process runs: one operation, in the two variants that differ after a crash, and a body whose effect
-//! is counted outside of the store and whose end the test decides.
+//! The worker process: one operation in two variants with different `on_crash`, and a body whose
+//! effect is counted outside of the store and whose end the test decides.
 
 // A command that makes no sense must end the worker, and so the test, at once.
-#![allow(clippy::missing_panics_doc)]
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a test program says by a panic what went wrong"
+)]
 
 pub mod body;
 pub mod calls;
@@ -16,7 +19,8 @@ use idempotent_fn::{
     store::{RedisOptions, RedisStore},
 };
 
-/// A duration in milliseconds from the environment: how the tests deploy another `ttl`, `lease` or `wait`.
+/// A duration in milliseconds from the environment: how the tests deploy another `ttl`, `lease` or
+/// `wait`.
 #[must_use]
 pub fn setting(name: &str, default: Duration) -> Duration {
     std::env::var(name)

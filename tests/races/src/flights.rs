@@ -1,4 +1,4 @@
-//! Duplicates in one process: one leads, and whatever becomes of it, the others go on.
+//! Duplicates in one process: one leads, and whatever happens to it, the others go on.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The memory store's steps, side by side.
+//! The memory store's steps in parallel.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What `tests/races` adds to the runtime, which it compiles: what `crate::sync` is there, and what the checker has the
-//! runtime do. Each scenario panics or hangs where an interleaving shows a fault.
+//! What `tests/races` adds to the runtime's sources: `crate::sync` for the scheduler, and the
+//! scenarios. Each scenario panics or hangs in an interleaving that shows a fault.
 
 #![allow(
     missing_docs,

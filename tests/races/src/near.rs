@@ -1,4 +1,4 @@
-//! The near cache: what an operator decides, and what calls learned before.
+//! The near cache: an operator's decision, and what calls learned before it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -105,7 +105,7 @@ fn read(store: &SharedStore, part: u8) {
 
 fn is_kept(store: &SharedStore, part: u8) -> bool {
     let mut kept = false;
-    store.peek(&key(part), &mut |_| kept = true);
+    store.peek_near(&key(part), &mut |_| kept = true);
     kept
 }
 

@@ -1,4 +1,4 @@
-//! Who waits for a change is told of it, whoever else comes and goes.
+//! Each waiter of a key is woken by a change, whichever other waiters come and go.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use shuttle::{
 use super::key;
 use crate::store::KeyNotifier;
 
-/// Waiters subscribe and then look, the writer writes and then tells; somebody else subscribes and leaves.
+/// Waiters subscribe and then look, the writer writes and then tells; somebody else subscribes and
+/// leaves.
 pub fn waiting() {
     let notifier = KeyNotifier::default();
     let written = Arc::new(AtomicBool::new(false));

@@ -1,7 +1,8 @@
-//! The runtime's own flights, topics, memory store and near cache under a scheduler that decides who goes on at each lock,
-//! atomic and await: thousands of interleavings a test, each to be repeated by its seed.
+//! The runtime's own flights, notifier, memory store and near cache under a scheduler that decides
+//! who runs on at each lock, atomic and await. Each test explores thousands of interleavings, and
+//! any can be repeated by its seed.
 //!
-//! What the checker has to catch is shown by mutants: `mutant!` in the runtime's sources.
+//! `mutant!` lines in the runtime's sources show that these tests notice faults.
 
 use idempotent_races::races::{self, with_mutant};
 
@@ -17,7 +18,8 @@ fn check(scenario: impl Fn() + Send + Sync + Copy + 'static) {
     shuttle::check_pct(scenario, interleavings(), 3);
 }
 
-/// The checker has to find an interleaving in which `scenario` fails on the mutant with this fault, and in this way.
+/// The checker has to find an interleaving in which `scenario` fails on the mutant with this fault,
+/// and in this way.
 #[track_caller]
 fn is_caught(fault: &'static str, scenario: impl Fn() + Send + Sync + Copy + 'static, how: &str) {
     let check = std::panic::AssertUnwindSafe(|| check(scenario));

@@ -1,4 +1,4 @@
-//! Other attributes, above and below.
+//! Other attributes, above and below this one.
 
 use idempotent_fn::idempotent;
 

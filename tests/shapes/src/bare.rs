@@ -1,4 +1,4 @@
-//! No prelude, and names of the prelude that mean something else.
+//! A module without the prelude, in which the prelude's names mean something else.
 #![no_implicit_prelude]
 
 use ::idempotent_fn::{OnErr, idempotent};

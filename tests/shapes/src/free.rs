@@ -238,8 +238,8 @@ pub async fn temporaries(names: Arc<std::sync::Mutex<Vec<String>>>) -> Outcome {
     Ok(fresh())
 }
 
-/// Calls itself with another key. Between the two stands a function whose future has a name, as for any async
-/// recursion that must be `Send`.
+/// Calls itself with another key. Between the two stands a function whose future has a name, as for
+/// any async recursion that must be `Send`.
 #[idempotent(key = depth)]
 pub async fn recursive(depth: u64) -> Outcome {
     if depth == 0 {

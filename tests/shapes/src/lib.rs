@@ -1,8 +1,9 @@
-//! Every shape of function under `#[idempotent]`. No lint may fire in a user's crate because of the expansion, so this
-//! one denies all of rustc's groups and clippy's `pedantic`, and allows no more than the `# Errors` section that a plain
-//! function would be asked for as well. It is compiled in two editions.
+//! Every form of function under `#[idempotent]`. The expansion must not cause a lint in a user's
+//! crate. So this crate denies all lint groups of rustc and clippy's `pedantic`, and allows only a
+//! missing `# Errors` section, which clippy would also miss in the plain function. It is compiled
+//! in two editions.
 //!
-//! A body answers with a number that no other body answers with: equal answers are one run.
+//! Each body returns its own number: two equal answers are one run.
 
 #![deny(
     clippy::all,

@@ -1,4 +1,4 @@
-//! Functions that a `macro_rules!` writes.
+//! Functions written by a `macro_rules!` macro.
 
 use idempotent_fn::idempotent;
 

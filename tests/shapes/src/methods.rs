@@ -1,4 +1,4 @@
-//! Methods, of types and of traits.
+//! Methods of types and of traits.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Every option, in the crate that denies lints.
+//! Every option, in the crate that denies all lints.
 
 use std::time::Duration;
 

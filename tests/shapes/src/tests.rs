@@ -1,4 +1,4 @@
-//! Every shape, called twice with one key and once with another.
+//! Calls every function twice with one key and once with another.
 
 use std::future::Future;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! How a `redis-server` is configured.
+//! The configuration of a `redis-server`.
 
 use std::fmt::Display;
 
@@ -34,7 +34,8 @@ pub(crate) enum Role {
 }
 
 impl Builder {
-    /// A directive of `redis.conf`, as `("maxmemory", "2mb")`; several values are separated by spaces.
+    /// A directive of `redis.conf`, as `("maxmemory", "2mb")`; several values are separated by
+    /// spaces.
     pub fn arg(mut self, directive: &str, value: impl Display) -> Self {
         self.directives
             .push((directive.to_owned(), value.to_string()));
@@ -82,7 +83,8 @@ impl Builder {
     /// Starts the server and waits until it answers.
     #[must_use]
     pub fn start(self) -> RedisServer {
-        // Some program without a reservation may take the port between our look and the server's own bind.
+        // Some program without a reservation may take the port between our look and the server's
+        // own bind.
         let server = (0..10).find_map(|_| RedisServer::try_start(&self));
         server.expect("ten ports in turn were taken by other programs")
     }

@@ -7,7 +7,8 @@ use crate::redis::RedisServer;
 
 const MASTERS: usize = 3;
 const SLOTS: usize = 16_384;
-// Milliseconds of silence before a node is held for dead; short, and longer than a busy test machine's hiccups.
+// Milliseconds of silence before a node is held for dead; short, and longer than a busy test
+// machine's hiccups.
 const NODE_TIMEOUT: u32 = 2_000;
 
 /// Masters that share the slots evenly, three as a rule, and one replica each if asked for.
@@ -129,14 +130,16 @@ impl RedisCluster {
 
     /// Blocks until every living node says `cluster_state:ok`.
     ///
-    /// Right after a kill the others have not noticed yet: wait for [`node_of`](Self::node_of) to change first.
+    /// Right after a kill the others have not noticed yet: wait for [`node_of`](Self::node_of) to
+    /// change first.
     pub fn wait_until_ok(&self) {
         self.wait_on_all("the cluster is ok", |node| {
             field(&node.cli(&["CLUSTER", "INFO"]), "cluster_state") == "ok"
         });
     }
 
-    /// Kills the master of `key`, and blocks until its replica has taken over; returns the new owner.
+    /// Kills the master of `key`, and blocks until its replica has taken over; returns the new
+    /// owner.
     #[allow(clippy::must_use_candidate, reason = "the failover is the point")]
     pub fn fail_over(&self, key: &str) -> usize {
         let old = self.node_of(key);

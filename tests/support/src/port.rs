@@ -1,4 +1,4 @@
-//! Ports that no other test takes, in this process or another.
+//! Ports that no other test uses, in this process or another.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
 /// A TCP port kept for one server, also while that server is down between a kill and a restart.
 ///
-/// The reservation is the UDP socket of the same number: only one process can hold it, none of the servers here uses
-/// UDP, and the system gives it back however its owner ends.
+/// The reservation is the UDP socket of the same number: only one process can hold it, none of the
+/// servers here uses UDP, and the system gives it back however its owner ends.
 #[derive(Debug)]
 pub(crate) struct Port {
     number: u16,

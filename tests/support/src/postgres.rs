@@ -12,7 +12,8 @@ use crate::port::Port;
 use crate::process::{Process, log_tail, wait_until};
 
 const PACKAGE: &str = "postgresql";
-// Who may run the server where the tests run as root, which PostgreSQL refuses to: the first that exists.
+// Who may run the server where the tests run as root, which PostgreSQL refuses to: the first that
+// exists.
 const USERS: [&str; 2] = ["postgres", "nobody"];
 
 /// A real `PostgreSQL` on loopback, in a temporary folder of its own.
@@ -75,7 +76,8 @@ impl PostgresServer {
             .arg("-k")
             .arg(folder.path())
             .args(["-h", "127.0.0.1", "-p"]);
-        // `-F`: what survives a crash of the machine is not tested here, and fsync is most of the time.
+        // `-F`: what survives a crash of the machine is not tested here, and fsync is most of the
+        // time.
         postgres.arg(port.number().to_string()).arg("-F");
         postgres
             .stdout(output.try_clone().expect("a file can be cloned"))
@@ -124,7 +126,8 @@ impl PostgresServer {
         self.process.id()
     }
 
-    /// Runs SQL through `psql`; rows come back one a line, columns parted by `|`. Panics on an error.
+    /// Runs SQL through `psql`; rows come back one a line, columns parted by `|`. Panics on an
+    /// error.
     #[allow(
         clippy::must_use_candidate,
         reason = "much SQL is run for what it does"
@@ -204,7 +207,8 @@ fn unprivileged() -> User {
         .expect("there is a user `postgres` or `nobody`")
 }
 
-/// `program`, run by `user` where we are root; `setpriv` becomes the program, so the process id stays.
+/// `program`, run by `user` where we are root; `setpriv` becomes the program, so the process id
+/// stays.
 fn command(program: &Path, user: Option<&User>) -> Command {
     let Some((uid, gid)) = user else {
         return Command::new(program);

@@ -24,7 +24,8 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// [`wait_until`] for async tests: between two looks, the other tasks run.
 ///
-/// It waits by tokio's clock, so do not pause that clock while something outside of the runtime is awaited.
+/// It waits by tokio's clock, so do not pause that clock while something outside of the runtime is
+/// awaited.
 pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
@@ -46,7 +47,8 @@ fn pid(id: u32) -> Pid {
         .expect("a process id is a positive i32")
 }
 
-/// A child that is killed and waited for when this is dropped, and killed too when the test process itself is.
+/// A child that is killed and waited for when this is dropped, and killed too when the test process
+/// itself is.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -117,14 +119,16 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The watchdog goes first: once the child has been waited for, its id may belong to another process.
+        // The watchdog goes first: once the child has been waited for, its id may belong to another
+        // process.
         let _already_gone = self.watchdog.kill();
         let _already_waited_for = self.watchdog.wait();
         self.kill();
     }
 }
 
-/// A shell that kills `id` when the pipe to the test process breaks: no destructor runs after a SIGKILL.
+/// A shell that kills `id` when the pipe to the test process breaks: no destructor runs after a
+/// SIGKILL.
 fn watch(id: u32) -> Child {
     Command::new("sh")
         .args([

@@ -1,4 +1,4 @@
-//! A link that can be slow, deaf, cut or closed.
+//! A network link that can be made slow, silent, cut or closed.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -51,7 +51,8 @@ pub struct Counters {
     pub late_requests: u64,
 }
 
-/// A TCP proxy on loopback, on a thread and a runtime of its own, whose faults are switched while it runs.
+/// A TCP proxy on loopback, on a thread and a runtime of its own, whose faults are switched while
+/// it runs.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -64,7 +65,8 @@ struct State {
     upstream: String,
     lanes: [Lane; 2],
     refuse: AtomicBool,
-    // Its value counts the cuts asked for; dropping every connection is each connection's own reaction.
+    // Its value counts the cuts asked for; dropping every connection is each connection's own
+    // reaction.
     cuts: watch::Sender<u64>,
     stop: watch::Sender<bool>,
     connections: AtomicU64,
@@ -148,7 +150,8 @@ impl Proxy {
 
     /// Loses what the server answers; requests still arrive and are carried out.
     ///
-    /// Switched off, it spares new connections only. One that has lost an answer stays deaf, as TCP has it.
+    /// Switched off, it spares new connections only. One that has lost an answer stays deaf, as TCP
+    /// has it.
     pub fn drop_replies(&self, on: bool) {
         self.state
             .lane(Direction::Replies)
@@ -156,8 +159,8 @@ impl Proxy {
             .store(on, SeqCst);
     }
 
-    /// Loses everything both ways, while connections stay open: a peer that vanished without a word. Switched off, it
-    /// spares new connections, as [`drop_replies`](Self::drop_replies) does.
+    /// Loses everything both ways, while connections stay open: a peer that vanished without a
+    /// word. Switched off, it spares new connections, as [`drop_replies`](Self::drop_replies) does.
     pub fn black_hole(&self, on: bool) {
         self.state
             .lane(Direction::Requests)
@@ -171,7 +174,8 @@ impl Proxy {
         self.state.refuse.store(on, SeqCst);
     }
 
-    /// Closes all connections; returns once none is left, so with clients that reconnect, refuse first.
+    /// Closes all connections; returns once none is left, so with clients that reconnect, refuse
+    /// first.
     pub fn cut(&self) {
         self.state.cuts.send_modify(|count| *count += 1);
         let target = self.counters().connections;
@@ -250,8 +254,9 @@ async fn connect(client: TcpStream, state: &State) -> io::Result<()> {
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    // Either side's end ends both: none of the protocols here uses half-closed connections. What is still held back of
-    // that side is delivered first, as on a network: a client that has hung up takes nothing back.
+    // Either side's end ends both: none of the protocols here uses half-closed connections. What is
+    // still held back of that side is delivered first, as on a network: a client that has hung up
+    // takes nothing back.
     tokio::select! {
         result = carry(from_client, to_server, state.lane(Direction::Requests)) => result,
         result = carry(from_server, to_client, state.lane(Direction::Replies)) => result,
@@ -281,7 +286,8 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, lane: &Lane) -> 
         while let Some((due, delay, bytes)) = queue.recv().await {
             tokio::time::sleep_until(due).await;
             let length = bytes.len() as u64;
-            // A stream that has lost bytes never goes on behind them: the next answer would be taken for the lost one's.
+            // A stream that has lost bytes never goes on behind them: the next answer would be
+            // taken for the lost one's.
             broken |= lane.swallow.load(SeqCst);
             if broken {
                 lane.lost.fetch_add(length, SeqCst);

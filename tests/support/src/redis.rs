@@ -24,10 +24,11 @@ const CONTAINERS: [&str; 9] = [
     "acl", "client", "cluster", "config", "function", "latency", "memory", "pubsub", "script",
 ];
 
-/// A real Redis server on loopback, in a temporary folder of its own, without persistence unless asked for.
+/// A real Redis server on loopback, in a temporary folder of its own, without persistence unless
+/// asked for.
 ///
-/// It is driven through a unix socket in that folder, so [`cli`](Self::cli) can only ever reach this server, works
-/// with TLS and any password, and never competes for a port.
+/// It is driven through a unix socket in that folder, so [`cli`](Self::cli) can only ever reach
+/// this server, works with TLS and any password, and never competes for a port.
 #[derive(Debug)]
 pub struct RedisServer {
     // Dropped before the folder it writes to.
@@ -165,7 +166,8 @@ impl RedisServer {
         reply
     }
 
-    /// What the server tells of itself. One that changes its role hangs up on whoever asks; it is asked again.
+    /// What the server tells of itself. One that changes its role hangs up on whoever asks; it is
+    /// asked again.
     #[must_use]
     pub fn info(&self, section: &str) -> String {
         let words = ["INFO", section];
@@ -189,7 +191,8 @@ impl RedisServer {
         }
     }
 
-    /// How often each command was called since the start or the last reset, by everyone but [`cli`](Self::cli).
+    /// How often each command was called since the start or the last reset, by everyone but
+    /// [`cli`](Self::cli).
     ///
     /// What a script calls is counted beside the script, also for a script that `cli` sent.
     #[must_use]
@@ -267,7 +270,8 @@ impl RedisServer {
             .is_some_and(|process| process.exited().is_none())
     }
 
-    /// Starts the server again, killed first if need be: same port and folder, so [`Builder::appendonly`] data is back.
+    /// Starts the server again, killed first if need be: same port and folder, so
+    /// [`Builder::appendonly`] data is back.
     pub fn restart(&self) {
         self.kill();
         wait_until("the server is back on its port", || self.launch());
@@ -322,7 +326,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The `redis-server` on the path, or whatever `REDIS_SERVER_BIN` names: another release, or Valkey.
+/// The `redis-server` on the path, or whatever `REDIS_SERVER_BIN` names: another release, or
+/// Valkey.
 fn server_program() -> OsString {
     env::var_os("REDIS_SERVER_BIN").unwrap_or_else(|| "redis-server".into())
 }

@@ -1,4 +1,4 @@
-//! Redis' wire protocol, as much of it as a test needs: one command, one reply.
+//! Redis' wire protocol as far as a test needs it: one command, one reply.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;

@@ -1,4 +1,4 @@
-//! A master, its replicas, and the sentinels that watch them.
+//! A primary, its replicas, and the sentinels that watch them.
 
 use crate::cluster::field;
 use crate::process::wait_until;

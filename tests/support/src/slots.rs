@@ -1,4 +1,4 @@
-//! Slots of a Redis Cluster that move while it is in use.
+//! Moves slots of a Redis Cluster that is in use.
 
 use crate::cluster::{RedisCluster, owned};
 use crate::redis::RedisServer;
@@ -16,14 +16,16 @@ impl RedisCluster {
         owned(&nodes).flat_map(|(from, to)| from..=to).collect()
     }
 
-    /// Moves any slots with all their keys from one master to another, one after another, while clients go on and
-    /// anything may fail.
+    /// Moves any slots with all their keys from one master to another, one after another, while
+    /// clients go on and anything may fail.
     ///
     /// # Errors
-    /// What a node refused. The slot it was about may be left open: [`close_slots`](Self::close_slots) mends that.
+    /// What a node refused. The slot it was about may be left open:
+    /// [`close_slots`](Self::close_slots) mends that.
     pub fn reshard(&self, from: usize, to: usize, slots: &[usize]) -> Result<(), String> {
         let (source, target) = (&self.nodes()[from], &self.nodes()[to]);
-        // The target first: nobody is sent to a node that does not know yet that the slot is its own.
+        // The target first: nobody is sent to a node that does not know yet that the slot is its
+        // own.
         let mut told = vec![target, source];
         told.extend(self.nodes().iter().filter(|node| {
             let other = node.port() != source.port() && node.port() != target.port();

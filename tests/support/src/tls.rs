@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-/// A certificate authority made for one server, and the server's certificate for `127.0.0.1` and `localhost`.
+/// A certificate authority made for one server, and the server's certificate for `127.0.0.1` and
+/// `localhost`.
 #[derive(Debug)]
 pub struct Certificates {
     folder: PathBuf,
@@ -15,7 +16,8 @@ pub struct Certificates {
 impl Certificates {
     pub(crate) fn make(folder: &Path) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        // Unlike the server's, or OpenSSL takes the server's certificate for one that signed itself.
+        // Unlike the server's, or OpenSSL takes the server's certificate for one that signed
+        // itself.
         params
             .distinguished_name
             .push(DnType::CommonName, "test authority");

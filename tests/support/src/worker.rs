@@ -1,4 +1,4 @@
-//! A second process, to be killed or stopped in the middle of its work.
+//! A second process that a test kills or stops in the middle of its work.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitStatus, Stdio};
@@ -57,7 +57,8 @@ impl Worker {
         self.lines.recv_timeout(patience)
     }
 
-    /// Waits for a line that starts with `prefix`, passing over others, and returns what follows the prefix.
+    /// Waits for a line that starts with `prefix`, passing over others, and returns what follows
+    /// the prefix.
     #[allow(
         clippy::must_use_candidate,
         reason = "that the line came is often all a test wants"

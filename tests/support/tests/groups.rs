@@ -1,4 +1,4 @@
-//! Several servers that know one another.
+//! Groups of servers: a cluster, and a primary with sentinels.
 
 use idempotent_test_support::{RedisCluster, Sentinel, is_alive};
 

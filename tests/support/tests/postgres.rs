@@ -1,4 +1,5 @@
-//! `PostgreSQL`: it starts as whoever runs the tests, keeps what it is told, and is gone afterwards.
+//! The `PostgreSQL` server: it runs as the user who runs the tests, keeps data, and ends with its
+//! value.
 
 use std::net::TcpStream;
 

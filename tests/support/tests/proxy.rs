@@ -1,4 +1,4 @@
-//! Each fault, seen from the client, from the server and in the counters.
+//! Each fault of a link, as the client, the server and the counters see it.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -74,7 +74,8 @@ fn swallowed_replies_are_to_commands_that_ran() {
     assert_eq!(server.cli(&["GET", "a"]), "1");
     assert!(silent(&mut stream));
     proxy.drop_replies(false);
-    // What comes after a lost answer never arrives on that connection: it would be taken for the lost one.
+    // What comes after a lost answer never arrives on that connection: it would be taken for the
+    // lost one.
     stream.write_all(b"INCR a\r\n").unwrap();
     wait_until("the next reply is lost too", || {
         proxy.counters().lost_replies == 8
@@ -167,7 +168,8 @@ fn dropped_it_closes_its_connections() {
 fn what_was_held_back_arrives_after_its_sender_hung_up() {
     let (server, proxy) = pair();
     let mut stream = connect(&proxy);
-    // Two answers on their way: the second one's arrival at a closed socket ends the link's other direction.
+    // Two answers on their way: the second one's arrival at a closed socket ends the link's other
+    // direction.
     proxy.delay(Direction::Replies, Duration::from_millis(300));
     for count in ["1", "2"] {
         stream.write_all(b"INCR a\r\n").unwrap();

@@ -1,4 +1,4 @@
-//! One server: how it starts, what it tells, how it ends.
+//! One Redis server: its start, its answers, its end.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! Child processes: spoken to, stopped, killed, and never left behind.
+//! Child processes: input and output, stopped, killed, and never left behind.
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::ExitStatusExt;

@@ -1,25 +1,22 @@
 //! Acquires the right to run, or the recorded result.
 
+mod flight;
 mod retry;
 
-use std::{
-    cmp,
-    future::{Future, poll_fn},
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{cmp, sync::Arc, time::Duration};
 
 use tokio::time::{self, Instant};
 
-use self::retry::{ClaimAnswer, SHORTEST_PATIENCE, Tries, claim_with_retry};
+use self::{
+    flight::{JoinResult, join_flight, with_pulse},
+    retry::{ClaimAnswer, Tries, claim_with_retry},
+};
 use super::{
     background::{PATIENCE, with_timeout},
     claim::Claim,
 };
 use crate::{
-    Error, OnCrash, StoreError, StoreErrorKind,
+    Error, OnCrash, StoreError,
     backoff::Backoff,
     call::attempt::Attempt,
     context::observe::Observed,
@@ -29,7 +26,7 @@ use crate::{
         Subscription,
         counters::Turn,
         protocol::lost,
-        single_flight::{FlightOutcome, FollowResult, Lead, Pulse, Role},
+        single_flight::{FlightOutcome, Lead},
     },
 };
 
@@ -37,9 +34,6 @@ use crate::{
 const PUSH_POLL: Duration = Duration::from_secs(5);
 /// How often a waiting call looks when the store pushes nothing, or a lease has lapsed that nobody takes over.
 const POLL: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
-/// How often a leader shows itself while it asks or waits.
-const BEAT: Duration = Duration::from_millis(250);
-
 /// What a call is to do.
 pub(crate) enum Acquired {
     Run(Box<Claim>),
@@ -53,21 +47,13 @@ pub(crate) struct Replay {
     pub(crate) turn: Turn,
 }
 
-/// Result of joining a flight.
-enum JoinResult {
-    /// This call asks the store, for all if it has the lead.
-    Leads(Option<Lead>),
-    /// Another call has asked.
-    Landed(Result<Acquired, Error>),
-}
-
 /// Asks the store, waits for whoever runs, and asks again, until there is an answer or `wait` is over.
 pub(crate) async fn acquire(attempt: &Arc<Attempt>) -> Result<Acquired, Error> {
     let mut acquire = Acquire::new(attempt);
     // A store in this process is asked as cheaply as a flight is joined, and wakes its waiters itself.
     let mut lead = None;
     if attempt.store.local().is_none() {
-        lead = match acquire.join_flight().await {
+        lead = match join_flight(&mut acquire).await {
             JoinResult::Leads(lead) => lead,
             JoinResult::Landed(acquired) => {
                 acquire.emit_waited();
@@ -76,28 +62,9 @@ pub(crate) async fn acquire(attempt: &Arc<Attempt>) -> Result<Acquired, Error> {
         };
     }
     let pulse = lead.as_ref().and_then(Lead::pulse);
-    let acquired = showing(pulse, acquire.claim_or_wait(lead)).await;
+    let acquired = with_pulse(pulse, acquire.claim_or_wait(lead)).await;
     acquire.emit_waited();
     acquired
-}
-
-/// Does `work`, and shows all the while that it is polled.
-async fn showing<T>(pulse: Option<Pulse>, work: impl Future<Output = T>) -> T {
-    let Some(pulse) = pulse else {
-        return work.await;
-    };
-    let (mut work, mut next) = (pin!(work), pin!(time::sleep(BEAT)));
-    poll_fn(|cx| {
-        pulse.beat();
-        if let Poll::Ready(done) = work.as_mut().poll(cx) {
-            return Poll::Ready(done);
-        }
-        while next.as_mut().poll(cx).is_ready() {
-            next.as_mut().reset(Instant::now() + BEAT);
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 struct Acquire<'a> {
@@ -129,52 +96,6 @@ impl<'a> Acquire<'a> {
             self.attempt.count(Turn::Waited);
             events::waited(self.attempt, since.elapsed());
         }
-    }
-
-    /// Finds out who asks for all duplicates of this process, and waits for that one if it is another.
-    async fn join_flight(&mut self) -> JoinResult {
-        let attempt = self.attempt;
-        loop {
-            let follow = match attempt
-                .store
-                .flights()
-                .join(&attempt.key, attempt.request.fingerprint)
-            {
-                Role::Leader(lead) => return JoinResult::Leads(Some(lead)),
-                Role::Bypass => return JoinResult::Leads(None),
-                Role::Follower(follow) => follow,
-            };
-            self.waits.get_or_insert_with(Instant::now);
-            // As long as it would wait for an answer itself.
-            let answered = cmp::max(self.deadline, Instant::now() + SHORTEST_PATIENCE);
-            return JoinResult::Landed(match follow.landed(self.deadline, answered).await {
-                // The leader asked while it stood; its end has come since, and this call may have come after that.
-                FollowResult::Landed(FlightOutcome::Record(record)) if self.has_ended(&record) => {
-                    continue;
-                }
-                FollowResult::Landed(FlightOutcome::Record(record)) => {
-                    self.judge(record, Turn::ReplayedByFlight)
-                }
-                FollowResult::Landed(FlightOutcome::Failed(error)) => {
-                    Err(Error::store(attempt.operation_id(), error))
-                }
-                FollowResult::Landed(FlightOutcome::Free) | FollowResult::Stalled => continue,
-                FollowResult::TimedOut(lease_left) => Err(self.in_flight(lease_left)),
-                FollowResult::Unanswered => {
-                    let store = attempt.store.describe();
-                    let silence =
-                        format!("{store} has given no answer to another call with this key");
-                    let error = StoreError::new(StoreErrorKind::NotSent, silence);
-                    Err(Error::store(attempt.operation_id(), error))
-                }
-            });
-        }
-    }
-
-    /// Whether the record is past its end by now, as far as the store's time is known.
-    fn has_ended(&self, record: &Record) -> bool {
-        let now = self.attempt.store.clock();
-        now.is_some_and(|now| record.has_ended(now))
     }
 
     /// Asks the store, and waits for another process' owner.

@@ -1,6 +1,6 @@
 //! The adapter: load, decide, swap.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use tokio::time;
 
@@ -16,30 +16,42 @@ use crate::{
     },
 };
 
-/// How often a row may change between its loading and its writing. Who loses a race finds another's record, which is the
-/// answer as a rule.
+/// How often a step is tried. Losing a race is rare more than once: the loser finds the winner's
+/// record, which usually is its answer.
 const TRIES: u32 = 12;
-/// Between the tries, but not before the second: what was in the way is written.
+/// Pauses between the tries, except before the second: the write that was in the way has happened.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(200));
 
-/// A [`Store`] over a [`CasTable`]: it loads a row, lets the [`protocol`](crate::store::protocol) decide, and writes what
-/// that says if the row is still the one that was decided about; else it decides again.
+/// A [`Store`] over a [`CasTable`]. It loads a row, lets the [`protocol`](crate::store::protocol)
+/// decide, and writes the decision if the row's version is still the same; if not, it decides
+/// again.
 ///
-/// An answer that was lost is not guessed: the row is read back. Where that shows what became of the write, the answer is
-/// told; where the row is as it was before (the write may still come), it is [`Ambiguous`](StoreErrorKind::Ambiguous), and
-/// the runtime asks again with the same nonce.
-#[derive(Clone, Debug, Default)]
+/// It does not guess what became of a write without an answer: it reads the row back. If the row
+/// shows what happened, that is the answer. If the row is as before (the write may still arrive),
+/// the answer is [`Ambiguous`](StoreErrorKind::Ambiguous), and the runtime asks again with the same
+/// nonce.
+#[derive(Clone, Default)]
 pub struct CasStore<T> {
     table: T,
 }
 
-/// What is not known when a row is loaded again.
+/// Shows what the table [says of itself](CasTable::describe), not the table's fields.
+impl<T: CasTable> fmt::Debug for CasStore<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CasStore")
+            .field(&self.table.describe())
+            .finish()
+    }
+}
+
+/// What is unknown when a row is loaded again.
 enum Doubt<V> {
     /// Nothing was sent.
     None,
-    /// Another writing came first. Or our own, where the client has repeated it: then the row shows it.
+    /// Another write came first. It may be our own, if the client has repeated it: then the row
+    /// shows it.
     Conflict,
-    /// The writing over this version had no answer.
+    /// The write that expected this version had no answer.
     Unanswered(Option<V>, StoreError),
 }
 
@@ -54,7 +66,8 @@ impl<T: CasTable> CasStore<T> {
         &self.table
     }
 
-    /// One atomic step on one key. It holds nothing while it waits, and whoever drops it leaves the row written or not.
+    /// One atomic step on one key. It holds nothing across an await. If it is dropped, the row is
+    /// written or not.
     async fn step<R: Send>(
         &self,
         key: &Key,
@@ -102,7 +115,8 @@ impl<T: CasTable> CasStore<T> {
     }
 }
 
-/// Why a row could not be loaded, as it is to be understood.
+/// The error for a row that could not be loaded: ambiguous if a write of the same step may have
+/// been carried out.
 fn unread<V>(error: StoreError, doubt: &Doubt<V>) -> StoreError {
     match doubt {
         Doubt::None if error.is_ambiguous() => error.of_kind(StoreErrorKind::NotSent),
@@ -112,7 +126,8 @@ fn unread<V>(error: StoreError, doubt: &Doubt<V>) -> StoreError {
     }
 }
 
-/// What was decided by the time that all clocks have reached is dated by the clock of this one: see [`Time`].
+/// Dates a write by this machine's clock. The decision was made by the time that all clocks have
+/// reached: see [`Time`].
 fn dated(write: Write, time: Time) -> Put {
     Put::new(&Write::new(write.record, time.micros()), time)
 }
@@ -183,7 +198,7 @@ impl<T: CasTable> Store for CasStore<T> {
     }
 }
 
-/// The record of a row, where it is to be shown.
+/// The record of a row, if the filter shows it.
 fn found(key: &str, value: &[u8], time: Time, filter: &Filter) -> Option<Found> {
     let key = Key::stored(key).filter(|_| key.starts_with(&filter.prefix))?;
     let stored = match Stored::read(value) {

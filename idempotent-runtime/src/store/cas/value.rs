@@ -4,8 +4,9 @@
 //! the record's bytes, as `record` has them · written u64
 //! ```
 //!
-//! `written` is in whole milliseconds since 1970, rounded up so that no record seems older than it is, and guards itself as
-//! [`Record::expires`] does. A value without it is not a row of this adapter, and is left alone.
+//! `written` is in whole milliseconds since 1970, rounded up so that no record seems older than it
+//! is. It guards itself as [`Record::expires`] does. A value without it was not written by this
+//! adapter, and is left alone.
 
 use std::time::Duration;
 
@@ -24,8 +25,9 @@ pub(super) struct Stored {
     written: u64,
 }
 
-/// The value of a row in which `record`, the bytes of one, was written at `written`, in microseconds since 1970. For
-/// tests and tools; [`CasStore`](super::CasStore) writes and reads such values itself.
+/// The value of a row in which `record` (a record's bytes) was written at `written`, in
+/// microseconds since 1970. For tests and tools: [`CasStore`](super::CasStore) writes and reads
+/// such values itself.
 #[must_use]
 pub fn value(record: &[u8], written: u64) -> Vec<u8> {
     let written = guarded(written.div_ceil(1000)).to_be_bytes();
@@ -37,13 +39,14 @@ impl Stored {
         let (record, written) = value
             .split_last_chunk::<WRITTEN>()
             .ok_or(DecodeError::Truncated(value.len()))?;
-        // The record first: another version's is to be called by its version.
+        // The record first: a record of another version is to be reported as that.
         let record = Record::decode(record)?;
         let written = unguarded(u64::from_be_bytes(*written))?.saturating_mul(1000);
         Ok(Self { record, written })
     }
 
-    /// What is to be decided about, at `time`; none where the row has done its time, and is only not deleted yet.
+    /// The record to decide about at `time`. `None` if the row's time is over and it is only not
+    /// deleted yet.
     pub(super) fn current(&self, time: Time) -> Option<Current<'_>> {
         let now = time.reached();
         let record = &self.record;

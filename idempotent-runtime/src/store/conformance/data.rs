@@ -1,4 +1,5 @@
-//! Rules about bytes that cannot be read, and about a store's second face.
+//! Rules about bytes that cannot be read, and about a store's
+//! [`LocalStore`](crate::store::LocalStore).
 
 use super::{
     Subject,
@@ -11,7 +12,8 @@ use crate::{
     store::{ClaimRequest, LocalStore, Settled, Store},
 };
 
-/// Another version's record, and what is no record at all, answer Incompatible to everything and stay as they are.
+/// A record of another version, and bytes that are no record, answer `Incompatible` to everything
+/// and stay as they are.
 pub async fn unreadable_bytes_are_left_alone(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let claim = request();
@@ -49,11 +51,11 @@ pub async fn unreadable_bytes_are_left_alone(subject: &impl Subject) {
     trial.stands(&key, &planted, rule).await;
 }
 
-/// After so long, somebody waits for a look to end.
+/// How long to wait for a look to end.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 async fn all_incompatible<S: Subject>(trial: &Trial<'_, S>, key: &Key, claim: &ClaimRequest) {
-    // The same nonce: not even the owner may touch what it cannot read.
+    // With the same nonce: even the owner may not change what it cannot read.
     let owned = Record {
         token: 5,
         ..claim.record()
@@ -83,7 +85,8 @@ fn incompatible<T: std::fmt::Debug>(method: &str, answer: &Result<T, StoreError>
     );
 }
 
-/// A result with any one bit flipped, or put at another key, is refused where it is replayed, looked at or listed.
+/// A result with any one bit flipped, or stored at another key, is refused when it is replayed,
+/// inspected or listed.
 pub async fn a_damaged_or_moved_result_is_incompatible(subject: &impl Subject) {
     let store = SharedStore::new(subject.store().await);
     if store.local().is_some() {
@@ -128,8 +131,8 @@ pub async fn a_damaged_or_moved_result_is_incompatible(subject: &impl Subject) {
     }
 }
 
-/// A [`LocalStore`](crate::store::LocalStore) shows a record outside of its locks: what looks may take its time, and may be
-/// anybody's code.
+/// A [`LocalStore`](crate::store::LocalStore) shows a record outside of its locks: the function
+/// that looks may take long, and may be a user's code.
 pub async fn a_look_holds_nobody_up(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let Some(local) = trial.store.local() else {
@@ -148,13 +151,15 @@ pub async fn a_look_holds_nobody_up(subject: &impl Subject) {
 
 fn looks_freely(local: &dyn LocalStore, key: &Key, owned: &Record) {
     let mut waited = None;
-    // Around the look: should there be a lock, it is gone when this waits for the thread.
+    // A scope around the look. If the store holds a lock, it has released it by the time the scope
+    // joins the thread.
     std::thread::scope(|scope| {
         local.peek(key, &mut |_| {
             let (done, is_done) = std::sync::mpsc::channel();
             scope.spawn(move || {
                 local.peek(key, &mut |_| {});
-                // Both of them want to write: there is no such grant, and no such finish.
+                // Both want the lock for writing. Neither succeeds: there is no such claim and no
+                // such owner.
                 let _ = local.grant(key, &request());
                 let stranger = Record {
                     nonce: new_nonce(),
@@ -173,7 +178,7 @@ fn looks_freely(local: &dyn LocalStore, key: &Key, owned: &Record) {
     );
 }
 
-/// A store with a [`LocalStore`](crate::store::LocalStore) face keeps one set of records behind both.
+/// A store and its [`LocalStore`](crate::store::LocalStore) share one set of records.
 pub async fn the_local_face_is_the_same_store(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let Some(local) = trial.store.local() else {
@@ -221,7 +226,7 @@ pub async fn the_local_face_is_the_same_store(subject: &impl Subject) {
         record,
         Record {
             expires: record.expires,
-            // Nobody looks at it in a store that only this process reaches.
+            // A store that only this process reaches need not keep the check.
             check: record.check,
             ..done(&owned, b"result")
         },

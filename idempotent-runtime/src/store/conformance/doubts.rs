@@ -1,4 +1,4 @@
-//! Rules about writes whose answer never came.
+//! Rules about writes whose answer is lost.
 
 use super::{
     Loss, Subject,
@@ -13,8 +13,8 @@ use crate::{
 
 const RULE: &str = "contract 8 (honest errors): a write whose answer is lost may have been carried out, and may not";
 
-/// Whatever is told of a write whose answer was lost is true, or says that it is not known. Whoever asks again with the same
-/// nonce gets what was asked for.
+/// The answer to a write that was lost on its way is true, or says that the outcome is unknown.
+/// Asking again with the same nonce gets what was asked for.
 pub async fn a_lost_answer_is_not_guessed(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     for loss in [Loss::Answer, Loss::Request] {
@@ -57,7 +57,7 @@ pub async fn a_lost_answer_is_not_guessed(subject: &impl Subject) {
     }
 }
 
-/// What was told to have been applied must stand.
+/// A change that was reported as applied must be there.
 async fn is_true<S: Subject>(
     other: &Trial<'_, S>,
     method: &str,

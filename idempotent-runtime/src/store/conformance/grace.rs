@@ -1,4 +1,4 @@
-//! Rules about a finished record past its end: nobody sees it but late messages and the next claim.
+//! Rules about a finished record past its end: only late messages and the next claim meet it.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What an attempt released is kept for its own `ttl`, and for HOLD at most.
+/// A released record is kept for its own `ttl`, and for HOLD at most.
 pub async fn released_records_are_kept_for_their_ttl(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule = "contract 4: a failed record is kept for its `ttl`, but at most for HOLD";
@@ -53,14 +53,14 @@ pub async fn a_large_record_past_its_end_is_replaced(subject: &impl Subject) {
     trial.finished(&key, &done(&second, b"small")).await;
 }
 
-/// A key with a record of a large token, which ends in a second and is then kept for twice its lease.
+/// A key whose record has a large token, ends in a second, and is then kept for twice its lease.
 async fn ending<S: Subject>(
     trial: &Trial<'_, S>,
     end: fn(&Record) -> Record,
 ) -> (crate::key::Key, Record) {
     let key = new_key();
     let granted = Record {
-        // No clock shows this: only the record knows that tokens have come so far.
+        // Larger than any clock's time: the next token must be taken from the record.
         token: MAX_TOKEN - 1000,
         attempts: 7,
         ttl: SECOND,
@@ -83,7 +83,8 @@ fn finish_done(owned: &Record) -> Record {
 
 const ENDS: [fn(&Record) -> Record; 2] = [finish_done, released];
 
-/// Past its end a record is as none: to readers, to operators, and to the next claim, but for its token and its attempts.
+/// Past its end a record counts as none for readers, operators and the next claim, except for its
+/// token and its attempts.
 pub async fn past_its_end_a_record_is_as_none(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     for end in ENDS {
@@ -129,7 +130,7 @@ pub async fn past_its_end_a_record_is_as_none(subject: &impl Subject) {
     }
 }
 
-/// However late a claim, a renew or a finish comes, a finished key does not run again because of it.
+/// However late a claim, a renew or a finish arrives, it does not make a finished key run again.
 pub async fn nothing_late_revives_a_finished_key(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule = "a finished record is kept for `protocol::grace` past its end, so that what comes late meets it";
@@ -180,7 +181,7 @@ pub async fn nothing_late_revives_a_finished_key(subject: &impl Subject) {
     }
 }
 
-/// Who asked, with which trace and for how long, stays in the record.
+/// Owner, trace and `ttl` of the claim are kept in the record.
 pub async fn ttl_owner_and_trace_are_kept(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     let named = |name: &str, trace| ClaimRequest {
@@ -235,7 +236,8 @@ pub async fn ttl_owner_and_trace_are_kept(subject: &impl Subject) {
     }
 }
 
-/// The check that its writer made stays with a result, so that damage, or another key, shows.
+/// A result keeps the check that its writer made, so that damage, or a copy at another key, is
+/// noticed.
 pub async fn a_result_keeps_its_check(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     let rule =

@@ -12,7 +12,8 @@ use crate::{
     store::{ClaimRequest, Settled},
 };
 
-/// Under `rerun` a silent owner is overtaken: larger token, one more attempt, twice the lease, at most 8× the option.
+/// Under `rerun` a silent owner is overtaken: with a larger token, one more attempt, and twice the
+/// lease, up to 8 times the option.
 pub async fn a_lapsed_lease_is_taken_over_with_a_longer_one(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     let key = new_key();
@@ -76,7 +77,7 @@ pub async fn a_lapsed_lease_is_taken_over_with_a_longer_one(subject: &impl Subje
     }
 }
 
-/// An owner within its lease is left alone, however long it has been running, if it renews.
+/// An owner that renews within its lease is left alone, however long it has been running.
 pub async fn a_live_or_renewed_lease_is_not_taken_over(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     for request_of_owner in [request(), failing()] {
@@ -93,7 +94,8 @@ pub async fn a_live_or_renewed_lease_is_not_taken_over(subject: &impl Subject) {
     }
 }
 
-/// Under `fail` a silent owner's record is lost, keeping its nonce; that owner alone may still bring it back.
+/// Under `fail` a silent owner's record becomes lost and keeps its nonce. Only that owner may still
+/// bring it back.
 pub async fn a_lapsed_lease_under_fail_is_lost(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     let key = new_key();
@@ -133,7 +135,8 @@ pub async fn a_lapsed_lease_under_fail_is_lost(subject: &impl Subject) {
     assert!(!left.is_zero(), "{rule}, with its whole lease");
 }
 
-/// The lease and the policy that count are those the record was granted with, not those of whoever asks later.
+/// The lease and `on_crash` that count are those that the record was granted with, not those of a
+/// later claim.
 pub async fn the_records_own_policy_decides(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule = "the record's own on_crash decides what a lapse means, not the later caller's";

@@ -1,41 +1,30 @@
-//! Rules about the smallest and the largest.
+//! Rules about the smallest and the largest values.
 
 use std::{collections::HashSet, fmt::Display, time::Duration};
 
 use super::{
     Subject,
-    trial::{DAY, HOUR, Trial, done, kept, new_key, request, unique},
+    trial::{DAY, HOUR, Trial, done, kept, leasing, new_key, request, unique},
 };
 use crate::{
     StoreErrorKind,
     key::Key,
     record::{MAX_LEASE, MAX_TTL, MIN_LEASE, Record, RecordedBytes},
-    store::{ClaimRequest, DEFAULT_MAX_RESULT, Settled, Store},
+    store::{DEFAULT_MAX_RESULT, Settled, Store},
 };
 
-/// A lease of a millisecond lapses and is taken over; one of a day holds for a day.
+/// A lease of a millisecond lapses and is taken over. A lease of a day holds for a day.
 pub async fn the_shortest_and_longest_leases_work(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
-    let (key, brief) = (
-        new_key(),
-        ClaimRequest {
-            lease: MIN_LEASE,
-            ..request()
-        },
-    );
-    let (owned, _) = trial.grant(&key, &brief, "a free key").await;
+    let key = new_key();
+    let (owned, _) = trial.grant(&key, &leasing(MIN_LEASE), "a free key").await;
     assert_eq!(
         owned.lease, MIN_LEASE,
         "a lease of a millisecond is granted as asked"
     );
     trial.elapse(&key, Duration::from_secs(1)).await;
-    let again = ClaimRequest {
-        lease: MIN_LEASE,
-        ..request()
-    };
-    let (taken, _) = trial
-        .grant(&key, &again, "a lease of a millisecond lapses")
-        .await;
+    let rule = "a lease of a millisecond lapses";
+    let (taken, _) = trial.grant(&key, &leasing(MIN_LEASE), rule).await;
     assert_eq!(
         taken.lease,
         2 * MIN_LEASE,
@@ -43,14 +32,8 @@ pub async fn the_shortest_and_longest_leases_work(subject: &impl Subject) {
     );
     trial.finished(&key, &done(&taken, b"")).await;
 
-    let (key, whole_day) = (
-        new_key(),
-        ClaimRequest {
-            lease: MAX_LEASE,
-            ..request()
-        },
-    );
-    let (owned, _) = trial.grant(&key, &whole_day, "a free key").await;
+    let key = new_key();
+    let (owned, _) = trial.grant(&key, &leasing(MAX_LEASE), "a free key").await;
     trial.elapse(&key, MAX_LEASE / 24 * 23).await;
     assert_eq!(
         trial
@@ -65,7 +48,8 @@ pub async fn the_shortest_and_longest_leases_work(subject: &impl Subject) {
         .await;
 }
 
-/// A retention of nothing is over at once and is no error; a century is a century; more than that is a century too.
+/// A retention of zero is over at once and is no error. A retention of a hundred years is kept for
+/// that long, and a longer one is cut to it.
 pub async fn the_shortest_and_longest_retentions_work(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     for retain in [
@@ -102,8 +86,8 @@ pub async fn the_shortest_and_longest_retentions_work(subject: &impl Subject) {
     }
 }
 
-/// Results come back exactly, whatever their bytes, from nothing to a mebibyte or the store's own limit. What is above that is
-/// refused as too large, and changes nothing.
+/// Results of any bytes come back exactly, from none to a mebibyte or the store's own limit. A
+/// larger one is refused as too large, and changes nothing.
 pub async fn results_come_back_byte_for_byte(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let every_byte: Vec<u8> = (0..=u8::MAX).collect();
@@ -146,7 +130,7 @@ async fn is_too_large<S: Subject>(trial: &Trial<'_, S>, result: &[u8]) {
     trial.finished(&key, &done(&owned, b"none")).await;
 }
 
-/// Keys that look alike, that imitate one another, that are long or strange, are each their own.
+/// Keys that look alike, imitate one another, or are long or strange, stay separate.
 pub async fn keys_of_every_kind_stay_apart(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let run = unique();

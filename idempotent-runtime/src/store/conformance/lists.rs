@@ -1,4 +1,4 @@
-//! Rules about listings. A store that cannot list passes: it says so.
+//! Rules about listings. A store that cannot list passes if it says so.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -24,7 +24,7 @@ fn key(scope: &str, part: usize) -> Key {
     Key::new(scope, &[&part]).expect("a valid key")
 }
 
-/// All that is listed, as often as it is; `None` where the store cannot list.
+/// Everything that is listed, repetitions included; `None` if the store cannot list.
 async fn listed<S: Subject>(trial: &Trial<'_, S>, filter: &Filter) -> Option<Vec<Found>> {
     let (mut all, mut cursor) = (Vec::new(), None::<Cursor>);
     for _ in 0..MANY {
@@ -43,7 +43,7 @@ async fn listed<S: Subject>(trial: &Trial<'_, S>, filter: &Filter) -> Option<Vec
     panic!("list: a listing comes to its end")
 }
 
-/// What is listed, by key: whatever is listed twice is the same.
+/// What is listed, by key. A record that is listed twice must be the same both times.
 async fn by_key<S: Subject>(
     trial: &Trial<'_, S>,
     filter: &Filter,
@@ -56,7 +56,7 @@ async fn by_key<S: Subject>(
     )
 }
 
-/// Page by page a listing shows every record of its prefix, whole, and no other.
+/// Page by page, a listing shows every record with the prefix, whole, and no other.
 pub async fn a_listing_shows_every_record(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     let scope = scope();
@@ -89,7 +89,8 @@ pub async fn a_listing_shows_every_record(subject: &impl Subject) {
     }
 }
 
-/// A listing shows what its filter says, and nothing past its end. The prefix is a text, not a pattern.
+/// A listing shows what its filter allows, and nothing past its end. The prefix is a text, not a
+/// pattern.
 pub async fn a_listing_shows_what_was_asked_for(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let scope = scope();

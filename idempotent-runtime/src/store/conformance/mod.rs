@@ -1,16 +1,48 @@
-//! The suite that every store passes, yours included (feature `conformance`).
+//! The suite that every store passes, also one of your own (feature `conformance`).
 //!
-//! Describe your store to the suite with a [`Subject`], and have every rule run as a test of its own:
+//! Describe your store to the suite with a [`Subject`], and run every rule as a test of its own:
 //!
-//! ```ignore
-//! idempotent_fn::conformance_tests!(MySubject::connect().await);
+//! ```
+//! use std::time::Duration;
+//! use idempotent_fn::{
+//!     conformance_tests,
+//!     key::Key,
+//!     store::{ManualClock, MemoryStore, conformance::Subject},
+//! };
+//!
+//! struct Memory {
+//!     store: MemoryStore, // yours
+//!     clock: ManualClock,
+//! }
+//!
+//! impl Memory {
+//!     async fn connect() -> Self {
+//!         let clock = ManualClock::new();
+//!         Self { store: MemoryStore::with_clock(&clock), clock }
+//!     }
+//! }
+//!
+//! impl Subject for Memory {
+//!     type Store = MemoryStore;
+//!
+//!     async fn store(&self) -> MemoryStore {
+//!         self.store.clone()
+//!     }
+//!
+//!     async fn elapse(&self, _key: &Key, time: Duration) {
+//!         self.clock.advance(time);
+//!     }
+//! }
+//!
+//! conformance_tests!(Memory::connect().await);
+//! # fn main() { let _ = Memory::connect; }
 //! ```
 //!
-//! or run them all, from anywhere, with [`all`]. Every rule uses new, random keys, so a server may be shared. No rule
-//! sleeps or asserts a duration: [`Subject::elapse`] makes records older.
+//! Or run all rules, from anywhere, with [`all`]. Every rule uses new, random keys, so a server may
+//! be shared. No rule sleeps or asserts a duration: [`Subject::elapse`] makes records older.
 //!
-//! `tests/cas_store` in this package's sources is a store over conditional puts with its subject, and `tests/custom_store` one
-//! that can decide beside its records; each has about a hundred lines.
+//! `tests/cas_store` in this package's sources has a store over conditional puts with its subject,
+//! and `tests/custom_store` one that decides beside its records. Each has about a hundred lines.
 
 #![allow(
     clippy::missing_panics_doc,
@@ -36,7 +68,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use super::{DEFAULT_MAX_RESULT, Store};
 use crate::key::Key;
 
-/// A store, as the suite needs it.
+/// A store, and what the suite needs besides.
 pub trait Subject: Send + Sync + 'static {
     /// The store.
     type Store: Store;
@@ -44,39 +76,41 @@ pub trait Subject: Send + Sync + 'static {
     /// A new handle on the same records, as another process would have.
     fn store(&self) -> impl Future<Output = Self::Store> + Send;
 
-    /// Makes the record of `key` older by `time`, by the store's own clock: its lease and its retention are used up by
-    /// that much. Whether the clock is moved (and with it all other records) or this one record is up to you. It is
-    /// called with milliseconds and with a hundred years, also for keys without a record.
+    /// Makes the record of `key` older by `time`, by the store's own clock: that much of its lease
+    /// and its retention is used up. You may move the clock (and with it all other records) or
+    /// change this one record. It is called with milliseconds and with a hundred years, also for
+    /// keys without a record.
     fn elapse(&self, key: &Key, time: Duration) -> impl Future<Output = ()> + Send;
 
-    /// Puts `bytes` where the record of `key` is kept, replacing it. False if the store keeps no bytes (then nothing
-    /// can be unreadable, and the rules about that are passed over).
+    /// Replaces the record of `key` by `bytes`. Returns `false` if the store keeps no bytes: then
+    /// nothing can be unreadable, and the rules about that are skipped.
     fn plant(&self, key: &Key, bytes: &[u8]) -> impl Future<Output = bool> + Send {
         let _ = (key, bytes);
         std::future::ready(false)
     }
 
-    /// Has the next write that `store` sends go unanswered, if that can be done; `false`: it can't, and the rule about that
-    /// is passed over. The write fails on its way for this handle alone, as by a connection that breaks.
+    /// Makes the next write that `store` sends go unanswered. Returns `false` if that cannot be
+    /// done: then the rule about it is skipped. Only the writes of this handle fail, as when its
+    /// connection breaks.
     fn lose(&self, store: &Self::Store, loss: Loss) -> impl Future<Output = bool> + Send {
         let _ = (store, loss);
         std::future::ready(false)
     }
 
-    /// The largest result that the store takes, in bytes, if that is less than [`DEFAULT_MAX_RESULT`]. A larger one must be
-    /// [`TooLarge`](crate::StoreErrorKind::TooLarge).
+    /// The largest result that the store takes, in bytes, if that is less than
+    /// [`DEFAULT_MAX_RESULT`]. A larger one must be [`TooLarge`](crate::StoreErrorKind::TooLarge).
     fn max_result(&self) -> usize {
         DEFAULT_MAX_RESULT
     }
 
-    /// How many keys `store` has subscribers for, if that can be seen.
+    /// How many keys `store` has subscribers for, if that is known.
     fn subscribed(&self, store: &Self::Store) -> impl Future<Output = Option<usize>> + Send {
         let _ = store;
         std::future::ready(None)
     }
 }
 
-/// What of a write is lost on its way.
+/// Which part of a write is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// The request: nothing is written.
@@ -98,7 +132,7 @@ impl<S: Subject> Rule<S> {
         self.name
     }
 
-    /// Panics if the rule is broken. The message names the sentence of [`Store`]'s contract.
+    /// Panics if the rule is broken. The message quotes the sentence of [`Store`]'s contract.
     pub async fn check(&self, subject: &S) {
         (self.run)(subject).await;
     }
@@ -114,15 +148,17 @@ macro_rules! suite {
     ($($module:ident: $($rule:ident)*;)*) => {
         $($(pub use $module::$rule;)*)*
 
-        /// Every rule, for a harness of your own.
+        /// All rules, for a test harness of your own.
         #[must_use]
         pub fn rules<S: Subject>() -> Vec<Rule<S>> {
             vec![$($(Rule { name: stringify!($rule), run: |subject| Box::pin($rule(subject)) },)*)*]
         }
 
-        /// Makes one `#[tokio::test]` of every rule of the [conformance suite](crate::store::conformance). The
-        /// argument is an expression for the [`Subject`](crate::store::conformance::Subject); it may `.await`, and
-        /// every test evaluates it anew. The package needs `tokio` with the features `macros` and `rt-multi-thread`.
+        /// Makes one `#[tokio::test]` of every rule of the [conformance
+        /// suite](crate::store::conformance). The argument is an expression for the
+        /// [`Subject`](crate::store::conformance::Subject). It may `.await`, and every test
+        /// evaluates it anew. The package needs `tokio` with the features `macros` and
+        /// `rt-multi-thread`.
         #[macro_export]
         macro_rules! conformance_tests {
             ($subject:expr) => {
@@ -195,7 +231,8 @@ suite! {
         nothing_late_undoes_an_overruling
         a_forgotten_key_runs_again
         a_resolved_key_replays;
-    // It counts, and subscriptions that other rules have dropped may take a while to be gone: it comes before them.
+    // First, because it counts subscriptions, and those that other rules have dropped may take a
+    // while to go.
     wakes:
         dropped_subscriptions_leave_nothing
         a_change_wakes_the_subscribers
@@ -207,7 +244,7 @@ suite! {
         a_look_holds_nobody_up;
 }
 
-/// Runs every rule, each in a task of its own, and panics at the end if any was broken, listing them.
+/// Runs every rule in a task of its own. Panics at the end if any is broken, and lists those.
 ///
 /// # Panics
 /// If a rule is broken.

@@ -13,7 +13,7 @@ use crate::{
     store::{ClaimRequest, Settled},
 };
 
-/// What `forget` leaves, and `resolve(Rerun)`.
+/// The replacement of `forget` and of `resolve(Rerun)`.
 fn forgotten(seen: &Record) -> Record {
     Record {
         nonce: new_nonce(),
@@ -25,7 +25,7 @@ fn forgotten(seen: &Record) -> Record {
     }
 }
 
-/// What `resolve(Done(value))` leaves.
+/// The replacement of `resolve(Done(value))`.
 fn resolved(seen: &Record) -> Record {
     Record {
         nonce: new_nonce(),
@@ -33,7 +33,8 @@ fn resolved(seen: &Record) -> Record {
     }
 }
 
-/// The record is the replacement, whole, but for what the store sets: token and `expires`. Its check fits the new token.
+/// The record equals the replacement, except for what the store sets: token and `expires`. Its
+/// check fits the new token.
 fn replaced(key: &Key, record: &Record, replacement: &Record, rule: &str) {
     let expected = Record {
         token: record.token,
@@ -48,7 +49,8 @@ fn replaced(key: &Key, record: &Record, replacement: &Record, rule: &str) {
     );
 }
 
-/// Only the very record the operator saw is replaced: its nonce and its state; or no record, where none was seen.
+/// Only the record that the operator saw is replaced, by its nonce and state; or no record, if none
+/// was seen.
 pub async fn an_overruling_replaces_only_what_was_seen(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule = "protocol::overrule: replaces the very record that was seen, by nonce and state, and nothing else";
@@ -106,7 +108,8 @@ pub async fn an_overruling_replaces_only_what_was_seen(subject: &impl Subject) {
     replaced(&key, &record, &replacement, rule);
 }
 
-/// The replacement has a new nonce and a larger token; nobody's late message, and no repeat, changes it.
+/// The replacement has a new nonce and a larger token. No late message and no repetition changes
+/// it.
 pub async fn nothing_late_undoes_an_overruling(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     for decide in [forgotten, resolved] {
@@ -159,7 +162,7 @@ pub async fn nothing_late_undoes_an_overruling(subject: &impl Subject) {
     }
 }
 
-/// After `forget` the next claim runs, whatever payload it brings, and is still counted.
+/// After `forget` the next claim is granted, with any payload, and the attempts are counted on.
 pub async fn a_forgotten_key_runs_again(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let key = new_key();
@@ -200,7 +203,8 @@ pub async fn a_forgotten_key_runs_again(subject: &impl Subject) {
     );
 }
 
-/// After `resolve(Done(value))` the value is replayed, kept for its retention, and pins its fingerprint.
+/// After `resolve(Done(value))` the value is replayed and kept for its retention, and its
+/// fingerprint is compared.
 pub async fn a_resolved_key_replays(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let key = new_key();

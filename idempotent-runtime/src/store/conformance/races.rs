@@ -1,4 +1,4 @@
-//! Rules about what happens at the same time.
+//! Rules about claims and finishes at the same time.
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ const CLAIMERS: usize = 16;
 const HANDLES: usize = 4;
 const ROUNDS: usize = 8;
 
-/// Claimers in parallel tasks, over several handles and through whatever face the store shows to operations.
+/// Claims in parallel tasks, over several handles, and also through the store's
+/// [`LocalStore`](crate::store::LocalStore).
 async fn claim_at_once<S: Subject>(
     handles: &[Arc<S::Store>],
     key: &Key,
@@ -66,7 +67,7 @@ async fn handles<S: Subject>(subject: &S) -> Vec<Arc<S::Store>> {
     handles
 }
 
-/// Exactly one is granted, and all others were shown its record, which is returned.
+/// Exactly one claim is granted. All others were shown its record, which is returned.
 fn one_winner(replies: Vec<ClaimReply>, rule: &str) -> Record {
     let (mut winners, mut shown) = (Vec::new(), Vec::new());
     for reply in replies {
@@ -87,7 +88,8 @@ fn one_winner(replies: Vec<ClaimReply>, rule: &str) -> Record {
     winners.remove(0)
 }
 
-/// Many claimers of a free key, over several handles and threads: one is granted, the others see its record.
+/// Of many claims for a free key, over several handles and threads, one is granted, and the others
+/// see its record.
 pub async fn of_many_claimers_one_is_granted<S: Subject>(subject: &S) {
     let handles = handles(subject).await;
     for _ in 0..ROUNDS {
@@ -148,7 +150,7 @@ pub async fn a_record_that_vanishes_between_two_looks_is_claimed<S: Subject>(sub
     }
 }
 
-/// Many takers of one lapsed lease: one is granted under `rerun`, none under `fail`.
+/// Of many claims on one lapsed lease, one is granted under `rerun`, and none under `fail`.
 pub async fn of_many_takers_one_is_granted<S: Subject>(subject: &S) {
     let (trial, handles) = (Trial::of(subject).await, handles(subject).await);
     for _ in 0..ROUNDS {
@@ -176,7 +178,8 @@ pub async fn of_many_takers_one_is_granted<S: Subject>(subject: &S) {
     }
 }
 
-/// The late finish of a lapsed owner against its taker: one of them has the record, and both are told so.
+/// A late finish of a lapsed owner races a takeover: one of them gets the record, and both are told
+/// which.
 pub async fn a_finish_and_a_takeover_never_both_succeed<S: Subject>(subject: &S) {
     let trial = Trial::of(subject).await;
     let (late, taker) = (
@@ -226,13 +229,13 @@ pub async fn a_finish_and_a_takeover_never_both_succeed<S: Subject>(subject: &S)
     }
 }
 
-/// Keys with a running owner, and many at once, hold nobody else up.
+/// Keys with a running owner, and many keys at once, do not delay any other key.
 pub async fn keys_do_not_wait_for_each_other<S: Subject>(subject: &S) {
     let handles = handles(subject).await;
     let tasks: Vec<_> = (0..64)
         .map(|index| {
             let store = Arc::clone(&handles[index % HANDLES]);
-            // None of them is finished: whoever waits for another's owner waits for ever.
+            // None of these is finished: a claim that waits for another key's owner waits for ever.
             tokio::spawn(async move { store.claim(&new_key(), &request()).await })
         })
         .collect();

@@ -1,18 +1,19 @@
-//! Rules about how long a record is kept, and what outlives it.
+//! Rules about how long a record is kept, and what stays after it.
 
 use super::{
     Subject,
     trial::{
-        DAY, HOUR, LEASE, TTL, Trial, done, failing, fingerprint, kept, lost, new_key, new_nonce,
-        paying, refused, released, request,
+        DAY, HOUR, LEASE, TTL, Trial, done, failing, fingerprint, kept, leasing, lost, new_key,
+        new_nonce, paying, refused, released, request,
     },
 };
 use crate::{
     record::{HOLD, MAX_LEASE, MAX_TOKEN, MAX_TTL, Record, State},
-    store::{ClaimRequest, Settled},
+    store::Settled,
 };
 
-/// A result is kept for its own retention, counted from the complete: neither less for a slow body nor more.
+/// A result is kept for its own retention, counted from the complete: no less because the body was
+/// slow, and no more.
 pub async fn retention_restarts_on_complete(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule = "contract 4: a done record is kept for its `ttl`, counted from the finish";
@@ -39,7 +40,8 @@ pub async fn retention_restarts_on_complete(subject: &impl Subject) {
     trial.stands(&key, &record, rule).await;
 }
 
-/// Running, failed and lost records are kept for [`HOLD`] from their last write, whatever the lease.
+/// Running, failed and lost records are kept for [`HOLD`] from their last write, whatever the
+/// lease.
 pub async fn unfinished_records_are_held_for_seven_days(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule =
@@ -80,20 +82,14 @@ pub async fn unfinished_records_are_held_for_seven_days(subject: &impl Subject) 
         )
         .await;
 
-    let (key, whole_day) = (
-        new_key(),
-        ClaimRequest {
-            lease: MAX_LEASE,
-            ..request()
-        },
-    );
-    let (owned, _) = trial.grant(&key, &whole_day, "a free key").await;
+    let key = new_key();
+    let (owned, _) = trial.grant(&key, &leasing(MAX_LEASE), "a free key").await;
     trial.elapse(&key, MAX_LEASE / 24 * 23).await;
     let rule = "a running record is kept for HOLD, not for a ttl: a lease of a day is a live owner for a day";
     assert_eq!(trial.held(&key, &request(), rule).await.0, owned, "{rule}");
 }
 
-/// The key expired and somebody else has it now: the old owner's late finish and renew are refused.
+/// The key has expired and has another owner: the old owner's late finish and renew are refused.
 pub async fn an_expired_keys_old_owner_is_refused(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule = "after retention the key is free, as if it had never been used";
@@ -141,7 +137,8 @@ pub async fn an_expired_keys_old_owner_is_refused(subject: &impl Subject) {
     trial.stands(&key, &third, refusal).await;
 }
 
-/// `expires` is the end of retention of done and failed records, put back or not, and zero in all others.
+/// `expires` is the end of retention in done and failed records, also when they were put back. It
+/// is zero in all others.
 pub async fn expires_follows_the_retention(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let mut last = 0;
@@ -168,7 +165,8 @@ pub async fn expires_follows_the_retention(subject: &impl Subject) {
 
     let key = new_key();
     let owned = trial.start(&key).await;
-    // A caller may hand in what it read: the store sets `expires`, whatever the target says.
+    // The caller may send a record that it has read: the store sets `expires`, whatever the target
+    // has.
     let stray = Record {
         expires: 1,
         ..done(&owned, b"")
@@ -189,7 +187,8 @@ pub async fn expires_follows_the_retention(subject: &impl Subject) {
     );
 }
 
-/// Through release, takeover, expiry, a decision by an operator and HOLD, every grant's token is larger.
+/// Across release, takeover, expiry, an operator's decision and HOLD, the token of every grant is
+/// larger.
 pub async fn tokens_grow_across_everything(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let key = new_key();

@@ -12,7 +12,7 @@ use crate::{
     store::{ClaimRequest, Settled, Store, protocol},
 };
 
-/// Everything in the target is recorded, and every later claim sees it.
+/// A finish records the whole target, and every later claim sees it.
 pub async fn a_finish_records_all_of_it(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     let outcomes = [
@@ -56,7 +56,7 @@ pub async fn a_finish_records_all_of_it(subject: &impl Subject) {
     }
 }
 
-/// A finish dropped at any of its await points can be sent again.
+/// A finish that was dropped at any of its await points can be sent again.
 pub async fn a_finish_that_was_dropped_can_be_repeated(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     for polls in 0..4 {
@@ -67,7 +67,8 @@ pub async fn a_finish_that_was_dropped_can_be_repeated(subject: &impl Subject) {
     }
 }
 
-/// A recorded result is final: its own owner cannot change it, and sending it again is answered the same.
+/// A recorded result is final: its own owner cannot change it. Sending it again gets the same
+/// answer.
 pub async fn done_stays_done(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     for claim in [request(), failing()] {
@@ -109,7 +110,8 @@ pub async fn done_stays_done(subject: &impl Subject) {
     }
 }
 
-/// The nonce decides: with another one nothing changes any state, though token and all else agree.
+/// The nonce decides: a message with another nonce changes nothing in any state, even if token and
+/// all else agree.
 pub async fn another_nonce_changes_nothing(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let ends: [fn(&Record) -> Record; 4] = [Record::clone, lost, released, |owned| {
@@ -142,7 +144,8 @@ pub async fn another_nonce_changes_nothing(subject: &impl Subject) {
     }
 }
 
-/// A release is the end of that attempt: it repeats as itself, and nothing else of that owner is obeyed.
+/// A release ends the attempt: repeating it changes nothing, and no other message of that owner is
+/// carried out.
 pub async fn after_its_release_an_owner_has_nothing(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let key = new_key();
@@ -208,7 +211,7 @@ pub async fn an_overtaken_owner_is_refused(subject: &impl Subject) {
         .await;
 }
 
-/// A record that others took for lost is still open to its owner, for every kind of end.
+/// A record that others made lost is still open to its owner, for every kind of finish.
 pub async fn a_lost_owner_may_still_settle(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     for end in [|owned: &Record| done(owned, b"late"), released] {
@@ -258,7 +261,7 @@ pub async fn a_lost_owner_may_still_settle(subject: &impl Subject) {
     );
 }
 
-/// No record is not another's record: what was lost is put back as asked.
+/// A missing record is not another attempt's record: what the store lost is put back as asked.
 pub async fn a_missing_record_is_put_back(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let rule = "no record is not Stale: renew and finish put it back and answer PutBack";

@@ -1,4 +1,4 @@
-//! What the rules share: a store under trial, and short ways to say what is expected of it.
+//! What the rules share: a store under test, and short forms of common expectations.
 
 use std::{
     future::Future,
@@ -19,16 +19,16 @@ use crate::{
 pub(super) const HOUR: Duration = Duration::from_secs(60 * 60);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The lease of a [`request`]. A rule's own slowness is nothing beside it.
+/// The lease of a [`request`], much longer than a rule takes.
 pub(super) const LEASE: Duration = HOUR;
 
 /// The `ttl` of a [`request`].
 pub(super) const TTL: Duration = Duration::from_secs(10 * 24 * 60 * 60);
 
-/// After this long without an answer, a store hangs. No rule asserts that anything is fast.
+/// A store that has not answered for this long hangs. No rule asserts that anything is fast.
 pub(super) const HANGS: Duration = Duration::from_secs(60);
 
-/// A handle of the store under trial, and the means to make its records older.
+/// A handle of the store under test, with the subject to make its records older.
 pub(super) struct Trial<'a, S: Subject> {
     pub(super) subject: &'a S,
     pub(super) store: S::Store,
@@ -50,7 +50,7 @@ impl<'a, S: Subject> Trial<'a, S> {
         answered("claim", self.store.claim(key, request).await)
     }
 
-    /// A claim that must be granted: the record, and whether it is called a takeover.
+    /// A claim that must be granted. Returns the record, and whether it was reported as a takeover.
     pub(super) async fn grant(
         &self,
         key: &Key,
@@ -87,7 +87,8 @@ impl<'a, S: Subject> Trial<'a, S> {
         .0
     }
 
-    /// A claim that must find another's record: that record, and what is left of its lease.
+    /// A claim that must be shown another attempt's record. Returns that, and what is left of its
+    /// lease.
     pub(super) async fn held(
         &self,
         key: &Key,
@@ -110,7 +111,7 @@ impl<'a, S: Subject> Trial<'a, S> {
         answered("finish", self.store.finish(key, target).await)
     }
 
-    /// A finish that must be applied: the record as the store then has it.
+    /// A finish that must be applied. Returns the record as the store then has it.
     pub(super) async fn finished(&self, key: &Key, target: &Record) -> Record {
         let settled = self.finish(key, target).await;
         assert_eq!(
@@ -139,13 +140,13 @@ impl<'a, S: Subject> Trial<'a, S> {
         answered("read", self.store.read(key).await).map(|(record, _)| record)
     }
 
-    /// The key must have exactly this record.
+    /// Asserts that the key has exactly this record.
     pub(super) async fn stands(&self, key: &Key, record: &Record, rule: &str) {
         assert_eq!(self.record(key).await.as_ref(), Some(record), "{rule}");
     }
 }
 
-/// Polls `future` so many times and drops it, as a caller does who goes away.
+/// Polls `future` this many times and drops it, as a caller does that goes away.
 pub(super) async fn drop_after(polls: usize, future: impl Future + Send) {
     let mut future = pin!(future);
     for _ in 0..polls {
@@ -169,7 +170,7 @@ fn answered<T>(method: &str, answer: Result<T, StoreError>) -> T {
     })
 }
 
-/// Another attempt's record must have been told, unchanged.
+/// Asserts that the answer is another attempt's record, unchanged.
 #[track_caller]
 pub(super) fn refused(settled: &Settled, standing: &Record, rule: &str) {
     match settled {
@@ -219,9 +220,14 @@ pub(super) fn request() -> ClaimRequest {
     }
 }
 
-/// The same record, for whose result another retention was asked.
+/// The same record with another `ttl`.
 pub(super) fn kept(record: Record, ttl: Duration) -> Record {
     Record { ttl, ..record }
+}
+
+/// A new attempt with this lease.
+pub(super) fn leasing(lease: Duration) -> ClaimRequest {
+    ClaimRequest { lease, ..request() }
 }
 
 /// A new attempt under `fail`.

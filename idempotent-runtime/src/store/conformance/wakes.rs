@@ -1,4 +1,4 @@
-//! Rules about subscriptions. A store whose subscriptions do not push passes: its waiters poll.
+//! Rules about subscriptions. A store without push passes: its waiters poll.
 
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ async fn told(subscription: &mut Subscription, change: &str) {
     }
 }
 
-/// Complete, release, abandon and an operator's decision wake every subscriber, in every process, each time.
+/// Complete, release, abandon and an operator's decision wake every subscriber in every process,
+/// each time.
 pub async fn a_change_wakes_the_subscribers(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     let complete = |owned: &Record| done(owned, b"");
@@ -69,7 +70,7 @@ pub async fn a_change_wakes_the_subscribers(subject: &impl Subject) {
     }
 }
 
-/// One waiter's leaving, or a wait that was given up, does not cost another its message.
+/// A waiter that leaves, or gives up waiting, does not cost another waiter its message.
 pub async fn another_subscribers_leaving_wakes_nobody_less(subject: &impl Subject) {
     let (trial, other) = (Trial::of(subject).await, Trial::of(subject).await);
     let key = new_key();
@@ -79,7 +80,7 @@ pub async fn another_subscribers_leaving_wakes_nobody_less(subject: &impl Subjec
     drop(leaving);
     drop(subscribe(&other, &key).await);
     drop_after(1, staying.changed()).await;
-    // Leave, and come back, while the store may still be unsubscribing from the first time.
+    // Leaves and comes back while the store may still be unsubscribing from the first time.
     for _ in 0..3 {
         let (key, mut again) = (new_key(), Vec::new());
         let owned = trial.start(&key).await;
@@ -100,7 +101,7 @@ pub async fn another_subscribers_leaving_wakes_nobody_less(subject: &impl Subjec
     .await;
 }
 
-/// Many waiters that came and went take no room.
+/// Waiters that have come and gone use no memory.
 pub async fn dropped_subscriptions_leave_nothing(subject: &impl Subject) {
     let trial = Trial::of(subject).await;
     let Some(before) = subject.subscribed(&trial.store).await else {
@@ -117,7 +118,7 @@ pub async fn dropped_subscriptions_leave_nothing(subject: &impl Subject) {
         Some(before + keys.len()),
         "`Subject::subscribed` counts keys with subscribers"
     );
-    // Half of them at first: a key with a waiter left stays.
+    // Drops half of them first: a key that still has a waiter stays.
     subscriptions.truncate(keys.len());
     assert_eq!(
         subject.subscribed(&trial.store).await,

@@ -35,7 +35,7 @@ const LAST: u64 = MAX_TOKEN - (1 << 40);
 /// clock.advance(Duration::from_secs(24 * 60 * 60)); // every result recorded so far is past its `ttl`
 /// # let _ = store;
 /// ```
-#[cfg_attr(docsrs, doc(cfg(feature = "memory")))]
+#[cfg(feature = "memory")]
 #[derive(Clone, Default)]
 pub struct ManualClock {
     shared: Arc<Manual>,
@@ -102,7 +102,7 @@ impl fmt::Debug for ManualClock {
 /// Microseconds since 1970, never going back: the system's time when the clock was made, plus
 /// monotonic time since.
 #[derive(Clone, Debug)]
-pub(crate) enum Clock {
+pub(crate) enum MemoryClock {
     System {
         start: Instant,
         coarse_start: coarsetime::Instant,
@@ -116,7 +116,7 @@ pub(crate) enum Clock {
     },
 }
 
-impl Clock {
+impl MemoryClock {
     pub(crate) fn tokio() -> Self {
         Self::Tokio {
             start: TokioInstant::now(),

@@ -1,30 +1,35 @@
 //! A record and its key in one run of bytes: one block of the allocator, read where it lies.
 //!
 //! ```text
-//! the record's bytes, as `record` has them · delete_at u64 (running and lost) · the key · length of the key u32
+//! the record's bytes, as `record` has them · delete_at u64 (running and lost) · the key · length of the key
 //! ```
 //!
-//! The last number never leaves the process, so it is little-endian. The block is
-//! reference-counted: a reader of a long result shares it, and reads after releasing the table's
-//! lock.
+//! The last two numbers never leave the process, so they are little-endian. The length of a key takes
+//! one byte, or five if it is 255 or more: `u32`, 255.
+//!
+//! The block is reference-counted: a reader of a long result shares it, and reads after releasing the
+//! table's lock.
 
 use std::{
     hash::{Hash, Hasher},
-    sync::Arc,
+    ops::Range,
 };
 
-use super::{expiry::Due, protocol::grace, table::KeyHash};
+use triomphe::{Arc, HeaderWithLength, ThinArc};
+
+use super::{expiry::Due, protocol::grace, step::micros, table::KeyHash};
 use crate::record::{Parts, Record, State, View, append};
 
-/// Blocks up to this size are built on the stack first, as most are: so they need one allocation.
-const USUAL: usize = 320;
-/// The length of the key's length.
-const TAIL: usize = 4;
+/// The last byte of a block whose key's length stands in the four bytes before it.
+const LONG_KEY: u8 = 255;
 
 /// A record with its key. The table compares and hashes only the key.
+///
+/// It takes 16 bytes in the table, because its pointer is thin: 13 bytes less for each record than
+/// with an `Arc<[u8]>`, and 8 less in the block, which has no count of weak references.
 #[derive(Clone)]
 pub(super) struct Packed {
-    bytes: Arc<[u8]>,
+    block: ThinArc<(), u8>,
     /// Its key's hash, once it is in the table. The table grows without looking at records or hashing
     /// keys, and they lie on 170 cold bytes each: 8 % of a first call in memory.
     pub(super) hash: KeyHash,
@@ -50,18 +55,10 @@ impl Packed {
     /// `delete_at` is when an unfinished record may be removed. A finished record's own bytes say so.
     pub(super) fn new(key: &[u8], parts: &Parts<'_>, check: u64, delete_at: u64) -> Self {
         let more = if is_finished(parts.state) { 0 } else { 8 };
-        let size = parts.len() + more + key.len() + TAIL;
-        let bytes = if size <= USUAL {
-            let mut block = [0; USUAL];
-            write(key, parts, check, delete_at, &mut block[..size]);
-            Arc::from(&block[..size])
-        } else {
-            let mut block = vec![0; size];
-            write(key, parts, check, delete_at, &mut block);
-            block.into()
-        };
+        let tail = if key.len() < LONG_KEY.into() { 1 } else { 5 };
+        let size = parts.len() + more + key.len() + tail;
         Self {
-            bytes,
+            block: block(size, |block| write(key, parts, check, delete_at, block)),
             hash: KeyHash(0),
             due: None,
         }
@@ -69,9 +66,20 @@ impl Packed {
 
     #[inline]
     pub(super) fn key(&self) -> &[u8] {
-        let (rest, length) = self.bytes.split_last_chunk().expect("a key's length");
-        let length = usize::try_from(u32::from_le_bytes(*length)).expect("it was a length");
-        &rest[rest.len() - length..]
+        &self.block.slice[self.key_range()]
+    }
+
+    #[inline]
+    fn key_range(&self) -> Range<usize> {
+        let (length, rest) = self.block.slice.split_last().expect("a key's length");
+        let (length, end) = match *length {
+            LONG_KEY => {
+                let (rest, length) = rest.split_last_chunk().expect("a key's length");
+                (u32::from_le_bytes(*length) as usize, rest.len())
+            }
+            length => (length.into(), rest.len()),
+        };
+        end - length..end
     }
 
     /// Whether it is the record of `key`, whose hash this is.
@@ -82,21 +90,13 @@ impl Packed {
 
     #[cfg(test)]
     pub(super) fn size(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The record's bytes, and what follows them: `delete_at`, if present.
-    #[inline]
-    fn split(&self) -> (&[u8], &[u8]) {
-        let end = self.bytes.len() - TAIL - self.key().len();
-        let tail = if self.view().is_finished() { 0 } else { 8 };
-        self.bytes[..end].split_at(end - tail)
+        self.block.slice.len()
     }
 
     /// The record, as far as its header.
     #[inline]
     pub(super) fn view(&self) -> View<'_> {
-        View::of(&self.bytes)
+        View::of(&self.block.slice)
     }
 
     /// When it may be removed, in µs since 1970. A finished record is kept for its grace past its
@@ -105,18 +105,19 @@ impl Packed {
     pub(super) fn delete_at(&self) -> u64 {
         let view = self.view();
         if view.is_finished() {
-            let grace = u64::try_from(grace(view.lease()).as_micros()).unwrap_or(u64::MAX);
-            return view.expires().saturating_mul(1000).saturating_add(grace);
+            let end = view.expires().saturating_mul(1000);
+            return end.saturating_add(micros(grace(view.lease())));
         }
-        let end = self.bytes.len() - TAIL - self.key().len();
-        let delete_at = self.bytes[..end].last_chunk().expect("its time of removal");
+        let before_key = &self.block.slice[..self.key_range().start];
+        let delete_at = before_key.last_chunk().expect("its time of removal");
         u64::from_le_bytes(*delete_at)
     }
 
     /// The record's bytes.
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
-        self.split().0
+        let more = if self.view().is_finished() { 0 } else { 8 };
+        &self.block.slice[..self.key_range().start - more]
     }
 
     /// The whole record.
@@ -133,7 +134,22 @@ impl Packed {
     }
 }
 
-/// Fills `block` with a record, `delete_at` where it is needed, and the key.
+/// A block of `size` bytes, which `fill` writes. They are written where they stay: a copy of bytes that were just written
+/// in smaller pieces waits for each of them.
+#[inline]
+fn block(size: usize, fill: impl FnOnce(&mut [u8])) -> ThinArc<(), u8> {
+    static ZEROS: [u8; 512] = [0; 512];
+    let header = HeaderWithLength::new((), size);
+    let mut block = match ZEROS.get(..size) {
+        Some(zeros) => Arc::from_header_and_slice(header, zeros),
+        None => Arc::from_header_and_vec(header, vec![0; size]),
+    };
+    let unshared = Arc::get_mut(&mut block).expect("it was just made");
+    fill(&mut unshared.slice);
+    Arc::into_thin(block)
+}
+
+/// Fills `block` with a record, `delete_at` where it is needed, the key, and its length.
 #[inline]
 fn write(key: &[u8], parts: &Parts<'_>, check: u64, delete_at: u64, block: &mut [u8]) {
     let mut rest = parts.write(check, block);
@@ -141,8 +157,13 @@ fn write(key: &[u8], parts: &Parts<'_>, check: u64, delete_at: u64, block: &mut 
         rest = append(rest, &delete_at.to_le_bytes());
     }
     let rest = append(rest, key);
-    let length = u32::try_from(key.len()).expect("a key is not that long");
-    append(rest, &length.to_le_bytes());
+    match u8::try_from(key.len()) {
+        Ok(length) if length != LONG_KEY => rest[0] = length,
+        _ => {
+            let length = u32::try_from(key.len()).expect("a key is not that long");
+            append(rest, &length.to_le_bytes())[0] = LONG_KEY;
+        }
+    }
 }
 
 fn is_finished(state: State) -> bool {

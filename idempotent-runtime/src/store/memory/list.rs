@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    Cursor, Filter, Found, Page, age,
+    Cursor, Filter, Found, Page,
     layout::Packed,
-    table::{KeyHash, Records},
+    step::age,
+    table::{KeyHash, RecordTable},
 };
 use crate::{StoreError, StoreErrorKind, key::Key, record::State};
 
@@ -57,7 +58,7 @@ const LOOKED_AT: usize = 4_096;
 /// Returns a page, shard by shard in the order of the hashes. Records that share a hash stay on one
 /// page.
 pub(super) fn list(
-    records: &Records,
+    records: &RecordTable,
     now: u64,
     filter: &Filter,
     cursor: Option<&Cursor>,

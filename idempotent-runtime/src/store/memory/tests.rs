@@ -10,8 +10,9 @@ use std::{
 };
 
 use super::{
-    Clock, KeyHash, MemoryStore,
+    MemoryClock, MemoryStore,
     protocol::{self, Step},
+    table::KeyHash,
 };
 use crate::{
     OnCrash, StoreErrorKind,
@@ -29,7 +30,7 @@ fn key(number: u32) -> Key {
 }
 
 fn bounded(clock: &ManualClock, max_records: usize) -> MemoryStore {
-    MemoryStore::build(Clock::Manual(clock.clone()), max_records)
+    MemoryStore::build(MemoryClock::Manual(clock.clone()), max_records)
 }
 
 fn claim(store: &MemoryStore, key: &Key, nonce: u128) -> Result<ClaimReply, StoreErrorKind> {
@@ -268,7 +269,9 @@ fn a_panic_under_a_lock_leaves_the_store_as_it_was() {
     let looked = catch_unwind(AssertUnwindSafe(|| store.peek(&key(1), &mut look)));
     assert!(looked.is_err());
     let stepped = catch_unwind(AssertUnwindSafe(|| {
-        store.step(&key(1), |_, _| -> Step<Settled> { panic!("nobody's") })
+        store
+            .shared
+            .step(&key(1), |_, _| -> Step<Settled> { panic!("nobody's") })
     }));
     assert!(stepped.is_err());
     assert!(owner(&store, &key(1)).is_some());
@@ -295,7 +298,7 @@ fn nothing_goes_early_and_everything_goes() {
     let pairs = twins(&store, 5).into_iter().flat_map(|(a, b)| [a, b]);
     let keys: Vec<Key> = (u32::MAX - 20..u32::MAX).map(key).chain(pairs).collect();
     let mut ends = vec![0; keys.len()];
-    let now = || Clock::Manual(clock.clone()).now();
+    let now = || MemoryClock::Manual(clock.clone()).now();
     for turn in 1..20_000 {
         let at = usize::try_from(below(keys.len() as u64)).unwrap();
         if let Ok(ClaimReply::Granted { record, .. }) = claim(&store, &keys[at], turn) {
@@ -410,7 +413,7 @@ fn past_its_end_a_record_is_not_shown_but_its_token_counts() {
     assert!(matches!(renewed, Settled::Stale { .. }));
     // By the clock alone, a token would shrink.
     let behind = ManualClock::new();
-    let clock_of_another = Clock::Manual(behind);
+    let clock_of_another = MemoryClock::Manual(behind);
     assert!(clock_of_another.now() < clock_now(&clock));
     let second = granted(&store, &key(1), 2);
     assert!(second.token > first.token);
@@ -418,7 +421,7 @@ fn past_its_end_a_record_is_not_shown_but_its_token_counts() {
 }
 
 fn clock_now(clock: &ManualClock) -> u64 {
-    Clock::Manual(clock.clone()).now()
+    MemoryClock::Manual(clock.clone()).now()
 }
 
 /// Whoever is woken may do anything: also move the clock, or make another store go by it.

@@ -222,8 +222,8 @@ impl SharedStore {
         self.replaying_near()
     }
 
-    /// How many bytes the near cache takes, as [`NearCache::with_max_bytes`] counts them. Zero if there
-    /// is none.
+    /// How many bytes the near cache takes, as [`NearCache::with_max_bytes`] counts them. Zero if
+    /// there is none.
     #[must_use]
     pub fn near_cache_bytes(&self) -> usize {
         self.near().map_or(0, |near| near.records.bytes())
@@ -237,12 +237,9 @@ impl SharedStore {
         self.near().filter(|_| self.replays_near())
     }
 
-    /// Shows the record if it is in this process: in a local store, or in the near cache. It shows
-    /// none if the store must be asked.
-    pub(crate) fn peek(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>)) {
-        if let Some(local) = self.local() {
-            local.peek(key, look);
-        } else if let Some(near) = self.near_to_replay() {
+    /// Shows the record if the near cache of this handle has it.
+    pub(crate) fn peek_near(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>)) {
+        if let Some(near) = self.near_to_replay() {
             near.records.look(key, Deadline::now, look);
         }
     }

@@ -191,7 +191,8 @@ fn either_clock_ends_it() {
     assert!(end.has_passed(Deadline::by(later, now)));
 }
 
-/// Whichever part of a millisecond the store's clock shows when it writes: a short result, too, ends here before it ends there.
+/// Whichever part of a millisecond the store's clock shows when it writes: a short result, too,
+/// ends here before it ends there.
 #[test]
 fn a_result_recorded_here_ends_before_the_stores_record() {
     for millis in [1, 2, 400, 999, 1000, 5000] {

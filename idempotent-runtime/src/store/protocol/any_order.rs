@@ -1,6 +1,8 @@
-//! Any order of messages, however late: a key's tokens never shrink, and a finished key never lives again because of them.
+//! Messages in any order, however late: a key's tokens never shrink, and no message makes a
+//! finished key run again.
 //!
-//! No model stands beside the protocol here: only what may never be seen, whatever is sent.
+//! These tests compare with no second implementation. They check only what must never be observed,
+//! whatever is sent.
 
 use std::collections::HashSet;
 
@@ -10,20 +12,21 @@ use super::*;
 use crate::record::RecordedBytes;
 
 const SECOND: u64 = 1_000_000;
-/// A clock that goes back does so by this at most: what a finished record outlives its end for.
+/// How far a clock may go back: less than a finished record is kept past its end.
 const BEHIND: u64 = 20 * SECOND;
 
-/// Attempts, each with a nonce of its own, that send whatever attempts send, in any order and at any time.
+/// An event. Attempts, each with its own nonce, send the messages of the protocol in any order and
+/// at any time.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Claim(u8),
     Renew(u8),
     Finish(u8, State),
-    /// An operator, who acts on what a reader sees.
+    /// An operator decides about the record that a reader sees.
     Overrule(State),
     /// Time passes: the store's clock, in seconds.
     Pass(u64),
-    /// Another node's clock, which is behind, serves the next event.
+    /// The next event is served by a node whose clock is behind.
     Behind(u64),
 }
 
@@ -43,14 +46,15 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     )
 }
 
-/// One record in a store, kept and forgotten as the protocol says.
+/// One record in a store, kept and dropped as the protocol says.
 #[derive(Default)]
 struct Place {
     kept: Option<(Record, u64, Duration)>,
     now: u64,
     /// The largest token that anybody was granted.
     token: u64,
-    /// Attempts whose record was seen done or failed: nothing that they send may make it run.
+    /// Attempts whose record was observed done or failed: none of their messages may make it run
+    /// again.
     finished: HashSet<Nonce>,
 }
 
@@ -61,7 +65,7 @@ impl Place {
         decide: impl FnOnce(Option<Current<'_>>, u64) -> Step<R>,
     ) -> (R, bool) {
         let age = |written: u64| Duration::from_micros(self.now.saturating_sub(written));
-        // The server drops what nothing is left of, by its own clock.
+        // The server drops the record when its time is over by the server's own clock.
         self.kept = self
             .kept
             .take()
@@ -86,7 +90,7 @@ impl Place {
         read.map(|(record, _)| record)
     }
 
-    /// Whether the record that is there is a finished one of this attempt.
+    /// Whether the current record is a finished one of this attempt.
     fn has_finished(&self, nonce: Nonce) -> bool {
         let kept = self.kept.as_ref();
         kept.is_some_and(|(record, ..)| record.nonce == nonce) && self.finished.contains(&nonce)
@@ -133,7 +137,8 @@ fn hold_for(events: &[Event], ttl: u64) -> Result<(), TestCaseError> {
             Event::Behind(seconds) => behind = seconds * SECOND,
             Event::Claim(number) => {
                 let request = attempt(number, ttl);
-                // One that comes after others' records, too, is an attempt like any other: nobody remembers it.
+                // A claim that comes after other attempts' records counts as a new attempt: the
+                // store does not remember it.
                 let was_finished = place.has_finished(request.nonce);
                 let (reply, is_written) =
                     place.step(now, |current, now| claim(current, &request, now));
@@ -201,8 +206,8 @@ fn hold_for(events: &[Event], ttl: u64) -> Result<(), TestCaseError> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
-    /// Nonces are of one attempt each, so that a key's whole past is bounded by what [`grace`] covers: the events span a
-    /// minute at most between a finish and what comes late.
+    /// Each nonce belongs to one attempt, and all events are within 30 seconds. So every late
+    /// message arrives within the [`grace`] period.
     #[test]
     fn no_order_of_late_messages_makes_a_token_shrink_or_a_finished_key_live(
         events in events(),
@@ -215,7 +220,7 @@ proptest! {
                 if let Event::Pass(seconds) = event {
                     past += seconds;
                 }
-                // `BEHIND`, and half of what is kept at least.
+                // The shortest grace period.
                 past <= 30
             })
             .collect();

@@ -1,14 +1,37 @@
 //! The protocol's decisions, as functions of a record and a clock: no store, no I/O.
 //!
-//! A store that can run code where its records live (a lock, a transaction) calls these and writes what they say, in one
-//! atomic step. `takeover.lua`, `renew.lua` and `finish.lua` say the same in Redis' language.
+//! A store that can run code where its records live (under a lock, in a transaction) calls these
+//! functions and writes their result, in one atomic step. `takeover.lua`, `renew.lua` and
+//! `finish.lua` are the same decisions in Redis' language.
+//!
+//! ```
+//! use idempotent_fn::{record::Nonce, store::{ClaimReply, ClaimRequest, protocol::{self, Current}}};
+//!
+//! # fn main() -> Result<(), idempotent_fn::record::NonceError> {
+//! // A claim meets no record, at this time in microseconds since 1970.
+//! let now = 1_764_000_000_000_000;
+//! let request = ClaimRequest::new(Nonce::random()?);
+//! let step = protocol::claim(None, &request, now);
+//! assert!(matches!(step.reply, ClaimReply::Granted { takeover: false, .. }));
+//! let write = step.write.expect("a running record");
+//! // The store keeps `write.bytes()` for `write.keep`. Another attempt's claim then meets it:
+//! let current = Current { record: &write.record, age: std::time::Duration::from_secs(1) };
+//! let step = protocol::claim(Some(current), &ClaimRequest::new(Nonce::random()?), now + 1_000_000);
+//! assert!(matches!(step.reply, ClaimReply::Held { .. }));
+//! assert!(step.write.is_none());
+//! # Ok(()) }
+//! ```
 //!
 //! # Beyond the end
-//! A done or failed record is shown until [`Record::expires`], and its bytes are kept for [`grace`] more. In that time
-//! [`visible`] shows nothing, and a new claim is granted as if there were no record, but with a larger token and one attempt
-//! more: whoever saw the key run, and is now granted a first attempt, knows that its record was lost. An operator sees no
-//! record either. What its own attempt, or an earlier one, still sends late meets the record and changes nothing.
-//! So no late message makes a finished key live again or a token shrink, however short its `ttl`.
+//! A done or failed record is shown until [`Record::expires`], and its bytes are kept for a
+//! [`grace`] period after that. In this period [`visible`] shows nothing, to operators neither. A
+//! new claim is granted as if there were no record, but with a larger token and a higher attempt
+//! number. So a waiter that saw the key run, and is then granted attempt 1, knows that the record
+//! was lost.
+//!
+//! A late message of the finished attempt, or of an earlier one, meets the record and changes
+//! nothing. So no late message makes a finished key run again or a token shrink, however short its
+//! `ttl`.
 
 #[cfg(test)]
 mod any_order;
@@ -32,7 +55,8 @@ pub use write::{Write, expires, grace, retention};
 /// A takeover's lease is at most this many times the option.
 pub const MAX_LEASE_GROWTH: u32 = 8;
 
-/// The record a store holds, with the time since it was granted or last renewed, by the store's own clock.
+/// The record that a store holds, with the time since it was granted or last renewed, by the
+/// store's own clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Current<'a> {
     /// The record.
@@ -56,14 +80,14 @@ impl Current<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Step<R> {
-    /// What to write, whole; `None` leaves everything as it is.
+    /// The whole record to write; `None` leaves everything as it is.
     pub write: Option<Write>,
     /// The answer.
     pub reply: R,
 }
 
 impl<R> Step<R> {
-    /// Changes nothing.
+    /// A step that changes nothing.
     pub const fn keep(reply: R) -> Self {
         Self { write: None, reply }
     }
@@ -76,24 +100,26 @@ impl<R> Step<R> {
     }
 }
 
-/// What a reader sees: nothing where the record is past its end. `now` is the store's time in microseconds since 1970,
-/// here as everywhere.
+/// What a reader sees: nothing if the record is past its end. `now` is the store's time in
+/// microseconds since 1970, as in all functions here.
 #[must_use]
 pub fn visible(current: Option<Current<'_>>, now: u64) -> Option<Current<'_>> {
     current.filter(|current| !current.record.has_ended(now))
 }
 
-/// A read: the record that is [`visible`] and what is left of a running owner's lease. `now` is as in [`claim`].
+/// Answers a read: the record that is [`visible`] and what is left of a running owner's lease.
 pub fn read(current: Option<Current<'_>>, now: u64) -> Step<Option<(Record, Duration)>> {
     let shown = visible(current, now);
     Step::keep(shown.map(|current| (current.record.clone(), current.lease_left())))
 }
 
-/// A claim: none or failed → granted; running and lapsed → granted under `rerun`, lost under `fail`; else left as it is.
-/// A record past its end is as none, except that the token grows and the attempts go on. `now` is the store's time in microseconds since 1970.
+/// Decides a claim. No record, or a failed one: granted. A running record whose lease has lapsed:
+/// granted under `rerun`, made lost under `fail`. Any other record stays as it is. A record past
+/// its end counts as none, except that the token and the attempts go on from it.
 ///
-/// A nonce that asks again gets the same grant, also once others have taken its owner for lost: an owner that still
-/// asks has not run anything. After its release it gets nothing: then the message was late, and nobody waits for it.
+/// A nonce that claims again gets the same grant. It does so also after others have made its record
+/// lost: an owner that still claims has not run anything. After its release it gets nothing: that
+/// claim was sent before the release, and nobody waits for its answer.
 pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
     let Some(current) = current else {
         return grant(first_record(request, 0, now), false, now);
@@ -129,8 +155,8 @@ pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> 
     }
 }
 
-/// What a claim is granted where no record is to be seen; `last_token` is that of a record past its end, or 0. `now` as
-/// in [`claim`].
+/// The grant of a claim where no record is visible. `last_token` is that of a record past its end,
+/// or 0.
 #[inline]
 pub fn first_grant(request: &ClaimRequest, last_token: u64, now: u64) -> Write {
     Write::running(first_record(request, last_token, now))
@@ -141,18 +167,19 @@ fn first_record(request: &ClaimRequest, last_token: u64, now: u64) -> Record {
     request.granted(next_token(last_token, now), 1, request.lease)
 }
 
-/// The grant whose first answer was lost.
+/// The same grant again: its first answer was lost.
 fn granted_before(record: Record) -> ClaimReply {
     let takeover = record.attempts > 1;
     ClaimReply::Granted { record, takeover }
 }
 
-/// A running owner was silent for its lease: the record's own policy decides.
+/// Decides about a running owner that was silent for its lease, by the record's own `on_crash`.
 fn lapse(record: &Record, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
     match record.on_crash {
         OnCrash::Rerun => {
             let longest = cmp::min(request.lease.saturating_mul(MAX_LEASE_GROWTH), MAX_LEASE);
-            // Never below the option: a deploy that lengthened the lease is obeyed at once.
+            // Not less than the claim's own lease: a deploy that made the lease longer takes effect
+            // at once.
             let lease = cmp::max(
                 cmp::min(record.lease.saturating_mul(2), longest),
                 request.lease,
@@ -160,7 +187,7 @@ fn lapse(record: &Record, request: &ClaimRequest, now: u64) -> Step<ClaimReply> 
             grant(next_grant(record, request, lease, now), true, now)
         }
         OnCrash::Fail => {
-            // The nonce stays: a late renew or finish of that owner settles the matter.
+            // The nonce stays, so a late renew or finish of that owner still applies.
             let lost = Record {
                 state: State::Lost,
                 ..record.clone()
@@ -174,7 +201,7 @@ fn lapse(record: &Record, request: &ClaimRequest, now: u64) -> Step<ClaimReply> 
     }
 }
 
-/// What a claim is granted after another attempt.
+/// The grant of a claim that follows another attempt.
 fn next_grant(last: &Record, request: &ClaimRequest, lease: Duration, now: u64) -> Record {
     let attempts = last.attempts.saturating_add(1);
     request.granted(next_token(last.token, now), attempts, lease)
@@ -188,14 +215,14 @@ fn grant(record: Record, takeover: bool, now: u64) -> Step<ClaimReply> {
     Step::write(record, now, reply)
 }
 
-/// A token above `last`, and above every token of a record that was forgotten before `now`.
+/// A token above `last`, and above every token of records that were dropped before `now`.
 #[must_use]
 pub fn next_token(last: u64, now: u64) -> u64 {
     cmp::min(cmp::max(last.saturating_add(1), now), MAX_TOKEN)
 }
 
-/// A heartbeat: the owner's running record is young again, and its own lost record runs again, each under the policy
-/// that it has. No record: it is put back.
+/// Decides a heartbeat: the owner's running record becomes young again, and its own lost record
+/// runs again, each under the `on_crash` it has. If there is no record, it is put back.
 pub fn renew(current: Option<Current<'_>>, owned: &Record, now: u64) -> Step<Settled> {
     let running = |record: &Record| Record {
         state: State::Running,
@@ -204,7 +231,8 @@ pub fn renew(current: Option<Current<'_>>, owned: &Record, now: u64) -> Step<Set
     };
     match current {
         None => Step::write(running(owned), now, Settled::PutBack),
-        // What is kept, not what is sent: a late heartbeat must not undo what the owner has said of its effects since.
+        // The stored record is kept, not the one that was sent: a late heartbeat must not undo what
+        // the owner has reported since about its effects.
         Some(Current { record, .. }) if is_open_to(record.state, record.nonce, owned.nonce) => {
             Step::write(running(record), now, Settled::Applied)
         }
@@ -212,8 +240,9 @@ pub fn renew(current: Option<Current<'_>>, owned: &Record, now: u64) -> Step<Set
     }
 }
 
-/// Complete, release or abandon: the owner's running or lost record becomes `target`. Done stays done, also past its end.
-/// No record: `target` is put back. Sent twice, it answers the same.
+/// Decides a complete, release or abandon: the owner's running or lost record becomes `target`. A
+/// done record stays done, also past its end. If there is no record, `target` is put back. Sent
+/// twice, it answers the same.
 pub fn finish(current: Option<Current<'_>>, target: &Record, now: u64) -> Step<Settled> {
     match current {
         None => Step::write(target.clone(), now, Settled::PutBack),
@@ -229,8 +258,9 @@ pub fn finish(current: Option<Current<'_>>, target: &Record, now: u64) -> Step<S
     }
 }
 
-/// An operator's decision: replaces the very record that was `seen` (its nonce and state; `None`: no record) by
-/// `replacement`, with a larger token. A record past its end is as none. `now` as in [`claim`].
+/// Decides an operator's overruling: replaces exactly the record that was `seen` (by nonce and
+/// state; `None`: no record) by `replacement`, with a larger token. A record past its end counts as
+/// none.
 pub fn overrule(
     current: Option<Current<'_>>,
     seen: Option<&Record>,
@@ -252,7 +282,7 @@ pub fn overrule(
     Step::write(replacement.clone().with_token(token), now, Settled::Applied)
 }
 
-/// What an attempt leaves in which nothing happened: the key is free.
+/// The target of an attempt that has done nothing: the key is free.
 #[must_use]
 pub fn released(owned: &Record) -> Record {
     Record {
@@ -263,7 +293,7 @@ pub fn released(owned: &Record) -> Record {
     }
 }
 
-/// What an attempt leaves that stopped midway: its own policy decides.
+/// The target of an attempt that stopped midway: its own `on_crash` decides.
 #[must_use]
 pub fn abandoned(owned: &Record) -> Record {
     match owned.on_crash {
@@ -272,8 +302,9 @@ pub fn abandoned(owned: &Record) -> Record {
     }
 }
 
-/// What an attempt leaves whose effects are unknown and must not be repeated, whatever its vanishing would have meant:
-/// should a late message make it run again, it is lost again when that lease lapses.
+/// The target of an attempt whose effects are unknown and must not be repeated, whatever its
+/// `on_crash`. The record's `on_crash` becomes `fail`: if a late heartbeat makes it run again, it
+/// is lost again when that lease lapses.
 #[must_use]
 pub fn lost(owned: &Record) -> Record {
     Record {
@@ -283,8 +314,9 @@ pub fn lost(owned: &Record) -> Record {
     }
 }
 
-/// What an operator's decision about the record that was `seen` puts in its place: a result with its codec, or nothing,
-/// and then the next claim runs. `request` is the decision's own; only [`overrule`] knows the token.
+/// The record that an operator's decision puts in place of the one that was `seen`: a result with
+/// its codec, or none, after which the next claim runs. `request` is the decision's own.
+/// [`overrule`] sets the token.
 #[must_use]
 pub fn replacement(
     seen: Option<&Record>,
@@ -293,8 +325,9 @@ pub fn replacement(
 ) -> Record {
     let base = seen.map_or_else(
         || Record {
-            // Not 0: a waiter under `fail` that saw the key run, and is then granted a first attempt, takes its record for
-            // lost. Here it was past its end, or the operator knows that it was lost.
+            // Not 0: the next grant must not be attempt 1, for which a waiter under `fail` that saw
+            // the key run would take the record for lost. Here the record was past its end, or the
+            // operator knows that it was lost.
             attempts: 1,
             ..request.record()
         },
@@ -318,8 +351,8 @@ pub fn replacement(
     }
 }
 
-/// Whether a record in this `state`, of the attempt `nonce`, is the `owner`'s and still open: running, or lost but not yet
-/// resolved.
+/// Whether a record in this `state`, of the attempt `nonce`, belongs to `owner` and is still open:
+/// running, or lost and not yet resolved.
 #[inline]
 #[must_use]
 pub fn is_open_to(state: State, nonce: Nonce, owner: Nonce) -> bool {
@@ -333,7 +366,7 @@ fn stale(current: Current<'_>) -> Settled {
     }
 }
 
-/// The payload that a record stands for. One that was released stands for none.
+/// The payload that a record is bound to. A released record is bound to none.
 fn pinned(record: &Record) -> Option<Fingerprint> {
     match record.state {
         State::Failed => None,

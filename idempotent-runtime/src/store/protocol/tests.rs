@@ -4,11 +4,12 @@ use crate::{
     record::{HOLD, MAX_TTL, Nonce, Owner, RecordedBytes},
 };
 
-/// Every record × every event. A record is its state and its owner (A, or O for an operator); events come from A, whose
-/// record it is, and from B, who is somebody else. A cell says what is written (`-`: nothing) and what is answered.
+/// Every record × every event. A record is its state and its owner (A, or O for an operator).
+/// Events come from A, the owner, and from B, another attempt. A cell says what is written (`-`:
+/// nothing) and what is answered.
 ///
-/// over: past its end, seen by an operator before · live: within its lease · mute: silent for longer, under `rerun` · mute!: the same under `fail` ·
-/// B': B with another payload
+/// over: past its end, but seen by an operator before · live: within its lease · mute: silent for
+/// longer, under `rerun` · mute!: the same under `fail` · B': B with another payload
 const TABLE: &str = "
 event      | none       | RA live    | RA mute    | RA mute!   | DA         | FA         | LA         | DA over    | FA over
 claim A    | RA granted | -  granted | -  granted | -  granted | -  held    | -  held    | RA granted | -  held    | -  held
@@ -57,7 +58,7 @@ fn record(state: State, owner: u8) -> Record {
     Write::new(record, NOW).record
 }
 
-/// The record in a column's head, and its age.
+/// The record that a column's head describes, and its age.
 fn from(head: &str) -> Option<(Record, Duration)> {
     let silent = 2 * LEASE;
     Some(match head {
@@ -93,7 +94,8 @@ fn from(head: &str) -> Option<(Record, Duration)> {
     })
 }
 
-/// The event, on this record, for somebody who `seen` that one: what is written, and the answer in a word.
+/// Sends the event to this record, by an operator who has `seen` that one: what is written, and the
+/// answer as a word.
 fn send(
     event: &str,
     current: Option<Current<'_>>,
@@ -139,7 +141,7 @@ fn current(from: Option<&(Record, Duration)>) -> Option<Current<'_>> {
     from.map(|(record, age)| Current { record, age: *age })
 }
 
-/// Every cell of the table: its event, its column's head, and what it says.
+/// Each cell of the table: the event, the column's head, and the cell's text.
 fn cells() -> Vec<(&'static str, &'static str, &'static str)> {
     let mut rows = TABLE
         .trim()
@@ -174,7 +176,7 @@ fn every_record_times_every_event() {
     }
 }
 
-/// Contract 5: the same message once more changes nothing and answers as the first.
+/// Contract 5: the same message sent again changes nothing and gets the same answer.
 #[test]
 fn every_event_may_be_sent_twice() {
     for (event, head, _) in cells() {
@@ -183,7 +185,7 @@ fn every_event_may_be_sent_twice() {
         let (written, first) = send(event, current(from.as_ref()), seen);
         let after = written.or_else(|| seen.cloned());
         let young = after.clone().map(|record| (record, Duration::ZERO));
-        // A mute owner that nobody has touched is still mute.
+        // A silent owner whose record has not changed is still silent.
         let left = if after.as_ref() == seen {
             from.as_ref()
         } else {
@@ -271,7 +273,7 @@ fn a_taken_lease_doubles_between_the_option_and_a_day() {
     }
 }
 
-/// What is kept, and for how long: the table that every store goes by.
+/// For how long each state is shown and kept. Every store follows this table.
 #[test]
 fn each_state_is_kept_for_its_time() {
     let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));

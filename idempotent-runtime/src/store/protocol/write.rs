@@ -1,4 +1,4 @@
-//! What is written, and for how long it is kept.
+//! What a store writes, and for how long it keeps it.
 
 use std::{cmp, time::Duration};
 
@@ -7,14 +7,16 @@ use crate::record::{HOLD, MAX_TTL, Record, State};
 /// Finished records are kept at least this long past their end.
 const LEAST_GRACE: Duration = Duration::from_secs(30);
 
-/// A record as a store writes it: with the end, the owner and the check that its state has, and how long to keep it.
+/// A record as a store writes it: with the `expires`, owner and check that belong to its state, and
+/// the time to keep it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use = "a store writes it, or the decision has no effect"]
 pub struct Write {
-    /// The record, finished: it replaces whatever was there.
+    /// The record to write. It replaces whatever was there.
     pub record: Record,
-    /// For how long to keep it from now on: its [`retention`], and its [`grace`] once it is done or failed.
+    /// For how long to keep it from now on: its [`retention`], plus its [`grace`] if it is done or
+    /// failed.
     pub keep: Duration,
 }
 
@@ -25,13 +27,13 @@ impl Write {
         Self::with_end(record, expires)
     }
 
-    /// The same for a server that alone knows the time and sets [`Record::expires`] of a done or failed record itself:
-    /// the end is 0.
+    /// The same for a server that alone knows the time, and sets [`Record::expires`] of a done or
+    /// failed record itself. Here it is 0.
     pub fn undated(record: Record) -> Self {
         Self::with_end(record, 0)
     }
 
-    /// A running record has neither an end nor a check to be set.
+    /// A running record has neither `expires` nor a check.
     #[inline]
     pub(super) const fn running(record: Record) -> Self {
         Self { record, keep: HOLD }
@@ -64,17 +66,18 @@ impl Write {
         retention(self.record.state, self.record.ttl)
     }
 
-    /// From when on the row may be deleted, in µs since 1970, where it is written at `now`. Later does no harm, as long as
-    /// the store takes the row for absent from then on; earlier breaks the contract.
+    /// When the row may be deleted, in µs since 1970, if it is written at `now`. Later does no
+    /// harm, as long as the store treats the row as absent from then on. Earlier breaks the
+    /// contract.
     #[must_use]
     pub fn delete_at(&self, now: u64) -> u64 {
         now.saturating_add(u64::try_from(self.keep.as_micros()).unwrap_or(u64::MAX))
     }
 }
 
-/// For how long a record in `state` is shown, from its writing on: done for the attempt's `ttl`, failed likewise but no
-/// longer than [`HOLD`], unfinished ones for [`HOLD`]. A `ttl` below a millisecond counts as one, above [`MAX_TTL`] as
-/// that.
+/// For how long a record in `state` is shown after it is written: done for the attempt's `ttl`,
+/// failed for its `ttl` but at most [`HOLD`], unfinished for [`HOLD`]. A `ttl` below a millisecond
+/// counts as one millisecond, one above [`MAX_TTL`] as `MAX_TTL`.
 #[must_use]
 pub fn retention(state: State, ttl: Duration) -> Duration {
     let ttl = ttl.clamp(Duration::from_millis(1), MAX_TTL);
@@ -85,13 +88,14 @@ pub fn retention(state: State, ttl: Duration) -> Duration {
     }
 }
 
-/// For how long a finished record is kept past its end: 30 seconds, or twice its lease if that is longer.
+/// For how long a finished record is kept past its end: 30 seconds, or twice its lease if that is
+/// longer.
 #[must_use]
 pub fn grace(lease: Duration) -> Duration {
     cmp::max(LEAST_GRACE, lease.saturating_mul(2))
 }
 
-/// For how long a store keeps the bytes of a record in `state` with this `ttl` and `lease`, from its writing on.
+/// For how long a store keeps the bytes of a record in `state` after it is written.
 pub(crate) fn kept(state: State, ttl: Duration, lease: Duration) -> Duration {
     let retention = retention(state, ttl);
     match state {
@@ -100,7 +104,7 @@ pub(crate) fn kept(state: State, ttl: Duration, lease: Duration) -> Duration {
     }
 }
 
-/// The end of retention of a record in `state` that is written `now`, as [`Record::expires`] has it.
+/// [`Record::expires`] of a record in `state` that is written at `now`.
 #[must_use]
 pub fn expires(state: State, ttl: Duration, now: u64) -> u64 {
     match state {

@@ -1,4 +1,8 @@
 //! A claim: one native command, and a script if a record is in the way.
+//!
+//! `SET NX GET` claims a free key, or returns the record that is there. A record often is the
+//! answer by itself. If it is not, the takeover script acts on exactly that record. If the record
+//! has changed by then, the claim starts over with the new one.
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -147,8 +151,8 @@ impl RedisClaim<'_> {
     }
 
     /// The answer of the record that was found, if it can be told without another command. Together
-    /// with [`resolve_existing`](Self::resolve_existing) it decides as [`protocol::claim`](crate::store::protocol::claim)
-    /// does.
+    /// with [`resolve_existing`](Self::resolve_existing) it decides as
+    /// [`protocol::claim`](crate::store::protocol::claim) does.
     fn answer(&self, record: Record) -> ControlFlow<ClaimReply, Record> {
         let own = record.nonce == self.request.nonce;
         match record.state {
@@ -166,6 +170,7 @@ impl RedisClaim<'_> {
         }
     }
 
+    /// Acts on the record that was found, by another command.
     async fn resolve_existing(&self, record: Record) -> Result<StepResult, StoreError> {
         let conflicts = record.conflicts_with(self.request.fingerprint);
         match record.state {
@@ -200,7 +205,7 @@ impl RedisClaim<'_> {
     }
 
     /// Runs the takeover script. It takes only the record that was seen, if its state and age allow
-    /// it.
+    /// it, and a running one only if its lease was seen `lapsed`.
     async fn run_takeover(&self, seen: Record, lapsed: bool) -> Result<StepResult, StoreError> {
         let arguments = [
             Argument::Bytes(&scripts::seen(&seen)),

@@ -64,10 +64,10 @@ pub use options::RedisOptions;
 /// # What the server must be
 /// The server is checked at every connect. A version before 7.0, and a `maxmemory-policy` that
 /// evicts, are [`Config`](crate::StoreErrorKind::Config) errors (for the latter see
-/// [`RedisOptions::with_allow_eviction`]). Redis forgets acknowledged writes when it restarts without
-/// AOF or fails over: set `appendonly yes`, and `min-replicas-to-write` if there are replicas. A
-/// server that takes no data at the moment (`OOM`, `NOREPLICAS`, `MISCONF`) still replays; new keys
-/// are [`Refused`](crate::StoreErrorKind::Refused).
+/// [`RedisOptions::with_allow_eviction`]). Redis forgets acknowledged writes when it restarts
+/// without AOF or fails over: set `appendonly yes`, and `min-replicas-to-write` if there are
+/// replicas. A server that takes no data at the moment (`OOM`, `NOREPLICAS`, `MISCONF`) still
+/// replays; new keys are [`Refused`](crate::StoreErrorKind::Refused).
 ///
 /// Each connect also tries all that a call needs, on a key of its own under `idempotent:` that is
 /// deleted at once. A command that the ACL user may not use, or that `rename-command` removed, is a
@@ -101,7 +101,7 @@ pub use options::RedisOptions;
 /// up. A command that no connection took is [`NotSent`](crate::StoreErrorKind::NotSent), and a
 /// server's answer is definite: `LOADING`, `BUSY`, `MASTERDOWN`, `CLUSTERDOWN` and `TRYAGAIN` are
 /// [`Refused`](crate::StoreErrorKind::Refused), and [transient](crate::StoreError::is_transient).
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+#[cfg(feature = "redis")]
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<Inner>,
@@ -155,7 +155,6 @@ impl RedisStore {
     /// [`Config`](crate::StoreErrorKind::Config) when a URL cannot be read, or they contradict one
     /// another.
     #[cfg(feature = "redis-cluster")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "redis-cluster")))]
     pub fn cluster<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> Result<Self, StoreError> {
         RedisOptions::new().open_cluster(urls)
     }
@@ -170,7 +169,6 @@ impl RedisStore {
     /// # Errors
     /// [`Config`](crate::StoreErrorKind::Config) when a URL cannot be read.
     #[cfg(feature = "redis-sentinel")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "redis-sentinel")))]
     pub fn sentinel<U: AsRef<str>>(
         urls: impl IntoIterator<Item = U>,
         master: &str,

@@ -14,8 +14,6 @@ use super::{
     },
 };
 use crate::StoreError;
-#[cfg(doc)]
-use crate::StoreErrorKind;
 
 /// Options for a [`RedisStore`] whose defaults do not fit.
 ///
@@ -27,7 +25,7 @@ use crate::StoreErrorKind;
 /// let store = RedisOptions::new().with_response_timeout(Duration::from_secs(5)).open("redis://cache.internal/2")?;
 /// # Ok(()) }
 /// ```
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+#[cfg(feature = "redis")]
 #[derive(Clone)]
 #[must_use]
 pub struct RedisOptions {
@@ -60,18 +58,18 @@ impl RedisOptions {
 
     /// How long an answer may take: 2 seconds by default.
     ///
-    /// A longer wait fails as [`Ambiguous`](StoreErrorKind::Ambiguous), and the connection is
-    /// replaced. Two seconds outlast a server that forks, syncs its disk or is far away, and allow
-    /// several tries within a lease of 30 seconds. Keep it below a third of the shortest lease, or
-    /// heartbeats come too late.
+    /// A longer wait fails as [`Ambiguous`](crate::StoreErrorKind::Ambiguous), and the connection
+    /// is replaced. Two seconds outlast a server that forks, syncs its disk or is far away, and
+    /// allow several tries within a lease of 30 seconds. Keep it below a third of the shortest
+    /// lease, or heartbeats come too late.
     pub fn with_response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
         self
     }
 
     /// How long it may take to connect and log in: 2 seconds by default. A longer wait fails as
-    /// [`NotSent`](StoreErrorKind::NotSent). A claim waits 0.9 seconds for a connection, and then
-    /// fails as `NotSent` too, while connecting goes on.
+    /// [`NotSent`](crate::StoreErrorKind::NotSent). A claim waits 0.9 seconds for a connection, and
+    /// then fails as `NotSent` too, while connecting goes on.
     pub fn with_connection_timeout(mut self, timeout: Duration) -> Self {
         self.connection_timeout = timeout;
         self
@@ -88,7 +86,6 @@ impl RedisOptions {
     /// User and password for the sentinels themselves; none by default. The user and password in
     /// the URLs are for the Redis servers.
     #[cfg(feature = "redis-sentinel")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "redis-sentinel")))]
     pub fn with_sentinel_login(mut self, user: Option<&str>, password: &str) -> Self {
         self.sentinel_login = RedisCredentials::of(user, Some(password));
         self
@@ -102,8 +99,8 @@ impl RedisOptions {
     /// of a cluster, and after every loss. So a server that closes the connections of an expired
     /// token is answered with a fresh one. Existing connections do not log in again. The callback
     /// runs in a task of the runtime that uses the store, and its time counts as time to connect.
-    /// An error of it fails the attempt as [`NotSent`](StoreErrorKind::NotSent), with that error as
-    /// the source, so it should show no secret. Sentinels have a login of their own
+    /// An error of it fails the attempt as [`NotSent`](crate::StoreErrorKind::NotSent), with that
+    /// error as the source, so it should show no secret. Sentinels have a login of their own
     /// ([`with_sentinel_login`](Self::with_sentinel_login)).
     ///
     /// ```no_run
@@ -128,7 +125,6 @@ impl RedisOptions {
     /// Trusts the certificate authorities in this PEM text, and no others. By default those of the
     /// operating system are trusted. It applies to `rediss://` URLs.
     #[cfg(feature = "redis-tls")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "redis-tls")))]
     pub fn with_tls_root(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.tls.roots = Some(pem.into());
         self
@@ -136,7 +132,6 @@ impl RedisOptions {
 
     /// Presents this certificate to the server, with its private key; both in PEM.
     #[cfg(feature = "redis-tls")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "redis-tls")))]
     pub fn with_tls_identity(
         mut self,
         certificate: impl Into<Vec<u8>>,
@@ -149,7 +144,7 @@ impl RedisOptions {
     /// A store at `url`, as [`RedisStore::new`] with these options.
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when the URL or a certificate cannot be read.
+    /// [`Config`](crate::StoreErrorKind::Config) when the URL or a certificate cannot be read.
     pub fn open(mut self, url: &str) -> Result<RedisStore, StoreError> {
         let named = url::parse(url)?;
         if named.sentinel_login.is_some() {
@@ -161,10 +156,9 @@ impl RedisOptions {
     /// A store on a cluster, as [`RedisStore::cluster`] with these options.
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when a URL or a certificate cannot be read, or the URLs
-    /// contradict one another.
+    /// [`Config`](crate::StoreErrorKind::Config) when a URL or a certificate cannot be read, or the
+    /// URLs contradict one another.
     #[cfg(feature = "redis-cluster")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "redis-cluster")))]
     pub fn open_cluster<U: AsRef<str>>(
         self,
         urls: impl IntoIterator<Item = U>,
@@ -177,9 +171,8 @@ impl RedisOptions {
     /// A store on the primary that sentinels know, as [`RedisStore::sentinel`] with these options.
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when a URL or a certificate cannot be read.
+    /// [`Config`](crate::StoreErrorKind::Config) when a URL or a certificate cannot be read.
     #[cfg(feature = "redis-sentinel")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "redis-sentinel")))]
     pub fn open_sentinel<U: AsRef<str>>(
         self,
         urls: impl IntoIterator<Item = U>,

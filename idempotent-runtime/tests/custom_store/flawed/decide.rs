@@ -1,4 +1,4 @@
-//! What is wrong about a flawed store's decisions.
+//! Flaws in a store's decisions.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A process of a service: `worker calls|serve STORE…`.
+//! A process of a service under test: `worker calls|serve STORE…`.
 
 use idempotent_fn::install;
 use idempotent_processes::{calls, say, serve, store};

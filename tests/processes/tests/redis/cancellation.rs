@@ -85,8 +85,9 @@ struct Dropped {
     late: u32,
 }
 
-/// Drops a call after 1, 2, 3 … polls until one gets through, and then calls again from elsewhere. `judge` is given how
-/// often the body had begun and ended by the drop, what the second call got, and how often the body has begun by then.
+/// Drops a call after 1, 2, 3 … polls until one gets through, and then calls again from elsewhere.
+/// `judge` is given how often the body had begun and ended by the drop, what the second call got,
+/// and how often the body has begun by then.
 async fn at_every_point<F, C>(
     call: impl Fn(SharedStore, u32, Arc<Log>) -> F,
     again: impl Fn(SharedStore, u32, Arc<Log>) -> C,

@@ -8,8 +8,8 @@ use idempotent_test_support::{RedisServer, Worker, wait_until};
 /// Redis counts what a script calls beside the script. `finish.lua` calls these, each once.
 const FINISH: [(&str, u64); 4] = [("evalsha", 1), ("get", 1), ("publish", 1), ("set", 1)];
 
-/// What was carried out since the last reset. A script asks for the time too where the client learned it seconds ago, so
-/// that is not counted.
+/// What was carried out since the last reset. A script asks for the time too where the client
+/// learned it seconds ago, so that is not counted.
 fn carried_out(server: &RedisServer) -> BTreeMap<String, u64> {
     let mut counts = server.commandstats();
     counts.remove("time");
@@ -90,13 +90,14 @@ fn a_waiter_in_another_process_is_woken_and_does_not_poll() {
     wait_until("the waiter listens", || {
         server.cli(&["PUBSUB", "NUMSUB", channel]) == format!("{channel}\n1")
     });
-    // It claims before and after it subscribes, and when its first connection to listen on was made; each time it asks
-    // what the lease has left.
+    // It claims before and after it subscribes, and when its first connection to listen on was
+    // made; each time it asks what the lease has left.
     let asked = |server: &RedisServer| server.commandstats().get("evalsha").copied().unwrap_or(0);
     wait_until("the waiter has asked again", || asked(&server) >= 2);
     let since = Instant::now();
     std::thread::sleep(std::time::Duration::from_secs(1));
-    // Should a message be lost, it looks every five seconds; polling would have asked several times by now.
+    // Should a message be lost, it looks every five seconds; polling would have asked several times
+    // by now.
     let looks = since.elapsed().as_secs() / 5;
     assert!(asked(&server) <= 3 + looks, "{:?}", server.commandstats());
 

@@ -1,4 +1,4 @@
-//! Helpers: a server, worker processes on it, and the effects they had.
+//! A server, worker processes that use it, and the effects of their bodies.
 
 use std::{collections::BTreeMap, fs, process::Command};
 
@@ -23,7 +23,8 @@ impl Site {
         }
     }
 
-    /// A process that makes the calls it is asked for, deployed with these settings in milliseconds.
+    /// A process that makes the calls it is asked for, deployed with these settings in
+    /// milliseconds.
     pub(crate) fn worker(&self, settings: &[(&str, u64)]) -> Worker {
         self.start("calls", settings)
     }

@@ -98,7 +98,8 @@ fn stopped_past_its_lease(end: &str) {
 
 #[test]
 fn a_stopped_owner_that_comes_back_has_its_complete_refused() {
-    // Its thread is blocked in the body: once it runs again, the complete is the first thing it sends.
+    // Its thread is blocked in the body: once it runs again, the complete is the first thing it
+    // sends.
     stopped_past_its_lease("block");
 }
 

@@ -1,4 +1,4 @@
-//! Other options in other processes, while an owner runs.
+//! Processes with other options, while an owner runs.
 
 use crate::common::{Site, answer, ask, counter, hold};
 use idempotent_test_support::RedisServer;

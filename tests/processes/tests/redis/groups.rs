@@ -1,4 +1,4 @@
-//! More than one server: a cluster, and a failover by sentinels.
+//! Several servers: a cluster, and a failover by sentinels.
 
 use crate::common::{Site, answer, ask, hold};
 use idempotent_test_support::{RedisCluster, Sentinel, Worker, wait_until};
@@ -20,7 +20,8 @@ fn a_failover_by_sentinels_keeps_what_the_replicas_have() {
     let (mut one, mut two) = (site.worker(&[]), site.worker(&[]));
     assert_eq!(ask(&mut one, "before", "rerun", "order"), "ok before");
     hold(&mut one, "held", "rerun", "running");
-    // What a replica has not got when the master dies is forgotten, and no claim of ours covers that.
+    // What a replica has not got when the master dies is forgotten, and no claim of ours covers
+    // that.
     for server in sentinel.servers() {
         wait_until("the records have reached everybody", || {
             is_done(&server.cli(&["GET", "idempotent:processes.charge|order"]))
@@ -42,8 +43,8 @@ fn a_failover_by_sentinels_keeps_what_the_replicas_have() {
     assert_eq!(site.effects_of("another"), ["new-0"]);
 }
 
-/// Retries while the store is unavailable, as a caller does. A call that found no store has run nothing, so only the
-/// last try's name can be the result's.
+/// Retries while the store is unavailable, as a caller does. A call that found no store has run
+/// nothing, so only the last try's name can be the result's.
 fn answered(worker: &mut Worker, call: &str, key: &str) -> String {
     let mut tries = 0;
     loop {

@@ -67,7 +67,8 @@ fn a_waiter_is_answered_although_the_server_restarted_under_it() {
     assert_eq!(answer(&mut owner, "owner"), "ok owner");
     let mut answered = answer(&mut waiter, "waiter");
     if answered == "error Unavailable" {
-        // It asked again while nobody listened, and says so rather than wait for a server that may never come back.
+        // It asked again while nobody listened, and says so rather than wait for a server that may
+        // never come back.
         answered = ask(&mut waiter, "retry", "rerun", "order");
     }
     assert_eq!(answered, "ok owner");

@@ -1,4 +1,4 @@
-//! Two processes, the same keys.
+//! Two processes that call the same keys.
 
 use std::collections::HashMap;
 

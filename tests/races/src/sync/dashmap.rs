@@ -1,4 +1,5 @@
-//! A sharded map, and what lies under it: what tests need of them, over locks that the checker sees.
+//! A sharded map with the parts of dashmap that the runtime uses, over locks that the scheduler
+//! knows.
 
 use std::{
     borrow::Borrow,

@@ -1,5 +1,5 @@
-//! The runtime's `sync` for the checker: shuttle's locks and atomics, and what the runtime uses of tokio's and dashmap's
-//! on top of them.
+//! `sync` for the scheduler: shuttle's locks and atomics, and what the runtime uses of tokio and
+//! dashmap, built on them.
 
 mod dashmap;
 mod notify;

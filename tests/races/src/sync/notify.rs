@@ -1,4 +1,4 @@
-//! tokio's `Notify`, as far as it tells all who wait.
+//! tokio's `Notify`, reduced to waking all waiters.
 
 use std::{
     future::Future,
@@ -22,7 +22,8 @@ impl Notify {
         Self(Mutex::default())
     }
 
-    /// A scenario that fails unwinds its tasks wherever they are, under a lock too: a second panic would hide the first.
+    /// A scenario that fails unwinds its tasks wherever they are, under a lock too: a second panic
+    /// would hide the first.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! A watch channel as tokio has it: the newest value, and who has not seen it yet.
+//! tokio's watch channel: the newest value, and which receivers have not seen it.
 
 use std::{
     fmt,
@@ -19,7 +19,8 @@ struct State<T> {
 
 type Shared<T> = Arc<Mutex<State<T>>>;
 
-/// A scenario that fails unwinds its tasks wherever they are, under a lock too: a second panic would hide the first.
+/// A scenario that fails unwinds its tasks wherever they are, under a lock too: a second panic
+/// would hide the first.
 fn locked<T>(shared: &Shared<T>) -> MutexGuard<'_, State<T>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,5 @@
-//! A child for this crate's own tests: `echo` repeats its input, `server` owns a Redis server until it ends.
+//! A child process for this crate's own tests: `echo` repeats its input, `server` keeps a Redis
+//! server until it ends.
 
 use std::io::BufRead;
 

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
 
 /// User and password for a Redis server.
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+#[cfg(feature = "redis")]
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisCredentials {
     user: Option<String>,

@@ -2,24 +2,22 @@
 
 use std::{
     future::Future,
-    hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio::{runtime::Handle, sync::watch, time};
 
-use crate::{StoreError, StoreErrorKind};
+use crate::{StoreError, StoreErrorKind, backoff::Backoff};
 
 /// How long a caller that has sent nothing yet waits for an attempt to connect, counted from its
 /// start. It is less than any caller waits for an answer, so a claim that only waited for a
 /// connection leaves nothing in doubt.
 pub(crate) const SOON: Option<Duration> = Some(Duration::from_millis(900));
 
-/// The pause before a try that directly follows a failed one. It doubles with each failure in a
-/// row.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+/// The pauses between tries that fail in a row: thousands of callers must not connect thousands of
+/// times a second.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(320));
 
 /// Makes a value that callers share. A caller that comes meanwhile waits for it and shares its
 /// failure. A caller that comes after a failure starts the next try.
@@ -48,9 +46,9 @@ impl<T> Clone for Try<T> {
 
 struct State<T> {
     under_way: Option<Try<T>>,
-    /// The number of failures in a row, and the time of the latest.
-    failures: u32,
-    failed: Option<Instant>,
+    pauses: Backoff,
+    /// When the next try may begin, if the latest one failed.
+    not_before: Option<Instant>,
 }
 
 impl<T> Clone for SharedTry<T> {
@@ -63,8 +61,8 @@ impl<T> Default for SharedTry<T> {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(State {
             under_way: None,
-            failures: 0,
-            failed: None,
+            pauses: PAUSES,
+            not_before: None,
         })))
     }
 }
@@ -159,22 +157,17 @@ impl<T> State<T> {
     fn ended(&mut self, is_made: bool) {
         self.under_way = None;
         if is_made {
-            self.failures = 0;
-            self.failed = None;
+            self.pauses = PAUSES;
+            self.not_before = None;
         } else {
-            self.failures = self.failures.saturating_add(1);
-            self.failed = Some(Instant::now());
+            self.not_before = Some(Instant::now() + self.pauses.pause());
         }
     }
 
-    /// The pause before the next try: thousands of callers must not connect thousands of times a
-    /// second. Half of it is random, so that processes do not connect in step.
+    /// What is left of the pause before the next try.
     fn pause(&self) -> Option<Duration> {
-        let since = self.failed?.elapsed();
-        let longest = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(self.failures.min(6)));
-        let chance = u32::try_from(RandomState::new().hash_one(()) % 512).unwrap_or_default();
-        let pause = longest / 2 + longest / 1024 * chance;
-        pause.checked_sub(since).filter(|pause| !pause.is_zero())
+        let left = self.not_before?.saturating_duration_since(Instant::now());
+        Some(left).filter(|left| !left.is_zero())
     }
 }
 
@@ -283,19 +276,16 @@ mod tests {
     fn the_pause_grows_with_failures_to_a_bound_and_ends_with_success() {
         let mut state = State::<u32> {
             under_way: None,
-            failures: 0,
-            failed: None,
+            pauses: PAUSES,
+            not_before: None,
         };
         assert_eq!(state.pause(), None);
+        let longest = Duration::from_millis(320);
         for _ in 0..100 {
             state.ended(false);
-            assert!(state.pause().is_none_or(|pause| pause <= LONGEST_PAUSE));
+            assert!(state.pause().is_none_or(|pause| pause <= longest));
         }
-        assert!(
-            state
-                .pause()
-                .is_some_and(|pause| pause >= LONGEST_PAUSE / 4)
-        );
+        assert!(state.pause().is_some_and(|pause| pause >= longest / 4));
         state.ended(true);
         assert_eq!(state.pause(), None);
     }

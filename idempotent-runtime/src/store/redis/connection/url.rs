@@ -46,7 +46,7 @@ pub(crate) fn parse(url: &str) -> Result<Named, StoreError> {
 
 /// One server.
 pub(crate) fn server(url: &str) -> Result<Server, StoreError> {
-    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let (scheme, rest) = checked_text(url)?;
     let tls = matches!(scheme, "rediss" | "valkeys");
     if tls && cfg!(not(feature = "redis-tls")) {
         return Err(config(format!(
@@ -85,11 +85,46 @@ pub(crate) fn server(url: &str) -> Result<Server, StoreError> {
     })
 }
 
+/// Splits a URL into its scheme and the rest, and refuses what redis-rs would read otherwise than
+/// we do.
+fn checked_text(url: &str) -> Result<(&str, &str), StoreError> {
+    // Without `//` it takes `unix:/path` too, and a `://` may stand further behind in one.
+    let parts = url.split_once("://");
+    let Some((scheme, rest)) = parts.filter(|(scheme, _)| is_server_scheme(scheme)) else {
+        return Err(config(
+            "the Redis URL does not begin with `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://`, `redis+unix://` \
+             or `valkey+unix://`; it should look like redis://host:6379/0",
+        ));
+    };
+    // It leaves these out, wherever they stand, also in a password or a scheme.
+    if url.contains(char::is_control) || url.trim() != url {
+        return Err(config(
+            "the Redis URL has a control character, or a blank at one end; remove it, or in user, password and parameters \
+             write `%0A` for a line's end and `%20` for a blank",
+        ));
+    }
+    let path = rest.split_once('?').map_or(rest, |(path, _)| path);
+    if is_unix_socket(scheme) && path.contains('@') {
+        return Err(config(
+            "the path of a unix socket has an `@`; write `%40` for it, and user and password as parameters: \
+             redis+unix:///path/to/redis.sock?user=…&pass=…",
+        ));
+    }
+    Ok((scheme, rest))
+}
+
+fn is_server_scheme(scheme: &str) -> bool {
+    matches!(scheme, "redis" | "rediss" | "valkey" | "valkeys") || is_unix_socket(scheme)
+}
+
+fn is_unix_socket(scheme: &str) -> bool {
+    matches!(scheme, "unix" | "redis+unix" | "valkey+unix")
+}
+
 /// Refuses parameters that redis-rs would ignore: a store in the wrong database has none of the
 /// records.
 fn check_parameters(scheme: &str, rest: &str) -> Result<(), StoreError> {
-    let is_unix = matches!(scheme, "unix" | "redis+unix" | "valkey+unix");
-    let (known, shape): (&[&str], _) = if is_unix {
+    let (known, shape): (&[&str], _) = if is_unix_socket(scheme) {
         (
             &["db", "user", "pass", "protocol"],
             "a unix socket's URL takes the parameters `db`, `user`, `pass` and `protocol`, as in \

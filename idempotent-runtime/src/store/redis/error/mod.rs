@@ -1,6 +1,8 @@
 //! Maps redis-rs' errors to store errors.
 
 pub(super) mod server_text;
+#[cfg(test)]
+mod server_text_tests;
 
 use redis::{ErrorKind, RedisError, ServerError};
 
@@ -136,7 +138,12 @@ pub(super) fn connecting(error: RedisError, server_name: &str) -> StoreError {
             with_cause(StoreError::new(kind, message), &error)
         }
         Err(error) => {
-            let message = format!("cannot connect to {server_name} ({})", cause(&error));
+            let hint = if error.is_connection_dropped() {
+                "; a server that has as many clients as its `maxclients` allows does this too"
+            } else {
+                ""
+            };
+            let message = format!("cannot connect to {server_name} ({}){hint}", cause(&error));
             with_cause(StoreError::new(kind, message), &error)
         }
     }

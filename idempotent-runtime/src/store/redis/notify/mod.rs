@@ -28,13 +28,13 @@ use super::{
 };
 use crate::{
     StoreError,
+    backoff::Backoff,
     key::Key,
     store::{KeyNotifier, Subscription},
 };
 
 /// The pauses between attempts to subscribe again.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// An event for the keeper task.
 enum Event {
@@ -308,13 +308,12 @@ async fn withdraw(subscriber: &Subscriber, connection: &Connection, key: &Key) {
 /// always do now and then.
 async fn mend(hub: &Arc<Hub>, connector: &Arc<Connector>) {
     let subscriber = &hub.subscriber;
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = PAUSES;
     while !subscriber.notifier.is_empty() {
         if subscriber.resume(hub, connector).await.is_ok() {
             return;
         }
-        tokio::time::sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause * 2);
+        tokio::time::sleep(pauses.pause()).await;
     }
 }
 

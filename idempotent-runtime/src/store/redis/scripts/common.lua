@@ -1,39 +1,39 @@
--- What the scripts share; it stands where they name this file.
+-- Functions that the scripts share. It is inserted where a script names this file.
 
--- How long a record that is not finished is kept, ms, and the largest token: constants of the format.
+-- Constants of the format: how long an unfinished record is kept (ms), and the largest token.
 local HOLD, MAX_TOKEN = 604800000, 9007199254740991
 
--- The end of retention, ms since 1970; nil where it is damaged.
+-- The end of retention in ms since 1970; nil if it is damaged.
 local function end_of(record)
   local guard, expires = struct.unpack('>I2I6', record, 40)
   if expires % 65521 == guard then return expires end
 end
 
--- The same record with another end. Numbers of this size are exact, and `%` is too.
+-- The same record with another end. Numbers of this size are exact, also under `%`.
 local function with_end(record, expires)
   return string.sub(record, 1, 39) .. struct.pack('>I2I6', expires % 65521, expires) .. string.sub(record, 48)
 end
 
--- The state's letter where this version wrote the record. Whatever else is there stays as it is.
+-- The state's letter, if this version wrote the record; otherwise nil, and it is left as it is.
 local function state_of(record)
   if string.byte(record, 1) ~= 2 or #record < 64 then return nil end
   local token, _, flags = struct.unpack('>I8I4B', record, 19)
   local kind = math.floor(flags / 4) % 4
   if token > MAX_TOKEN or flags >= 32 or kind == 3 or not end_of(record) then return nil end
   local state, owner = string.sub(record, 2, 2), string.byte(record, 64)
-  -- A fingerprint and a trace follow where the flags say so.
+  -- A fingerprint and a trace follow if the flags say so.
   local length = 64 + (math.floor(flags / 2) % 2 + math.floor(flags / 16) % 2) * 16
   if state == 'D' then return owner == 0 and #record >= length and state or nil end
   if kind ~= 0 or #record ~= length + owner or string.sub(record, 56, 63) ~= string.rep('\0', 8) then return nil end
   if state == 'F' and owner == 0 or (state == 'R' or state == 'L') and owner <= 64 then return state end
 end
 
--- Whether a record in this state is past its end: only late messages and the next claim see it then.
+-- Whether a record in this state is past its end: then only late messages and the next claim meet it.
 local function has_ended(record, state, now)
   return (state == 'D' or state == 'F') and math.floor(now / 1000) >= end_of(record)
 end
 
--- What is left of a running owner's lease, ms.
+-- What is left of a running owner's lease, in ms; 0 for any other state.
 local function lease_left(record)
   if state_of(record) ~= 'R' then return 0 end
   local left = redis.call('PTTL', KEYS[1])

@@ -1,16 +1,18 @@
 #!lua flags=allow-oom
--- The end of an attempt, whose target record is done, failed or lost:
+-- Finishes an attempt. The target is a done, failed or lost record:
 --
 --   absent                           -> the target, put back
 --   Running or Lost, same nonce      -> the target
 --   the target's nonce and state     -> unchanged: it was applied before
---   anything else                    -> unchanged, also past its end: a late message brings nothing back
+--   anything else                    -> unchanged, also if past its end: nothing late revives it
 --
--- KEYS[1]  the record, and the channel that tells of its change
--- ARGV     1 the target · 2 how long its bytes are kept, ms · 3 PUBLISH or SPUBLISH · 4 the record as it was granted
---          5 given where the target's end is not in it: its retention, ms, by the server's time, which is told
--- Answers  applied: µs, or 0 where nobody asked for the time
---          else: { µs or 0, P put back · S stale, the record that stands, ms of its lease left }
+-- KEYS[1]  the record; also the channel on which its change is published
+-- ARGV     1 the target · 2 how long its bytes are kept, ms · 3 PUBLISH or SPUBLISH
+--          4 the record as it was granted
+--          5 only if the target has no end yet: its retention, ms. The end is then set by the
+--            server's time, and that time is answered
+-- Answers  applied: the time in µs if ARGV[5] is given, else 0
+--          else: { that time, P put back · S stale, the current record, ms left of its lease }
 
 local target, now = ARGV[1], 0
 if ARGV[5] then
@@ -22,8 +24,8 @@ if ARGV[5] then
   end
 end
 
--- A first call's costs are those of this script, so it is short where the record stands as it was granted: everything
--- else is in here, functions included, which Lua makes anew in each run.
+-- Most finishes of first calls find the record as it was granted. For them the script is short:
+-- everything else is inside this branch, also the functions, which Lua creates in each run.
 local current = redis.call('GET', KEYS[1])
 if current and current ~= ARGV[4] then
   -- common.lua
@@ -36,7 +38,7 @@ if current and current ~= ARGV[4] then
 end
 
 redis.call('SET', KEYS[1], target, 'PX', ARGV[2])
--- Last, and not to be missed by the record: a channel this user may not use only costs the waiters time.
+-- Last, and its failure is ignored: without the right to the channel, waiters only wait longer.
 redis.pcall(ARGV[3], KEYS[1], '')
 if current then return now end
 return { now, 'P', '', 0 }

@@ -1,21 +1,21 @@
 #!lua flags=allow-oom
--- An operator's decision, which names the state and nonce it saw ('' for no record). A record past its end is as none,
--- but for its token:
+-- Carries out an operator's decision about the state and nonce that were seen ('' for no record).
+-- A record past its end counts as none, except for its token:
 --
 --   the record that was seen, or absent as seen  -> the replacement, with a larger token
 --   the replacement's nonce                      -> unchanged: it was applied before
 --   anything else                                -> unchanged
 --
--- KEYS[1]  the record, and the channel that tells of its change
--- ARGV     1 state and nonce seen · 2 the replacement, its token and what depends on it as if that were 0
+-- KEYS[1]  the record; also the channel on which its change is published
+-- ARGV     1 state and nonce seen · 2 the replacement, with a token of 0 and a check that fits it
 --          3 how long its bytes are kept, ms · 4 PUBLISH or SPUBLISH · 5 its retention, ms
--- Answers  { µs, A applied · N absent · S stale, the record that stands, ms of its lease left }
+-- Answers  { time in µs, A applied · N absent · S stale, the current record, ms left of its lease }
 
 -- common.lua
 
 local now = time()
 
--- The check of a done record, which has its token in it by xor.
+-- The check of a done record with this token, which is mixed in by xor.
 local function sealed(check, token)
   local high, low = struct.unpack('>I4I4', check)
   high = bit.bxor(high, math.floor(token / 4294967296)) % 4294967296

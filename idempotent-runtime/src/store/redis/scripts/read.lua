@@ -1,8 +1,8 @@
 #!lua flags=no-writes
--- The record as it stands, unless it is past its end. Every state stays as it is.
+-- Reads the record, unless it is past its end. It changes nothing.
 --
 -- KEYS[1]  the record
--- Answers  { us, A absent or past its end, R a record; the record; ms of its lease left }
+-- Answers  { time in µs, A absent or past its end · R a record, the record, ms left of its lease }
 
 -- common.lua
 

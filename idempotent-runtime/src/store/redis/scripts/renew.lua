@@ -1,13 +1,14 @@
 #!lua flags=allow-oom
--- A heartbeat of an owner, who sends its record as running:
+-- Renews the lease of an owner, who sends its running record:
 --
 --   absent                         -> Running, put back
---   Running or Lost, same nonce    -> Running, as young as new, under the policy that is kept
+--   Running or Lost, same nonce    -> the stored record, Running, with its whole lease again
 --   anything else                  -> unchanged
 --
 -- KEYS[1]  the record
 -- ARGV     1 the owner's record
--- Answers  { µs, P put back · A applied · S stale, the record that stands, ms of its lease left }
+-- Answers  { time in µs, P put back · A applied · S stale, the current record,
+--            ms left of its lease }
 
 -- common.lua
 
@@ -21,7 +22,8 @@ if not current then return keep(ARGV[1], 'P') end
 
 local state = state_of(current)
 if (state == 'R' or state == 'L') and string.sub(current, 3, 18) == string.sub(ARGV[1], 3, 18) then
-  -- What is kept, not what is sent: a late heartbeat must not undo what the owner has said of its effects since.
+  -- The stored record, not the one sent: a late heartbeat must not undo what the owner has
+  -- reported since about its effects.
   return keep(string.sub(current, 1, 1) .. 'R' .. string.sub(current, 3), 'A')
 end
 return { time(), 'S', current, lease_left(current) }

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- A claim that met a record, and names the state and nonce it saw. It applies to that very record only:
+-- Decides a claim that found a record. It names the state and nonce it saw, and applies only to
+-- exactly that record:
 --
 --   Done or Failed, past its end       -> Running, the claim's
 --   Failed                             -> Running, the claim's
---   Lost, the claim's own              -> Running, as it was: the owner still asks, so it has not run
+--   Lost, the claim's own              -> Running again: its owner still claims, so it has not run
 --   Running, lease lapsed, on_crash 0  -> Running, the claim's, with a longer lease
 --   Running, lease lapsed, on_crash 1  -> Lost, the nonce stays the owner's
 --   Done or Failed, the claim's own    -> unchanged: the claim came late
@@ -11,9 +12,11 @@
 --
 -- KEYS[1]  the record
 -- ARGV     1 state and nonce seen · 2 the claim's own record · 3 longest lease, ms · 4 lease growth
---          5 whether the lease was seen lapsed, 0 or 1: a claim that has only looked takes no running record, so that
---            one which arrives long after its caller has gone leaves a live owner alone
--- Answers  { µs, G granted · H held · C another record stands now · A absent, the record, ms of the lease left }
+--          5 whether the lease was seen lapsed, 0 or 1. With 0 the claim only looks at a running
+--            record: a claim that arrives long after its caller has gone must not overtake a live
+--            owner
+-- Answers  { time in µs, G granted · H held · C another record is there now · A absent,
+--            the record, ms left of the lease }
 
 -- common.lua
 
@@ -50,7 +53,7 @@ if state ~= 'R' then return { now, 'H', current, 0 } end
 
 local left = redis.call('PTTL', KEYS[1])
 if left < 0 then
-  -- Somebody took its expiry away: it counts as just renewed.
+  -- The key has no expiry any more: the lease counts as just renewed.
   redis.call('PEXPIRE', KEYS[1], HOLD)
   left = HOLD
 end

@@ -1,10 +1,10 @@
 //! `SharedStore`: the handle around any store.
 
+mod erased;
+
 use std::{
     borrow::Cow,
     fmt,
-    future::Future,
-    pin::Pin,
     sync::{
         Arc, LazyLock, OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -12,17 +12,15 @@ use std::{
     time::Duration,
 };
 
+use self::erased::{Erased, Pending, noting_near, verify};
 use super::{
     ClaimReply, ClaimRequest, Cursor, DEFAULT_MAX_RESULT, Filter, Found, LocalStore, Page, Settled,
-    Store, Subscription,
-    counters::Counters,
-    near::{Lookup, Near},
-    single_flight::Flights,
+    Store, Subscription, counters::Counters, near::Near, single_flight::Flights,
 };
 use crate::{
-    StoreError, StoreErrorKind,
+    StoreError,
     key::{self, Key},
-    record::{Owner, Record, State},
+    record::{Owner, Record},
 };
 
 /// A store as operations share it. `install`, `store = …` and `with_store` take one, a reference to one, or what becomes
@@ -99,6 +97,20 @@ impl SharedStore {
     /// `tenant-a`, and has no key in common with `mail` within `tenant-b`, or with `mail` alone.
     /// Of a name over [`Key::MAX_NAMESPACE`] bytes the beginning stands in keys, with a digest of
     /// the whole.
+    ///
+    /// ```
+    /// # use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let store = SharedStore::new(MemoryStore::new());
+    /// for tenant in ["tenant-a", "tenant-b"] {
+    ///     let charge = operation::<Result<String, Error>, _>("payments.charge", &[&"order-42"]);
+    ///     let charge = charge.store(store.with_namespace(tenant));
+    ///     assert_eq!(charge.run(async move { Ok(tenant.to_owned()) }).await?, tenant);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_namespace(&self, namespace: &str) -> Self {
         self.seen(|handle| {
@@ -111,6 +123,19 @@ impl SharedStore {
     /// default). It must not exceed what the server takes for one value. A larger result is not
     /// recorded: the call that ran the body gets it, and replays get
     /// [`Error::NotRecorded`](crate::Error::NotRecorded).
+    ///
+    /// ```
+    /// # use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let store = SharedStore::new(MemoryStore::new()).with_max_result(1000);
+    /// let report = || operation::<Result<String, Error>, _>("reports.make", &[&42]).store(&store);
+    /// report().run(async { Ok("long".repeat(1000)) }).await?;
+    /// let replay = report().run(async { Ok(String::new()) }).await;
+    /// assert!(matches!(replay, Err(Error::NotRecorded { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_max_result(&self, bytes: usize) -> Self {
         self.seen(|handle| handle.max_result = bytes)
@@ -121,6 +146,21 @@ impl SharedStore {
     /// is `host:pid`.
     ///
     /// A name has up to 64 bytes; a longer one is cut. An empty one means the default.
+    ///
+    /// ```
+    /// # use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let store = SharedStore::new(MemoryStore::new()).with_owner("billing-7f9c");
+    /// let charge = || operation::<Result<(), Error>, _>("payments.charge", &[&"order-42"]).store(&store);
+    /// let look = charge();
+    /// charge().run(async move {
+    ///     let running = look.inspect().await?.expect("this attempt's record");
+    ///     assert_eq!(running.owner.expect("a name").as_str(), "billing-7f9c");
+    ///     Ok(())
+    /// }).await
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_owner(&self, name: &str) -> Self {
         self.seen(|handle| handle.owner = Owner::new(name))
@@ -131,6 +171,15 @@ impl SharedStore {
     /// ([`Inspection::trace`](crate::operation::Inspection::trace)). By default there is none.
     ///
     /// The function runs in the caller's own task when the call begins.
+    ///
+    /// ```
+    /// # use idempotent_fn::{SharedStore, store::MemoryStore};
+    /// # fn current_trace_id() -> Option<u128> { None }
+    /// // `current_trace_id` asks your tracing library.
+    /// let store = SharedStore::new(MemoryStore::new())
+    ///     .with_trace(|| current_trace_id().map(u128::to_be_bytes));
+    /// # let _ = store;
+    /// ```
     #[must_use]
     pub fn with_trace(&self, current: fn() -> Option<[u8; 16]>) -> Self {
         self.seen(|handle| handle.trace = Some(current))
@@ -149,6 +198,20 @@ impl SharedStore {
     }
 
     /// The counters of this store, since the process started.
+    ///
+    /// ```
+    /// # use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let store = SharedStore::new(MemoryStore::new());
+    /// for _ in 0..3 {
+    ///     let charge = operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]);
+    ///     charge.store(&store).run(async { Ok(4711) }).await?;
+    /// }
+    /// assert_eq!((store.counters().ran(), store.counters().all().replayed()), (1, 2));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.0.inner.counters
@@ -349,147 +412,5 @@ impl<F: FnOnce() -> Self> From<&LazyLock<Self, F>> for SharedStore {
     /// A clone of the store in a `static`.
     fn from(store: &LazyLock<Self, F>) -> Self {
         Self::clone(store)
-    }
-}
-
-/// A store's answer. It is only a box, because a call holds one while it waits.
-pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
-
-/// Passes an answer to the near cache, if there is one.
-fn noting_near<'a, T: Send + 'a>(
-    reply: Pending<'a, T>,
-    lookup: Option<Lookup<'a>>,
-    note: impl FnOnce(&Lookup<'_>, &T) + Send + 'a,
-) -> Pending<'a, T> {
-    let Some(lookup) = lookup else {
-        return reply;
-    };
-    Box::pin(async move {
-        let reply = reply.await?;
-        note(&lookup, &reply);
-        Ok(reply)
-    })
-}
-
-/// The record with its check, if its state has one.
-fn sealed<'a>(key: &Key, record: &'a Record) -> Cow<'a, Record> {
-    if record.state != State::Done {
-        return Cow::Borrowed(record);
-    }
-    let mut record = record.clone();
-    record.seal(key);
-    Cow::Owned(record)
-}
-
-fn verify(local: Option<&dyn LocalStore>, key: &Key, record: &Record) -> Result<(), StoreError> {
-    if local.is_some() || record.is_sound(key) {
-        return Ok(());
-    }
-    Err(StoreError::new(
-        StoreErrorKind::Incompatible,
-        "it is damaged, or was recorded for another key: its check does not fit; remove it by hand once it is known what \
-         happened",
-    ))
-}
-
-/// [`Store`] as an object-safe trait. It seals what it sends, and verifies what it is shown. Only
-/// the record of a [`Settled::Stale`] is verified later, before it is replayed.
-trait Erased: Send + Sync {
-    fn claim<'a>(&'a self, key: &'a Key, request: &'a ClaimRequest) -> Pending<'a, ClaimReply>;
-    fn renew<'a>(&'a self, key: &'a Key, owned: &'a Record) -> Pending<'a, Settled>;
-    fn finish<'a>(&'a self, key: &'a Key, target: &'a Record) -> Pending<'a, Settled>;
-    fn read<'a>(&'a self, key: &'a Key) -> Pending<'a, Option<(Record, Duration)>>;
-    fn overrule<'a>(
-        &'a self,
-        key: &'a Key,
-        seen: Option<&'a Record>,
-        replacement: &'a Record,
-    ) -> Pending<'a, Settled>;
-    fn subscribe<'a>(&'a self, key: &'a Key) -> Pending<'a, Subscription>;
-    fn list<'a>(
-        &'a self,
-        filter: &'a Filter,
-        cursor: Option<&'a Cursor>,
-    ) -> Pending<'a, Page<Found>>;
-    fn local(&self) -> Option<&dyn LocalStore>;
-    fn clock(&self) -> Option<u64>;
-    fn needs_io(&self) -> bool;
-    fn describe(&self) -> String;
-}
-
-impl<S: Store> Erased for S {
-    fn claim<'a>(&'a self, key: &'a Key, request: &'a ClaimRequest) -> Pending<'a, ClaimReply> {
-        Box::pin(async move {
-            let reply = Store::claim(self, key, request).await?;
-            if let ClaimReply::Held { record, .. } = &reply {
-                verify(self.local(), key, record)?;
-            }
-            Ok(reply)
-        })
-    }
-
-    fn renew<'a>(&'a self, key: &'a Key, owned: &'a Record) -> Pending<'a, Settled> {
-        Box::pin(Store::renew(self, key, owned))
-    }
-
-    fn finish<'a>(&'a self, key: &'a Key, target: &'a Record) -> Pending<'a, Settled> {
-        Box::pin(async move {
-            let target = sealed(key, target);
-            Store::finish(self, key, &target).await
-        })
-    }
-
-    fn read<'a>(&'a self, key: &'a Key) -> Pending<'a, Option<(Record, Duration)>> {
-        Box::pin(async move {
-            let read = Store::read(self, key).await?;
-            if let Some((record, _)) = &read {
-                verify(self.local(), key, record)?;
-            }
-            Ok(read)
-        })
-    }
-
-    fn overrule<'a>(
-        &'a self,
-        key: &'a Key,
-        seen: Option<&'a Record>,
-        replacement: &'a Record,
-    ) -> Pending<'a, Settled> {
-        Box::pin(async move {
-            let replacement = sealed(key, replacement);
-            let settled = Store::overrule(self, key, seen, &replacement).await?;
-            if let Settled::Stale { record, .. } = &settled {
-                verify(self.local(), key, record)?;
-            }
-            Ok(settled)
-        })
-    }
-
-    fn subscribe<'a>(&'a self, key: &'a Key) -> Pending<'a, Subscription> {
-        Box::pin(Store::subscribe(self, key))
-    }
-
-    fn list<'a>(
-        &'a self,
-        filter: &'a Filter,
-        cursor: Option<&'a Cursor>,
-    ) -> Pending<'a, Page<Found>> {
-        Box::pin(Store::list(self, filter, cursor))
-    }
-
-    fn local(&self) -> Option<&dyn LocalStore> {
-        Store::local(self)
-    }
-
-    fn clock(&self) -> Option<u64> {
-        Store::clock(self)
-    }
-
-    fn needs_io(&self) -> bool {
-        Store::needs_io(self)
-    }
-
-    fn describe(&self) -> String {
-        Store::describe(self)
     }
 }

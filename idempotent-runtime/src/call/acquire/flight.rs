@@ -1,0 +1,97 @@
+//! Duplicates in this process: one asks the store for all of them.
+
+use std::{
+    cmp,
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::time::{self, Instant};
+
+use super::{Acquire, Acquired, retry::SHORTEST_PATIENCE};
+use crate::{
+    Error, StoreError, StoreErrorKind,
+    call::attempt::Attempt,
+    record::Record,
+    store::{
+        counters::Turn,
+        single_flight::{FlightOutcome, FollowResult, Lead, Pulse, Role},
+    },
+};
+
+/// How often a leader shows itself while it asks or waits.
+const BEAT: Duration = Duration::from_millis(250);
+
+/// Result of joining a flight.
+pub(super) enum JoinResult {
+    /// This call asks the store, for all if it has the lead.
+    Leads(Option<Lead>),
+    /// Another call has asked.
+    Landed(Result<Acquired, Error>),
+}
+
+/// Finds out who asks for all duplicates of this process, and waits for that one if it is another.
+pub(super) async fn join_flight(acquire: &mut Acquire<'_>) -> JoinResult {
+    let attempt = acquire.attempt;
+    loop {
+        let follow = match attempt
+            .store
+            .flights()
+            .join(&attempt.key, attempt.request.fingerprint)
+        {
+            Role::Leader(lead) => return JoinResult::Leads(Some(lead)),
+            Role::Bypass => return JoinResult::Leads(None),
+            Role::Follower(follow) => follow,
+        };
+        acquire.waits.get_or_insert_with(Instant::now);
+        // As long as it would wait for an answer itacquire.
+        let answered = cmp::max(acquire.deadline, Instant::now() + SHORTEST_PATIENCE);
+        return JoinResult::Landed(match follow.landed(acquire.deadline, answered).await {
+            // The leader asked while it stood; its end has come since, and this call may have come after that.
+            FollowResult::Landed(FlightOutcome::Record(record)) if has_ended(attempt, &record) => {
+                continue;
+            }
+            FollowResult::Landed(FlightOutcome::Record(record)) => {
+                acquire.judge(record, Turn::ReplayedByFlight)
+            }
+            FollowResult::Landed(FlightOutcome::Failed(error)) => {
+                Err(Error::store(attempt.operation_id(), error))
+            }
+            FollowResult::Landed(FlightOutcome::Free) | FollowResult::Stalled => continue,
+            FollowResult::TimedOut(lease_left) => Err(acquire.in_flight(lease_left)),
+            FollowResult::Unanswered => {
+                let store = attempt.store.describe();
+                let silence = format!("{store} has given no answer to another call with this key");
+                let error = StoreError::new(StoreErrorKind::NotSent, silence);
+                Err(Error::store(attempt.operation_id(), error))
+            }
+        });
+    }
+}
+
+/// Whether the record is past its end by now, as far as the store's time is known.
+fn has_ended(attempt: &Attempt, record: &Record) -> bool {
+    let now = attempt.store.clock();
+    now.is_some_and(|now| record.has_ended(now))
+}
+
+/// Runs `asking`, and shows the followers of the flight that it is polled.
+pub(super) async fn with_pulse<T>(pulse: Option<Pulse>, asking: impl Future<Output = T>) -> T {
+    let Some(pulse) = pulse else {
+        return asking.await;
+    };
+    let (mut asking, mut next) = (pin!(asking), pin!(time::sleep(BEAT)));
+    poll_fn(|cx| {
+        pulse.beat();
+        if let Poll::Ready(done) = asking.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        while next.as_mut().poll(cx).is_ready() {
+            next.as_mut().reset(Instant::now() + BEAT);
+        }
+        Poll::Pending
+    })
+    .await
+}

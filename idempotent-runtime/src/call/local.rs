@@ -1,0 +1,92 @@
+//! A first call that waits for nothing: on a store in this process, with a body that is ready when first polled.
+//!
+//! The common flow (`call`, in `mod.rs`) would do the same. This one does it in a single poll, without a future, without
+//! the boxes of a store's answers, and with the result's bytes taken from the buffer where they were encoded.
+//! What that saves is not measured by itself yet.
+//!
+//! [`call_at_once`] is its one entry. Where something has to be waited for after all, it hands the rest to the common flow.
+//! [`complete`] is the same shortcut for the last step, of which [`Claim::complete`] makes use.
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::{attempt::Attempt, body::ErasedBody, claim::Claim, outcome, report_ran};
+use crate::{
+    context,
+    record::{Record, RecordedBytesRef},
+};
+
+/// What is left of a call that has to wait.
+pub(super) enum Rest {
+    /// All of it.
+    All,
+    /// The body is pending, or it has returned and the store is still to be told.
+    Run(Box<Claim>),
+}
+
+/// Claims, polls the body, and records its result, as far as none of them has to wait. `None`: that was the whole call,
+/// and its result is in `body`.
+pub(super) fn call_at_once(
+    attempt: Arc<Attempt>,
+    body: &mut dyn ErasedBody,
+    cx: &mut Context<'_>,
+) -> Option<(Arc<Attempt>, Rest)> {
+    let mut claim = match claim(attempt) {
+        Ok(claim) => claim,
+        Err(attempt) => return Some((attempt, Rest::All)),
+    };
+    if poll_body(&mut claim, body, cx).is_ready() {
+        outcome::conclude(body, &mut claim);
+        if claim.is_settled() {
+            report_ran(&claim);
+            return None;
+        }
+    }
+    let attempt = Arc::clone(&claim.attempt);
+    Some((attempt, Rest::Run(Box::new(claim))))
+}
+
+/// The right to run, if a store in this process grants it; else the attempt back.
+#[inline]
+fn claim(attempt: Arc<Attempt>) -> Result<Claim, Arc<Attempt>> {
+    let local = attempt.store.local();
+    match local.and_then(|local| local.grant(&attempt.key, &attempt.request)) {
+        Some(token) => {
+            let request = &attempt.request;
+            let record = request.granted(token, 1, request.lease);
+            Ok(Claim::granted(attempt, None, record))
+        }
+        None => Err(attempt),
+    }
+}
+
+/// Polls the body for the first time. If it panics, it is dropped in the surroundings that it had.
+fn poll_body(claim: &mut Claim, body: &mut dyn ErasedBody, cx: &mut Context<'_>) -> Poll<()> {
+    claim.start();
+    let polled = context::Context::sync_inside(claim.attempt.clone(), || {
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| body.poll(cx)));
+        polled.map_err(|panicked| {
+            let stopped = panic::catch_unwind(AssertUnwindSafe(|| body.stop()));
+            stopped.err().unwrap_or(panicked)
+        })
+    });
+    polled.unwrap_or_else(|panicked| {
+        claim.attempt.panicked();
+        panic::resume_unwind(panicked)
+    })
+}
+
+/// Completes the record of `owned` with a result, if a store in this process does so at once.
+#[inline]
+pub(super) fn complete(
+    attempt: &Attempt,
+    owned: &Record,
+    codec: u32,
+    outcome: RecordedBytesRef<'_>,
+) -> bool {
+    let local = attempt.store.local();
+    local.is_some_and(|local| local.complete(&attempt.key, owned, codec, outcome))
+}

@@ -1,0 +1,131 @@
+//! What a fingerprint covers: two requests with one key and different payloads are two requests.
+
+mod json;
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, Uri, header, request::Parts};
+use serde::Serialize;
+
+use crate::fingerprint::{Fingerprint, FingerprintError, encode};
+
+/// What of a body counts, where a key comes again.
+///
+/// Method, path and query always count. The content type and the headers `If-Match`, `If-None-Match` and `If-Unmodified-Since` count
+/// where the body does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Payload {
+    /// JSON (`application/json`, `…+json`) counts by its value: the order of an object's members and blanks play no part, and `1`
+    /// is `1.0`. `null` and an absent member differ. Every other body counts as [`Exact`](Self::Exact).
+    #[default]
+    Json,
+    /// Each byte counts.
+    Exact,
+    /// The body plays no part. It is not buffered, and may have any size. The same key with another body gets the recorded
+    /// response.
+    Ignored,
+}
+
+/// Appends what was chosen of a request.
+type Choose = dyn Fn(&Parts, &Bytes, &mut Vec<u8>) -> Result<(), FingerprintError> + Send + Sync;
+
+/// What counts: by [`Payload`], or as the application chooses.
+#[derive(Clone)]
+pub(super) enum Coverage {
+    Payload(Payload),
+    Chosen(Arc<Choose>),
+}
+
+impl fmt::Debug for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Payload(payload) => payload.fmt(f),
+            Self::Chosen(_) => f.write_str("Chosen"),
+        }
+    }
+}
+
+impl Coverage {
+    pub(super) fn chosen<T: Serialize>(
+        choose: impl Fn(&Parts, &Bytes) -> T + Send + Sync + 'static,
+    ) -> Self {
+        Self::Chosen(Arc::new(move |parts, body, encoding| {
+            encode(&choose(parts, body), encoding)
+        }))
+    }
+
+    /// Whether the body is to be read before anything else.
+    pub(super) fn needs_body(&self) -> bool {
+        !matches!(self, Self::Payload(Payload::Ignored))
+    }
+
+    pub(super) fn fingerprint(
+        &self,
+        parts: &Parts,
+        body: &Bytes,
+    ) -> Result<Fingerprint, FingerprintError> {
+        let uri = original_uri(parts);
+        let mut encoding = Vec::with_capacity(256 + body.len());
+        encoding.push(b'[');
+        encode(parts.method.as_str(), &mut encoding)?;
+        encode(uri.path(), &mut encoding)?;
+        encode(&uri.query(), &mut encoding)?;
+        match self {
+            Self::Payload(Payload::Ignored) => {}
+            Self::Payload(payload) => {
+                let content_type = content_type(&parts.headers);
+                encode(&content_type.as_deref().map(Raw), &mut encoding)?;
+                for name in [
+                    header::IF_MATCH,
+                    header::IF_NONE_MATCH,
+                    header::IF_UNMODIFIED_SINCE,
+                ] {
+                    let values = parts.headers.get_all(name).iter();
+                    let values: Vec<_> = values.map(|value| Raw(value.as_bytes())).collect();
+                    encode(&values, &mut encoding)?;
+                }
+                let by_value = *payload == Payload::Json
+                    && content_type.is_some_and(|it| is_json(&it))
+                    && json::encode(body, &mut encoding);
+                if !by_value {
+                    encode(&Raw(body), &mut encoding)?;
+                }
+            }
+            Self::Chosen(choose) => choose(parts, body, &mut encoding)?,
+        }
+        encoding.push(b']');
+        Ok(Fingerprint::of_encoding(&encoding))
+    }
+}
+
+/// Bytes that are no sequence of numbers.
+struct Raw<'a>(&'a [u8]);
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+/// The address as the client has sent it. Inside of `nest`, axum shows a handler only the rest of the path, and `/v1/orders` and
+/// `/v2/orders` would be one.
+fn original_uri(parts: &Parts) -> &Uri {
+    #[cfg(feature = "axum")]
+    if let Some(original) = parts.extensions.get::<axum::extract::OriginalUri>() {
+        return &original.0;
+    }
+    &parts.uri
+}
+
+/// The content type without its parameters, in lower case.
+fn content_type(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let value = headers.get(header::CONTENT_TYPE)?.as_bytes();
+    let essence = value.split(|&byte| byte == b';').next()?;
+    Some(essence.trim_ascii().to_ascii_lowercase())
+}
+
+fn is_json(content_type: &[u8]) -> bool {
+    content_type == b"application/json" || content_type.ends_with(b"+json")
+}

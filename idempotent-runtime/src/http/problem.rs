@@ -1,0 +1,268 @@
+//! What is answered instead of a handler's response.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use super::{Finish, KeySyntaxError};
+use crate::{Error, InvalidKeyError, key::KeyDigest};
+
+/// Where the problems are documented, unless a server says where.
+const DOCS: &str = "https://github.com/idempotent-fn/idempotent-fn/blob/main/docs/HTTP.md";
+
+/// The longest `Retry-After` that a duplicate is given: its next request waits for the result again, so there is no need for long
+/// pauses.
+const LONGEST_RETRY: u64 = 2;
+
+/// A refusal as an HTTP response: `application/problem+json` (RFC 9457).
+///
+/// Made from an [`Error`], or from a [`KeySyntaxError`]. With the feature `axum`, it and `Error` are responses as they stand. Where
+/// there is no axum:
+///
+/// ```
+/// # use idempotent_fn::http::{KeySyntaxError, Problem};
+/// let problem = Problem::from(KeySyntaxError::Empty);
+/// assert_eq!(problem.status(), 400);
+/// let response: http::Response<Vec<u8>> = problem.into_response();
+/// assert_eq!(response.headers()["content-type"], "application/problem+json");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Problem {
+    kind: Kind,
+    /// Which rule was broken.
+    reason: Option<KeySyntaxError>,
+    is_retryable: bool,
+    /// In seconds.
+    retry_after: Option<u64>,
+    instance: Option<KeyDigest>,
+    docs: Option<Arc<str>>,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident $name:literal $status:ident $title:literal $detail:literal)*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Kind { $($(#[$doc])* $kind),* }
+
+        impl Kind {
+            /// All, for the tests of the documentation.
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$kind),*];
+
+            const fn text(self) -> (&'static str, StatusCode, &'static str, &'static str) {
+                match self { $(Self::$kind => ($name, StatusCode::$status, $title, $detail)),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    MissingKey "missing-key" BAD_REQUEST "The idempotency key is missing"
+        "This request needs the header Idempotency-Key: a text that is new for each operation and the same for its retries."
+    MalformedKey "malformed-key" BAD_REQUEST "The idempotency key is malformed"
+        "The idempotency key cannot be used."
+    NoPrincipal "no-principal" FORBIDDEN "Nobody is known to whom the idempotency key belongs"
+        "A request with an idempotency key must be authenticated."
+    BodyTooLarge "body-too-large" PAYLOAD_TOO_LARGE "The body is too large"
+        "A request with an idempotency key may not have a body of this size. Nothing was done."
+    BodyIncomplete "body-incomplete" BAD_REQUEST "The body is incomplete"
+        "The body of the request broke off. Nothing was done."
+    KeyReused "key-reused" UNPROCESSABLE_ENTITY "The idempotency key was used for another request"
+        "This idempotency key was used before with another request. Use a new key for a new request."
+    InFlight "in-flight" CONFLICT "A request with this idempotency key is being processed"
+        "The first request with this idempotency key has not ended yet. Send the same request again to get its response."
+    StillRunning "still-running" SERVICE_UNAVAILABLE "The request is still being processed"
+        "The request goes on. Send the same request again to get its response."
+    TimedOut "timed-out" GATEWAY_TIMEOUT "The operation was stopped because it took too long"
+        "The operation took too long and was stopped midway. Sending the same request again starts it anew."
+    Indeterminate "indeterminate" CONFLICT "It is not known whether the operation took effect"
+        "An earlier attempt stopped midway, and nobody knows whether it took effect. Ask the operator of this service; sending the request again does not help."
+    NotRecorded "not-recorded" CONFLICT "The operation has run, but its response was not kept"
+        "The operation has run, and its response was not kept. It is not run again."
+    Unavailable "unavailable" SERVICE_UNAVAILABLE "The record of requests cannot be reached"
+        "The operation was not started, because the record of earlier requests cannot be reached."
+    ResponseLost "response-lost" INTERNAL_SERVER_ERROR "The response broke off"
+        "The operation has run, but its response broke off and was not kept. It is not run again."
+    Internal "internal" INTERNAL_SERVER_ERROR "The server is set up wrongly"
+        "The request cannot be processed safely. Its operator finds the reason in the log of the server."
+}
+
+impl Problem {
+    pub(crate) fn new(kind: Kind) -> Self {
+        let is_passing = matches!(
+            kind,
+            Kind::InFlight | Kind::StillRunning | Kind::Unavailable
+        );
+        Self {
+            kind,
+            reason: None,
+            is_retryable: is_passing || kind == Kind::BodyIncomplete,
+            retry_after: is_passing.then_some(1),
+            instance: None,
+            docs: None,
+        }
+    }
+
+    /// The problem's name: the end of its `type`.
+    ///
+    /// ```
+    /// # use idempotent_fn::http::{KeySyntaxError, Problem};
+    /// assert_eq!(Problem::from(KeySyntaxError::TooLong).name(), "malformed-key");
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.kind.text().0
+    }
+
+    /// The response's status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.kind.text().1
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.is_retryable
+    }
+
+    /// Where your API documents its problems: `type` is this address, `#` and the problem's name.
+    #[must_use]
+    pub fn with_docs(self, docs: impl Into<Arc<str>>) -> Self {
+        Self {
+            docs: Some(docs.into()),
+            ..self
+        }
+    }
+
+    /// The response's headers.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(4);
+        let json = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, json);
+        headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static("en"));
+        let link = format!("<{}>; rel=\"describedby\"", self.address());
+        if let Ok(link) = HeaderValue::try_from(link) {
+            headers.insert(header::LINK, link);
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        headers
+    }
+
+    /// The response's body.
+    #[must_use]
+    pub fn body(&self) -> Bytes {
+        serde_json::to_vec(self).unwrap_or_default().into()
+    }
+
+    /// The whole response.
+    #[must_use]
+    pub fn into_response<B: From<Bytes>>(self) -> Response<B> {
+        let mut response = Response::new(B::from(self.body()));
+        *response.status_mut() = self.status();
+        *response.headers_mut() = self.headers();
+        // Inside of a layer it is the response of a handler, and never one to be recorded.
+        response.extensions_mut().insert(self.finish());
+        response
+    }
+
+    /// Before these, nothing was done.
+    fn finish(&self) -> Finish {
+        match self.kind {
+            Kind::MissingKey | Kind::MalformedKey | Kind::NoPrincipal => Finish::Release,
+            _ => Finish::Abandon,
+        }
+    }
+
+    fn address(&self) -> String {
+        format!("{}#{}", self.docs.as_deref().unwrap_or(DOCS), self.name())
+    }
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (_, status, title, detail) = self.kind.text();
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("type", &self.address())?;
+        members.serialize_entry("title", title)?;
+        members.serialize_entry("status", &status.as_u16())?;
+        match self.reason {
+            Some(reason) => {
+                members
+                    .serialize_entry("detail", &format_args!("{detail} The reason: {reason}."))?;
+            }
+            None => members.serialize_entry("detail", detail)?,
+        }
+        members.serialize_entry("retryable", &self.is_retryable)?;
+        if let Some(digest) = self.instance {
+            let instance = format_args!("urn:idempotency-key:{digest}").to_string();
+            members.serialize_entry("instance", &instance)?;
+        }
+        members.end()
+    }
+}
+
+impl From<KeySyntaxError> for Problem {
+    fn from(reason: KeySyntaxError) -> Self {
+        Self {
+            reason: Some(reason),
+            ..Self::new(Kind::MalformedKey)
+        }
+    }
+}
+
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        let kind = match error {
+            Error::InFlight { .. } | Error::Superseded { .. } => Kind::InFlight,
+            Error::KeyReused { .. } => Kind::KeyReused,
+            Error::TimedOut { .. } if error.is_retryable() => Kind::TimedOut,
+            Error::Indeterminate { .. } | Error::TimedOut { .. } => Kind::Indeterminate,
+            Error::NotRecorded { .. } => Kind::NotRecorded,
+            Error::Unavailable { .. } => Kind::Unavailable,
+            Error::InvalidKey {
+                reason: InvalidKeyError::EmptyPart(_),
+                ..
+            } => Kind::NoPrincipal,
+            _ => Kind::Internal,
+        };
+        let mut problem = Self::new(kind);
+        problem.is_retryable = error.is_retryable();
+        problem.instance = error.operation().digest();
+        problem.retry_after = problem.is_retryable.then(|| {
+            let after = error.retry_after().unwrap_or_default();
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            seconds.clamp(1, LONGEST_RETRY)
+        });
+        problem
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_documented() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/HTTP.md");
+        let Ok(text) = std::fs::read_to_string(path) else {
+            return; // a published package
+        };
+        for kind in Kind::ALL {
+            let (name, status, ..) = kind.text();
+            assert!(text.contains(&format!("\n### {name}\n")), "{name}");
+            let row = format!("| [`{name}`](#{name}) | {} |", status.as_u16());
+            assert!(text.contains(&row), "{row}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Idempotent requests over real sockets. Each test has a server and a store of its own.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod handlers;
+mod in_flight;
+mod key;
+mod layers;
+mod leaving;
+mod limits;
+mod payload;
+mod principal;
+mod problems;
+mod responses;
+mod streams;
+mod support;
