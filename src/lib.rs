@@ -13,6 +13,7 @@
 //! | `redis-tls` | `rediss://` URLs, by rustls (with `redis`) |
 //! | `http` | [`http`], the `Idempotency-Key` header for any Tower service |
 //! | `axum` | `http`, and axum's: the key as an extractor, `Json` as a result, errors as responses |
+//! | `reqwest` | [`client`], a client that keeps its key and retries |
 //! | `json` | [`codec::Json`], a codec that people can read |
 //! | `tracing` | a span for each call, an event for each turn it takes |
 //! | `conformance` | [`store::conformance`], the suite that every store passes |
@@ -29,9 +30,12 @@ pub use idempotent_runtime::{
 };
 
 #[cfg(feature = "http")]
-#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 #[doc(inline)]
 pub use idempotent_runtime::http;
+
+#[cfg(feature = "reqwest")]
+#[doc(inline)]
+pub use idempotent_runtime::client;
 
 #[cfg(feature = "conformance")]
 #[doc(inline)]

@@ -9,6 +9,8 @@
 
 mod backoff;
 mod call;
+#[cfg(feature = "reqwest")]
+pub mod client;
 pub mod codec;
 mod context;
 mod default_store;
@@ -16,7 +18,6 @@ pub mod error;
 mod events;
 pub mod fingerprint;
 #[cfg(feature = "http")]
-#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
 pub mod key;
 pub mod operation;

@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(feature = "reqwest")]
+mod client;
 mod handlers;
 mod in_flight;
 mod key;

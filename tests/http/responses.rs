@@ -17,7 +17,7 @@ use axum::{
 };
 use idempotent_fn::{
     Error, OnCrash, SharedStore,
-    http::{Finish, IdempotencyKey, Replayed},
+    http::{Finish, IdempotencyKey, KeySyntaxError, Problem, Replayed},
     operation,
     store::{ManualClock, MemoryStore},
 };
@@ -339,6 +339,25 @@ async fn a_refusal_of_a_nested_call_is_not_recorded() {
         let reply = server.post(path).key(path).send().await;
         assert_eq!((reply.status, reply.body()), (200, "7"), "{path}");
     }
+}
+
+/// Neither is one that says that nothing was done, where other 4xx are recorded.
+#[tokio::test]
+async fn a_problem_is_never_recorded() {
+    let layer = shared().on_crash(OnCrash::Fail);
+    let (server, runs) = serve_counted(layer, |run, _: Request| async move {
+        match run {
+            1 => Problem::from(KeySyntaxError::Empty).into_response::<Body>(),
+            _ => StatusCode::CREATED.into_response(),
+        }
+    })
+    .await;
+    assert_eq!(
+        server.post("/").key("k").send().await.problem(),
+        "malformed-key"
+    );
+    assert_eq!(server.post("/").key("k").send().await.status, 201);
+    assert_eq!(runs.count(), 2);
 }
 
 /// Responses keep their extensions, for the layers outside.

@@ -1,4 +1,5 @@
-//! axum's side: the key as an extractor, errors and problems as responses, principals by extractors.
+//! axum's side: the key as an extractor, errors and problems as responses, principals by
+//! extractors.
 
 use std::fmt::Display;
 
@@ -16,7 +17,7 @@ use super::{IDEMPOTENCY_KEY, IdempotencyKey, IdempotencyLayer, Problem, problem:
 use crate::Error;
 
 /// Answers 400 where the header is missing or malformed.
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+#[cfg(feature = "axum")]
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
 
@@ -26,7 +27,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 }
 
 /// `None` where the header is missing. Answers 400 where it is malformed.
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+#[cfg(feature = "axum")]
 impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
 
@@ -35,7 +36,8 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for IdempotencyKey {
     }
 }
 
-/// The key that a layer has read already, or that of the header. A layer may call its header by another name.
+/// The key that a layer has read already, or that of the header. A layer may call its header by
+/// another name.
 fn find(parts: &Parts) -> Result<Option<IdempotencyKey>, Problem> {
     match parts.extensions.get::<IdempotencyKey>() {
         Some(key) => Ok(Some(key.clone())),
@@ -46,7 +48,7 @@ fn find(parts: &Parts) -> Result<Option<IdempotencyKey>, Problem> {
     }
 }
 
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+#[cfg(feature = "axum")]
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         Self::into_response::<Body>(self)
@@ -54,17 +56,18 @@ impl IntoResponse for Problem {
 }
 
 /// The response of the [`Problem`] that it is.
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+#[cfg(feature = "axum")]
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         Problem::from(&self).into_response::<Body>()
     }
 }
 
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+#[cfg(feature = "axum")]
 impl IdempotencyLayer {
-    /// Keys belong to whoever an extractor finds: `principal` names what stays the same for a client across its retries. Where
-    /// the extractor refuses a request with a key, its response is the answer.
+    /// Keys belong to whoever an extractor finds: `principal` names what stays the same for a
+    /// client across its retries. Where the extractor refuses a request with a key, its response is
+    /// the answer.
     ///
     /// ```
     /// # use axum::{Router, extract::FromRequestParts, http::{StatusCode, request::Parts}, routing::post};

@@ -27,7 +27,8 @@ use crate::{
     try_current,
 };
 
-/// How long a response of unknown length may take to be recorded. A stream takes longer, and its client waits for its beginning.
+/// How long a response of unknown length may take to be recorded. A stream takes longer, and its
+/// client waits for its beginning.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers a request with a key.
@@ -222,7 +223,8 @@ fn meaning(config: &Config, parts: &response::Parts) -> Finish {
         return said;
     }
     let finish = Finish::of(parts.status, config.on_crash);
-    // An idempotent function that the handler called was refused for now, and the response looks as if it told of that.
+    // An idempotent function that the handler called was refused for now, and the response looks as
+    // if it told of that.
     let is_refused =
         || Context::with(|context| context.refusals().and_then(Refusals::first).is_some());
     if finish == Finish::Complete && parts.status.as_u16() >= 400 && is_refused() == Some(true) {
@@ -231,7 +233,8 @@ fn meaning(config: &Config, parts: &response::Parts) -> Finish {
     finish
 }
 
-/// Collects a response to be recorded, unless it is a stream or too large: then it is handed out as it comes, and not kept.
+/// Collects a response to be recorded, unless it is a stream or too large: then it is handed out as
+/// it comes, and not kept.
 async fn kept<B>(config: &Config, parts: response::Parts, body: B, limit: usize) -> Answer<B>
 where
     B: Body<Data = Bytes>,

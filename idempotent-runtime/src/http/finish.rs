@@ -15,9 +15,9 @@ use crate::OnCrash;
 /// | 1xx | `CompleteWithoutResponse` | the same |
 /// | none: the service fails or panics | `Abandon` | `Abandon` |
 ///
-/// Most 4xx are released because a layer cannot tell who spoke. A router, an extractor or a permission check answers 400, 401, 403,
-/// 404 and 422 as often as the operation does. Were they recorded, one expired token would be answered with 401 until the `ttl` is
-/// over.
+/// Most 4xx are released because a layer cannot tell who spoke. A router, an extractor or a
+/// permission check answers 400, 401, 403, 404 and 422 as often as the operation does. Were they
+/// recorded, one expired token would be answered with 401 until the `ttl` is over.
 ///
 /// A handler overrules the table by this type as an extension of its response, an application by
 /// `IdempotencyLayer::on_response`. The extension wins.
@@ -37,11 +37,13 @@ use crate::OnCrash;
 pub enum Finish {
     /// It happened, and this response is recorded and replayed.
     Complete,
-    /// It happened. This response is handed out once and not kept; a retry gets 409 (`not-recorded`).
+    /// It happened. This response is handed out once and not kept; a retry gets 409
+    /// (`not-recorded`).
     CompleteWithoutResponse,
     /// Nothing happened: the key is free.
     Release,
-    /// Its effects are unknown. `on_crash` decides: the key is free at once (`rerun`), or in doubt (`fail`).
+    /// Its effects are unknown. `on_crash` decides: the key is free at once (`rerun`), or in doubt
+    /// (`fail`).
     Abandon,
 }
 

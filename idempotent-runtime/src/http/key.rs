@@ -11,8 +11,9 @@ use crate::key::KeyDigest;
 
 /// The key that a client sends in the header `Idempotency-Key`.
 ///
-/// Each client chooses its own keys, so a key alone names nothing: [`of`](Self::of) puts the client's identity, the
-/// *principal*, before it. That is why this type is not `Display`, and `key = key` does not compile.
+/// Each client chooses its own keys, so a key alone names nothing: [`of`](Self::of) puts the
+/// client's identity, the *principal*, before it. That is why this type is not `Display`, and
+/// `key = key` does not compile.
 ///
 /// ```
 /// # #[cfg(feature = "axum")] {
@@ -29,9 +30,9 @@ use crate::key::KeyDigest;
 /// # }
 /// ```
 ///
-/// As an axum extractor (feature `axum`), `IdempotencyKey` answers 400 where the header is missing or malformed.
-/// `Option<IdempotencyKey>` is `None` where it is missing, and goes with `optional_key = true` and
-/// `key = key.as_ref().map(|key| key.of(user.id))`.
+/// As an axum extractor (feature `axum`), `IdempotencyKey` answers 400 where the header is missing
+/// or malformed. `Option<IdempotencyKey>` is `None` where it is missing, and goes with
+/// `optional_key = true` and `key = key.as_ref().map(|key| key.of(user.id))`.
 ///
 /// `Debug` shows a digest. Nothing of this library shows the key.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -109,8 +110,8 @@ impl IdempotencyKey {
         Self(parts.join("-").into())
     }
 
-    /// Reads a header's value: a quoted string (RFC 9651), whose parameters are ignored, or a bare text, as many clients send it.
-    /// `"f"`, `f` and `"f";v=1` are one key.
+    /// Reads a header's value: a quoted string (RFC 9651), whose parameters are ignored, or a bare
+    /// text, as many clients send it. `"f"`, `f` and `"f";v=1` are one key.
     ///
     /// ```
     /// # use idempotent_fn::http::IdempotencyKey;
@@ -129,8 +130,8 @@ impl IdempotencyKey {
         }
     }
 
-    /// The key in the header called `name`, if the request has that header. Several headers of that name are refused: choosing
-    /// one would hide that a client or a proxy is wrong.
+    /// The key in the header called `name`, if the request has that header. Several headers of that
+    /// name are refused: choosing one would hide that a client or a proxy is wrong.
     pub fn from_headers(
         headers: &HeaderMap,
         name: &HeaderName,
@@ -145,9 +146,10 @@ impl IdempotencyKey {
 
     /// This key as one of `principal`'s: what goes into `key = …`.
     ///
-    /// A principal is what stays the same for a client across its retries: the id of a user or an account. A token or a session
-    /// does not, an address is shared by strangers. No two pairs of principal and key meet. Where the principal shows nothing
-    /// (an empty text), the call is refused with [`Error::InvalidKey`](crate::Error::InvalidKey).
+    /// A principal is what stays the same for a client across its retries: the id of a user or an
+    /// account. A token or a session does not, an address is shared by strangers. No two pairs of
+    /// principal and key meet. Where the principal shows nothing (an empty text), the call is
+    /// refused with [`Error::InvalidKey`](crate::Error::InvalidKey).
     pub fn of<P: Display>(&self, principal: P) -> PrincipalKey<'_, P> {
         PrincipalKey {
             principal,
@@ -155,13 +157,15 @@ impl IdempotencyKey {
         }
     }
 
-    /// The bare text, which all clients share: only for keys that nobody can guess and that belong to nobody.
+    /// The bare text, which all clients share: only for keys that nobody can guess and that belong
+    /// to nobody.
     #[must_use]
     pub fn shared(&self) -> &str {
         &self.0
     }
 
-    /// The key as a header's value: a quoted string, marked as sensitive, so that logs of headers do not show it.
+    /// The key as a header's value: a quoted string, marked as sensitive, so that logs of headers
+    /// do not show it.
     #[expect(clippy::missing_panics_doc, reason = "a key is printable ASCII")]
     #[must_use]
     pub fn to_header_value(&self) -> HeaderValue {
@@ -195,7 +199,8 @@ fn is_bare(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !b"\",;\\".contains(&byte)
 }
 
-/// The text of a quoted string, which stands after its first quote. Behind it there is nothing, or parameters.
+/// The text of a quoted string, which stands after its first quote. Behind it there is nothing, or
+/// parameters.
 fn unquoted(quoted: &[u8]) -> Result<String, KeySyntaxError> {
     let mut text = String::new();
     let mut bytes = quoted.iter();
@@ -218,7 +223,8 @@ fn unquoted(quoted: &[u8]) -> Result<String, KeySyntaxError> {
     }
 }
 
-/// Whether there is no comma outside of quotes: that would be two header lines which somebody joined.
+/// Whether there is no comma outside of quotes: that would be two header lines which somebody
+/// joined.
 fn is_one_item(parameters: &[u8]) -> bool {
     let (mut is_quoted, mut is_escaped) = (false, false);
     for &byte in parameters {
@@ -234,8 +240,8 @@ fn is_one_item(parameters: &[u8]) -> bool {
     !is_quoted
 }
 
-/// A key together with whose it is, made by [`IdempotencyKey::of`]: written as `principal/key`. In the principal, `/` and `%` are
-/// escaped.
+/// A key together with whose it is, made by [`IdempotencyKey::of`]: written as `principal/key`. In
+/// the principal, `/` and `%` are escaped.
 #[derive(Clone, Copy)]
 pub struct PrincipalKey<'a, P> {
     principal: P,

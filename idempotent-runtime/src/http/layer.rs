@@ -27,8 +27,8 @@ use crate::{
 /// As axum's own limit: the layer refuses nothing that a handler would have taken.
 const DEFAULT_BODY_LIMIT: u64 = 2 * 1024 * 1024;
 
-/// Makes requests with an `Idempotency-Key` idempotent: the first one with a key is passed on, and its response recorded. Every
-/// other one with that key gets the recorded response.
+/// Makes requests with an `Idempotency-Key` idempotent: the first one with a key is passed on, and
+/// its response recorded. Every other one with that key gets the recorded response.
 ///
 /// ```
 /// # #[cfg(feature = "axum")] {
@@ -48,15 +48,17 @@ const DEFAULT_BODY_LIMIT: u64 = 2 * 1024 * 1024;
 /// # }
 /// ```
 ///
-/// The scope is the durable name of the layer's records. The same key may be sent by two clients, and by one client to two layers
-/// with different scopes. Within one scope and principal, the same key on another endpoint, or with another body, is refused with
-/// 422. Two layers with one scope and one store share their records.
+/// The scope is the durable name of the layer's records. The same key may be sent by two clients,
+/// and by one client to two layers with different scopes. Within one scope and principal, the same
+/// key on another endpoint, or with another body, is refused with 422. Two layers with one scope
+/// and one store share their records.
 ///
-/// A request with a key is never passed on unprotected: where the store does not answer, it gets 503. A request without a key
-/// passes untouched, unless [`require_key`](Self::require_key) says otherwise. So do methods other than POST and PATCH.
+/// A request with a key is never passed on unprotected: where the store does not answer, it gets
+/// 503. A request without a key passes untouched, unless [`require_key`](Self::require_key) says
+/// otherwise. So do methods other than POST and PATCH.
 ///
-/// The handler is finished also where its client goes away, and its response recorded. Call [`drain`](crate::drain) before the
-/// process ends.
+/// The handler is finished also where its client goes away, and its response recorded. Call
+/// [`drain`](crate::drain) before the process ends.
 ///
 /// Records hold responses, and are kept for the `ttl`: by default 24 hours from the completion.
 #[derive(Clone)]
@@ -150,10 +152,12 @@ impl IdempotencyLayer {
         }
     }
 
-    /// Keys belong to whoever `principal` names: what stays the same for a client across its retries, such as the id of a user or
-    /// an account. Not a token or a session, which may be new in a retry, and not an address, which strangers share.
+    /// Keys belong to whoever `principal` names: what stays the same for a client across its
+    /// retries, such as the id of a user or an account. Not a token or a session, which may be new
+    /// in a retry, and not an address, which strangers share.
     ///
-    /// A request with a key and without a principal (`None`, or an empty text) is refused with 403, before its body is read.
+    /// A request with a key and without a principal (`None`, or an empty text) is refused with 403,
+    /// before its body is read.
     pub fn by_principal<P: Display>(
         scope: &'static str,
         principal: impl Fn(&request::Parts) -> Option<P> + Send + Sync + 'static,
@@ -170,8 +174,8 @@ impl IdempotencyLayer {
         Self::new(scope, Principal::Extractor(Arc::new(extract)))
     }
 
-    /// All clients share their keys: for keys that nobody can guess, such as the ids of webhook deliveries. Whoever knows a key
-    /// gets its response.
+    /// All clients share their keys: for keys that nobody can guess, such as the ids of webhook
+    /// deliveries. Whoever knows a key gets its response.
     #[must_use]
     pub fn shared(scope: &'static str) -> Self {
         Self::new(scope, Principal::Shared)
@@ -212,8 +216,8 @@ impl IdempotencyLayer {
         self.with(|config| config.coverage = Coverage::Payload(payload))
     }
 
-    /// What counts of headers and body: for multipart bodies, say, whose boundary is another in each request. Method, path and
-    /// query count in any case.
+    /// What counts of headers and body: for multipart bodies, say, whose boundary is another in
+    /// each request. Method, path and query count in any case.
     #[must_use]
     pub fn fingerprint<T: Serialize>(
         self,
@@ -222,14 +226,15 @@ impl IdempotencyLayer {
         self.with(|config| config.coverage = Coverage::chosen(choose))
     }
 
-    /// The largest body of a request with a key, in bytes; by default 2 MiB. Larger ones are refused with 413.
+    /// The largest body of a request with a key, in bytes; by default 2 MiB. Larger ones are
+    /// refused with 413.
     #[must_use]
     pub fn body_limit(self, bytes: u64) -> Self {
         self.with(|config| config.body_limit = bytes)
     }
 
-    /// What a response means for the record, instead of [`Finish`]'s table. What the response itself says (`Finish` as an extension)
-    /// comes before it.
+    /// What a response means for the record, instead of [`Finish`]'s table. What the response
+    /// itself says (`Finish` as an extension) comes before it.
     #[must_use]
     pub fn on_response(
         self,
@@ -238,7 +243,8 @@ impl IdempotencyLayer {
         self.with(|config| config.on_response = Some(Arc::new(finish)))
     }
 
-    /// Records a header that is not recorded by itself: `Set-Cookie`, say. The cookie then lies in the store.
+    /// Records a header that is not recorded by itself: `Set-Cookie`, say. The cookie then lies in
+    /// the store.
     #[must_use]
     pub fn keep_header(self, name: HeaderName) -> Self {
         self.with(|config| config.header_rules.kept.push(name))
@@ -250,14 +256,16 @@ impl IdempotencyLayer {
         self.with(|config| config.header_rules.dropped.push(name))
     }
 
-    /// Answers 503 (`still-running`) with `Retry-After` where the handler takes longer. The handler goes on, and a retry gets its
-    /// response. For handlers that outlast the patience of a load balancer.
+    /// Answers 503 (`still-running`) with `Retry-After` where the handler takes longer. The handler
+    /// goes on, and a retry gets its response. For handlers that outlast the patience of a load
+    /// balancer.
     #[must_use]
     pub fn answer_within(self, duration: Duration) -> Self {
         self.with(|config| config.answer_within = Some(duration))
     }
 
-    /// Where your API documents its problems: the `type` of each is this address, `#`, and the problem's name.
+    /// Where your API documents its problems: the `type` of each is this address, `#`, and the
+    /// problem's name.
     #[must_use]
     pub fn docs(self, address: impl Into<Arc<str>>) -> Self {
         self.with(|config| config.docs = Some(address.into()))
@@ -275,7 +283,8 @@ impl IdempotencyLayer {
         self.with(|config| config.lease = lease)
     }
 
-    /// How long a duplicate waits for the first request's response, before it is answered with 409; see [`Operation::wait`].
+    /// How long a duplicate waits for the first request's response, before it is answered with 409;
+    /// see [`Operation::wait`].
     #[must_use]
     pub fn wait(self, wait: Duration) -> Self {
         self.with(|config| config.wait = wait)
@@ -293,8 +302,9 @@ impl IdempotencyLayer {
         self.with(|config| config.store = Some(store.into()))
     }
 
-    /// The record of a key, for operators: to [`inspect`](Operation::inspect), [`forget`](Operation::forget) or
-    /// [`resolve`](Operation::resolve) it. For a layer whose clients share their keys, the principal plays no part.
+    /// The record of a key, for operators: to [`inspect`](Operation::inspect),
+    /// [`forget`](Operation::forget) or [`resolve`](Operation::resolve) it. For a layer whose
+    /// clients share their keys, the principal plays no part.
     ///
     /// ```
     /// # use idempotent_fn::{SharedStore, http::{IdempotencyKey, IdempotencyLayer}, operation::Resolution, store::MemoryStore};

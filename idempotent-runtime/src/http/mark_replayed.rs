@@ -13,10 +13,11 @@ use tower_service::Service;
 use super::mark_as_replayed;
 use crate::{Observed, observe};
 
-/// A layer for annotated handlers: it adds `Idempotent-Replayed: true` to a response that was recorded before.
+/// A layer for annotated handlers: it adds `Idempotent-Replayed: true` to a response that was
+/// recorded before.
 ///
-/// A handler may call several idempotent functions. What counts is the one that ends last: for an annotated handler, itself.
-/// [`Problem`](super::Problem)s are not marked.
+/// A handler may call several idempotent functions. What counts is the one that ends last: for an
+/// annotated handler, itself. [`Problem`](super::Problem)s are not marked.
 ///
 /// ```
 /// # #[cfg(feature = "axum")] {

@@ -1,10 +1,13 @@
 //! HTTP: idempotent handlers, and the header `Idempotency-Key`.
 //!
-//! A client POSTs, the answer is lost, and the client POSTs again. With the code in this module the second POST gets the answer of
-//! the first. [docs/HTTP.md](https://github.com/idempotent-fn/idempotent-fn/blob/main/docs/HTTP.md) has the whole picture.
+//! A client POSTs, the answer is lost, and the client POSTs again. With the code in this module the
+//! second POST gets the answer of the first.
+//! [docs/HTTP.md](https://github.com/idempotent-fn/idempotent-fn/blob/main/docs/HTTP.md) has the
+//! whole picture.
 //!
-//! An axum handler is annotated as it stands, with an [`IdempotencyKey`] among its arguments (feature `axum`). This library's
-//! [`Error`](crate::Error) is a response, so a handler may return it:
+//! An axum handler is annotated as it stands, with an [`IdempotencyKey`] among its arguments
+//! (feature `axum`). This library's [`Error`](crate::Error) is a response, so a handler may return
+//! it:
 //!
 //! ```
 //! # #[cfg(feature = "axum")] {
@@ -56,8 +59,8 @@ pub use service::{Idempotency, ResponseFuture};
 /// The header that clients send their key in.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The header that a replay has, with the value `true`. Browsers show it to scripts of another origin where it is among
-/// `Access-Control-Expose-Headers`.
+/// The header that a replay has, with the value `true`. Browsers show it to scripts of another
+/// origin where it is among `Access-Control-Expose-Headers`.
 pub const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// An extension of responses that are replays.

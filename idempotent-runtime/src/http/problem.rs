@@ -12,14 +12,14 @@ use crate::{Error, InvalidKeyError, key::KeyDigest};
 /// Where the problems are documented, unless a server says where.
 const DOCS: &str = "https://github.com/idempotent-fn/idempotent-fn/blob/main/docs/HTTP.md";
 
-/// The longest `Retry-After` that a duplicate is given: its next request waits for the result again, so there is no need for long
-/// pauses.
+/// The longest `Retry-After` that a duplicate is given: its next request waits for the result
+/// again, so there is no need for long pauses.
 const LONGEST_RETRY: u64 = 2;
 
 /// A refusal as an HTTP response: `application/problem+json` (RFC 9457).
 ///
-/// Made from an [`Error`], or from a [`KeySyntaxError`]. With the feature `axum`, it and `Error` are responses as they stand. Where
-/// there is no axum:
+/// Made from an [`Error`], or from a [`KeySyntaxError`]. With the feature `axum`, it and `Error`
+/// are responses as they stand. Where there is no axum:
 ///
 /// ```
 /// # use idempotent_fn::http::{KeySyntaxError, Problem};

@@ -85,7 +85,8 @@ fn is_grpc<B>(request: &Request<B>) -> bool {
     content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// Of a gRPC response, only the trailers say whether it has failed, and this layer looks at statuses.
+/// Of a gRPC response, only the trailers say whether it has failed, and this layer looks at
+/// statuses.
 fn grpc_refusal() -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::OK;
@@ -127,8 +128,8 @@ where
                 response: Some(response),
             },
             Admission::Keyed(key) => {
-                // The service that is ready may hold a place of a limit, and a duplicate only waits: it is dropped here. Whoever
-                // runs the handler asks a fresh one.
+                // The service that is ready may hold a place of a limit, and a duplicate only
+                // waits: it is dropped here. Whoever runs the handler asks a fresh one.
                 let fresh = self.inner.clone();
                 drop(mem::replace(&mut self.inner, fresh.clone()));
                 let config = Arc::clone(&self.config);

@@ -19,8 +19,9 @@ thread_local! {
     static KEPT: Cell<Transcoder> = Cell::new(Transcoder::default());
 }
 
-/// Appends the encoding of the value that `text` is. `false`, and nothing is appended, where it is no JSON that counts by its
-/// value: it is malformed, deeper than 128 levels, has a number beyond the doubles, or more behind it.
+/// Appends the encoding of the value that `text` is. `false`, and nothing is appended, where it is
+/// no JSON that counts by its value: it is malformed, deeper than 128 levels, has a number beyond
+/// the doubles, or more behind it.
 pub(super) fn encode(text: &[u8], encoding: &mut Vec<u8>) -> bool {
     let mut transcoder = KEPT.try_with(Cell::take).unwrap_or_default();
     let is_json = transcoder.transcode(text);
@@ -163,7 +164,8 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 }
 
-/// A number as text, as `serde_json` hands it on where any crate of the program turns on its `arbitrary_precision`.
+/// A number as text, as `serde_json` hands it on where any crate of the program turns on its
+/// `arbitrary_precision`.
 fn number<'de, A: MapAccess<'de>>(to: &mut Transcoder, mut members: A) -> Result<(), A::Error> {
     let text: String = members.next_value()?;
     if members.next_key::<IgnoredAny>()?.is_some() {

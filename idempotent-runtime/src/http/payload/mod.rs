@@ -12,19 +12,20 @@ use crate::fingerprint::{Fingerprint, FingerprintError, encode};
 
 /// What of a body counts, where a key comes again.
 ///
-/// Method, path and query always count. The content type and the headers `If-Match`, `If-None-Match` and `If-Unmodified-Since` count
-/// where the body does.
+/// Method, path and query always count. The content type and the headers `If-Match`,
+/// `If-None-Match` and `If-Unmodified-Since` count where the body does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Payload {
-    /// JSON (`application/json`, `…+json`) counts by its value: the order of an object's members and blanks play no part, and `1`
-    /// is `1.0`. `null` and an absent member differ. Every other body counts as [`Exact`](Self::Exact).
+    /// JSON (`application/json`, `…+json`) counts by its value: the order of an object's members
+    /// and blanks play no part, and `1` is `1.0`. `null` and an absent member differ. Every other
+    /// body counts as [`Exact`](Self::Exact).
     #[default]
     Json,
     /// Each byte counts.
     Exact,
-    /// The body plays no part. It is not buffered, and may have any size. The same key with another body gets the recorded
-    /// response.
+    /// The body plays no part. It is not buffered, and may have any size. The same key with another
+    /// body gets the recorded response.
     Ignored,
 }
 
@@ -109,8 +110,8 @@ impl Serialize for Raw<'_> {
     }
 }
 
-/// The address as the client has sent it. Inside of `nest`, axum shows a handler only the rest of the path, and `/v1/orders` and
-/// `/v2/orders` would be one.
+/// The address as the client has sent it. Inside of `nest`, axum shows a handler only the rest of
+/// the path, and `/v1/orders` and `/v2/orders` would be one.
 fn original_uri(parts: &Parts) -> &Uri {
     #[cfg(feature = "axum")]
     if let Some(original) = parts.extensions.get::<axum::extract::OriginalUri>() {
@@ -128,4 +129,61 @@ fn content_type(headers: &HeaderMap) -> Option<Vec<u8>> {
 
 fn is_json(content_type: &[u8]) -> bool {
     content_type == b"application/json" || content_type.ends_with(b"+json")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use http::Request;
+
+    use super::*;
+
+    /// What is moved from one part to the next is another request.
+    #[test]
+    fn each_part_has_a_place_of_its_own() {
+        let mut seen = HashSet::new();
+        for payload in [Payload::Exact, Payload::Ignored] {
+            for method in ["POST", "PATCH"] {
+                for uri in ["/a", "/a?", "/a?b", "/a?b=c", "/ab?c", "/ab"] {
+                    for content_type in [None, Some(""), Some("text/a"), Some("text/ab")] {
+                        for body in ["", "a", "ab", "b"] {
+                            let mut request = Request::builder().method(method).uri(uri);
+                            if let Some(content_type) = content_type {
+                                request = request.header("content-type", content_type);
+                            }
+                            let (parts, ()) = request.body(()).unwrap().into_parts();
+                            let fingerprint = Coverage::Payload(payload)
+                                .fingerprint(&parts, &body.into())
+                                .unwrap();
+                            let is_new = seen.insert(fingerprint);
+                            let is_first = body.is_empty() && content_type.is_none();
+                            assert_eq!(is_new, payload == Payload::Exact || is_first);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fingerprints outlive deploys: this request has this one for ever.
+    #[test]
+    fn the_form_is_frozen() {
+        let request = Request::post("https://shop.example/pay?dry=1");
+        let request = request
+            .header("content-type", "Application/JSON; charset=utf-8")
+            .header("if-match", "\"1\"");
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let body = Bytes::from_static(br#"{"b":[1.0,null],"a":"x"}"#);
+        let of = |payload| Coverage::Payload(payload).fingerprint(&parts, &body);
+        let found = [Payload::Json, Payload::Exact, Payload::Ignored]
+            .map(|payload| format!("{:?}", of(payload).unwrap()));
+        assert_eq!(found, FROZEN);
+    }
+
+    const FROZEN: [&str; 3] = [
+        "Fingerprint(1635327ead1d2f6516906d45b5994bf6)",
+        "Fingerprint(5a019fe9106ba6902cbaf12e92edbe97)",
+        "Fingerprint(4361b57bd4c416512475f7ce2e5a9119)",
+    ];
 }

@@ -29,8 +29,9 @@ impl Site {
         self.start("calls", settings)
     }
 
-    pub(crate) fn server(&self) -> Worker {
-        self.start("serve", &[])
+    /// A process that serves HTTP, deployed with these settings.
+    pub(crate) fn server(&self, settings: &[(&str, u64)]) -> Worker {
+        self.start("serve", settings)
     }
 
     fn start(&self, job: &str, settings: &[(&str, u64)]) -> Worker {
