@@ -1,6 +1,6 @@
 //! Files and tables that are not fit: one clear error, nothing overwritten, and no panic.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use idempotent_runtime::{
     Store, StoreError, StoreErrorKind,
@@ -152,6 +152,8 @@ async fn a_file_that_is_gone_or_replaced_is_told() {
     let owned = first_call(&store, &key("1"), b"1").await;
     let aside = file.beside("aside.db");
     let asked = async || {
+        // A replay looks at the file once a millisecond.
+        tokio::time::sleep(Duration::from_millis(10)).await;
         let claims = [key("1"), key("2")].map(|key| (key, request()));
         for (key, request) in claims {
             let claim = store.claim(&key, &request).await;

@@ -53,11 +53,13 @@ async fn a_lock_that_is_held_for_too_long_is_a_refusal() {
     store.check().await.expect("a file");
     let outsider = file.outsider();
     outsider.execute_batch("BEGIN IMMEDIATE").expect("the lock");
-    let claims = (0..3).map(|number| {
+    let mut claims = JoinSet::new();
+    for number in 0..3 {
         let store = store.clone();
-        async move { store.claim(&key(&number.to_string()), &request()).await }
-    });
-    let mut claims: JoinSet<_> = claims.collect();
+        claims.spawn(async move { store.claim(&key(&number.to_string()), &request()).await });
+        // The first one begins to wait for the lock, so that the others queue behind it.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     // All of them with the first, though the others have queued behind it.
     while let Some(claim) = claims.join_next().await {
         if !outsider.is_autocommit() {

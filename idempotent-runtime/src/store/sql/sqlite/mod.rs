@@ -359,3 +359,63 @@ impl fmt::Debug for SqliteStore {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Nonce;
+
+    fn key(part: &str) -> Key {
+        Key::new("payments.charge", &[&part]).expect("a key")
+    }
+
+    /// A fork has the connections of its parent, whose locks it does not have.
+    #[tokio::test]
+    async fn a_store_of_another_process_is_refused_before_anything_is_touched() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("records.db");
+        let mut store = SqliteStore::new(&path).expect("a path");
+        let inner = Arc::get_mut(&mut store.inner).expect("one handle");
+        let shared = Arc::get_mut(&mut inner.shared).expect("no thread yet");
+        shared.place.process += 1;
+        let request = ClaimRequest::new(Nonce::from_bytes([1; 16]));
+        let owned = request.record();
+        for error in [
+            store.check().await.expect_err("another process"),
+            store
+                .claim(&key("1"), &request)
+                .await
+                .expect_err("another process"),
+            store
+                .finish(&key("1"), &owned)
+                .await
+                .expect_err("another process"),
+            store
+                .subscribe(&key("1"))
+                .await
+                .expect_err("another process"),
+        ] {
+            assert_eq!(error.kind(), StoreErrorKind::Config);
+            assert!(error.to_string().contains("forked"), "{error}");
+        }
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn subscriptions_that_are_dropped_leave_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::connect(folder.path().join("records.db"));
+        let store = store.await.expect("a file");
+        let watch = &store.inner.shared.watch;
+        let mut subscriptions = Vec::new();
+        for number in 0..20 {
+            let key = key(&(number % 10).to_string());
+            subscriptions.push(store.subscribe(&key).await.expect("subscribed"));
+        }
+        assert_eq!((watch.len(), watch.marks()), (10, 10));
+        subscriptions.truncate(10);
+        assert_eq!((watch.len(), watch.marks()), (10, 10));
+        drop(subscriptions);
+        assert_eq!((watch.len(), watch.marks()), (0, 0));
+    }
+}

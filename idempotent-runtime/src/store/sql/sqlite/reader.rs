@@ -48,7 +48,7 @@ impl Readers {
         place: &Place,
         look: impl FnOnce(&Connection) -> rusqlite::Result<R>,
     ) -> Option<R> {
-        if !self.are_allowed() || place.check_file().is_err() {
+        if !self.are_allowed() || place.check_file_lately().is_err() {
             return None;
         }
         let idle = self.lock().pop();

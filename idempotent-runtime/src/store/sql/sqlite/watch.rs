@@ -61,6 +61,11 @@ impl Watch {
     pub(super) fn len(&self) -> usize {
         self.notifier.len()
     }
+
+    #[cfg(test)]
+    pub(super) fn marks(&self) -> usize {
+        lock(&self.seen).len()
+    }
 }
 
 fn lock(seen: &Mutex<Marks>) -> MutexGuard<'_, Marks> {
