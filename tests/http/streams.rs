@@ -93,7 +93,7 @@ async fn a_response_over_the_limit_is_handed_out_and_not_kept() {
         }
     };
     let store = SharedStore::new(MemoryStore::new()).with_max_result(limit);
-    let (server, runs) = serve_counted(shared().store(store), large).await;
+    let (server, runs) = serve_counted(shared().store(&store), large).await;
     let mut count = 0;
     for path in ["/known", "/unknown"] {
         for (bytes, is_kept) in [(500, true), (1000, false), (1025, false), (3000, false)] {
@@ -115,6 +115,8 @@ async fn a_response_over_the_limit_is_handed_out_and_not_kept() {
             assert_eq!(runs.count(), count);
         }
     }
+    // That is no mistake of anybody's, and counted as none.
+    assert_eq!(store.counters().not_recordable(), 0);
 }
 
 #[tokio::test]
