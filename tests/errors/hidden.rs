@@ -211,3 +211,43 @@ async fn what_connections_hold() {
     hides(&error);
     hides(&error.to_string());
 }
+
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn what_requests_hold() {
+    use idempotent_fn::http::{IdempotencyKey, IdempotencyLayer, Problem};
+
+    let key = IdempotencyKey::new(SECRET).unwrap();
+    hides(&key);
+    hides(&key.of("ann"));
+    hides(&key.to_header_value());
+    let refused = IdempotencyKey::new(&format!("{SECRET}\u{7f}")).unwrap_err();
+    hides(&refused);
+    hides(&refused.to_string());
+    let store = SharedStore::new(MemoryStore::new());
+    let layer = IdempotencyLayer::shared("errors.hidden.layer").store(&store);
+    hides(&layer);
+    hides(&layer.operation("ann", &key));
+    let first = charge(&store).fingerprint("one payload");
+    first.run(async { Ok(String::new()) }).await.unwrap();
+    let other = charge(&store).fingerprint("another payload");
+    let error = other.run(async { Ok(String::new()) }).await.unwrap_err();
+    hides(&Problem::from(&error));
+}
+
+#[cfg(feature = "sqlite-system")]
+#[tokio::test]
+async fn what_files_hold() {
+    use idempotent_fn::store::SqliteStore;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("records.db");
+    let sqlite = SqliteStore::connect(path.to_str().unwrap()).await.unwrap();
+    let store = SharedStore::new(sqlite.clone());
+    let answer = charge(&store).run(async { Ok(SECRET.to_owned()) });
+    assert_eq!(answer.await.unwrap(), SECRET);
+    hides(&sqlite);
+    hides(&store);
+    hides(&sqlite.read(&key()).await.unwrap());
+    hides(&store.list(&Filter::new(), None).await.unwrap());
+}
