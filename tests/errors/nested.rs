@@ -14,6 +14,7 @@ use crate::common::{
 use idempotent_fn::{
     Error, OnCrash, OnErr, Operation, SharedStore,
     codec::{Codec, Json, MessagePack},
+    key::optional_part,
     operation, operation_with_codec,
     store::MemoryStore,
 };
@@ -95,6 +96,41 @@ async fn a_refused_call_of_the_body_is_no_final_result() {
             assert_eq!(call(fails).await.expect("it is recorded"), 7);
             assert_eq!(runs.load(Ordering::SeqCst), 3);
             settled(&store).await;
+        }
+    }
+}
+
+/// The same where a call between them has made a text, or a decline, of the refusal.
+#[tokio::test]
+async fn a_call_refused_two_levels_below_is_no_final_result() {
+    for middle_has_key in [true, false] {
+        for fails in BODIES {
+            let (store, runs) = (memory(), AtomicU32::new(0));
+            let call = async || {
+                let store = &store;
+                let middle = async || {
+                    let key = middle_has_key.then_some("k");
+                    let middle = operation::<Result<u32, Failure>, _>(
+                        "nested.middle",
+                        &[optional_part(&key)],
+                    );
+                    let body = async { inner(store).run(async { Ok(7) }).await.map_err(fails) };
+                    middle.store(store).run_attached(body).await
+                };
+                let body = async {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    middle().await.map_err(|_| Failure::Declined)
+                };
+                outer(store).record_err().run_attached(body).await
+            };
+            let owner = busy(&store);
+            for _ in 0..2 {
+                call().await.expect_err("the innermost one is in flight");
+            }
+            drop(owner);
+            assert_eq!(call().await.expect("the innermost one is free"), 7);
+            assert_eq!(call().await.expect("it is recorded"), 7);
+            assert_eq!(runs.load(Ordering::SeqCst), 3);
         }
     }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Progress {
     armed: AtomicBool,
     /// What the body was refused by other operations.
     pub(crate) refusals: Refusals,
+    /// Whether the body's `Err` comes of such a refusal.
+    refused_within: AtomicBool,
 }
 
 impl Subject for Attempt {
@@ -104,7 +106,15 @@ impl Attempt {
             let observation = Observation::of(outcome, recorded, record);
             self.caller
                 .answered(self.scope, Some(&self.key), observation);
+            if self.progress.refused_within.load(Ordering::Relaxed) {
+                self.caller.refused_within(self.scope, Some(&self.key));
+            }
         }
+    }
+
+    /// The body's `Err` comes of a call in it that was refused for now.
+    pub(crate) fn ended_by_refusal(&self) {
+        self.progress.refused_within.store(true, Ordering::Relaxed);
     }
 
     /// The call was refused. Nobody is refused whose caller has gone.

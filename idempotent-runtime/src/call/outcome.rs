@@ -26,6 +26,9 @@ const USUAL_RESULT: usize = 128;
 
 /// Makes the claim end as the body's result says. Asking the result runs the user's code, as the body is.
 pub(super) fn conclude<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
+    if body.is_err() && claim.attempt.progress.refusals.first().is_some() {
+        claim.attempt.ended_by_refusal();
+    }
     let judged = panic::catch_unwind(AssertUnwindSafe(|| judge(body, claim)));
     if let Err(panicked) = judged {
         claim.attempt.panicked();

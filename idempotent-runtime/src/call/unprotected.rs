@@ -77,6 +77,9 @@ impl Unprotected {
         self.count(Turn::Unprotected);
         self.caller
             .answered(self.scope, None, Observation::unprotected());
+        if body.is_err() && self.refusals.first().is_some() {
+            self.caller.refused_within(self.scope, None);
+        }
         events::ran_unprotected(self.scope);
         Ok(())
     }

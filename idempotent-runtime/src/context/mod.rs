@@ -216,6 +216,14 @@ impl Context {
         }
     }
 
+    /// A call that was made here ran, and its `Err` comes of a call within it that was refused for now: what is made of it
+    /// here is not final either.
+    pub(crate) fn refused_within(&self, scope: &'static str, key: Option<&Key>) {
+        if let Some(refusals) = self.refusals() {
+            refusals.add(scope, key);
+        }
+    }
+
     /// A call that was made here was refused. A refusal that stays is an answer: what the body makes of it is as final as
     /// what it makes of a result. Were it not, a body that fails for good would run again with every call.
     pub(crate) fn refused(&self, scope: &'static str, key: Option<&Key>, error: &Error) {

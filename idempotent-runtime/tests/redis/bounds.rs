@@ -5,7 +5,7 @@ use std::time::Duration;
 use idempotent_runtime::{
     Store,
     record::{MAX_TOKEN, State},
-    store::Settled,
+    store::{RedisOptions, Settled},
 };
 use idempotent_test_support::RedisServer;
 
@@ -103,4 +103,14 @@ async fn tokens_grow_past_a_clock_that_went_back() {
         assert_eq!(settled.expect("overrule"), Settled::Applied);
         assert_eq!(record(&server, &key("1")).expect("there").token, expected);
     }
+}
+
+#[tokio::test]
+async fn a_store_without_a_limit_of_time_connects() {
+    let server = RedisServer::start();
+    let options = RedisOptions::new()
+        .with_response_timeout(Duration::MAX)
+        .with_connection_timeout(Duration::MAX);
+    let store = options.open(&server.url()).expect("a store");
+    granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
 }

@@ -96,7 +96,11 @@ fn tune(stream: &TcpStream, patience: Duration) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&probes)?;
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    socket.set_tcp_user_timeout(Some(patience.max(Duration::from_secs(10))))?;
+    {
+        // The kernel counts milliseconds in 31 bits.
+        let day = Duration::from_secs(24 * 60 * 60);
+        socket.set_tcp_user_timeout(Some(patience.clamp(Duration::from_secs(10), day)))?;
+    }
     let _ = patience;
     Ok(())
 }
