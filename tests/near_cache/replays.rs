@@ -234,6 +234,27 @@ async fn a_late_answer_does_not_undo_what_was_forgotten() {
     assert_eq!(value(&near, &faulty, &effects).await, (2, 0));
 }
 
+/// Whoever comes after it asks for itself, with a near cache and without.
+#[tokio::test]
+async fn a_call_after_a_forget_does_not_share_an_answer_from_before() {
+    for is_near in [true, false] {
+        let (faulty, near, _) = stores();
+        let store = if is_near {
+            near
+        } else {
+            another_process(&faulty)
+        };
+        let effects = Effects::new();
+        value(&another_process(&faulty), &faulty, &effects).await;
+        let mut before = Box::pin(charge(&store).run(effects.body(0)));
+        assert!(poll_once(&mut before).is_pending() && poll_once(&mut before).is_pending());
+        charge(&store).forget().await.unwrap();
+        let after = charge(&store).run(effects.body(0));
+        let (after, before) = tokio::join!(after, before);
+        assert_eq!((before.unwrap(), after.unwrap()), (1, 2));
+    }
+}
+
 #[tokio::test]
 async fn forgetting_elsewhere_takes_effect_after_max_age() {
     let faulty = Faulty::new();

@@ -96,6 +96,11 @@ impl Flights {
             .remove_if(&flight.key, |_, current| Arc::ptr_eq(current, flight));
     }
 
+    /// Lets nobody else join the flight of `key`: what it learns may be older than what was written just now.
+    pub(crate) fn close(&self, key: &Key) {
+        self.by_key.remove_if(key, |_, _| true);
+    }
+
     /// Joins the flight of `key`, or starts it.
     pub(crate) fn join(&self, key: &Key, fingerprint: Option<Fingerprint>) -> Role {
         match self.by_key.entry(key.clone()) {

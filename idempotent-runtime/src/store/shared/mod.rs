@@ -63,6 +63,15 @@ struct Inner {
     near: OnceLock<Near>,
 }
 
+/// Lets nobody else join a key's flight, once dropped.
+struct FlightCloser<'a>(&'a Flights, &'a Key);
+
+impl Drop for FlightCloser<'_> {
+    fn drop(&mut self) {
+        self.0.close(self.1);
+    }
+}
+
 impl SharedStore {
     /// Shares `store`.
     pub fn new(store: impl Store) -> Self {
@@ -346,6 +355,8 @@ impl SharedStore {
         replacement: &Record,
     ) -> Result<Settled, StoreError> {
         let _overruling = self.overruling(key);
+        // Calls that begin later must not be told what was read before; also where the answer is lost, or nobody waits for it.
+        let _closing = FlightCloser(self.flights(), key);
         let store = &self.0.inner.store;
         store.overrule(key, seen, replacement).await
     }
