@@ -231,7 +231,7 @@ pub(crate) fn select(error: &ServerError, database: i64, server_name: &str) -> S
         }
         _ if contains(text, &["DB index", "out of range"]) => format!(
             "it has no database {database}: the number is out of range; name another in the URL, or raise `databases` in \
-             the server's configuration"
+             the server's configuration (of a Valkey cluster `cluster-databases`)"
         ),
         _ if contains(text, &["cluster mode"]) => {
             "it belongs to a cluster, which has database 0 only; use `RedisStore::cluster` (feature `redis-cluster`)"
