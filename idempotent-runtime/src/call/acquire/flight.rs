@@ -46,7 +46,7 @@ pub(super) async fn join_flight(acquire: &mut Acquire<'_>) -> JoinResult {
             Role::Follower(follow) => follow,
         };
         acquire.waits.get_or_insert_with(Instant::now);
-        // As long as it would wait for an answer itacquire.
+        // As long as it would wait for an answer itself.
         let answered = cmp::max(acquire.deadline, Instant::now() + SHORTEST_PATIENCE);
         return JoinResult::Landed(match follow.landed(acquire.deadline, answered).await {
             // The leader asked while it stood; its end has come since, and this call may have come after that.
