@@ -1,7 +1,7 @@
 //! Bodies: reading one within a limit, and the body of a response.
 
 use std::{
-    error,
+    error, fmt,
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
@@ -22,7 +22,6 @@ pub(super) type BoxError = Box<dyn error::Error + Send + Sync>;
 pin_project! {
     /// The body of a response that has come through a layer.
     #[project = Projected]
-    #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]
         inner: Inner<B>,
@@ -31,7 +30,6 @@ pin_project! {
 
 pin_project! {
     #[project = InnerProjected]
-    #[derive(Debug)]
     enum Inner<B> {
         /// As the service inside has made it.
         Untouched { #[pin] body: B },
@@ -39,6 +37,18 @@ pin_project! {
         Whole { bytes: Option<Bytes>, trailers: Option<HeaderMap> },
         /// The first part was read. The rest is pinned where it is, so `B` need not be `Unpin`.
         Partial { first: Option<Bytes>, rest: Pin<Box<B>> },
+    }
+}
+
+/// Shows how the body came here, and nothing of what it holds.
+impl<B> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.inner {
+            Inner::Untouched { .. } => "untouched",
+            Inner::Whole { .. } => "whole",
+            Inner::Partial { .. } => "partial",
+        };
+        write!(f, "ResponseBody({kind})")
     }
 }
 
@@ -238,4 +248,22 @@ where
         }
     }
     Collected::Unfinished(ResponseBody::partial(pieces.into_bytes(), body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_not_shown() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", http::HeaderValue::from_static("4711"));
+        let whole = ResponseBody::<String>::whole(Bytes::from_static(b"4711"), Some(trailers));
+        let partial =
+            ResponseBody::partial(Bytes::from_static(b"4711"), Box::pin("4711".to_owned()));
+        for body in [whole, partial, ResponseBody::untouched("4711".to_owned())] {
+            let shown = format!("{body:?}");
+            assert!(!shown.contains("4711"), "{shown}");
+        }
+    }
 }
