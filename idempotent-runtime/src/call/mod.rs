@@ -30,7 +30,7 @@ use self::{
     attempt::Attempt,
     body::{BodySlot, ErasedBody, OwnedBody},
     claim::Claim,
-    future::{Call, InSpan, Needs, Phase},
+    future::{Call, InSpan, Phase, TypeFns},
     give_way::give_way,
     heartbeat::BodyEnd,
     local::{Rest, call_at_once},
@@ -72,7 +72,7 @@ impl<T, E, F> Operation<T, E, F> {
         Run {
             call: Call {
                 phase: Phase::Start(self),
-                needs: Needs::met,
+                type_fns: TypeFns::new,
             },
             body: Some(body),
         }
