@@ -39,7 +39,7 @@ pub(super) fn call_at_once(
         Err(attempt) => return Some((attempt, Rest::All)),
     };
     if poll_body(&mut claim, body, cx).is_ready() {
-        outcome::conclude(body, &mut claim);
+        outcome::end_claim(body, &mut claim);
         if claim.is_settled() {
             report_ran(&claim);
             return None;

@@ -233,13 +233,13 @@ async fn run<W: ErasedBody + ?Sized>(
     let mut timed_out = None;
     if !claim.is_ending() {
         match claim.drive(body).await {
-            BodyEnd::Returned => outcome::conclude(body, &mut claim),
+            BodyEnd::Returned => outcome::end_claim(body, &mut claim),
             BodyEnd::Overtaken(record, lease_left) => {
                 claim.lose();
                 return Box::pin(adopt(attempt, body, record, lease_left)).await;
             }
             BodyEnd::TimedOut(after) => {
-                outcome::abandon_late(&mut claim, after);
+                outcome::end_timed_out(&mut claim, after);
                 timed_out = Some(after);
             }
         }
