@@ -65,8 +65,8 @@ impl Claim {
     /// The same without a turn to count.
     #[inline]
     pub(super) fn granted(attempt: Arc<Attempt>, lead: Option<Lead>, record: Record) -> Self {
-        attempt.arm(true);
-        attempt.granted(&record);
+        attempt.set_armed(true);
+        attempt.set_granted(&record);
         Self {
             attempt,
             stage: Stage::Granted,
@@ -197,7 +197,7 @@ impl Claim {
 
     fn set_settled(&mut self) {
         self.stage = Stage::Settled;
-        self.attempt.arm(false);
+        self.attempt.set_armed(false);
     }
 }
 

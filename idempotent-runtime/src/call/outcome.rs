@@ -27,11 +27,11 @@ const USUAL_RESULT: usize = 128;
 /// Makes the claim end as the body's result says. Asking the result runs the user's code, as the body is.
 pub(super) fn end_claim<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
     if body.is_err() && claim.attempt.progress.refusals.first().is_some() {
-        claim.attempt.ended_by_refusal();
+        claim.attempt.set_failed_by_refusal();
     }
     let ended = panic::catch_unwind(AssertUnwindSafe(|| end_by_verdict(body, claim)));
     if let Err(panicked) = ended {
-        claim.attempt.panicked();
+        claim.attempt.emit_panic();
         panic::resume_unwind(panicked);
     }
 }

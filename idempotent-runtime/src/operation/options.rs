@@ -268,7 +268,7 @@ impl Options {
         store.counters().count(self.scope, turn);
         if is_watched {
             Context::with(|context| {
-                context.answered(self.scope, Some(key), Observation::near());
+                context.note_answer(self.scope, Some(key), Observation::near());
             });
         }
         Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));

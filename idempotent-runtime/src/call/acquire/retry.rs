@@ -40,7 +40,7 @@ struct InDoubtGuard<'a> {
 
 impl<'a> InDoubtGuard<'a> {
     fn new(attempt: &'a Arc<Attempt>, lead: Option<Lead>) -> Self {
-        attempt.arm(true);
+        attempt.set_armed(true);
         Self {
             attempt,
             lead,
@@ -51,7 +51,7 @@ impl<'a> InDoubtGuard<'a> {
     /// There is an answer, or the claim never came through: nothing is owed.
     fn close(&mut self) -> Option<Lead> {
         self.is_open = false;
-        self.attempt.arm(false);
+        self.attempt.set_armed(false);
         self.lead.take()
     }
 }
@@ -60,7 +60,7 @@ impl Drop for InDoubtGuard<'_> {
     fn drop(&mut self) {
         if mem::take(&mut self.is_open) {
             owe_claim(Arc::clone(self.attempt));
-            self.attempt.arm(false);
+            self.attempt.set_armed(false);
         }
     }
 }
