@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    background::{PATIENCE, owe_outcome, report, with_timeout, without_result},
+    background::{REPLY_TIMEOUT, owe_outcome, report, with_timeout, without_result},
     local,
 };
 use crate::{
@@ -177,7 +177,7 @@ impl Claim {
         loop {
             let attempt = &self.attempt;
             let reply = attempt.store.finish(&attempt.key, &self.record);
-            let answer = with_timeout(attempt, PATIENCE, reply).await;
+            let answer = with_timeout(attempt, REPLY_TIMEOUT, reply).await;
             match answer
                 .as_ref()
                 .err()

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    background::{PATIENCE, report, with_timeout},
+    background::{REPLY_TIMEOUT, report, with_timeout},
     body::ErasedBody,
     claim::Claim,
 };
@@ -147,7 +147,7 @@ impl<'a> Heartbeat<'a> {
                     let (attempt, owned) = (Arc::clone(self.attempt), self.owned.clone());
                     let renew = async move {
                         let reply = attempt.store.renew(&attempt.key, &owned);
-                        with_timeout(&attempt, PATIENCE, reply).await
+                        with_timeout(&attempt, REPLY_TIMEOUT, reply).await
                     };
                     self.state = HeartbeatState::Renewing(Box::pin(renew));
                 }

@@ -1,7 +1,7 @@
 //! Duplicates in one process: one of them asks the store, the others wait for what it learns.
 //!
 //! They wait on shared state, never on the leader's future, and a leader is believed only as long as it is seen at work:
-//! one that runs for its lease, one that asks or waits for [`SEEN`]. Whoever comes after a leader that nobody polls asks
+//! one that runs for its lease, one that asks or waits for [`LEADER_TIMEOUT`]. Whoever comes after a leader that nobody polls asks
 //! for itself: a flight saves commands, the store decides.
 
 use std::{
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a leader that asks or waits is believed after it was last polled.
-pub(crate) const SEEN: Duration = Duration::from_secs(1);
+pub(crate) const LEADER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The flights of one store. Clones are one table.
 #[derive(Clone, Default)]
@@ -43,7 +43,7 @@ impl Flight {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, state: FlightState) {
+    fn set_state(&self, state: FlightState) {
         *self.state() = state;
         self.changed.notify_waiters();
     }
@@ -117,7 +117,7 @@ impl Flights {
             Entry::Vacant(entry) => {
                 // From now on, and not from when the call began: that may be long ago.
                 let deadlines = Deadlines {
-                    leader: time::now() + SEEN,
+                    leader: time::now() + LEADER_TIMEOUT,
                     owner: None,
                 };
                 let flight = Arc::new(Flight {
@@ -149,14 +149,14 @@ impl Lead {
     }
 
     /// The leader waits for another process' owner, which may be silent for `lease_left`.
-    pub(crate) fn waits(&self, lease_left: Duration) {
-        self.set_deadlines(SEEN, lease_left);
+    pub(crate) fn set_waiting(&self, lease_left: Duration) {
+        self.set_deadlines(LEADER_TIMEOUT, lease_left);
     }
 
     fn set_deadlines(&self, leader: Duration, owner: Duration) {
         if let Some(flight) = &self.flight {
             let now = time::now();
-            flight.enter(FlightState::Flying(Deadlines {
+            flight.set_state(FlightState::Flying(Deadlines {
                 leader: now + leader,
                 owner: Some(now + owner),
             }));
@@ -176,7 +176,7 @@ impl Lead {
         if let Some(flight) = self.flight.take() {
             // Out of the map first: whoever comes now asks the store, and finds what has landed.
             self.flights.remove(&flight);
-            flight.enter(FlightState::Landed(outcome));
+            flight.set_state(FlightState::Landed(outcome));
         }
     }
 }
@@ -188,7 +188,7 @@ impl Pulse {
     /// The leader is being polled. Nobody is woken for this: who waits looks again before it doubts.
     pub(crate) fn beat(&self) {
         if let FlightState::Flying(deadlines) = &mut *self.0.state() {
-            deadlines.leader = deadlines.leader.max(time::now() + SEEN);
+            deadlines.leader = deadlines.leader.max(time::now() + LEADER_TIMEOUT);
         }
     }
 }
@@ -218,9 +218,9 @@ pub(crate) enum FollowResult {
 }
 
 impl Follow {
-    /// Waits until the flight lands, until `deadline`; or for as long as an answer may be waited for, until `answered`, where the
+    /// Waits until the flight lands, until `deadline`; or for as long as an answer may be waited for, until `answer_by`, where the
     /// store has said nothing yet. Cancel-safe.
-    pub(crate) async fn landed(self, deadline: Instant, answered: Instant) -> FollowResult {
+    pub(crate) async fn wait_landed(self, deadline: Instant, answer_by: Instant) -> FollowResult {
         loop {
             // Before it looks: a change that comes in between is told of too.
             let changed = self.flight.changed.notified();
@@ -237,9 +237,9 @@ impl Follow {
                 Some(owner) if now >= deadline => {
                     return FollowResult::TimedOut(owner.saturating_duration_since(now));
                 }
-                None if now >= answered => return FollowResult::Unanswered,
+                None if now >= answer_by => return FollowResult::Unanswered,
                 Some(_) => deadline,
-                None => answered,
+                None => answer_by,
             };
             mutant!("a follower listens after it has looked" => {
                 self.flight.changed.notified().await;

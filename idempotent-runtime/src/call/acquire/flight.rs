@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{self, Instant};
 
-use super::{Acquire, Acquired, retry::SHORTEST_PATIENCE};
+use super::{Acquire, Acquired, retry::MIN_RETRY_TIME};
 use crate::{
     Error, StoreError, StoreErrorKind,
     call::attempt::Attempt,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How often a leader shows itself while it asks or waits.
-const BEAT: Duration = Duration::from_millis(250);
+const PULSE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Result of joining a flight.
 pub(super) enum JoinResult {
@@ -47,8 +47,9 @@ pub(super) async fn join_flight(acquire: &mut Acquire<'_>) -> JoinResult {
         };
         acquire.waits.get_or_insert_with(Instant::now);
         // As long as it would wait for an answer itself.
-        let answered = cmp::max(acquire.deadline, Instant::now() + SHORTEST_PATIENCE);
-        return JoinResult::Landed(match follow.landed(acquire.deadline, answered).await {
+        let answer_by = cmp::max(acquire.deadline, Instant::now() + MIN_RETRY_TIME);
+        let landed = follow.wait_landed(acquire.deadline, answer_by).await;
+        return JoinResult::Landed(match landed {
             // The leader asked while it stood; its end has come since, and this call may have come after that.
             FollowResult::Landed(FlightOutcome::Record(record)) if has_ended(attempt, &record) => {
                 continue;
@@ -77,19 +78,19 @@ fn has_ended(attempt: &Attempt, record: &Record) -> bool {
     now.is_some_and(|now| record.has_ended(now))
 }
 
-/// Runs `asking`, and shows the followers of the flight that it is polled.
-pub(super) async fn with_pulse<T>(pulse: Option<Pulse>, asking: impl Future<Output = T>) -> T {
+/// Runs `acquiring`, and shows the followers of the flight that it is polled.
+pub(super) async fn with_pulse<T>(pulse: Option<Pulse>, acquiring: impl Future<Output = T>) -> T {
     let Some(pulse) = pulse else {
-        return asking.await;
+        return acquiring.await;
     };
-    let (mut asking, mut next) = (pin!(asking), pin!(time::sleep(BEAT)));
+    let (mut acquiring, mut next) = (pin!(acquiring), pin!(time::sleep(PULSE_INTERVAL)));
     poll_fn(|cx| {
         pulse.beat();
-        if let Poll::Ready(done) = asking.as_mut().poll(cx) {
+        if let Poll::Ready(done) = acquiring.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
         while next.as_mut().poll(cx).is_ready() {
-            next.as_mut().reset(Instant::now() + BEAT);
+            next.as_mut().reset(Instant::now() + PULSE_INTERVAL);
         }
         Poll::Pending
     })
