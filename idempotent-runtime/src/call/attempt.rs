@@ -14,7 +14,7 @@ use crate::{
         observe::{self, Observation, Observed, Refusals},
     },
     events::{self, Subject},
-    operation::options::Chosen,
+    operation::options::ChosenStore,
     record::Record,
     store::{ClaimRequest, counters::Turn},
 };
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) struct Attempt {
     pub(crate) scope: &'static str,
     pub(crate) key: Key,
-    pub(crate) store: Chosen,
+    pub(crate) store: ChosenStore,
     pub(crate) request: ClaimRequest,
     pub(crate) wait: Duration,
     /// How long the body may run, where that is limited.

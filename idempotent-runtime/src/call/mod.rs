@@ -147,8 +147,8 @@ impl<T, E, F> Operation<T, E, F> {
     pub(crate) fn replay(&self) -> Option<Result<T, E>> {
         let fingerprint = self.options.fingerprint();
         let mut found = None;
-        self.options.peek(&mut |record| {
-            found = self.policy.read(record, fingerprint);
+        self.options.replay_local(&mut |record| {
+            found = self.policy.read_local(record, fingerprint);
             found.is_some()
         });
         found

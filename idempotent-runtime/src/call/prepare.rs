@@ -12,7 +12,7 @@ use crate::{
     Error, Key, SharedStore,
     context::{Context, observe::Refusals},
     events::Span,
-    operation::options::{Chosen, Options, counting_store},
+    operation::options::{ChosenStore, Options, counting_store},
     record::{MAX_TTL, Nonce},
     store::counters::Turn,
 };
@@ -26,7 +26,7 @@ pub(crate) fn prepare(
         Ok(store) => store,
         Err(error) => {
             Span::new(options.scope, None).refused(&error);
-            let store = options.named();
+            let store = options.named_store();
             let store = counting_store(store.as_ref());
             emit_refusal(options, store, None, &error);
             return Err(error);
@@ -69,7 +69,7 @@ pub(crate) fn unprotected(
     policy: Result<(), &'static str>,
 ) -> Result<(Arc<Unprotected>, Span), Error> {
     let span = Span::new(options.scope, None);
-    let store = options.named();
+    let store = options.named_store();
     let key = options
         .check_options()
         .and_then(|()| policy.map_err(|reason| options.config(reason)))
@@ -126,9 +126,12 @@ fn emit_refusal(options: &Options, store: Option<&SharedStore>, key: Option<&Key
 }
 
 /// The store, where nothing is wrong with what was asked for.
-fn checked_store(options: &Options, policy: Result<(), &'static str>) -> Result<Chosen, Error> {
+fn checked_store(
+    options: &Options,
+    policy: Result<(), &'static str>,
+) -> Result<ChosenStore, Error> {
     options.check()?;
-    let store = options.choose()?;
+    let store = options.choose_store()?;
     options.check_scope_in(&store)?;
     policy.map_err(|reason| options.config(reason))?;
     Ok(store)
