@@ -92,7 +92,7 @@ impl Claim {
 
     /// The result is to be kept for as long, whatever the operation says.
     pub(crate) fn set_ttl(&mut self, ttl: Duration) {
-        self.record.ttl = record::kept_for(ttl);
+        self.record.ttl = record::clamp_ttl(ttl);
     }
 
     /// The body has returned: so its record is to end, and the store is owed that from now on.
