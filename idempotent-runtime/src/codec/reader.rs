@@ -1,8 +1,13 @@
-//! Reads values, and says why one cannot be read without anything of what it holds.
+//! Reads values, and tells why one cannot be read without showing any part of it.
 //!
-//! An error's text does not tell what of it is a value: a type's own message may look like any of serde's. So the format is
-//! read through [`Reader`], whose error is made of what serde hands over apart: names that stand in the type, the kind of the
-//! thing that was met, and, of everything else, nothing.
+//! The text of a serde error does not tell which part of it is a value: a type's own message may
+//! look like any of serde's. So a type is read through [`Reader`], whose error has no text of
+//! others. It is made from what serde passes separately: the names in the type, and the kind of
+//! what was found.
+//!
+//! [`Reader`] wraps every object that the type and the format pass to each other (deserializer,
+//! visitor, seed, access). The format's error can carry only a text from the inner types to the
+//! outer ones, so a [`ReadError`] is carried past it in a cell, [`CarriedError`].
 
 use std::{cell::Cell, fmt};
 
@@ -13,7 +18,7 @@ use serde::de::{
 
 use super::redact;
 
-/// Reads a `T` from what `format` reads.
+/// Reads a `T` from `format`.
 pub(super) fn read<'de, T, D>(format: D) -> Result<T, ReadError>
 where
     T: Deserialize<'de>,
@@ -26,7 +31,7 @@ where
     })
 }
 
-/// Why a value cannot be read. Nothing of the value is in it.
+/// Why a value cannot be read. It shows no part of the value.
 #[derive(Debug)]
 pub(super) struct ReadError(Box<str>);
 
@@ -46,7 +51,7 @@ impl ReadError {
 }
 
 impl de::Error for ReadError {
-    /// The type's own words may show the value.
+    /// The text is not shown: it is the type's own, and may show the value.
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::of(redact::HIDDEN)
     }
@@ -92,7 +97,7 @@ impl de::Error for ReadError {
     }
 }
 
-/// The names that stand in the type.
+/// Lists the names that stand in the type.
 fn one_of(names: &'static [&'static str]) -> String {
     let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.as_slice() {
@@ -103,7 +108,7 @@ fn one_of(names: &'static [&'static str]) -> String {
     }
 }
 
-/// What kind of thing was met, without what it holds.
+/// The kind of what was found, without its value.
 fn kind(found: Unexpected<'_>) -> &'static str {
     match found {
         Unexpected::Bool(_) => "boolean",
@@ -126,19 +131,19 @@ fn kind(found: Unexpected<'_>) -> &'static str {
     }
 }
 
-/// What the type carried last. The format's error stands between the type and whoever reads it, and can only carry a text.
+/// The type's last error, on its way past the format's own error.
 #[derive(Default)]
 struct CarriedError(Cell<Option<ReadError>>);
 
 impl CarriedError {
-    /// Keeps what the type carried, behind an error of the format's.
+    /// Stores the type's error, and returns an error of the format in its place.
     #[cold]
     fn carry<E: de::Error>(&self, error: ReadError) -> E {
         self.0.set(Some(error));
         E::custom("")
     }
 
-    /// What the type carried, or else what can be shown of the format's error.
+    /// The type's error if one was carried, or else what may be shown of the format's `error`.
     #[cold]
     fn take_or(&self, error: impl fmt::Display) -> ReadError {
         let carried = self.0.take();
@@ -146,7 +151,7 @@ impl CarriedError {
     }
 }
 
-/// Stands between a type and its format, in every place where one calls the other.
+/// Wraps an object that the type and the format pass to each other.
 struct Reader<'s, X> {
     inner: X,
     carried: &'s CarriedError,
