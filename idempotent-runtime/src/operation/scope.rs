@@ -89,11 +89,12 @@ impl fmt::Display for ScopeOwner {
 /// types, and a function within another with those in other functions. [`claim`] tells them apart in one process. A record
 /// outlives the process, and names no type.
 pub(crate) fn shared_default(scope: &str, body: &'static str) -> Option<String> {
+    let (module, name) = scope.rsplit_once(':')?;
+    let module = module.strip_suffix(':')?;
     let function = function(body);
     if function == scope {
         return None;
     }
-    let (module, name) = scope.rsplit_once("::")?;
     let (owner, own_name) = function.rsplit_once("::")?;
     let plain = |name: &'static str| name.strip_prefix("r#").unwrap_or(name);
     let is_within = owner.starts_with('<')

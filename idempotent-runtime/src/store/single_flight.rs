@@ -1,7 +1,7 @@
 //! Duplicates in one process: one of them asks the store, the others wait for what it learns.
 //!
 //! They wait on shared state, never on the leader's future, and a leader is believed only as long as it is seen at work:
-//! one that runs for its lease, one that asks or waits for [`SEEN`]. Whoever comes after a leader that nobody polls asks
+//! one that runs for its lease, one that waits or has just asked for [`SEEN`]. Whoever comes after a leader that nobody polls asks
 //! for itself: a flight saves commands, the store decides.
 
 use std::{
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// How long a leader that asks or waits is believed after it was last polled.
+/// How long a leader is believed after it has asked, or was last polled while it waits.
 pub(crate) const SEEN: Duration = Duration::from_secs(1);
 
 /// The flights of one store. Clones are one table.
@@ -101,8 +101,8 @@ impl Flights {
         self.by_key.remove_if(key, |_, _| true);
     }
 
-    /// Joins the flight of `key`, or starts it.
-    pub(crate) fn join(&self, key: &Key, fingerprint: Option<Fingerprint>) -> Role {
+    /// Joins the flight of `key`, or starts it `now`.
+    pub(crate) fn join(&self, key: &Key, fingerprint: Option<Fingerprint>, now: Instant) -> Role {
         match self.by_key.entry(key.clone()) {
             Entry::Occupied(entry) => {
                 let flight = entry.get();
@@ -115,9 +115,8 @@ impl Flights {
                 })
             }
             Entry::Vacant(entry) => {
-                // From now on, and not from when the call began: that may be long ago.
                 let deadlines = Deadlines {
-                    leader: time::now() + SEEN,
+                    leader: now + SEEN,
                     owner: None,
                 };
                 let flight = Arc::new(Flight {
@@ -163,9 +162,13 @@ impl Lead {
         }
     }
 
-    /// What the leader shows itself with while it asks or waits.
-    pub(crate) fn pulse(&self) -> Option<Pulse> {
-        self.flight.clone().map(Pulse)
+    /// The leader is at work: it is believed for [`SEEN`] from now on. Nobody is woken for this: a follower looks again
+    /// before it doubts.
+    pub(crate) fn beat(&self) {
+        let Some(flight) = &self.flight else { return };
+        if let FlightState::Flying(deadlines) = &mut *flight.state() {
+            deadlines.leader = deadlines.leader.max(time::now() + SEEN);
+        }
     }
 
     pub(crate) fn land(mut self, outcome: FlightOutcome) {
@@ -177,18 +180,6 @@ impl Lead {
             // Out of the map first: whoever comes now asks the store, and finds what has landed.
             self.flights.remove(&flight);
             flight.enter(FlightState::Landed(outcome));
-        }
-    }
-}
-
-/// Says of a leader that it is polled.
-pub(crate) struct Pulse(Arc<Flight>);
-
-impl Pulse {
-    /// The leader is being polled. Nobody is woken for this: who waits looks again before it doubts.
-    pub(crate) fn beat(&self) {
-        if let FlightState::Flying(deadlines) = &mut *self.0.state() {
-            deadlines.leader = deadlines.leader.max(time::now() + SEEN);
         }
     }
 }

@@ -40,7 +40,9 @@ impl World {
     }
 
     fn join(&self) -> Role {
-        self.store.flights().join(&key(1), request(1).fingerprint)
+        self.store
+            .flights()
+            .join(&key(1), request(1).fingerprint, time::now())
     }
 
     fn check_end(&self) {

@@ -17,11 +17,11 @@ use crate::{
     record::Record,
     store::{
         counters::Turn,
-        single_flight::{FlightOutcome, FollowResult, Lead, Pulse, Role},
+        single_flight::{FlightOutcome, FollowResult, Lead, Role},
     },
 };
 
-/// How often a leader shows itself while it asks or waits.
+/// How often a leader shows itself while it waits.
 const BEAT: Duration = Duration::from_millis(250);
 
 /// Result of joining a flight.
@@ -33,22 +33,21 @@ pub(super) enum JoinResult {
 }
 
 /// Finds out who asks for all duplicates of this process, and waits for that one if it is another.
-pub(super) async fn join_flight(acquire: &mut Acquire<'_>) -> JoinResult {
+pub(super) async fn join_flight(acquire: &mut Acquire<'_>, mut now: Instant) -> JoinResult {
     let attempt = acquire.attempt;
+    let (flights, fingerprint) = (attempt.store.flights(), attempt.request.fingerprint);
     loop {
-        let follow = match attempt
-            .store
-            .flights()
-            .join(&attempt.key, attempt.request.fingerprint)
-        {
+        let follow = match flights.join(&attempt.key, fingerprint, now) {
             Role::Leader(lead) => return JoinResult::Leads(Some(lead)),
             Role::Bypass => return JoinResult::Leads(None),
             Role::Follower(follow) => follow,
         };
-        acquire.waits.get_or_insert_with(Instant::now);
+        acquire.waits.get_or_insert(now);
         // As long as it would wait for an answer itself.
-        let answered = cmp::max(acquire.deadline, Instant::now() + SHORTEST_PATIENCE);
-        return JoinResult::Landed(match follow.landed(acquire.deadline, answered).await {
+        let answered = cmp::max(acquire.deadline, now + SHORTEST_PATIENCE);
+        let followed = follow.landed(acquire.deadline, answered).await;
+        now = Instant::now();
+        return JoinResult::Landed(match followed {
             // The leader asked while it stood; its end has come since, and this call may have come after that.
             FollowResult::Landed(FlightOutcome::Record(record)) if has_ended(attempt, &record) => {
                 continue;
@@ -77,15 +76,15 @@ fn has_ended(attempt: &Attempt, record: &Record) -> bool {
     now.is_some_and(|now| record.has_ended(now))
 }
 
-/// Runs `asking`, and shows the followers of the flight that it is polled.
-pub(super) async fn with_pulse<T>(pulse: Option<Pulse>, asking: impl Future<Output = T>) -> T {
-    let Some(pulse) = pulse else {
-        return asking.await;
+/// Runs `waiting`, and shows the followers of the flight that its leader is polled.
+pub(super) async fn with_pulse<T>(lead: Option<&Lead>, waiting: impl Future<Output = T>) -> T {
+    let Some(lead) = lead else {
+        return waiting.await;
     };
-    let (mut asking, mut next) = (pin!(asking), pin!(time::sleep(BEAT)));
+    let (mut waiting, mut next) = (pin!(waiting), pin!(time::sleep(BEAT)));
     poll_fn(|cx| {
-        pulse.beat();
-        if let Poll::Ready(done) = asking.as_mut().poll(cx) {
+        lead.beat();
+        if let Poll::Ready(done) = waiting.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
         while next.as_mut().poll(cx).is_ready() {

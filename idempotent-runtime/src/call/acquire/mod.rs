@@ -49,11 +49,12 @@ pub(crate) struct Replay {
 
 /// Asks the store, waits for whoever runs, and asks again, until there is an answer or `wait` is over.
 pub(crate) async fn acquire(attempt: &Arc<Attempt>) -> Result<Acquired, Error> {
-    let mut acquire = Acquire::new(attempt);
+    let now = Instant::now();
+    let mut acquire = Acquire::new(attempt, now);
     // A store in this process is asked as cheaply as a flight is joined, and wakes its waiters itself.
     let mut lead = None;
     if attempt.store.local().is_none() {
-        lead = match join_flight(&mut acquire).await {
+        lead = match join_flight(&mut acquire, now).await {
             JoinResult::Leads(lead) => lead,
             JoinResult::Landed(acquired) => {
                 acquire.emit_waited();
@@ -61,8 +62,7 @@ pub(crate) async fn acquire(attempt: &Arc<Attempt>) -> Result<Acquired, Error> {
             }
         };
     }
-    let pulse = lead.as_ref().and_then(Lead::pulse);
-    let acquired = with_pulse(pulse, acquire.claim_or_wait(lead)).await;
+    let acquired = acquire.claim_or_wait(lead).await;
     acquire.emit_waited();
     acquired
 }
@@ -79,11 +79,10 @@ struct Acquire<'a> {
 }
 
 impl<'a> Acquire<'a> {
-    fn new(attempt: &'a Arc<Attempt>) -> Self {
-        let deadline = Instant::now() + attempt.wait;
+    fn new(attempt: &'a Arc<Attempt>, now: Instant) -> Self {
         Self {
             attempt,
-            deadline,
+            deadline: now + attempt.wait,
             waits: None,
             subscription: None,
             poll: POLL,
@@ -101,7 +100,7 @@ impl<'a> Acquire<'a> {
     /// Asks the store, and waits for another process' owner.
     async fn claim_or_wait(&mut self, mut lead: Option<Lead>) -> Result<Acquired, Error> {
         loop {
-            if self.saw_fail && self.has_vanished().await? {
+            if self.saw_fail && Box::pin(with_pulse(lead.as_ref(), self.has_vanished())).await? {
                 return Err(self.indeterminate());
             }
             let answer = claim_with_retry(self.attempt, lead, self.deadline).await?;
@@ -116,7 +115,7 @@ impl<'a> Acquire<'a> {
                 {
                     // The record vanished between looking and asking: the same doubt, and now ours to keep.
                     claim.end(lost(claim.record()));
-                    claim.finish().await;
+                    Box::pin(claim.finish()).await;
                     return Err(self.indeterminate());
                 }
                 ClaimAnswer::Granted(claim) => return Ok(Acquired::Run(Box::new(claim))),
@@ -138,7 +137,8 @@ impl<'a> Acquire<'a> {
             if let Some(lead) = &lead {
                 lead.waits(lease_left);
             }
-            self.wait(lease_left).await?;
+            // Boxed because rare: keeps the common future small.
+            Box::pin(with_pulse(lead.as_ref(), self.wait(lease_left))).await?;
         }
     }
 
@@ -230,9 +230,9 @@ impl<'a> Acquire<'a> {
 
     /// Whether there is no record any more. Asked as patiently as a claim is: a lost answer ends no waiting.
     async fn has_vanished(&self) -> Result<bool, Error> {
-        let mut tries = Tries::new(self.deadline);
+        let mut tries = Tries::new(Instant::now(), self.deadline);
         loop {
-            let error = match self.read(tries.patience()).await {
+            let error = match self.read(tries.patience(Instant::now())).await {
                 Ok(read) => return Ok(read.is_none()),
                 Err(error) => error,
             };
@@ -265,7 +265,7 @@ pub(crate) async fn adopt(
     record: Record,
     lease_left: Duration,
 ) -> Result<Replay, Error> {
-    let mut acquire = Acquire::new(attempt);
+    let mut acquire = Acquire::new(attempt, Instant::now());
     let adopted = acquire.adopt(record, lease_left).await;
     acquire.emit_waited();
     Ok(Replay {

@@ -74,22 +74,19 @@ pub(crate) struct Tries {
 }
 
 impl Tries {
-    /// For a caller who waits until `deadline`, or long enough for a second try.
-    pub(crate) fn new(deadline: Instant) -> Self {
+    /// For a caller who asks from `now` on and waits until `deadline`, or long enough for a second try.
+    pub(crate) fn new(now: Instant, deadline: Instant) -> Self {
         Self {
             sent: 1,
             pauses: PAUSES,
             deadline,
-            give_up: cmp::max(deadline, Instant::now() + SHORTEST_PATIENCE),
+            give_up: cmp::max(deadline, now + SHORTEST_PATIENCE),
         }
     }
 
-    /// How long to wait for the next answer.
-    pub(crate) fn patience(&self) -> Duration {
-        cmp::min(
-            PATIENCE,
-            self.give_up.saturating_duration_since(Instant::now()),
-        )
+    /// How long to wait for the answer to a question that is asked `now`.
+    pub(crate) fn patience(&self, now: Instant) -> Duration {
+        cmp::min(PATIENCE, self.give_up.saturating_duration_since(now))
     }
 
     /// Pauses, if the question is worth asking again after this error; `false`: the error is the answer.
@@ -120,9 +117,10 @@ pub(crate) async fn claim_with_retry(
     let mut guard = InDoubtGuard::new(attempt, lead);
     let mut in_doubt = false;
     let begun = Instant::now();
-    let mut tries = Tries::new(deadline);
+    let mut tries = Tries::new(begun, deadline);
+    let mut now = begun;
     let error = loop {
-        let patience = tries.patience();
+        let patience = tries.patience(now);
         let reply = attempt.store.claim(&attempt.key, &attempt.request);
         let mut reply = with_timeout(attempt, patience, reply).await;
         if is_late(attempt, &reply, begun) {
@@ -144,6 +142,10 @@ pub(crate) async fn claim_with_retry(
                 in_doubt |= error.is_ambiguous();
                 if !tries.again_after(&error).await {
                     break error;
+                }
+                now = Instant::now();
+                if let Some(lead) = &guard.lead {
+                    lead.beat();
                 }
             }
         }
