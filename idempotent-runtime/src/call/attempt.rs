@@ -14,7 +14,7 @@ use crate::{
         observe::{self, Observation, Observed, Refusals},
     },
     events::{self, Subject},
-    operation::options::Chosen,
+    operation::options::ChosenStore,
     record::Record,
     store::{ClaimRequest, counters::Turn},
 };
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) struct Attempt {
     pub(crate) scope: &'static str,
     pub(crate) key: Key,
-    pub(crate) store: Chosen,
+    pub(crate) store: ChosenStore,
     pub(crate) request: ClaimRequest,
     pub(crate) wait: Duration,
     /// How long the body may run, where that is limited.
@@ -48,7 +48,7 @@ pub(crate) struct Progress {
     /// What the body was refused by other operations.
     pub(crate) refusals: Refusals,
     /// Whether the body's `Err` comes of such a refusal.
-    refused_within: AtomicBool,
+    failed_by_refusal: AtomicBool,
 }
 
 impl Subject for Attempt {
@@ -67,7 +67,7 @@ impl Attempt {
         OperationId::of(self.scope, &self.key)
     }
 
-    pub(crate) fn granted(&self, record: &Record) {
+    pub(crate) fn set_granted(&self, record: &Record) {
         self.progress.token.store(record.token, Ordering::Relaxed);
         self.progress
             .attempts
@@ -82,7 +82,7 @@ impl Attempt {
         self.progress.orphaned.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn arm(&self, armed: bool) {
+    pub(crate) fn set_armed(&self, armed: bool) {
         self.progress.armed.store(armed, Ordering::Relaxed);
     }
 
@@ -95,33 +95,36 @@ impl Attempt {
     }
 
     /// The body, or what is asked about its result, panicked.
-    pub(crate) fn panicked(&self) {
+    pub(crate) fn emit_panic(&self) {
         self.count(Turn::Panicked);
         events::panicked(self);
     }
 
     /// The call was answered with a result of its function.
-    pub(crate) fn answered(&self, outcome: Observed, recorded: bool, record: &Record) {
+    pub(crate) fn emit_answer(&self, outcome: Observed, recorded: bool, record: &Record) {
         if observe::is_watched() {
             let observation = Observation::of(outcome, recorded, record);
             self.caller
-                .answered(self.scope, Some(&self.key), observation);
-            if self.progress.refused_within.load(Ordering::Relaxed) {
-                self.caller.refused_within(self.scope, Some(&self.key));
+                .note_answer(self.scope, Some(&self.key), observation);
+            if self.progress.failed_by_refusal.load(Ordering::Relaxed) {
+                self.caller
+                    .note_failed_by_refusal(self.scope, Some(&self.key));
             }
         }
     }
 
     /// The body's `Err` comes of a call in it that was refused for now.
-    pub(crate) fn ended_by_refusal(&self) {
-        self.progress.refused_within.store(true, Ordering::Relaxed);
+    pub(crate) fn set_failed_by_refusal(&self) {
+        self.progress
+            .failed_by_refusal
+            .store(true, Ordering::Relaxed);
     }
 
     /// The call was refused. Nobody is refused whose caller has gone.
-    pub(crate) fn refused(&self, error: &Error) {
+    pub(crate) fn emit_refusal(&self, error: &Error) {
         if !self.is_orphaned() {
             self.count(Turn::of(error));
-            self.caller.refused(self.scope, Some(&self.key), error);
+            self.caller.note_refusal(self.scope, Some(&self.key), error);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    background::{PATIENCE, owe_outcome, report, with_timeout, without_result},
+    background::{REPLY_TIMEOUT, owe_outcome, report, with_timeout, without_result},
     local,
 };
 use crate::{
@@ -65,8 +65,8 @@ impl Claim {
     /// The same without a turn to count.
     #[inline]
     pub(super) fn granted(attempt: Arc<Attempt>, lead: Option<Lead>, record: Record) -> Self {
-        attempt.arm(true);
-        attempt.granted(&record);
+        attempt.set_armed(true);
+        attempt.set_granted(&record);
         Self {
             attempt,
             stage: Stage::Granted,
@@ -82,17 +82,17 @@ impl Claim {
 
     /// The body is about to be polled: from the first time on, its effects may have happened. Answers whether this is it.
     pub(crate) fn start(&mut self) -> bool {
-        self.pass(Stage::Granted, Stage::Started)
+        self.advance(Stage::Granted, Stage::Started)
     }
 
     /// The body has returned a result that is final; it is about to be asked for its `ttl`, and encoded.
-    pub(crate) fn encode(&mut self) {
-        self.pass(Stage::Started, Stage::Encoding);
+    pub(crate) fn begin_encoding(&mut self) {
+        self.advance(Stage::Started, Stage::Encoding);
     }
 
     /// The result is to be kept for as long, whatever the operation says.
-    pub(crate) fn keep(&mut self, ttl: Duration) {
-        self.record.ttl = record::kept_for(ttl);
+    pub(crate) fn set_ttl(&mut self, ttl: Duration) {
+        self.record.ttl = record::clamp_ttl(ttl);
     }
 
     /// The body has returned: so its record is to end, and the store is owed that from now on.
@@ -107,7 +107,7 @@ impl Claim {
         self.record.state = State::Done;
         self.record.codec = codec;
         if completed {
-            self.settled();
+            self.set_settled();
         } else {
             self.record.outcome = Some(outcome.to_owned());
             self.stage = Stage::Finishing;
@@ -124,12 +124,12 @@ impl Claim {
         self.stage == Stage::Settled
     }
 
-    fn pass(&mut self, from: Stage, to: Stage) -> bool {
-        let passes = self.stage == from;
-        if passes {
+    fn advance(&mut self, from: Stage, to: Stage) -> bool {
+        let is_at = self.stage == from;
+        if is_at {
             self.stage = to;
         }
-        passes
+        is_at
     }
 
     /// The owner was just seen alive.
@@ -141,7 +141,7 @@ impl Claim {
 
     /// Somebody else owns the record: this claim owes nothing any more. Its followers ask for themselves.
     pub(crate) fn lose(mut self) {
-        self.settled();
+        self.set_settled();
     }
 
     /// Tells the store how the attempt [ends](Self::end), if it does not know, and answers with the record that stands in its
@@ -151,7 +151,7 @@ impl Claim {
         if self.is_settled() {
             return None;
         }
-        let settled = match Box::pin(self.sent()).await {
+        let settled = match Box::pin(self.send_finish()).await {
             Ok(settled) => settled,
             Err(error) => {
                 self.attempt.count(Turn::Unrecorded);
@@ -159,7 +159,7 @@ impl Claim {
                 return None; // and the drop hands the finish over
             }
         };
-        self.settled();
+        self.set_settled();
         report(&self.attempt, &settled);
         if let (Some(lead), Settled::Applied | Settled::PutBack, State::Done) =
             (self.lead.take(), &settled, self.record.state)
@@ -173,11 +173,11 @@ impl Claim {
     }
 
     /// The answer to the finish; or, where the store does not take what it carries, to one without that.
-    async fn sent(&mut self) -> Result<Settled, StoreError> {
+    async fn send_finish(&mut self) -> Result<Settled, StoreError> {
         loop {
             let attempt = &self.attempt;
             let reply = attempt.store.finish(&attempt.key, &self.record);
-            let answer = with_timeout(attempt, PATIENCE, reply).await;
+            let answer = with_timeout(attempt, REPLY_TIMEOUT, reply).await;
             match answer
                 .as_ref()
                 .err()
@@ -195,9 +195,9 @@ impl Claim {
         self.is_settled() && self.record.state == State::Done && !without
     }
 
-    fn settled(&mut self) {
+    fn set_settled(&mut self) {
         self.stage = Stage::Settled;
-        self.attempt.arm(false);
+        self.attempt.set_armed(false);
     }
 }
 
@@ -213,7 +213,7 @@ impl Drop for Claim {
         };
         let attempt = Arc::clone(&self.attempt);
         owe_outcome(attempt, target);
-        self.settled();
+        self.set_settled();
     }
 }
 

@@ -45,27 +45,27 @@ impl<T, E, F, B> fmt::Debug for Run<T, E, F, B> {
 pub(crate) struct Call<T: 'static, E: 'static, F> {
     pub(crate) phase: Phase<T, E, F>,
     /// One pointer, that the call stays small.
-    pub(crate) needs: fn() -> Needs<T, E, F>,
+    pub(crate) type_fns: fn() -> TypeFns<T, E, F>,
 }
 
 type DetachedBody<T, E> = BodySlot<T, E, Detached<T, E>>;
 
 /// What a call needs of its types. [`Operation::run`] asks for it, and for that alone: were it asked for again where the
 /// call is polled, each type that lacks something would be two errors.
-pub(crate) struct Needs<T: 'static, E: 'static, F> {
-    owned: fn(DetachedBody<T, E>) -> Box<dyn OwnedBody>,
+pub(crate) struct TypeFns<T: 'static, E: 'static, F> {
+    box_body: fn(DetachedBody<T, E>) -> Box<dyn OwnedBody>,
     into_err: fn(F, Error) -> E,
 }
 
-impl<T, E, F> Needs<T, E, F>
+impl<T, E, F> TypeFns<T, E, F>
 where
     T: Send + 'static,
     E: Send + 'static,
     F: IntoErr<E>,
 {
-    pub(crate) fn met() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            owned: |slot| Box::new(slot),
+            box_body: |slot| Box::new(slot),
             into_err: F::into_err,
         }
     }
@@ -83,7 +83,7 @@ pub(crate) enum Phase<T: 'static, E: 'static, F> {
         into_err: F,
     },
     /// At the end.
-    Gone,
+    Ended,
 }
 
 // The body is moved while it has not been polled, and pinned in a box from then on.
@@ -104,19 +104,19 @@ where
 }
 
 /// A body that may be boxed, if it is needed.
-trait Waiting<T, E> {
+trait UnboxedBody<T, E> {
     /// # Panics
     /// When it was taken before: then it has panicked.
-    fn take(&mut self) -> Detached<T, E>;
+    fn take_boxed(&mut self) -> Detached<T, E>;
 
     fn body_type(&self) -> BodyType;
 }
 
-impl<T, E, B> Waiting<T, E> for Option<B>
+impl<T, E, B> UnboxedBody<T, E> for Option<B>
 where
     B: Future<Output = Result<T, E>> + Send + 'static,
 {
-    fn take(&mut self) -> Detached<T, E> {
+    fn take_boxed(&mut self) -> Detached<T, E> {
         match Option::take(self) {
             Some(body) => Box::pin(body),
             None => polled_after_panic(),
@@ -136,7 +136,11 @@ fn polled_after_panic() -> ! {
 
 impl<T: 'static, E: 'static, F> Call<T, E, F> {
     #[inline]
-    fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+    fn poll(
+        &mut self,
+        body: &mut dyn UnboxedBody<T, E>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, E>> {
         if let Phase::Start(operation) = &mut self.phase {
             // As `give_way`.
             if poll_give_way(&mut operation.options.gave_way, cx).is_pending() {
@@ -144,25 +148,25 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
             }
             operation.options.claim_scope(body.body_type());
             if let Some(result) = operation.replay() {
-                self.phase = Phase::Gone;
+                self.phase = Phase::Ended;
                 return Poll::Ready(result);
             }
         }
         let polled = match self.start(body, cx) {
-            Ok(Poll::Pending) => self.go_on(cx),
+            Ok(Poll::Pending) => self.poll_flow(cx),
             started => started,
         };
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(ready) => {
-                self.phase = Phase::Gone;
+                self.phase = Phase::Ended;
                 ready
             }
-            Err(error) => match mem::replace(&mut self.phase, Phase::Gone) {
+            Err(error) => match mem::replace(&mut self.phase, Phase::Ended) {
                 Phase::Flow { into_err, .. } | Phase::Start(Operation { into_err, .. }) => {
-                    Poll::Ready(Err(((self.needs)().into_err)(into_err, error)))
+                    Poll::Ready(Err(((self.type_fns)().into_err)(into_err, error)))
                 }
-                Phase::Gone => unreachable!("neither `start` nor `go_on` ends a call"),
+                Phase::Ended => unreachable!("neither `start` nor `poll_flow` ends a call"),
             },
         }
     }
@@ -170,7 +174,7 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
     /// Begins, if that has not been done, and ends at once if nothing is to be waited for.
     fn start(
         &mut self,
-        body: &mut dyn Waiting<T, E>,
+        body: &mut dyn UnboxedBody<T, E>,
         cx: &mut Context<'_>,
     ) -> Result<Poll<Result<T, E>>, Error> {
         let Phase::Start(operation) = &self.phase else {
@@ -178,25 +182,29 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         };
         if operation.options.is_unprotected {
             let (call, span) = operation.unprotected()?;
-            let slot = BodySlot::new(operation.policy, body.take());
-            let flow = unprotected(call, ((self.needs)().owned)(slot));
-            self.wait_for(None, InSpan { span, flow });
+            let slot = BodySlot::new(operation.policy, body.take_boxed());
+            let flow = unprotected(call, ((self.type_fns)().box_body)(slot));
+            self.set_flow(None, InSpan { span, flow });
             return Ok(Poll::Pending);
         }
         let (attempt, span) = operation.prepare()?;
-        let mut slot = BodySlot::new(operation.policy, body.take());
-        let left = span.in_scope(|| call_at_once(attempt, &mut slot, cx));
-        let Some((attempt, rest)) = left else {
+        let mut slot = BodySlot::new(operation.policy, body.take_boxed());
+        let pending = span.in_scope(|| call_at_once(attempt, &mut slot, cx));
+        let Some((attempt, rest)) = pending else {
             return Ok(slot.into_poll());
         };
-        let flow = detached(Arc::clone(&attempt), ((self.needs)().owned)(slot), rest);
-        self.wait_for(Some(attempt), InSpan { span, flow });
+        let flow = detached(
+            Arc::clone(&attempt),
+            ((self.type_fns)().box_body)(slot),
+            rest,
+        );
+        self.set_flow(Some(attempt), InSpan { span, flow });
         Ok(Poll::Pending)
     }
 
     /// From now on, this is polled.
-    fn wait_for(&mut self, attempt: Option<Arc<Attempt>>, flow: InSpan<Flow>) {
-        if let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Gone) {
+    fn set_flow(&mut self, attempt: Option<Arc<Attempt>>, flow: InSpan<Flow>) {
+        if let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Ended) {
             self.phase = Phase::Flow {
                 attempt,
                 flow: Some(flow),
@@ -205,16 +213,16 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         }
     }
 
-    fn go_on(&mut self, cx: &mut Context<'_>) -> Result<Poll<Result<T, E>>, Error> {
-        let Phase::Flow { flow: home, .. } = &mut self.phase else {
+    fn poll_flow(&mut self, cx: &mut Context<'_>) -> Result<Poll<Result<T, E>>, Error> {
+        let Phase::Flow { flow: stored, .. } = &mut self.phase else {
             panic!("an idempotent call was polled after it had ended");
         };
-        let Some(mut flow) = home.take() else {
+        let Some(mut flow) = stored.take() else {
             polled_after_panic();
         };
         match Pin::new(&mut flow).poll(cx) {
             Poll::Pending => {
-                *home = Some(flow);
+                *stored = Some(flow);
                 Ok(Poll::Pending)
             }
             Poll::Ready(ended) => {

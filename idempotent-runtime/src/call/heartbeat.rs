@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    background::{PATIENCE, report, with_timeout},
+    background::{REPLY_TIMEOUT, report, with_timeout},
     body::ErasedBody,
     claim::Claim,
 };
@@ -45,17 +45,15 @@ impl Claim {
     /// before this returns.
     pub(crate) async fn drive<W: ErasedBody + ?Sized>(&mut self, body: &mut W) -> BodyEnd {
         let attempt = Arc::clone(&self.attempt);
-        let mut body = pin!(context::Context::inside(attempt.clone(), Body(body)));
+        let mut body = pin!(context::Context::scope(attempt.clone(), StopOnDrop(body)));
         let _running = attempt.store.local().map(|_| attempt.store.running());
         let mut heartbeat = None;
-        let mut end = attempt
-            .timeout
-            .map(|timeout| Box::pin(time::sleep(timeout)));
+        let mut timeout = attempt.timeout.map(|after| Box::pin(time::sleep(after)));
         // One that has started was polled just now, and will wake this task.
         let mut is_pending = !self.start();
         poll_fn(|cx| {
             let mut poll_body =
-                || telling_of_panics(|| body.as_mut().poll(cx), || attempt.panicked());
+                || report_panics(|| body.as_mut().poll(cx), || attempt.emit_panic());
             if !mem::take(&mut is_pending) && poll_body().is_ready() {
                 return Poll::Ready(BodyEnd::Returned);
             }
@@ -65,7 +63,8 @@ impl Claim {
             if let Poll::Ready((record, lease_left)) = pin!(unconstrained(beat)).poll(cx) {
                 return Poll::Ready(BodyEnd::Overtaken(record, lease_left));
             }
-            poll_end(&mut end, cx).map(|()| BodyEnd::TimedOut(attempt.timeout.unwrap_or_default()))
+            poll_timeout(&mut timeout, cx)
+                .map(|()| BodyEnd::TimedOut(attempt.timeout.unwrap_or_default()))
         })
         .await
     }
@@ -73,25 +72,28 @@ impl Claim {
 
 /// Does `work`, which is the user's code. If it panics, `tell` is called, and the panic goes on. Nothing unwinds meanwhile: a
 /// subscriber to events that panics itself does not end the process.
-pub(crate) fn telling_of_panics<R>(work: impl FnOnce() -> R, tell: impl FnOnce()) -> R {
+pub(crate) fn report_panics<R>(work: impl FnOnce() -> R, report: impl FnOnce()) -> R {
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panicked| {
-        tell();
+        report();
         panic::resume_unwind(panicked)
     })
 }
 
 /// Ready once a body's time is over, where that is limited.
-pub(crate) fn poll_end(end: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
-    match end {
-        Some(end) => pin!(unconstrained(end.as_mut())).poll(cx),
+pub(crate) fn poll_timeout(
+    timeout: &mut Option<Pin<Box<Sleep>>>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    match timeout {
+        Some(timeout) => pin!(unconstrained(timeout.as_mut())).poll(cx),
         None => Poll::Pending,
     }
 }
 
 /// A body, which ends with this at the latest: its destructors see the same surroundings as it did.
-pub(crate) struct Body<'a, W: ErasedBody + ?Sized>(pub(crate) &'a mut W);
+pub(crate) struct StopOnDrop<'a, W: ErasedBody + ?Sized>(pub(crate) &'a mut W);
 
-impl<W: ErasedBody + ?Sized> Future for Body<'_, W> {
+impl<W: ErasedBody + ?Sized> Future for StopOnDrop<'_, W> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -99,7 +101,7 @@ impl<W: ErasedBody + ?Sized> Future for Body<'_, W> {
     }
 }
 
-impl<W: ErasedBody + ?Sized> Drop for Body<'_, W> {
+impl<W: ErasedBody + ?Sized> Drop for StopOnDrop<'_, W> {
     fn drop(&mut self) {
         self.0.stop();
     }
@@ -115,7 +117,7 @@ struct Heartbeat<'a> {
 enum HeartbeatState {
     /// The body has not been pending yet.
     Idle,
-    Resting(Pin<Box<Sleep>>),
+    Sleeping(Pin<Box<Sleep>>),
     Renewing(Pin<Box<dyn Future<Output = Result<Settled, StoreError>> + Send>>),
 }
 
@@ -134,8 +136,8 @@ impl<'a> Heartbeat<'a> {
     fn poll(&mut self, cx: &mut Context<'_>, claim: &Claim) -> Poll<(Record, Duration)> {
         loop {
             match &mut self.state {
-                HeartbeatState::Idle => self.rest(),
-                HeartbeatState::Resting(sleep) => {
+                HeartbeatState::Idle => self.sleep(),
+                HeartbeatState::Sleeping(sleep) => {
                     ready!(sleep.as_mut().poll(cx));
                     let late = Instant::now() - sleep.deadline();
                     if late > self.every {
@@ -145,7 +147,7 @@ impl<'a> Heartbeat<'a> {
                     let (attempt, owned) = (Arc::clone(self.attempt), self.owned.clone());
                     let renew = async move {
                         let reply = attempt.store.renew(&attempt.key, &owned);
-                        with_timeout(&attempt, PATIENCE, reply).await
+                        with_timeout(&attempt, REPLY_TIMEOUT, reply).await
                     };
                     self.state = HeartbeatState::Renewing(Box::pin(renew));
                 }
@@ -161,13 +163,13 @@ impl<'a> Heartbeat<'a> {
                         // No answer is not a refusal: the body goes on, and the next heartbeat asks again.
                         Err(error) => events::heartbeat_failed(self.attempt, &error),
                     }
-                    self.rest();
+                    self.sleep();
                 }
             }
         }
     }
 
-    fn rest(&mut self) {
-        self.state = HeartbeatState::Resting(Box::pin(time::sleep(self.every)));
+    fn sleep(&mut self) {
+        self.state = HeartbeatState::Sleeping(Box::pin(time::sleep(self.every)));
     }
 }

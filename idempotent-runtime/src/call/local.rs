@@ -39,7 +39,7 @@ pub(super) fn call_at_once(
         Err(attempt) => return Some((attempt, Rest::All)),
     };
     if poll_body(&mut claim, body, cx).is_ready() {
-        outcome::conclude(body, &mut claim);
+        outcome::end_claim(body, &mut claim);
         if claim.is_settled() {
             report_ran(&claim);
             return None;
@@ -66,7 +66,7 @@ fn claim(attempt: Arc<Attempt>) -> Result<Claim, Arc<Attempt>> {
 /// Polls the body for the first time. If it panics, it is dropped in the surroundings that it had.
 fn poll_body(claim: &mut Claim, body: &mut dyn ErasedBody, cx: &mut Context<'_>) -> Poll<()> {
     claim.start();
-    let polled = context::Context::sync_inside(claim.attempt.clone(), || {
+    let polled = context::Context::sync_scope(claim.attempt.clone(), || {
         let polled = panic::catch_unwind(AssertUnwindSafe(|| body.poll(cx)));
         polled.map_err(|panicked| {
             let stopped = panic::catch_unwind(AssertUnwindSafe(|| body.stop()));
@@ -74,7 +74,7 @@ fn poll_body(claim: &mut Claim, body: &mut dyn ErasedBody, cx: &mut Context<'_>)
         })
     });
     polled.unwrap_or_else(|panicked| {
-        claim.attempt.panicked();
+        claim.attempt.emit_panic();
         panic::resume_unwind(panicked)
     })
 }

@@ -30,7 +30,7 @@ use self::{
     attempt::Attempt,
     body::{BodySlot, ErasedBody, OwnedBody},
     claim::Claim,
-    future::{Call, InSpan, Needs, Phase},
+    future::{Call, InSpan, Phase, TypeFns},
     give_way::give_way,
     heartbeat::BodyEnd,
     local::{Rest, call_at_once},
@@ -72,7 +72,7 @@ impl<T, E, F> Operation<T, E, F> {
         Run {
             call: Call {
                 phase: Phase::Start(self),
-                needs: Needs::met,
+                type_fns: TypeFns::new,
             },
             body: Some(body),
         }
@@ -147,8 +147,8 @@ impl<T, E, F> Operation<T, E, F> {
     pub(crate) fn replay(&self) -> Option<Result<T, E>> {
         let fingerprint = self.options.fingerprint();
         let mut found = None;
-        self.options.peek(&mut |record| {
-            found = self.policy.read(record, fingerprint);
+        self.options.replay_local(&mut |record| {
+            found = self.policy.read_local(record, fingerprint);
             found.is_some()
         });
         found
@@ -174,12 +174,12 @@ fn detached(attempt: Arc<Attempt>, mut body: Box<dyn OwnedBody>, rest: Rest) -> 
         // Each has a future of its own, so that the usual one, which acquires, needs no box inside.
         Rest::All => Box::pin(async move {
             let done = call(&attempt, &mut *body).await;
-            tell_refusal(&attempt, done)?;
+            emit_refusal(&attempt, done)?;
             Ok(body)
         }),
         Rest::Run(claim) => Box::pin(async move {
             let done = run(&attempt, &mut *body, claim).await;
-            tell_refusal(&attempt, done)?;
+            emit_refusal(&attempt, done)?;
             Ok(body)
         }),
     }
@@ -200,15 +200,15 @@ where
             Rest::All => Box::pin(call(&attempt, &mut body)).await,
             Rest::Run(claim) => run(&attempt, &mut body, claim).await,
         };
-        tell_refusal(&attempt, done)?;
+        emit_refusal(&attempt, done)?;
     }
     Ok(body.into_result())
 }
 
 /// Tells the code around the call that it was refused, if it was.
-fn tell_refusal(attempt: &Attempt, done: Result<(), Error>) -> Result<(), Error> {
+fn emit_refusal(attempt: &Attempt, done: Result<(), Error>) -> Result<(), Error> {
     if let Err(error) = &done {
-        attempt.refused(error);
+        attempt.emit_refusal(error);
     }
     done
 }
@@ -233,13 +233,13 @@ async fn run<W: ErasedBody + ?Sized>(
     let mut timed_out = None;
     if !claim.is_ending() {
         match claim.drive(body).await {
-            BodyEnd::Returned => outcome::conclude(body, &mut claim),
+            BodyEnd::Returned => outcome::end_claim(body, &mut claim),
             BodyEnd::Overtaken(record, lease_left) => {
                 claim.lose();
                 return Box::pin(adopt(attempt, body, record, lease_left)).await;
             }
             BodyEnd::TimedOut(after) => {
-                outcome::abandon_late(&mut claim, after);
+                outcome::end_timed_out(&mut claim, after);
                 timed_out = Some(after);
             }
         }
@@ -277,7 +277,7 @@ fn replay<W: ErasedBody + ?Sized>(
 ) -> Result<(), Error> {
     body.replay(&found.record, &|| attempt.operation_id())?;
     attempt.count(found.turn);
-    attempt.answered(found.outcome, true, &found.record);
+    attempt.emit_answer(found.outcome, true, &found.record);
     events::replayed(attempt.scope, &attempt.key);
     Ok(())
 }
@@ -286,6 +286,6 @@ fn replay<W: ErasedBody + ?Sized>(
 fn report_ran(claim: &Claim) {
     let (attempt, recorded) = (&claim.attempt, claim.is_recorded());
     attempt.count(Turn::Ran);
-    attempt.answered(Observed::Ran, recorded, claim.record());
+    attempt.emit_answer(Observed::Ran, recorded, claim.record());
     events::ran(attempt, recorded);
 }

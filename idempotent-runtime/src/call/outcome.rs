@@ -25,18 +25,18 @@ use crate::{
 const USUAL_RESULT: usize = 128;
 
 /// Makes the claim end as the body's result says. Asking the result runs the user's code, as the body is.
-pub(super) fn conclude<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
+pub(super) fn end_claim<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
     if body.is_err() && claim.attempt.progress.refusals.first().is_some() {
-        claim.attempt.ended_by_refusal();
+        claim.attempt.set_failed_by_refusal();
     }
-    let judged = panic::catch_unwind(AssertUnwindSafe(|| judge(body, claim)));
-    if let Err(panicked) = judged {
-        claim.attempt.panicked();
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| end_by_verdict(body, claim)));
+    if let Err(panicked) = ended {
+        claim.attempt.emit_panic();
         panic::resume_unwind(panicked);
     }
 }
 
-fn judge<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
+fn end_by_verdict<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
     match body.verdict(claim.attempt.request.on_crash) {
         OnErr::Rerun => return claim.end(released(claim.record())),
         OnErr::Fail => return claim.end(lost(claim.record())),
@@ -45,18 +45,18 @@ fn judge<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
     if body.is_err()
         && let Some(refused) = claim.attempt.progress.refusals.first()
     {
-        return passing(claim, refused);
+        return end_not_final(claim, refused);
     }
     // The body has run, and this is the user's code: what it does is as final as what encoding the result does.
-    claim.encode();
+    claim.begin_encoding();
     if let Some(ttl) = body.ttl() {
-        claim.keep(ttl);
+        claim.set_ttl(ttl);
     }
     let limit = claim.attempt.store.result_limit();
     let mut bytes = Vec::with_capacity(USUAL_RESULT);
     let (encoded, carries_ours) = noting_own(|| body.encode(&mut bytes));
     let ended = match encoded {
-        _ if carries_ours && body.is_err() => RecordingResult::Passing,
+        _ if carries_ours && body.is_err() => RecordingResult::NotFinal,
         // The limit is the whole value's: what the server counts.
         Ok(encoded) if DONE_HEADER + bytes.len() <= limit => {
             claim.complete(encoded.codec, encoded.outcome(&bytes));
@@ -74,7 +74,7 @@ fn judge<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
             events::withheld(&claim.attempt, &reason);
             claim.end(not_recorded(claim.record(), &reason));
         }
-        RecordingResult::Passing => passing(claim, "another operation"),
+        RecordingResult::NotFinal => end_not_final(claim, "another operation"),
         RecordingResult::NotRecordable(reason) => {
             claim.attempt.count(Turn::NotRecordable);
             events::not_recordable(&claim.attempt, &reason);
@@ -90,7 +90,7 @@ enum RecordingResult {
     /// It is final, and not to be kept.
     Withheld(String),
     /// It carries an error of this library: it is not final.
-    Passing,
+    NotFinal,
 }
 
 /// The body's `Err` would be final, but it comes of a call that this library refused for now: that one was in flight, its
@@ -99,13 +99,13 @@ enum RecordingResult {
 /// The author has said nothing of what else the body did before, so it is as after a crash: under `rerun` a retry runs it
 /// again, under `fail` the key is in doubt. (There only `on_err = rerun` is the author's word that nothing happened, and
 /// then this is not called.)
-fn passing(claim: &mut Claim, refused: &'static str) {
+fn end_not_final(claim: &mut Claim, refused: &'static str) {
     events::not_final(&claim.attempt, refused);
     claim.end(abandoned(claim.record()));
 }
 
 /// The body was stopped after this long, because its time was over. What it did is unknown, as after a crash.
-pub(super) fn abandon_late(claim: &mut Claim, after: Duration) {
+pub(super) fn end_timed_out(claim: &mut Claim, after: Duration) {
     let attempt = &claim.attempt;
     events::timed_out(attempt, after);
     if attempt.is_orphaned() {

@@ -12,7 +12,7 @@ use crate::{
     Error, Key, SharedStore,
     context::{Context, observe::Refusals},
     events::Span,
-    operation::options::{Chosen, Options, counting_store},
+    operation::options::{ChosenStore, Options, counting_store},
     record::{MAX_TTL, Nonce},
     store::counters::Turn,
 };
@@ -22,13 +22,13 @@ pub(crate) fn prepare(
     options: &Options,
     policy: Result<(), &'static str>,
 ) -> Result<(Arc<Attempt>, Span), Error> {
-    let store = match agreed(options, policy) {
+    let store = match checked_store(options, policy) {
         Ok(store) => store,
         Err(error) => {
             Span::new(options.scope, None).refused(&error);
-            let store = options.named();
+            let store = options.named_store();
             let store = counting_store(store.as_ref());
-            refused(options, store, None, &error);
+            emit_refusal(options, store, None, &error);
             return Err(error);
         }
     };
@@ -36,11 +36,11 @@ pub(crate) fn prepare(
     let span = Span::new(options.scope, Some(&key));
     let refuse = |error, span: &Span| {
         span.refused(&error);
-        refused(options, Some(&store), Some(&key), &error);
+        emit_refusal(options, Some(&store), Some(&key), &error);
         error
     };
-    let (runtime, nonce) = match surroundings(options, &store) {
-        Ok(surroundings) => surroundings,
+    let (runtime, nonce) = match runtime_and_nonce(options, &store) {
+        Ok(both) => both,
         Err(error) => return Err(refuse(error, &span)),
     };
     let caller = Context::current();
@@ -53,8 +53,8 @@ pub(crate) fn prepare(
         key,
         store,
         request,
-        wait: within(options.wait),
-        timeout: options.timeout.map(within),
+        wait: capped(options.wait),
+        timeout: options.timeout.map(capped),
         runtime,
         caller,
         progress: Progress::default(),
@@ -69,7 +69,7 @@ pub(crate) fn unprotected(
     policy: Result<(), &'static str>,
 ) -> Result<(Arc<Unprotected>, Span), Error> {
     let span = Span::new(options.scope, None);
-    let store = options.named();
+    let store = options.named_store();
     let key = options
         .check_options()
         .and_then(|()| policy.map_err(|reason| options.config(reason)))
@@ -81,7 +81,7 @@ pub(crate) fn unprotected(
                 scope: options.scope,
                 key,
                 token: unprotected::now(),
-                timeout: options.timeout.map(within),
+                timeout: options.timeout.map(capped),
                 on_crash: options.on_crash,
                 store,
                 caller: Context::current(),
@@ -92,7 +92,7 @@ pub(crate) fn unprotected(
         Err(error) => {
             span.refused(&error);
             let store = counting_store(store.as_ref());
-            refused(options, store, None, &error);
+            emit_refusal(options, store, None, &error);
             Err(error)
         }
     }
@@ -118,17 +118,20 @@ fn random_key(options: &Options) -> Result<Key, Error> {
 
 /// Lets those who count and observe know of a call that was refused before it began.
 #[cold]
-fn refused(options: &Options, store: Option<&SharedStore>, key: Option<&Key>, error: &Error) {
+fn emit_refusal(options: &Options, store: Option<&SharedStore>, key: Option<&Key>, error: &Error) {
     if let Some(store) = store {
         store.counters().count(options.scope, Turn::of(error));
     }
-    Context::with(|context| context.refused(options.scope, key, error));
+    Context::with(|context| context.note_refusal(options.scope, key, error));
 }
 
 /// The store, where nothing is wrong with what was asked for.
-fn agreed(options: &Options, policy: Result<(), &'static str>) -> Result<Chosen, Error> {
+fn checked_store(
+    options: &Options,
+    policy: Result<(), &'static str>,
+) -> Result<ChosenStore, Error> {
     options.check()?;
-    let store = options.choose()?;
+    let store = options.choose_store()?;
     options.check_scope_in(&store)?;
     policy.map_err(|reason| options.config(reason))?;
     Ok(store)
@@ -136,7 +139,7 @@ fn agreed(options: &Options, policy: Result<(), &'static str>) -> Result<Chosen,
 
 /// The runtime that will finish what the caller leaves behind, and the attempt's name.
 #[inline]
-fn surroundings(options: &Options, store: &SharedStore) -> Result<(Handle, Nonce), Error> {
+fn runtime_and_nonce(options: &Options, store: &SharedStore) -> Result<(Handle, Nonce), Error> {
     let runtime = options.runtime(store.needs_io())?;
     let nonce = match store.local() {
         Some(_) => Nonce::within_process(),
@@ -147,6 +150,6 @@ fn surroundings(options: &Options, store: &SharedStore) -> Result<(Handle, Nonce
 }
 
 /// `Duration::MAX` says "for ever"; a clock does not reach that far.
-fn within(duration: Duration) -> Duration {
+fn capped(duration: Duration) -> Duration {
     cmp::min(duration, MAX_TTL)
 }

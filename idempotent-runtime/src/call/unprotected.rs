@@ -16,7 +16,7 @@ use tokio::time;
 use super::{
     Flow,
     body::{BodySlot, ErasedBody, OwnedBody},
-    heartbeat::{Body, poll_end, telling_of_panics},
+    heartbeat::{StopOnDrop, poll_timeout, report_panics},
 };
 use crate::{
     Error, Key, OnCrash, OperationId, SharedStore,
@@ -57,34 +57,34 @@ impl Unprotected {
     /// Polls the body to its end, or to that of its time.
     async fn drive<W: ErasedBody + ?Sized>(self: &Arc<Self>, body: &mut W) -> Result<(), Error> {
         let timed_out = {
-            let mut body = pin!(Context::inside(self.clone(), Body(body)));
-            let mut end = self.timeout.map(|timeout| Box::pin(time::sleep(timeout)));
+            let mut body = pin!(Context::scope(self.clone(), StopOnDrop(body)));
+            let mut timeout = self.timeout.map(|after| Box::pin(time::sleep(after)));
             let mut poll = |cx: &mut task::Context<'_>| {
-                telling_of_panics(|| body.as_mut().poll(cx), || self.panicked())
+                report_panics(|| body.as_mut().poll(cx), || self.emit_panic())
             };
             poll_fn(|cx| match poll(cx) {
                 Poll::Ready(()) => Poll::Ready(false),
-                Poll::Pending => poll_end(&mut end, cx).map(|()| true),
+                Poll::Pending => poll_timeout(&mut timeout, cx).map(|()| true),
             })
             .await
         };
         if timed_out {
             let error = self.timed_out();
             self.count(Turn::of(&error));
-            self.caller.refused(self.scope, None, &error);
+            self.caller.note_refusal(self.scope, None, &error);
             return Err(error);
         }
         self.count(Turn::Unprotected);
         self.caller
-            .answered(self.scope, None, Observation::unprotected());
+            .note_answer(self.scope, None, Observation::unprotected());
         if body.is_err() && self.refusals.first().is_some() {
-            self.caller.refused_within(self.scope, None);
+            self.caller.note_failed_by_refusal(self.scope, None);
         }
         events::ran_unprotected(self.scope);
         Ok(())
     }
 
-    fn panicked(&self) {
+    fn emit_panic(&self) {
         self.count(Turn::Panicked);
         events::panicked_unprotected(self.scope);
     }

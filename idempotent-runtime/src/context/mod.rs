@@ -181,7 +181,7 @@ impl Context {
     }
 
     /// Polls `body` as the one that is `running`, with the surroundings its call had: they may be gone by then.
-    pub(crate) fn inside<F: Future>(
+    pub(crate) fn scope<F: Future>(
         running: Arc<dyn RunningBody>,
         body: F,
     ) -> impl Future<Output = F::Output> {
@@ -189,7 +189,7 @@ impl Context {
     }
 
     /// Does `work` in the surroundings of the body that is `running`.
-    pub(crate) fn sync_inside<R>(running: Arc<dyn RunningBody>, work: impl FnOnce() -> R) -> R {
+    pub(crate) fn sync_scope<R>(running: Arc<dyn RunningBody>, work: impl FnOnce() -> R) -> R {
         CONTEXT.sync_scope(Self::of(running), work)
     }
 
@@ -202,7 +202,7 @@ impl Context {
     }
 
     /// The call with this key, or without one, made here, was answered with a result of its function.
-    pub(crate) fn answered(
+    pub(crate) fn note_answer(
         &self,
         scope: &'static str,
         key: Option<&Key>,
@@ -212,13 +212,13 @@ impl Context {
             refusals.remove(scope, key);
         }
         if let Some(observer) = self.observer() {
-            observer.saw(observation);
+            observer.record(observation);
         }
     }
 
     /// A call that was made here ran, and its `Err` comes of a call within it that was refused for now: what is made of it
     /// here is not final either.
-    pub(crate) fn refused_within(&self, scope: &'static str, key: Option<&Key>) {
+    pub(crate) fn note_failed_by_refusal(&self, scope: &'static str, key: Option<&Key>) {
         if let Some(refusals) = self.refusals() {
             refusals.add(scope, key);
         }
@@ -226,7 +226,7 @@ impl Context {
 
     /// A call that was made here was refused. A refusal that stays is an answer: what the body makes of it is as final as
     /// what it makes of a result. Were it not, a body that fails for good would run again with every call.
-    pub(crate) fn refused(&self, scope: &'static str, key: Option<&Key>, error: &Error) {
+    pub(crate) fn note_refusal(&self, scope: &'static str, key: Option<&Key>, error: &Error) {
         if let Some(refusals) = self.refusals() {
             if error.may_pass() {
                 refusals.add(scope, key);
@@ -235,7 +235,7 @@ impl Context {
             }
         }
         if let Some(observer) = self.observer() {
-            observer.saw(Observation::refused());
+            observer.record(Observation::refused());
         }
     }
 }

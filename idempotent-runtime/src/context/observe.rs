@@ -113,8 +113,8 @@ impl Observation {
 pub async fn observe<F: Future>(future: F) -> (F::Output, Observation) {
     let observer = Arc::new(Observer::new());
     let output = observed(Arc::clone(&observer), future).await;
-    let seen = *observer.seen();
-    (output, seen)
+    let observation = *observer.observation();
+    (output, observation)
 }
 
 /// How many observers and noted refusals there are in this process: a replay need not look for either where there are none.
@@ -144,24 +144,24 @@ impl Drop for WatchGuard {
 
 /// Who asked to [`observe`].
 pub(crate) struct Observer {
-    seen: Mutex<Observation>,
+    last: Mutex<Observation>,
     _watched: WatchGuard,
 }
 
 impl Observer {
     fn new() -> Self {
         Self {
-            seen: Mutex::new(Observation::without_record(Observed::Nothing)),
+            last: Mutex::new(Observation::without_record(Observed::Nothing)),
             _watched: WatchGuard::new(),
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Observation> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn observation(&self) -> MutexGuard<'_, Observation> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn saw(&self, observation: Observation) {
-        *self.seen() = observation;
+    pub(crate) fn record(&self, observation: Observation) {
+        *self.observation() = observation;
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::task::coop::unconstrained;
 use crate::{
     Error, Key, Operation, SharedStore,
     codec::redact::shape_of,
-    record::{DONE_HEADER, Nonce, Record, RecordedBytes, State, kept_for, too_large},
+    record::{DONE_HEADER, Nonce, Record, RecordedBytes, State, clamp_ttl, too_large},
     store::{Settled, inspection::Inspection, protocol::replacement},
 };
 
@@ -207,7 +207,7 @@ impl<T, E, F> Operation<T, E, F> {
             let result = outcome.map(|outcome| (self.policy.ok.codec, outcome));
             let mut replacement = replacement(seen_record, &request, result);
             if let Some(ttl) = ttl {
-                replacement.ttl = kept_for(ttl);
+                replacement.ttl = clamp_ttl(ttl);
             } else if self.options.ttl.is_some() {
                 replacement.ttl = request.ttl;
             }

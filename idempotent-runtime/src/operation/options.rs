@@ -28,7 +28,7 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 pub(crate) struct Options {
     pub(crate) scope: &'static str,
     pub(crate) key: Key,
-    pub(crate) invalid: Option<InvalidKeyError>,
+    pub(crate) key_error: Option<InvalidKeyError>,
     /// A part of the key is missing, and the body runs as if there were no record of it anywhere.
     pub(crate) is_unprotected: bool,
     /// The call has let others run before it began, as its task's cooperative budget was used up.
@@ -52,7 +52,7 @@ pub(crate) struct Options {
 /// The key that an operation's parts make, if they are good.
 struct KeyText {
     key: Key,
-    invalid: Option<InvalidKeyError>,
+    key_error: Option<InvalidKeyError>,
     is_unprotected: bool,
 }
 
@@ -61,7 +61,7 @@ impl KeyText {
     #[inline(never)]
     fn write(&mut self, scope: &str, parts: Option<&[&dyn Display]>) {
         match parts {
-            Some(parts) => self.invalid = self.key.write(scope, parts).err(),
+            Some(parts) => self.key_error = self.key.write(scope, parts).err(),
             None => self.is_unprotected = true,
         }
     }
@@ -75,7 +75,7 @@ impl Options {
     pub(crate) fn new(scope: &'static str, parts: &(impl KeyParts + ?Sized)) -> Self {
         let mut key_text = KeyText {
             key: Key::empty(),
-            invalid: None,
+            key_error: None,
             is_unprotected: false,
         };
         match parts.stored() {
@@ -85,7 +85,7 @@ impl Options {
         Self {
             scope,
             key: key_text.key,
-            invalid: key_text.invalid,
+            key_error: key_text.key_error,
             is_unprotected: key_text.is_unprotected,
             gave_way: false,
             store: None,
@@ -119,7 +119,7 @@ impl Options {
         }
         let shared = self
             .body
-            .and_then(|body| scope::shared_default(self.scope, body()));
+            .and_then(|body| scope::default_scope_conflict(self.scope, body()));
         shared.map_or(Ok(()), |reason| Err(self.config(reason)))
     }
 
@@ -138,14 +138,14 @@ impl Options {
     pub(crate) fn operation_id(&self) -> OperationId {
         OperationId {
             scope: self.scope,
-            digest: (self.invalid.is_none() && !self.is_unprotected).then(|| self.key.digest()),
+            digest: (self.key_error.is_none() && !self.is_unprotected).then(|| self.key.digest()),
         }
     }
 
     /// The store this call goes to, and the key as it stands there.
-    pub(crate) fn store_and_key(&self) -> Result<(Chosen, Key), Error> {
+    pub(crate) fn store_and_key(&self) -> Result<(ChosenStore, Key), Error> {
         self.check()?;
-        let store = self.choose()?;
+        let store = self.choose_store()?;
         if store.needs_io() {
             self.runtime(true)?;
         }
@@ -154,15 +154,15 @@ impl Options {
     }
 
     /// The store that was named, by the operation or around it.
-    pub(crate) fn named(&self) -> Option<SharedStore> {
+    pub(crate) fn named_store(&self) -> Option<SharedStore> {
         self.store.clone().or_else(Context::store)
     }
 
-    pub(crate) fn choose(&self) -> Result<Chosen, Error> {
-        Ok(match self.named() {
-            Some(store) => Chosen::Named(store),
-            None => match default_store::standing() {
-                Ok(store) => Chosen::Standing(store),
+    pub(crate) fn choose_store(&self) -> Result<ChosenStore, Error> {
+        Ok(match self.named_store() {
+            Some(store) => ChosenStore::Named(store),
+            None => match default_store::get_or_init() {
+                Ok(store) => ChosenStore::Default(store),
                 Err(reason) => return Err(self.config(reason)),
             },
         })
@@ -174,8 +174,8 @@ impl Options {
 
     /// As much of [`check`](Self::check) as a replay needs.
     #[inline]
-    pub(crate) fn may_replay(&self) -> bool {
-        self.invalid.is_none()
+    pub(crate) fn may_replay_locally(&self) -> bool {
+        self.key_error.is_none()
             && !self.is_unprotected
             && !matches!(self.fingerprint, Some(Err(_)))
             && self.scope_conflict.is_none()
@@ -190,7 +190,7 @@ impl Options {
     }
 
     pub(crate) fn check_options(&self) -> Result<(), Error> {
-        if let Some(reason) = self.invalid {
+        if let Some(reason) = self.key_error {
             let operation = self.operation_id();
             return Err(Error::InvalidKey { operation, reason });
         }
@@ -226,8 +226,8 @@ impl Options {
 
     /// Shows `read` the record, where it is in this process and nothing is in its way; `read` answers whether it was of
     /// use. Whatever is not plain to see here, the claim finds out.
-    pub(crate) fn peek(&self, read: &mut dyn FnMut(&RecordRef<'_>) -> bool) {
-        if !self.may_replay() {
+    pub(crate) fn replay_local(&self, read: &mut dyn FnMut(&RecordRef<'_>) -> bool) {
+        if !self.may_replay_locally() {
             return;
         }
         let is_watched = observe::is_watched();
@@ -238,7 +238,7 @@ impl Options {
             inherited = Context::store();
             match inherited
                 .as_ref()
-                .map_or_else(|| default_store::standing().ok(), Some)
+                .map_or_else(|| default_store::get_or_init().ok(), Some)
             {
                 Some(store) => store,
                 None => return,
@@ -254,12 +254,12 @@ impl Options {
         }
         let key = &*store.qualified(&self.key);
         let mut is_read = false;
-        let mut look = |record: &RecordRef<'_>| is_read = read(record);
+        let mut show = |record: &RecordRef<'_>| is_read = read(record);
         let turn = if let Some(local) = local {
-            local.peek(key, &mut look);
+            local.peek(key, &mut show);
             Turn::ReplayedByStore
         } else {
-            store.peek_near(key, &mut look);
+            store.peek_near(key, &mut show);
             Turn::ReplayedByNearCache
         };
         if !is_read {
@@ -268,7 +268,7 @@ impl Options {
         store.counters().count(self.scope, turn);
         if is_watched {
             Context::with(|context| {
-                context.answered(self.scope, Some(key), Observation::near());
+                context.note_answer(self.scope, Some(key), Observation::near());
             });
         }
         Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
@@ -302,25 +302,25 @@ impl Options {
 
 /// A store that was chosen for one call. The process' default store is not cloned: that would be a count that all threads
 /// share.
-pub(crate) enum Chosen {
+pub(crate) enum ChosenStore {
     /// By the call, or around it by `with_store`.
     Named(SharedStore),
-    Standing(&'static SharedStore),
+    Default(&'static SharedStore),
 }
 
-impl Deref for Chosen {
+impl Deref for ChosenStore {
     type Target = SharedStore;
 
     fn deref(&self) -> &SharedStore {
         match self {
             Self::Named(store) => store,
-            Self::Standing(store) => store,
+            Self::Default(store) => store,
         }
     }
 }
 
 /// The store that counts a call with no store of its own: the one `named`, or the default store if it is in use.
 pub(crate) fn counting_store(named: Option<&SharedStore>) -> Option<&SharedStore> {
-    let default = || default_store::in_use().map(|store| -> &SharedStore { store });
+    let default = || default_store::get().map(|store| -> &SharedStore { store });
     named.or_else(default)
 }

@@ -51,7 +51,7 @@ impl<T, E> ResultPolicy<T, E> {
     }
 
     /// The recorded result, if nothing is in its way: the whole of a replay from this process.
-    pub(crate) fn read(
+    pub(crate) fn read_local(
         &self,
         record: &RecordRef<'_>,
         fingerprint: Option<Fingerprint>,
@@ -77,14 +77,14 @@ impl<T, E> ResultPolicy<T, E> {
         record: &Record,
     ) -> Result<Result<T, E>, Error> {
         let err = self.err.as_ref();
-        let decoded = match readable(
+        let decoded = match recorded_result(
             record,
             self.ok.codec,
             err.map(|err| err.codec),
             operation_id,
         )? {
-            Readable::Ok(bytes) => (self.ok.decode)(bytes).map(Ok),
-            Readable::Err(bytes) => match err {
+            RecordedResult::Ok(bytes) => (self.ok.decode)(bytes).map(Ok),
+            RecordedResult::Err(bytes) => match err {
                 Some(err) => (err.decode)(bytes).map(Err),
                 None => Err(CodecError::own("errors are not recorded here")),
             },
@@ -116,21 +116,21 @@ impl<T, E> ResultPolicy<T, E> {
     }
 }
 
-enum Readable<'a> {
+enum RecordedResult<'a> {
     Ok(&'a [u8]),
     Err(&'a [u8]),
 }
 
 /// The recorded bytes, where they are of the codec that this function has for them.
-fn readable<'a>(
+fn recorded_result<'a>(
     record: &'a Record,
     ok: u32,
     err: Option<u32>,
     operation_id: &dyn Fn() -> OperationId,
-) -> Result<Readable<'a>, Error> {
-    let (codec, readable) = match &record.outcome {
-        Some(RecordedBytes::Ok(bytes)) => (Some(ok), Readable::Ok(bytes)),
-        Some(RecordedBytes::Err(bytes)) => (err, Readable::Err(bytes)),
+) -> Result<RecordedResult<'a>, Error> {
+    let (codec, result) = match &record.outcome {
+        Some(RecordedBytes::Ok(bytes)) => (Some(ok), RecordedResult::Ok(bytes)),
+        Some(RecordedBytes::Err(bytes)) => (err, RecordedResult::Err(bytes)),
         Some(RecordedBytes::NotRecorded(reason)) => {
             return Err(Error::NotRecorded {
                 operation: operation_id(),
@@ -140,7 +140,7 @@ fn readable<'a>(
         None => return Err(incompatible("it has no result", operation_id)),
     };
     match codec {
-        Some(codec) if codec == record.codec => Ok(readable),
+        Some(codec) if codec == record.codec => Ok(result),
         Some(codec) => {
             let written = record.codec;
             let reason =

@@ -68,7 +68,7 @@ impl BodyType {
 }
 
 /// The function as the compiler names it: without the closures and `async` blocks that the body is within it.
-fn function(body: &'static str) -> &'static str {
+fn function_name(body: &'static str) -> &'static str {
     let mut function = body;
     while let Some(outer) = function.strip_suffix("::{{closure}}") {
         function = outer;
@@ -78,7 +78,7 @@ fn function(body: &'static str) -> &'static str {
 
 impl fmt::Display for ScopeOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(function((self.body.name)()))
+        f.write_str(function_name((self.body.name)()))
     }
 }
 
@@ -88,10 +88,10 @@ impl fmt::Display for ScopeOwner {
 /// The default scope is a module and a function's name. An associated function without `self` shares it with those of other
 /// types, and a function within another with those in other functions. [`claim`] tells them apart in one process. A record
 /// outlives the process, and names no type.
-pub(crate) fn shared_default(scope: &str, body: &'static str) -> Option<String> {
+pub(crate) fn default_scope_conflict(scope: &str, body: &'static str) -> Option<String> {
     let (module, name) = scope.rsplit_once(':')?;
     let module = module.strip_suffix(':')?;
-    let function = function(body);
+    let function = function_name(body);
     if function == scope {
         return None;
     }
@@ -117,18 +117,18 @@ pub(crate) fn claim(
     location: &'static Location<'static>,
     body: BodyType,
 ) -> Result<(), String> {
-    let mark = mark(scope, location, body.id);
-    let slot = &CHECKED[usize::from(mark.to_le_bytes()[7])];
-    if slot.load(Ordering::Relaxed) == mark {
+    let hash = owner_hash(scope, location, body.id);
+    let slot = &CHECKED[usize::from(hash.to_le_bytes()[7])];
+    if slot.load(Ordering::Relaxed) == hash {
         return Ok(());
     }
-    look_up(scope, ScopeOwner { location, body })?;
-    slot.store(mark, Ordering::Relaxed);
+    claim_slowly(scope, ScopeOwner { location, body })?;
+    slot.store(hash, Ordering::Relaxed);
     Ok(())
 }
 
 #[cold]
-fn look_up(scope: &'static str, owner: ScopeOwner) -> Result<(), String> {
+fn claim_slowly(scope: &'static str, owner: ScopeOwner) -> Result<(), String> {
     match OWNERS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -178,7 +178,7 @@ pub(crate) fn of_stored(key: &Key) -> &'static str {
 /// A scope's and its owner's mark: scope and place live for ever, so their addresses mark them. (Each may have several
 /// addresses; each combination is looked up once.)
 #[inline]
-fn mark(scope: &'static str, location: &'static Location<'static>, id: TypeId) -> u64 {
+fn owner_hash(scope: &'static str, location: &'static Location<'static>, id: TypeId) -> u64 {
     let mix = |value: usize| (value as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let location: *const Location<'static> = location;
     let mut body = Bits(0);

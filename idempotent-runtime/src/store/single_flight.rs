@@ -1,7 +1,7 @@
 //! Duplicates in one process: one of them asks the store, the others wait for what it learns.
 //!
 //! They wait on shared state, never on the leader's future, and a leader is believed only as long as it is seen at work:
-//! one that runs for its lease, one that waits or has just asked for [`SEEN`]. Whoever comes after a leader that nobody polls asks
+//! one that runs for its lease, one that waits or has just asked for [`LEADER_TIMEOUT`]. Whoever comes after a leader that nobody polls asks
 //! for itself: a flight saves commands, the store decides.
 
 use std::{
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a leader is believed after it has asked, or was last polled while it waits.
-pub(crate) const SEEN: Duration = Duration::from_secs(1);
+pub(crate) const LEADER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The flights of one store. Clones are one table.
 #[derive(Clone, Default)]
@@ -43,7 +43,7 @@ impl Flight {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, state: FlightState) {
+    fn set_state(&self, state: FlightState) {
         *self.state() = state;
         self.changed.notify_waiters();
     }
@@ -116,7 +116,7 @@ impl Flights {
             }
             Entry::Vacant(entry) => {
                 let deadlines = Deadlines {
-                    leader: now + SEEN,
+                    leader: now + LEADER_TIMEOUT,
                     owner: None,
                 };
                 let flight = Arc::new(Flight {
@@ -148,26 +148,26 @@ impl Lead {
     }
 
     /// The leader waits for another process' owner, which may be silent for `lease_left`.
-    pub(crate) fn waits(&self, lease_left: Duration) {
-        self.set_deadlines(SEEN, lease_left);
+    pub(crate) fn set_waiting(&self, lease_left: Duration) {
+        self.set_deadlines(LEADER_TIMEOUT, lease_left);
     }
 
     fn set_deadlines(&self, leader: Duration, owner: Duration) {
         if let Some(flight) = &self.flight {
             let now = time::now();
-            flight.enter(FlightState::Flying(Deadlines {
+            flight.set_state(FlightState::Flying(Deadlines {
                 leader: now + leader,
                 owner: Some(now + owner),
             }));
         }
     }
 
-    /// The leader is at work: it is believed for [`SEEN`] from now on. Nobody is woken for this: a follower looks again
+    /// The leader is at work: it is believed for [`LEADER_TIMEOUT`] from now on. Nobody is woken for this: a follower looks again
     /// before it doubts.
     pub(crate) fn beat(&self) {
         let Some(flight) = &self.flight else { return };
         if let FlightState::Flying(deadlines) = &mut *flight.state() {
-            deadlines.leader = deadlines.leader.max(time::now() + SEEN);
+            deadlines.leader = deadlines.leader.max(time::now() + LEADER_TIMEOUT);
         }
     }
 
@@ -179,7 +179,7 @@ impl Lead {
         if let Some(flight) = self.flight.take() {
             // Out of the map first: whoever comes now asks the store, and finds what has landed.
             self.flights.remove(&flight);
-            flight.enter(FlightState::Landed(outcome));
+            flight.set_state(FlightState::Landed(outcome));
         }
     }
 }
@@ -209,9 +209,9 @@ pub(crate) enum FollowResult {
 }
 
 impl Follow {
-    /// Waits until the flight lands, until `deadline`; or for as long as an answer may be waited for, until `answered`, where the
+    /// Waits until the flight lands, until `deadline`; or for as long as an answer may be waited for, until `answer_by`, where the
     /// store has said nothing yet. Cancel-safe.
-    pub(crate) async fn landed(self, deadline: Instant, answered: Instant) -> FollowResult {
+    pub(crate) async fn wait_landed(self, deadline: Instant, answer_by: Instant) -> FollowResult {
         loop {
             // Before it looks: a change that comes in between is told of too.
             let changed = self.flight.changed.notified();
@@ -228,9 +228,9 @@ impl Follow {
                 Some(owner) if now >= deadline => {
                     return FollowResult::TimedOut(owner.saturating_duration_since(now));
                 }
-                None if now >= answered => return FollowResult::Unanswered,
+                None if now >= answer_by => return FollowResult::Unanswered,
                 Some(_) => deadline,
-                None => answered,
+                None => answer_by,
             };
             mutant!("a follower listens after it has looked" => {
                 self.flight.changed.notified().await;

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{self, Instant};
 
-use super::{Acquire, Acquired, retry::SHORTEST_PATIENCE};
+use super::{Acquire, Acquired, retry::MIN_RETRY_TIME};
 use crate::{
     Error, StoreError, StoreErrorKind,
     call::attempt::Attempt,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How often a leader shows itself while it waits.
-const BEAT: Duration = Duration::from_millis(250);
+const PULSE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Result of joining a flight.
 pub(super) enum JoinResult {
@@ -44,8 +44,8 @@ pub(super) async fn join_flight(acquire: &mut Acquire<'_>, mut now: Instant) -> 
         };
         acquire.waits.get_or_insert(now);
         // As long as it would wait for an answer itself.
-        let answered = cmp::max(acquire.deadline, now + SHORTEST_PATIENCE);
-        let followed = follow.landed(acquire.deadline, answered).await;
+        let answer_by = cmp::max(acquire.deadline, now + MIN_RETRY_TIME);
+        let followed = follow.wait_landed(acquire.deadline, answer_by).await;
         now = Instant::now();
         return JoinResult::Landed(match followed {
             // The leader asked while it stood; its end has come since, and this call may have come after that.
@@ -81,14 +81,14 @@ pub(super) async fn with_pulse<T>(lead: Option<&Lead>, waiting: impl Future<Outp
     let Some(lead) = lead else {
         return waiting.await;
     };
-    let (mut waiting, mut next) = (pin!(waiting), pin!(time::sleep(BEAT)));
+    let (mut waiting, mut next) = (pin!(waiting), pin!(time::sleep(PULSE_INTERVAL)));
     poll_fn(|cx| {
         lead.beat();
         if let Poll::Ready(done) = waiting.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
         while next.as_mut().poll(cx).is_ready() {
-            next.as_mut().reset(Instant::now() + BEAT);
+            next.as_mut().reset(Instant::now() + PULSE_INTERVAL);
         }
         Poll::Pending
     })

@@ -12,7 +12,7 @@ use self::{
     retry::{ClaimAnswer, Tries, claim_with_retry},
 };
 use super::{
-    background::{PATIENCE, with_timeout},
+    background::{REPLY_TIMEOUT, with_timeout},
     claim::Claim,
 };
 use crate::{
@@ -135,7 +135,7 @@ impl<'a> Acquire<'a> {
             }
             self.saw_fail |= record.on_crash == OnCrash::Fail;
             if let Some(lead) = &lead {
-                lead.waits(lease_left);
+                lead.set_waiting(lease_left);
             }
             // Boxed because rare: keeps the common future small.
             Box::pin(with_pulse(lead.as_ref(), self.wait(lease_left))).await?;
@@ -153,7 +153,7 @@ impl<'a> Acquire<'a> {
         let Some(subscription) = &mut self.subscription else {
             self.waits.get_or_insert(now);
             let subscription = attempt.store.subscribe(&attempt.key);
-            let patience = cmp::min(PATIENCE, self.deadline - now);
+            let patience = cmp::min(REPLY_TIMEOUT, self.deadline - now);
             let subscription = with_timeout(attempt, patience, subscription).await;
             self.subscription = Some(subscription.unwrap_or_else(|error| {
                 events::not_subscribed(attempt, &error);
@@ -197,7 +197,7 @@ impl<'a> Acquire<'a> {
                 State::Running if self.wait(lease_left).await.is_ok() => {}
                 _ => return Err(superseded),
             }
-            match self.read(PATIENCE).await {
+            match self.read(REPLY_TIMEOUT).await {
                 Ok(Some(read)) => (record, lease_left) = read,
                 Ok(None) => return Err(superseded),
                 // The record stands as it was last seen, as far as anybody knows.
@@ -232,11 +232,11 @@ impl<'a> Acquire<'a> {
     async fn has_vanished(&self) -> Result<bool, Error> {
         let mut tries = Tries::new(Instant::now(), self.deadline);
         loop {
-            let error = match self.read(tries.patience(Instant::now())).await {
+            let error = match self.read(tries.reply_timeout(Instant::now())).await {
                 Ok(read) => return Ok(read.is_none()),
                 Err(error) => error,
             };
-            if !tries.again_after(&error).await {
+            if !tries.pause_before_retry(&error).await {
                 return Err(Error::store(self.attempt.operation_id(), error));
             }
         }

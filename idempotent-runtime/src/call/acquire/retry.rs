@@ -9,7 +9,7 @@ use crate::{
     backoff::Backoff,
     call::attempt::Attempt,
     call::{
-        background::{PATIENCE, PAUSES, is_transient, owe_claim, report, with_timeout},
+        background::{REPLY_TIMEOUT, RETRY_BACKOFF, is_retryable, owe_claim, report, with_timeout},
         claim::Claim,
     },
     record::Record,
@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// How often a claim is sent at most while its caller waits, when there is no answer.
-const TRIES: u32 = 4;
+const MAX_TRIES: u32 = 4;
 /// How long at most, where `wait` is shorter: time for a second try.
-pub(crate) const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const MIN_RETRY_TIME: Duration = Duration::from_secs(1);
 
 /// What the store said to a claim.
 pub(crate) enum ClaimAnswer {
@@ -35,32 +35,32 @@ pub(crate) enum ClaimAnswer {
 struct InDoubtGuard<'a> {
     attempt: &'a Arc<Attempt>,
     lead: Option<Lead>,
-    is_open: bool,
+    is_armed: bool,
 }
 
 impl<'a> InDoubtGuard<'a> {
     fn new(attempt: &'a Arc<Attempt>, lead: Option<Lead>) -> Self {
-        attempt.arm(true);
+        attempt.set_armed(true);
         Self {
             attempt,
             lead,
-            is_open: true,
+            is_armed: true,
         }
     }
 
     /// There is an answer, or the claim never came through: nothing is owed.
     fn close(&mut self) -> Option<Lead> {
-        self.is_open = false;
-        self.attempt.arm(false);
+        self.is_armed = false;
+        self.attempt.set_armed(false);
         self.lead.take()
     }
 }
 
 impl Drop for InDoubtGuard<'_> {
     fn drop(&mut self) {
-        if mem::take(&mut self.is_open) {
+        if mem::take(&mut self.is_armed) {
             owe_claim(Arc::clone(self.attempt));
-            self.attempt.arm(false);
+            self.attempt.set_armed(false);
         }
     }
 }
@@ -70,7 +70,7 @@ pub(crate) struct Tries {
     sent: u32,
     pauses: Backoff,
     deadline: Instant,
-    give_up: Instant,
+    give_up_at: Instant,
 }
 
 impl Tries {
@@ -78,26 +78,26 @@ impl Tries {
     pub(crate) fn new(now: Instant, deadline: Instant) -> Self {
         Self {
             sent: 1,
-            pauses: PAUSES,
+            pauses: RETRY_BACKOFF,
             deadline,
-            give_up: cmp::max(deadline, now + SHORTEST_PATIENCE),
+            give_up_at: cmp::max(deadline, now + MIN_RETRY_TIME),
         }
     }
 
     /// How long to wait for the answer to a question that is asked `now`.
-    pub(crate) fn patience(&self, now: Instant) -> Duration {
-        cmp::min(PATIENCE, self.give_up.saturating_duration_since(now))
+    pub(crate) fn reply_timeout(&self, now: Instant) -> Duration {
+        cmp::min(REPLY_TIMEOUT, self.give_up_at.saturating_duration_since(now))
     }
 
     /// Pauses, if the question is worth asking again after this error; `false`: the error is the answer.
-    pub(crate) async fn again_after(&mut self, error: &StoreError) -> bool {
+    pub(crate) async fn pause_before_retry(&mut self, error: &StoreError) -> bool {
         let next = Instant::now() + self.pauses.pause();
         let again = if error.is_transient() {
             // It will serve soon, it says: worth the caller's whole `wait`.
             next < self.deadline
         } else {
-            let refused = error.kind() == StoreErrorKind::Refused || !is_transient(error);
-            !refused && self.sent < TRIES && next < self.give_up
+            let refused = error.kind() == StoreErrorKind::Refused || !is_retryable(error);
+            !refused && self.sent < MAX_TRIES && next < self.give_up_at
         };
         if again {
             self.sent += 1;
@@ -120,19 +120,19 @@ pub(crate) async fn claim_with_retry(
     let mut tries = Tries::new(begun, deadline);
     let mut now = begun;
     let error = loop {
-        let patience = tries.patience(now);
+        let patience = tries.reply_timeout(now);
         let reply = attempt.store.claim(&attempt.key, &attempt.request);
         let mut reply = with_timeout(attempt, patience, reply).await;
         if is_late(attempt, &reply, begun) {
             // The grant stands, whatever becomes of this: who gives up now has to see the claim through.
             in_doubt = true;
-            reply = Box::pin(renew_first(attempt, patience, reply)).await;
+            reply = Box::pin(renew_late_grant(attempt, patience, reply)).await;
         }
         match reply {
             Ok(ClaimReply::Granted { record, takeover }) => {
                 let lead = guard.lead.take();
                 let claim = Claim::new(Arc::clone(attempt), lead, record, takeover);
-                guard.is_open = false;
+                guard.is_armed = false;
                 return Ok(ClaimAnswer::Granted(claim));
             }
             Ok(ClaimReply::Held { record, lease_left }) => {
@@ -140,7 +140,7 @@ pub(crate) async fn claim_with_retry(
             }
             Err(error) => {
                 in_doubt |= error.is_ambiguous();
-                if !tries.again_after(&error).await {
+                if !tries.pause_before_retry(&error).await {
                     break error;
                 }
                 now = Instant::now();
@@ -171,7 +171,7 @@ fn is_late(attempt: &Attempt, reply: &Result<ClaimReply, StoreError>, begun: Ins
 }
 
 /// Renews the lease of a grant that came late.
-async fn renew_first(
+async fn renew_late_grant(
     attempt: &Attempt,
     patience: Duration,
     granted: Result<ClaimReply, StoreError>,

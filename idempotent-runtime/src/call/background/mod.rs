@@ -25,28 +25,28 @@ use crate::{
 pub use spawn::drain;
 
 /// How long one command's answer is waited for, where the store itself is more patient.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pauses of a caller that waits.
-pub(crate) const PAUSES: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_secs(1));
+pub(crate) const RETRY_BACKOFF: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_secs(1));
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// How long the background pauses at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// How much one store may be owed of what its lease settles just as well, only later: claims in doubt, and releases.
-const CLAIMS_OWED: usize = 1024;
+const MAX_OWED_CLAIMS: usize = 1024;
 /// How much it may be owed of what bodies have done, which would be done again for want of a record.
-const OUTCOMES_OWED: usize = 16 * 1024;
+const MAX_OWED_OUTCOMES: usize = 16 * 1024;
 
 /// Sees the attempt's claim through, in the background.
 pub(crate) fn owe_claim(attempt: Arc<Attempt>) {
-    owe(attempt, CLAIMS_OWED, release_in_doubt);
+    owe(attempt, MAX_OWED_CLAIMS, release_in_doubt);
 }
 
 /// Tells the store how the attempt ended, in the background.
 pub(crate) fn owe_outcome(attempt: Arc<Attempt>, target: Record) {
     let limit = match target.state {
-        State::Done | State::Lost => OUTCOMES_OWED,
-        State::Running | State::Failed => CLAIMS_OWED,
+        State::Done | State::Lost => MAX_OWED_OUTCOMES,
+        State::Running | State::Failed => MAX_OWED_CLAIMS,
     };
     owe(attempt, limit, |attempt| deliver_finish(attempt, target));
 }
@@ -87,20 +87,20 @@ impl Drop for DebtGuard {
 
 /// How long it makes sense to tell the store that nothing ran. Under `rerun` the lease says the same once it has lapsed;
 /// under `fail` the key is in doubt without this.
-fn until_lapsed(attempt: &Attempt) -> Duration {
+fn release_time_limit(attempt: &Attempt) -> Duration {
     match attempt.request.on_crash {
-        OnCrash::Rerun => cmp::max(attempt.request.lease * 2, LONGEST_PAUSE),
+        OnCrash::Rerun => cmp::max(attempt.request.lease * 2, MAX_PAUSE),
         OnCrash::Fail => HOLD,
     }
 }
 
 /// Asks until answered, and then releases.
 async fn release_in_doubt(attempt: Arc<Attempt>) {
-    let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-    let give_up = Instant::now() + until_lapsed(&attempt);
+    let mut pauses = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
+    let give_up_at = Instant::now() + release_time_limit(&attempt);
     loop {
         let reply = attempt.store.claim(&attempt.key, &attempt.request);
-        let error = match with_timeout(&attempt, PATIENCE, reply).await {
+        let error = match with_timeout(&attempt, REPLY_TIMEOUT, reply).await {
             Ok(ClaimReply::Granted { record, .. }) => {
                 return deliver_finish(attempt, released(&record)).await;
             }
@@ -110,10 +110,10 @@ async fn release_in_doubt(attempt: Arc<Attempt>) {
         };
         // A refusal says that this asking changed nothing, and an earlier one may have; whatever else is not passing
         // will not be answered otherwise, and the lease settles it.
-        if !is_transient(&error) {
+        if !is_retryable(&error) {
             return;
         }
-        if Instant::now() >= give_up {
+        if Instant::now() >= give_up_at {
             attempt.count(Turn::OwedDropped);
             return events::gave_up(&attempt, &error);
         }
@@ -124,17 +124,17 @@ async fn release_in_doubt(attempt: Arc<Attempt>) {
 /// Tells the store how the attempt ended, until answered or the record would be past its end.
 async fn deliver_finish(attempt: Arc<Attempt>, mut target: Record) {
     let is_release = target.state == State::Failed;
-    let give_up = match target.state {
-        State::Failed => until_lapsed(&attempt),
+    let time_limit = match target.state {
+        State::Failed => release_time_limit(&attempt),
         state => retention(state, target.ttl),
     };
-    let give_up = Instant::now() + give_up;
+    let give_up_at = Instant::now() + time_limit;
     // Often enough that the lease, if it stands still, does not lapse in between.
-    let longest = (target.lease / 3).clamp(Duration::from_secs(1), LONGEST_PAUSE);
+    let longest = (target.lease / 3).clamp(Duration::from_secs(1), MAX_PAUSE);
     let mut pauses = Backoff::new(FIRST_PAUSE, longest);
     loop {
         let reply = attempt.store.finish_again(&attempt.key, &target);
-        let error = match with_timeout(&attempt, PATIENCE, reply).await {
+        let error = match with_timeout(&attempt, REPLY_TIMEOUT, reply).await {
             Ok(settled) => {
                 if !is_release && !matches!(settled, Settled::Stale { .. }) {
                     attempt.count(Turn::RecordedLater);
@@ -147,11 +147,11 @@ async fn deliver_finish(attempt: Arc<Attempt>, mut target: Record) {
             target = smaller;
             continue;
         }
-        if error.kind() == StoreErrorKind::Incompatible || Instant::now() >= give_up {
+        if error.kind() == StoreErrorKind::Incompatible || Instant::now() >= give_up_at {
             attempt.count(Turn::OwedDropped);
             return events::gave_up(&attempt, &error);
         }
-        if is_release && !is_transient(&error) {
+        if is_release && !is_retryable(&error) {
             return events::gave_up(&attempt, &error);
         }
         let pause = Instant::now() + pauses.pause();
@@ -163,7 +163,7 @@ async fn deliver_finish(attempt: Arc<Attempt>, mut target: Record) {
 }
 
 /// As many characters of a store's words are recorded.
-const REASON: usize = 500;
+const MAX_REASON_CHARS: usize = 500;
 
 /// What is to be recorded where the store refuses the `target` because of what it carries: that it has run, without its
 /// result. A retry must not run it again because of its size.
@@ -182,7 +182,7 @@ pub(crate) fn without_result(
     // Whether it was sent at all, and which limit it is, the store knows.
     let reason = format!("the store does not take it: {error}");
     // A store of somebody's may say any amount, and this has to fit where the result did not.
-    let reason: String = reason.chars().take(REASON).collect();
+    let reason: String = reason.chars().take(MAX_REASON_CHARS).collect();
     attempt.count(Turn::NotRecordable);
     events::not_recordable(attempt, &reason);
     Some(not_recorded(target, &reason))
@@ -198,7 +198,10 @@ async fn keep_alive(attempt: &Attempt, target: &Record, refused: &StoreError, un
         return;
     }
     let renewed = attempt.store.renew(&attempt.key, target);
-    let patience = cmp::min(PATIENCE, until.saturating_duration_since(Instant::now()));
+    let patience = cmp::min(
+        REPLY_TIMEOUT,
+        until.saturating_duration_since(Instant::now()),
+    );
     match with_timeout(attempt, cmp::max(patience, FIRST_PAUSE), renewed).await {
         // Also where another attempt owns the record: the finish will be told the same, and settles it.
         Ok(_) => {}
@@ -238,7 +241,7 @@ pub(crate) fn report(attempt: &Attempt, settled: &Settled) {
 }
 
 /// Whether asking again may get an answer.
-pub(crate) fn is_transient(error: &StoreError) -> bool {
+pub(crate) fn is_retryable(error: &StoreError) -> bool {
     matches!(
         error.kind(),
         StoreErrorKind::Ambiguous | StoreErrorKind::NotSent | StoreErrorKind::Refused
