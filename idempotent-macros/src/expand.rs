@@ -9,13 +9,13 @@
 //!
 //! Output:
 //!     async fn charge(order_id: OrderId, amount: u64) -> Result<Receipt, PaymentError> {
-//!         let operation = ::idempotent_fn::operation::<Result<Receipt, PaymentError>, _>("payments.charge", &[&order_id])
+//!         let __operation = ::idempotent_fn::operation::<Result<Receipt, PaymentError>, _>("payments.charge", &[&order_id])
 //!             .unique_scope()
 //!             .ttl(::core::time::Duration::from_secs(3_600));
-//!         operation
+//!         __operation
 //!             .run(async move {
-//!                 if let Some(result) = None::<Result<Receipt, PaymentError>> {
-//!                     return result;
+//!                 if let Some(__result) = None::<Result<Receipt, PaymentError>> {
+//!                     return __result;
 //!                 }
 //!                 { BODY }
 //!             })
@@ -23,10 +23,14 @@
 //!     }
 //! ```
 //!
-//! `let operation` stands alone so that the temporaries of the key are gone before the first
+//! `let __operation` stands alone so that the temporaries of the key are gone before the first
 //! `.await`. The `if let` never runs: it tells the compiler the block's type, so that `?`, `return`
-//! and coercions mean what they mean in a function. Every name is at `mixed_site`: the user's code
-//! does not see `operation` or `result`.
+//! and coercions mean what they mean in a function.
+//!
+//! Every name is at `mixed_site`: the user's code does not see `__operation` or `__result`. That
+//! hides variables from each other, but not from items: a variable cannot have the name of a
+//! `const`, a `static` or a unit struct that is in scope, and no span of stable Rust hides those. So
+//! every variable of the expansion begins with `__`.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
@@ -78,7 +82,7 @@ pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStre
     })
 }
 
-/// `let operation = …; operation.run(async move { … }).await`
+/// `let __operation = …; __operation.run(async move { … }).await`
 fn call(
     options: &Options,
     key: &Parts,
@@ -96,8 +100,8 @@ fn call(
     };
     let run = Ident::new(run, site);
     quote_spanned! {site=>
-        let operation = #operation;
-        operation.#run(async move #body).await
+        let __operation = #operation;
+        __operation.#run(async move #body).await
     }
 }
 
@@ -109,15 +113,15 @@ fn typed(function: &Function, body: TokenStream, moved: &TokenStream) -> TokenTr
     let typed = match &function.boxed {
         None => quote_spanned! {site=>
             #moved
-            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<#result> {
-                return result;
+            if let ::core::option::Option::Some(__result) = ::core::option::Option::None::<#result> {
+                return __result;
             }
             #user
         },
         // In a closure, because the body may `return` its future early.
         Some(boxed) => quote_spanned! {site=>
-            let body = move || -> #boxed { #user };
-            body().await
+            let __body = move || -> #boxed { #user };
+            __body().await
         },
     };
     block(typed, function.braces)

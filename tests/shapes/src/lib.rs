@@ -34,6 +34,7 @@ pub mod free;
 pub mod handlers;
 pub mod macros;
 pub mod methods;
+pub mod names;
 pub mod options;
 
 #[cfg(test)]
