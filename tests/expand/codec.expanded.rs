@@ -8,7 +8,7 @@ async fn charge(
         Json,
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
         .unique_scope();
-    __operation
+    return __operation
         .run(async move {
             let (order, amount, currency) = (order, amount, currency);
             let _ = &order;
@@ -19,5 +19,5 @@ async fn charge(
             }
             { gateway::charge(order, amount, currency).await }
         })
-        .await
+        .await;
 }

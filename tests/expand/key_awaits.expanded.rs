@@ -17,7 +17,7 @@ async fn charge(
             .unique_scope()
             .fingerprint(&(&amount, __fingerprint_1))
     };
-    __operation
+    return __operation
         .run(async move {
             let (order, amount, currency) = (order, amount, currency);
             let _ = (&order, &amount, &currency);
@@ -28,5 +28,5 @@ async fn charge(
             }
             { gateway::charge(order, amount, currency).await }
         })
-        .await
+        .await;
 }

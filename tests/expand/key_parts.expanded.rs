@@ -11,7 +11,7 @@ async fn charge(
             &(&order.customer, &&order.id, &"charge"),
         )
         .unique_scope();
-    __operation
+    return __operation
         .run(async move {
             let (order, amount, currency) = (order, amount, currency);
             let _ = &order;
@@ -22,5 +22,5 @@ async fn charge(
             }
             { gateway::charge(order, amount, currency).await }
         })
-        .await
+        .await;
 }

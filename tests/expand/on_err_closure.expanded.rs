@@ -11,7 +11,7 @@ async fn charge(
         .on_err_with(|error| {
             if error.is_declined() { OnErr::Record } else { OnErr::Rerun }
         });
-    __operation
+    return __operation
         .run(async move {
             let (order, amount, currency) = (order, amount, currency);
             let _ = &order;
@@ -22,5 +22,5 @@ async fn charge(
             }
             { gateway::charge(order, amount, currency).await }
         })
-        .await
+        .await;
 }

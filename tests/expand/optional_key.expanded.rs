@@ -14,7 +14,7 @@ async fn charge(
             ],
         )
         .unique_scope();
-    __operation
+    return __operation
         .run(async move {
             let (order, amount, header) = (order, amount, header);
             let _ = (&order, &header);
@@ -25,5 +25,5 @@ async fn charge(
             }
             { gateway::charge(order, amount, header).await }
         })
-        .await
+        .await;
 }

@@ -4,7 +4,7 @@ pub async fn charge(order_id: OrderId, amount: u64) -> Result<Receipt, PaymentEr
         _,
     >("payments.charge", &[&order_id])
         .unique_scope();
-    __operation
+    return __operation
         .run(async move {
             let (order_id, amount) = (order_id, amount);
             let _ = &order_id;
@@ -18,5 +18,5 @@ pub async fn charge(order_id: OrderId, amount: u64) -> Result<Receipt, PaymentEr
                 Ok(receipt)
             }
         })
-        .await
+        .await;
 }

@@ -15,7 +15,7 @@ pub(crate) async fn r#move(
         _,
     >(::core::concat!(::core::module_path!(), "::move"), &(&id, &r#type))
         .unique_scope();
-    __operation
+    return __operation
         .run(async move {
             let (__argument_0, id, mut amount, r#type) = (
                 __argument_0,
@@ -37,5 +37,5 @@ pub(crate) async fn r#move(
                 Ok("done")
             }
         })
-        .await
+        .await;
 }

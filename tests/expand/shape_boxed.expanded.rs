@@ -13,13 +13,13 @@ impl Payments for Gateway {
         'life0: 'async_trait,
         Self: 'async_trait,
     {
-        ::std::boxed::Box::pin(async move {
+        return ::std::boxed::Box::pin(async move {
             let __operation = ::idempotent_fn::operation::<
                 Result<Receipt, PaymentError>,
                 _,
             >("payments.charge", &[&order_id])
                 .unique_scope();
-            __operation
+            return __operation
                 .run_attached(async move {
                     let __body = move || -> ::core::pin::Pin<
                         Box<
@@ -30,7 +30,7 @@ impl Payments for Gateway {
                     > { { Box::pin(async move { self.charge_inner(order_id).await }) } };
                     __body().await
                 })
-                .await
-        })
+                .await;
+        });
     }
 }

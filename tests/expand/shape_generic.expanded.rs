@@ -7,7 +7,7 @@ where
         _,
     >(M::NAME, &(&M::NAME, &N, &key))
         .unique_scope();
-    __operation
+    return __operation
         .run(async move {
             let (key, message) = (key, message);
             let _ = &key;
@@ -18,5 +18,5 @@ where
             }
             { message.handle(N).await }
         })
-        .await
+        .await;
 }

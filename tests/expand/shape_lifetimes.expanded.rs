@@ -8,7 +8,7 @@ async fn longest<'a>(
         _,
     >(::core::concat!(::core::module_path!(), "::longest"), &(&left, &right))
         .unique_scope();
-    __operation
+    return __operation
         .run_attached(async move {
             let (left, right, found) = (left, right, found);
             let _ = (&left, &right);
@@ -22,5 +22,5 @@ async fn longest<'a>(
                 Ok(1)
             }
         })
-        .await
+        .await;
 }

@@ -5,7 +5,7 @@ impl Payments {
             _,
         >("payments.charge", &[&order_id])
             .unique_scope();
-        __operation
+        return __operation
             .run_attached(async move {
                 let (order_id,) = (order_id,);
                 let _ = &order_id;
@@ -16,7 +16,7 @@ impl Payments {
                 }
                 { self.gateway.charge(order_id).await }
             })
-            .await
+            .await;
     }
     pub(crate) async fn settle(&mut self) -> Result<(), PaymentError> {
         let __operation = ::idempotent_fn::operation::<
@@ -24,7 +24,7 @@ impl Payments {
             _,
         >("payments.settle", &[&self.day])
             .unique_scope();
-        __operation
+        return __operation
             .run_attached(async move {
                 if let ::core::option::Option::Some(__result) = ::core::option::Option::None::<
                     Result<(), PaymentError>,
@@ -36,7 +36,7 @@ impl Payments {
                     Ok(())
                 }
             })
-            .await
+            .await;
     }
     async fn refund(
         self: Arc<Self>,
@@ -47,7 +47,7 @@ impl Payments {
             _,
         >("payments.refund", &[&order_id])
             .unique_scope();
-        __operation
+        return __operation
             .run(async move {
                 let (order_id,) = (order_id,);
                 let _ = (&self, &order_id);
@@ -58,7 +58,7 @@ impl Payments {
                 }
                 { self.gateway.refund(order_id).await }
             })
-            .await
+            .await;
     }
     async fn close(mut self) -> Result<(), PaymentError> {
         let __operation = ::idempotent_fn::operation::<
@@ -66,7 +66,7 @@ impl Payments {
             _,
         >("payments.close", &[&self.day])
             .unique_scope();
-        __operation
+        return __operation
             .run(async move {
                 let _ = &self;
                 if let ::core::option::Option::Some(__result) = ::core::option::Option::None::<
@@ -79,6 +79,6 @@ impl Payments {
                     Ok(())
                 }
             })
-            .await
+            .await;
     }
 }

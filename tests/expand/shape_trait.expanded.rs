@@ -6,7 +6,7 @@ trait Handler {
             _,
         >(Self::SCOPE, &[&id])
             .unique_scope();
-        __operation
+        return __operation
             .run_attached(async move {
                 let (id,) = (id,);
                 let _ = &id;
@@ -17,6 +17,6 @@ trait Handler {
                 }
                 { Ok(id.to_string()) }
             })
-            .await
+            .await;
     }
 }

@@ -9,7 +9,7 @@ async fn charge(
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
         .unique_scope()
         .ttl_with(|result| if result.is_ok() { WEEK } else { MINUTE });
-    __operation
+    return __operation
         .run(async move {
             let (order, amount, currency) = (order, amount, currency);
             let _ = &order;
@@ -20,5 +20,5 @@ async fn charge(
             }
             { gateway::charge(order, amount, currency).await }
         })
-        .await
+        .await;
 }
