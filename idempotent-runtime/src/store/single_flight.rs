@@ -101,8 +101,8 @@ impl Flights {
         self.by_key.remove_if(key, |_, _| true);
     }
 
-    /// Joins the flight of `key`, or starts it `now`.
-    pub(crate) fn join(&self, key: &Key, fingerprint: Option<Fingerprint>, now: Instant) -> Role {
+    /// Joins the flight of `key`, or starts it.
+    pub(crate) fn join(&self, key: &Key, fingerprint: Option<Fingerprint>) -> Role {
         match self.by_key.entry(key.clone()) {
             Entry::Occupied(entry) => {
                 let flight = entry.get();
@@ -115,8 +115,9 @@ impl Flights {
                 })
             }
             Entry::Vacant(entry) => {
+                // From now on, and not from when the call began: that may be long ago.
                 let deadlines = Deadlines {
-                    leader: now + LEADER_TIMEOUT,
+                    leader: time::now() + LEADER_TIMEOUT,
                     owner: None,
                 };
                 let flight = Arc::new(Flight {

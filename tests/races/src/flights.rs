@@ -40,9 +40,7 @@ impl World {
     }
 
     fn join(&self) -> Role {
-        self.store
-            .flights()
-            .join(&key(1), request(1).fingerprint, time::now())
+        self.store.flights().join(&key(1), request(1).fingerprint)
     }
 
     fn check_end(&self) {

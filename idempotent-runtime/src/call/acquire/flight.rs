@@ -37,7 +37,7 @@ pub(super) async fn join_flight(acquire: &mut Acquire<'_>, mut now: Instant) -> 
     let attempt = acquire.attempt;
     let (flights, fingerprint) = (attempt.store.flights(), attempt.request.fingerprint);
     loop {
-        let follow = match flights.join(&attempt.key, fingerprint, now) {
+        let follow = match flights.join(&attempt.key, fingerprint) {
             Role::Leader(lead) => return JoinResult::Leads(Some(lead)),
             Role::Bypass => return JoinResult::Leads(None),
             Role::Follower(follow) => follow,

@@ -86,7 +86,10 @@ impl Tries {
 
     /// How long to wait for the answer to a question that is asked `now`.
     pub(crate) fn reply_timeout(&self, now: Instant) -> Duration {
-        cmp::min(REPLY_TIMEOUT, self.give_up_at.saturating_duration_since(now))
+        cmp::min(
+            REPLY_TIMEOUT,
+            self.give_up_at.saturating_duration_since(now),
+        )
     }
 
     /// Pauses, if the question is worth asking again after this error; `false`: the error is the answer.
