@@ -1,4 +1,8 @@
-//! A call as its caller holds it: polled, or dropped.
+//! The future that a caller holds.
+//!
+//! Its poll starts the call and drives it. Its drop ends the call, unless the attempt is *armed*:
+//! then the store has yet to learn something, and the drop spawns the rest of the call on the
+//! runtime that the attempt was prepared in.
 
 use std::{
     any::Any,
@@ -26,12 +30,14 @@ use crate::{
     operation::{IntoErr, Operation, scope::BodyType},
 };
 
-/// The future of [`Operation::run`]: a call whose body is finished also when its caller goes away.
-// The body's type is gone once it is boxed: so little is compiled for each function. That this has a name spares some more.
+/// The future of [`Operation::run`]. If it is dropped while the body runs, the runtime finishes the
+/// body.
+// Boxing the body erases its type, so little code is compiled for each annotated function. A named
+// future, instead of an `async` block, saves some more.
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Run<T: 'static, E: 'static, F, B> {
     pub(crate) call: Call<T, E, F>,
-    /// Until it is needed: a replay boxes nothing.
+    /// Not boxed before it runs: a replay boxes nothing.
     pub(crate) body: Option<B>,
 }
 
@@ -44,14 +50,15 @@ impl<T, E, F, B> fmt::Debug for Run<T, E, F, B> {
 /// A call without its body's type.
 pub(crate) struct Call<T: 'static, E: 'static, F> {
     pub(crate) phase: Phase<T, E, F>,
-    /// One pointer, that the call stays small.
+    /// A function that returns the table: one pointer, which keeps the call small.
     pub(crate) type_fns: fn() -> TypeFns<T, E, F>,
 }
 
 type DetachedBody<T, E> = BodySlot<T, E, Detached<T, E>>;
 
-/// What a call needs of its types. [`Operation::run`] asks for it, and for that alone: were it asked for again where the
-/// call is polled, each type that lacks something would be two errors.
+/// The functions of a call that depend on its types. [`Operation::run`] names them, so only `run`
+/// has the trait bounds. If the `Future` impl had them too, a missing bound would be two compile
+/// errors.
 pub(crate) struct TypeFns<T: 'static, E: 'static, F> {
     box_body: fn(DetachedBody<T, E>) -> Box<dyn OwnedBody>,
     into_err: fn(F, Error) -> E,
@@ -73,20 +80,20 @@ where
 
 #[expect(clippy::large_enum_variant, reason = "a replay boxes nothing")]
 pub(crate) enum Phase<T: 'static, E: 'static, F> {
-    /// Nothing has happened. A replay goes from here straight to the end.
+    /// Nothing was sent yet. A replay from this process goes from here to [`Ended`](Self::Ended).
     Start(Operation<T, E, F>),
     Flow {
-        /// None where there is no key: then nothing is left behind.
+        /// `None` for a call without a key: its drop leaves nothing to finish.
         attempt: Option<Arc<Attempt>>,
-        /// Taken out while it is polled: if it stays out, the body panicked.
+        /// Taken out while it is polled. `None` otherwise means that the body panicked.
         flow: Option<InSpan<Flow>>,
         into_err: F,
     },
-    /// At the end.
+    /// The result was returned.
     Ended,
 }
 
-// The body is moved while it has not been polled, and pinned in a box from then on.
+// The body is moved only before its first poll. From then on it is pinned in a box.
 impl<T: 'static, E: 'static, F, B> Unpin for Run<T, E, F, B> {}
 
 impl<T, E, F, B> Future for Run<T, E, F, B>
@@ -103,10 +110,12 @@ where
     }
 }
 
-/// A body that may be boxed, if it is needed.
+/// A body that is boxed when it is about to run.
 trait UnboxedBody<T, E> {
+    /// Boxes the body.
+    ///
     /// # Panics
-    /// When it was taken before: then it has panicked.
+    /// If it was taken before. The call is then polled again after its body has panicked.
     fn take_boxed(&mut self) -> Detached<T, E>;
 
     fn body_type(&self) -> BodyType;
@@ -142,7 +151,7 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, E>> {
         if let Phase::Start(operation) = &mut self.phase {
-            // As `give_way`.
+            // `give_way`, in its form for a poll.
             if poll_give_way(&mut operation.options.gave_way, cx).is_pending() {
                 return Poll::Pending;
             }
@@ -171,7 +180,8 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         }
     }
 
-    /// Begins, if that has not been done, and ends at once if nothing is to be waited for.
+    /// Starts the call in its first poll. Returns the result if nothing has to wait; otherwise
+    /// `Pending`, and the phase is [`Phase::Flow`].
     fn start(
         &mut self,
         body: &mut dyn UnboxedBody<T, E>,
@@ -202,7 +212,7 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         Ok(Poll::Pending)
     }
 
-    /// From now on, this is polled.
+    /// Leaves [`Phase::Start`] for [`Phase::Flow`].
     fn set_flow(&mut self, attempt: Option<Arc<Attempt>>, flow: InSpan<Flow>) {
         if let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Ended) {
             self.phase = Phase::Flow {
@@ -247,7 +257,7 @@ impl<T: 'static, E: 'static, F> Drop for Call<T, E, F> {
             && attempt.is_armed()
         {
             attempt.orphan();
-            // Its answer goes nowhere; the record tells the next caller.
+            // Its result goes nowhere; the next caller reads it from the record.
             spawn_body(&attempt.runtime, OrphanTask(flow));
         }
     }

@@ -1,4 +1,4 @@
-//! Prepares a call: finds everything that may be wrong with its options, and where it goes.
+//! Prepares a call: checks its options, chooses its store, and makes the attempt.
 
 use std::{cmp, sync::Arc, time::Duration};
 
@@ -17,7 +17,8 @@ use crate::{
     store::counters::Turn,
 };
 
-/// Prepares the claim. Everything that may be wrong is found here, also with the `policy`.
+/// Checks everything that was asked for, the result policy included (`policy`), and makes the
+/// attempt and its span.
 pub(crate) fn prepare(
     options: &Options,
     policy: Result<(), &'static str>,
@@ -62,8 +63,8 @@ pub(crate) fn prepare(
     Ok((attempt, span))
 }
 
-/// Prepares a call without a key. It is refused for the same mistakes as one with a key, so that they are found whatever
-/// comes first; only that there is a store is not asked.
+/// Prepares a call without a key. It is refused for the same mistakes as one with a key, so that a
+/// test finds them with either. It needs no store.
 pub(crate) fn unprotected(
     options: &Options,
     policy: Result<(), &'static str>,
@@ -98,7 +99,8 @@ pub(crate) fn unprotected(
     }
 }
 
-/// Without a record, timers are all that a runtime is needed for.
+/// Checks that the runtime has timers, if the call has a timeout. Without a record, nothing else
+/// needs a runtime.
 fn check_timers(options: &Options) -> Result<(), Error> {
     match options.timeout {
         Some(_) => options.runtime(false).map(drop),
@@ -106,7 +108,8 @@ fn check_timers(options: &Options) -> Result<(), Error> {
     }
 }
 
-/// A key that no other call has, nor a copy of this process: what is derived from it may reach another service.
+/// A key that no other call has. Keys derived from it reach other services, so not even a copy of
+/// this process (a fork, a machine's snapshot) may draw the same one.
 fn random_key(options: &Options) -> Result<Key, Error> {
     let nonce = Nonce::random().map_err(|error| options.config(error.to_string()))?;
     let number = format!("{:032x}", u128::from_be_bytes(*nonce.as_bytes()));
@@ -116,7 +119,7 @@ fn random_key(options: &Options) -> Result<Key, Error> {
     })
 }
 
-/// Lets those who count and observe know of a call that was refused before it began.
+/// Counts and reports a call that was refused before it began.
 #[cold]
 fn emit_refusal(options: &Options, store: Option<&SharedStore>, key: Option<&Key>, error: &Error) {
     if let Some(store) = store {
@@ -125,7 +128,7 @@ fn emit_refusal(options: &Options, store: Option<&SharedStore>, key: Option<&Key
     Context::with(|context| context.note_refusal(options.scope, key, error));
 }
 
-/// The store, where nothing is wrong with what was asked for.
+/// Checks the options and the result policy, and chooses the store.
 fn checked_store(
     options: &Options,
     policy: Result<(), &'static str>,
@@ -137,7 +140,7 @@ fn checked_store(
     Ok(store)
 }
 
-/// The runtime that will finish what the caller leaves behind, and the attempt's name.
+/// The runtime that will finish what the caller leaves behind, and the attempt's nonce.
 #[inline]
 fn runtime_and_nonce(options: &Options, store: &SharedStore) -> Result<(Handle, Nonce), Error> {
     let runtime = options.runtime(store.needs_io())?;
@@ -149,7 +152,7 @@ fn runtime_and_nonce(options: &Options, store: &SharedStore) -> Result<(Handle, 
     Ok((runtime, nonce))
 }
 
-/// `Duration::MAX` says "for ever"; a clock does not reach that far.
+/// At most [`MAX_TTL`]. `Duration::MAX` means "for ever", and would overflow a clock.
 fn capped(duration: Duration) -> Duration {
     cmp::min(duration, MAX_TTL)
 }

@@ -1,4 +1,5 @@
-//! What was agreed of an operation's results, and what it makes of a recorded or a returned result.
+//! How an operation's results are recorded: which of them, for how long, by which codec, and how
+//! they are read back.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,10 +11,10 @@ use crate::{
     record::{Record, RecordRef, RecordedBytes, RecordedBytesRef},
 };
 
-/// How long a result is kept.
+/// See [`Operation::ttl_with`](super::Operation::ttl_with).
 type TtlOf<T, E> = fn(&Result<T, E>) -> Duration;
 
-/// How an operation's results are recorded and read.
+/// The options of an operation that depend on its result's type.
 pub(crate) struct ResultPolicy<T, E> {
     pub(crate) ok: Format<T>,
     pub(crate) err: Option<Format<E>>,
@@ -50,7 +51,8 @@ impl<T, E> ResultPolicy<T, E> {
         Ok(())
     }
 
-    /// The recorded result, if nothing is in its way: the whole of a replay from this process.
+    /// The recorded result, for a replay from this process. `None` in all cases that are not plain:
+    /// the claim handles them.
     pub(crate) fn read_local(
         &self,
         record: &RecordRef<'_>,
@@ -70,7 +72,7 @@ impl<T, E> ResultPolicy<T, E> {
         }
     }
 
-    /// The recorded result, as the function returns it.
+    /// The recorded result, as the function returns it, or the error why it cannot be replayed.
     pub(crate) fn replay(
         &self,
         operation_id: &dyn Fn() -> OperationId,
@@ -92,8 +94,8 @@ impl<T, E> ResultPolicy<T, E> {
         decoded.map_err(|error| undecodable(&error, operation_id))
     }
 
-    /// What an `Ok` means that stands for a passing failure: nothing happened, unless it is the author's word that is
-    /// needed to say so.
+    /// What an `Ok` means that stands for a failure that may pass. Under `on_crash = rerun` it is
+    /// taken as "nothing happened"; under `fail`, only `on_err = rerun` says that.
     pub(crate) fn judge_transient(&self, on_crash: OnCrash) -> OnErr {
         match (on_crash, self.on_err) {
             (_, Some(OnErr::Fail)) => OnErr::Fail,
@@ -116,12 +118,14 @@ impl<T, E> ResultPolicy<T, E> {
     }
 }
 
+/// The bytes of a recorded `Ok` or `Err`.
 enum RecordedResult<'a> {
     Ok(&'a [u8]),
     Err(&'a [u8]),
 }
 
-/// The recorded bytes, where they are of the codec that this function has for them.
+/// The recorded bytes. An error if there are none, or if they are not of this function's codec:
+/// `ok` for an `Ok`, `err` for an `Err`.
 fn recorded_result<'a>(
     record: &'a Record,
     ok: u32,

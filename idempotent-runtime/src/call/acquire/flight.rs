@@ -1,4 +1,4 @@
-//! Duplicates in this process: one asks the store for all of them.
+//! Duplicates in this process: one of them, the leader, asks the store for all.
 
 use std::{
     cmp,
@@ -21,34 +21,37 @@ use crate::{
     },
 };
 
-/// How often a leader shows itself while it waits.
+/// How often a leader shows that it is polled, while it waits.
 const PULSE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Result of joining a flight.
 pub(super) enum JoinResult {
-    /// This call asks the store, for all if it has the lead.
+    /// This call asks the store: for all if it has the lead, else (another payload) for itself.
     Leads(Option<Lead>),
-    /// Another call has asked.
+    /// Another call has asked, and this is the outcome.
     Landed(Result<Acquired, Error>),
 }
 
-/// Finds out who asks for all duplicates of this process, and waits for that one if it is another.
-pub(super) async fn join_flight(acquire: &mut Acquire<'_>, mut now: Instant) -> JoinResult {
+/// Joins the flight of this key. A follower waits for its outcome.
+pub(super) async fn join_flight(acquire: &mut Acquire<'_>) -> JoinResult {
     let attempt = acquire.attempt;
-    let (flights, fingerprint) = (attempt.store.flights(), attempt.request.fingerprint);
     loop {
-        let follow = match flights.join(&attempt.key, fingerprint) {
+        let follow = match attempt
+            .store
+            .flights()
+            .join(&attempt.key, attempt.request.fingerprint)
+        {
             Role::Leader(lead) => return JoinResult::Leads(Some(lead)),
             Role::Bypass => return JoinResult::Leads(None),
             Role::Follower(follow) => follow,
         };
-        acquire.waits.get_or_insert(now);
-        // As long as it would wait for an answer itself.
-        let answer_by = cmp::max(acquire.deadline, now + MIN_RETRY_TIME);
-        let followed = follow.wait_landed(acquire.deadline, answer_by).await;
-        now = Instant::now();
-        return JoinResult::Landed(match followed {
-            // The leader asked while it stood; its end has come since, and this call may have come after that.
+        acquire.waits.get_or_insert_with(Instant::now);
+        // As long as this call would wait for an answer of its own.
+        let answer_by = cmp::max(acquire.deadline, Instant::now() + MIN_RETRY_TIME);
+        let landed = follow.wait_landed(acquire.deadline, answer_by).await;
+        return JoinResult::Landed(match landed {
+            // The record was there when the leader asked. It has ended since, and this call may
+            // have begun after that.
             FollowResult::Landed(FlightOutcome::Record(record)) if has_ended(attempt, &record) => {
                 continue;
             }
@@ -70,13 +73,14 @@ pub(super) async fn join_flight(acquire: &mut Acquire<'_>, mut now: Instant) -> 
     }
 }
 
-/// Whether the record is past its end by now, as far as the store's time is known.
+/// Whether the record's retention is over. `false` if the store's time is not known.
 fn has_ended(attempt: &Attempt, record: &Record) -> bool {
     let now = attempt.store.clock();
     now.is_some_and(|now| record.has_ended(now))
 }
 
-/// Runs `waiting`, and shows the followers of the flight that its leader is polled.
+/// Runs `waiting`, and shows the followers of the flight, at least every [`PULSE_INTERVAL`], that
+/// its leader is polled.
 pub(super) async fn with_pulse<T>(lead: Option<&Lead>, waiting: impl Future<Output = T>) -> T {
     let Some(lead) = lead else {
         return waiting.await;

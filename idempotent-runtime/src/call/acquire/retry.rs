@@ -1,4 +1,8 @@
-//! Sends a claim until there is an answer.
+//! Sends a claim until it is answered.
+//!
+//! The attempt is armed before the claim is sent. If the answer is lost, the store may have granted
+//! the claim, so it is *in doubt*: it is sent again with the same nonce, which the store knows. If
+//! the caller leaves or gives up meanwhile, the background asks on, and releases a grant.
 
 use std::{cmp, mem, sync::Arc, time::Duration};
 
@@ -19,19 +23,20 @@ use crate::{
     },
 };
 
-/// How often a claim is sent at most while its caller waits, when there is no answer.
+/// How often a claim without an answer is sent at most, while its caller waits.
 const MAX_TRIES: u32 = 4;
-/// How long at most, where `wait` is shorter: time for a second try.
+/// How long a claim is tried at least, even if `wait` is shorter: long enough for a second try.
 pub(crate) const MIN_RETRY_TIME: Duration = Duration::from_secs(1);
 
-/// What the store said to a claim.
+/// The store's answer to a claim.
 pub(crate) enum ClaimAnswer {
     Granted(Claim),
+    /// The lead comes back, with the record that is there and what is left of its lease.
     Held(Option<Lead>, Record, Duration),
 }
 
-/// The guard of a claim that has no answer yet: it is armed before the claim is sent, and dropping it asks again with the
-/// same nonce until answered, and releases. Nothing ran.
+/// The guard of a claim that has no answer yet. It is armed before the claim is sent. Its drop asks
+/// in the background, with the same nonce, until answered, and releases a grant: nothing ran.
 struct InDoubtGuard<'a> {
     attempt: &'a Arc<Attempt>,
     lead: Option<Lead>,
@@ -48,7 +53,7 @@ impl<'a> InDoubtGuard<'a> {
         }
     }
 
-    /// There is an answer, or the claim never came through: nothing is owed.
+    /// Disarms: there is an answer, or the claim never reached the store. Gives the lead back.
     fn close(&mut self) -> Option<Lead> {
         self.is_armed = false;
         self.attempt.set_armed(false);
@@ -65,7 +70,8 @@ impl Drop for InDoubtGuard<'_> {
     }
 }
 
-/// How often, and for how long, a question is asked again that had no answer, or none that lasts.
+/// How often, and for how long, a command is sent again that had no answer, or a refusal that may
+/// pass.
 pub(crate) struct Tries {
     sent: u32,
     pauses: Backoff,
@@ -74,7 +80,7 @@ pub(crate) struct Tries {
 }
 
 impl Tries {
-    /// For a caller who asks from `now` on and waits until `deadline`, or long enough for a second try.
+    /// For a caller that waits from `now` until `deadline`, but at least for [`MIN_RETRY_TIME`].
     pub(crate) fn new(now: Instant, deadline: Instant) -> Self {
         Self {
             sent: 1,
@@ -84,7 +90,7 @@ impl Tries {
         }
     }
 
-    /// How long to wait for the answer to a question that is asked `now`.
+    /// How long to wait for the answer to a try that is sent `now`.
     pub(crate) fn reply_timeout(&self, now: Instant) -> Duration {
         cmp::min(
             REPLY_TIMEOUT,
@@ -92,11 +98,12 @@ impl Tries {
         )
     }
 
-    /// Pauses, if the question is worth asking again after this error; `false`: the error is the answer.
+    /// Pauses, and returns `true`, if a retry makes sense after this error. `false` means that the
+    /// error is final.
     pub(crate) async fn pause_before_retry(&mut self, error: &StoreError) -> bool {
         let next = Instant::now() + self.pauses.pause();
         let again = if error.is_transient() {
-            // It will serve soon, it says: worth the caller's whole `wait`.
+            // The store says that it will serve soon, which is worth the caller's whole `wait`.
             next < self.deadline
         } else {
             let refused = error.kind() == StoreErrorKind::Refused || !is_retryable(error);
@@ -110,8 +117,8 @@ impl Tries {
     }
 }
 
-/// Asks for the right to run. An answer that is lost is asked for again with the same nonce, for a short while; then the
-/// runtime sees the claim through.
+/// Sends the claim, and sends it again with the same nonce if there is no answer. If the tries run
+/// out while it is in doubt, the background asks on.
 pub(crate) async fn claim_with_retry(
     attempt: &Arc<Attempt>,
     lead: Option<Lead>,
@@ -127,7 +134,8 @@ pub(crate) async fn claim_with_retry(
         let reply = attempt.store.claim(&attempt.key, &attempt.request);
         let mut reply = with_timeout(attempt, patience, reply).await;
         if is_late(attempt, &reply, begun) {
-            // The grant stands, whatever becomes of this: who gives up now has to see the claim through.
+            // The store has granted, even if the renewal fails. Whoever gives up from now on has to
+            // release.
             in_doubt = true;
             reply = Box::pin(renew_late_grant(attempt, patience, reply)).await;
         }
@@ -164,8 +172,9 @@ pub(crate) async fn claim_with_retry(
     Err(Error::store(attempt.operation_id(), error))
 }
 
-/// The lease of a grant counts from the first asking that reached the store, since `begun`: where the answer was long in
-/// coming, the lease is renewed before the body may begin on it.
+/// Whether much of a grant's lease may be over before the body begins. The lease counts from the
+/// first try that reached the store, which may have been sent as early as `begun`. A late grant is
+/// renewed before the body runs.
 fn is_late(attempt: &Attempt, reply: &Result<ClaimReply, StoreError>, begun: Instant) -> bool {
     let Ok(ClaimReply::Granted { record, .. }) = reply else {
         return false;
@@ -173,7 +182,8 @@ fn is_late(attempt: &Attempt, reply: &Result<ClaimReply, StoreError>, begun: Ins
     attempt.store.local().is_none() && begun.elapsed() > record.lease / 3
 }
 
-/// Renews the lease of a grant that came late.
+/// Renews the lease of a grant that came late. If another attempt has taken over meanwhile, returns
+/// that one's record.
 async fn renew_late_grant(
     attempt: &Attempt,
     patience: Duration,
