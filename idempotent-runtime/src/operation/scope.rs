@@ -96,11 +96,12 @@ impl fmt::Display for ScopeOwner {
 /// [`claim`] tells them apart by their types. A record outlives the process and does not name a
 /// type.
 pub(crate) fn default_scope_conflict(scope: &str, body: &'static str) -> Option<String> {
+    let (module, name) = scope.rsplit_once(':')?;
+    let module = module.strip_suffix(':')?;
     let function = function_name(body);
     if function == scope {
         return None;
     }
-    let (module, name) = scope.rsplit_once("::")?;
     let (owner, own_name) = function.rsplit_once("::")?;
     let plain = |name: &'static str| name.strip_prefix("r#").unwrap_or(name);
     let is_within = owner.starts_with('<')

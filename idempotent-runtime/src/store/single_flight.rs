@@ -9,8 +9,9 @@
 //! ```
 //!
 //! A flight only saves commands; the store decides who runs. So followers wait on shared state,
-//! never on the leader's future, and trust a leader only while it shows that it is polled. While it
-//! claims or waits, it must do so every [`LEADER_TIMEOUT`]; while its body runs, once in a lease.
+//! never on the leader's future, and trust a leader only while it shows that it is polled. After it
+//! has sent a claim, and while it waits, it must do so every [`LEADER_TIMEOUT`]; while its body
+//! runs, once in a lease.
 //! If it is silent for longer, a follower removes the flight, and the next call to join asks the
 //! store.
 
@@ -30,7 +31,7 @@ use crate::{
     },
 };
 
-/// How long a leader that claims or waits is trusted after it was last polled.
+/// How long a leader is trusted after it has sent a claim, or was last polled while it waits.
 pub(crate) const LEADER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The flights of one store. Clones share one table.
@@ -176,9 +177,13 @@ impl Lead {
         }
     }
 
-    /// With this the leader shows that it is polled, while it claims or waits.
-    pub(crate) fn pulse(&self) -> Option<Pulse> {
-        self.flight.clone().map(Pulse)
+    /// Trusts the leader for [`LEADER_TIMEOUT`] from now. This wakes nobody: a follower looks again
+    /// before it gives the leader up.
+    pub(crate) fn beat(&self) {
+        let Some(flight) = &self.flight else { return };
+        if let FlightState::Flying(deadlines) = &mut *flight.state() {
+            deadlines.leader = deadlines.leader.max(time::now() + LEADER_TIMEOUT);
+        }
     }
 
     /// Ends the flight with `outcome`, which all followers take.
@@ -192,19 +197,6 @@ impl Lead {
             // the flight has landed with.
             self.flights.remove(&flight);
             flight.set_state(FlightState::Landed(outcome));
-        }
-    }
-}
-
-/// Shows that a leader is polled.
-pub(crate) struct Pulse(Arc<Flight>);
-
-impl Pulse {
-    /// The leader is being polled. This wakes nobody: a follower looks again before it gives the
-    /// leader up.
-    pub(crate) fn beat(&self) {
-        if let FlightState::Flying(deadlines) = &mut *self.0.state() {
-            deadlines.leader = deadlines.leader.max(time::now() + LEADER_TIMEOUT);
         }
     }
 }

@@ -17,11 +17,11 @@ use crate::{
     record::Record,
     store::{
         counters::Turn,
-        single_flight::{FlightOutcome, FollowResult, Lead, Pulse, Role},
+        single_flight::{FlightOutcome, FollowResult, Lead, Role},
     },
 };
 
-/// How often a leader shows that it is polled, while it claims or waits.
+/// How often a leader shows that it is polled, while it waits.
 const PULSE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Result of joining a flight.
@@ -79,16 +79,16 @@ fn has_ended(attempt: &Attempt, record: &Record) -> bool {
     now.is_some_and(|now| record.has_ended(now))
 }
 
-/// Runs `acquiring`, and shows the followers of the flight, at least every [`PULSE_INTERVAL`], that
-/// it is polled.
-pub(super) async fn with_pulse<T>(pulse: Option<Pulse>, acquiring: impl Future<Output = T>) -> T {
-    let Some(pulse) = pulse else {
-        return acquiring.await;
+/// Runs `waiting`, and shows the followers of the flight, at least every [`PULSE_INTERVAL`], that
+/// its leader is polled.
+pub(super) async fn with_pulse<T>(lead: Option<&Lead>, waiting: impl Future<Output = T>) -> T {
+    let Some(lead) = lead else {
+        return waiting.await;
     };
-    let (mut acquiring, mut next) = (pin!(acquiring), pin!(time::sleep(PULSE_INTERVAL)));
+    let (mut waiting, mut next) = (pin!(waiting), pin!(time::sleep(PULSE_INTERVAL)));
     poll_fn(|cx| {
-        pulse.beat();
-        if let Poll::Ready(done) = acquiring.as_mut().poll(cx) {
+        lead.beat();
+        if let Poll::Ready(done) = waiting.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
         while next.as_mut().poll(cx).is_ready() {

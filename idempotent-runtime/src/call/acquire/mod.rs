@@ -76,8 +76,7 @@ pub(crate) async fn acquire(attempt: &Arc<Attempt>) -> Result<Acquired, Error> {
             }
         };
     }
-    let pulse = lead.as_ref().and_then(Lead::pulse);
-    let acquired = with_pulse(pulse, acquire.claim_or_wait(lead)).await;
+    let acquired = acquire.claim_or_wait(lead).await;
     acquire.emit_waited();
     acquired
 }
@@ -120,7 +119,7 @@ impl<'a> Acquire<'a> {
     /// this call leads a flight, it lands it with the result.
     async fn claim_or_wait(&mut self, mut lead: Option<Lead>) -> Result<Acquired, Error> {
         loop {
-            if self.saw_fail && self.has_vanished().await? {
+            if self.saw_fail && Box::pin(with_pulse(lead.as_ref(), self.has_vanished())).await? {
                 return Err(self.indeterminate());
             }
             let answer = claim_with_retry(self.attempt, lead, self.deadline).await?;
@@ -136,7 +135,7 @@ impl<'a> Acquire<'a> {
                     // A first grant: the record vanished after `has_vanished` has looked. The key
                     // is in doubt, and as its new owner this attempt records that.
                     claim.end(lost(claim.record()));
-                    claim.finish().await;
+                    Box::pin(claim.finish()).await;
                     return Err(self.indeterminate());
                 }
                 ClaimAnswer::Granted(claim) => return Ok(Acquired::Run(Box::new(claim))),
@@ -158,7 +157,8 @@ impl<'a> Acquire<'a> {
             if let Some(lead) = &lead {
                 lead.set_waiting(lease_left);
             }
-            self.wait(lease_left).await?;
+            // Boxed because rare: keeps the common future small.
+            Box::pin(with_pulse(lead.as_ref(), self.wait(lease_left))).await?;
         }
     }
 
@@ -255,9 +255,9 @@ impl<'a> Acquire<'a> {
     /// Whether the record has vanished. It retries as a claim does, so a lost answer does not end
     /// the waiting.
     async fn has_vanished(&self) -> Result<bool, Error> {
-        let mut tries = Tries::new(self.deadline);
+        let mut tries = Tries::new(Instant::now(), self.deadline);
         loop {
-            let error = match self.read(tries.reply_timeout()).await {
+            let error = match self.read(tries.reply_timeout(Instant::now())).await {
                 Ok(read) => return Ok(read.is_none()),
                 Err(error) => error,
             };

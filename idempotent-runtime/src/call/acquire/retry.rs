@@ -80,21 +80,21 @@ pub(crate) struct Tries {
 }
 
 impl Tries {
-    /// For a caller that waits until `deadline`, but at least for [`MIN_RETRY_TIME`].
-    pub(crate) fn new(deadline: Instant) -> Self {
+    /// For a caller that waits from `now` until `deadline`, but at least for [`MIN_RETRY_TIME`].
+    pub(crate) fn new(now: Instant, deadline: Instant) -> Self {
         Self {
             sent: 1,
             pauses: RETRY_BACKOFF,
             deadline,
-            give_up_at: cmp::max(deadline, Instant::now() + MIN_RETRY_TIME),
+            give_up_at: cmp::max(deadline, now + MIN_RETRY_TIME),
         }
     }
 
-    /// How long to wait for the answer to the next try.
-    pub(crate) fn reply_timeout(&self) -> Duration {
+    /// How long to wait for the answer to a try that is sent `now`.
+    pub(crate) fn reply_timeout(&self, now: Instant) -> Duration {
         cmp::min(
             REPLY_TIMEOUT,
-            self.give_up_at.saturating_duration_since(Instant::now()),
+            self.give_up_at.saturating_duration_since(now),
         )
     }
 
@@ -127,9 +127,10 @@ pub(crate) async fn claim_with_retry(
     let mut guard = InDoubtGuard::new(attempt, lead);
     let mut in_doubt = false;
     let begun = Instant::now();
-    let mut tries = Tries::new(deadline);
+    let mut tries = Tries::new(begun, deadline);
+    let mut now = begun;
     let error = loop {
-        let patience = tries.reply_timeout();
+        let patience = tries.reply_timeout(now);
         let reply = attempt.store.claim(&attempt.key, &attempt.request);
         let mut reply = with_timeout(attempt, patience, reply).await;
         if is_late(attempt, &reply, begun) {
@@ -152,6 +153,10 @@ pub(crate) async fn claim_with_retry(
                 in_doubt |= error.is_ambiguous();
                 if !tries.pause_before_retry(&error).await {
                     break error;
+                }
+                now = Instant::now();
+                if let Some(lead) = &guard.lead {
+                    lead.beat();
                 }
             }
         }
