@@ -1,8 +1,9 @@
 //! Whether the runtime has what a call needs: timers, and I/O where its store is behind a network.
 //!
-//! Tokio has no question for that (as of 1.54); it tells by a panic, when a timer or a socket is made. So one is made here,
-//! once for each runtime and before anything is claimed, and the panic is caught, and kept from the program's panic hook.
-//! Where panics abort the process, nothing can be caught: such a program ends here, with tokio's own message.
+//! Tokio has no question for that (as of 1.54); it tells by a panic, when a timer or a socket is
+//! made. So one is made here, once for each runtime and before anything is claimed, and the panic
+//! is caught, and kept from the program's panic hook. Where panics abort the process, nothing can
+//! be caught: such a program ends here, with tokio's own message.
 
 use std::{
     cell::Cell,
@@ -34,7 +35,8 @@ thread_local! {
     static ASKS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The runtimes that have what was needed. It is held while tokio is asked: there is one panic hook.
+/// The runtimes that have what was needed. It is held while tokio is asked: there is one panic
+/// hook.
 static GOOD: Mutex<Vec<Found>> = Mutex::new(Vec::new());
 
 /// What the current runtime, which this is, lacks; and what to do about it.

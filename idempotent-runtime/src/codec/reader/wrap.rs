@@ -1,4 +1,5 @@
-//! serde's traits for [`Reader`]: each passes the call on, wraps what it passes along, and carries errors.
+//! serde's traits for [`Reader`]: each passes the call on, wraps what it passes along, and carries
+//! errors.
 
 use std::fmt;
 

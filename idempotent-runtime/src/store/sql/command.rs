@@ -61,7 +61,8 @@ fn reply<R>(step: Step<R>, wrap: fn(R) -> Reply) -> Step<Reply> {
     }
 }
 
-/// A claim. The token grows also past the time of a row that nobody has deleted yet, should the clock have gone back.
+/// A claim. The token grows also past the time of a row that nobody has deleted yet, should the
+/// clock have gone back.
 pub(super) fn claim(row: Option<&Row>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
     let current = row.and_then(|row| row.current(now));
     match (row, current) {

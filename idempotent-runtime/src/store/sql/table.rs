@@ -23,8 +23,8 @@ const MAX_KEY: usize = 1024;
 /// How much of a shortened key is left, at most.
 const KEPT: usize = 200;
 
-/// The key as a row has it. Of one over [`MAX_KEY`] bytes, which only namespaces within namespaces make, the beginning is
-/// left, with `~` and its SHA-256 in hex; no other key has a `~` there.
+/// The key as a row has it. Of one over [`MAX_KEY`] bytes, which only namespaces within namespaces
+/// make, the beginning is left, with `~` and its SHA-256 in hex; no other key has a `~` there.
 pub(super) fn row_key(key: &Key) -> Cow<'_, str> {
     let text = key.as_str();
     if text.len() <= MAX_KEY {
@@ -48,7 +48,8 @@ pub(super) struct TableName {
 }
 
 impl TableName {
-    /// Letters, digits and `_`, with at most one dot between. So it needs no escaping in a statement.
+    /// Letters, digits and `_`, with at most one dot between. So it needs no escaping in a
+    /// statement.
     pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
         let (schema, name) = match text.split_once('.') {
             Some((schema, name)) => (Some(schema), name),
@@ -94,7 +95,8 @@ impl Row {
         })
     }
 
-    /// What is to be decided about, `now`; none where the row has done its time, and is only not deleted yet.
+    /// What is to be decided about, `now`; none where the row has done its time, and is only not
+    /// deleted yet.
     pub(super) fn current(&self, now: u64) -> Option<Current<'_>> {
         let now = signed(now);
         let age = u64::try_from(now.saturating_sub(self.renewed)).unwrap_or(0);

@@ -28,8 +28,8 @@ use crate::{
 const OLDEST: i32 = 3_037_000;
 /// From here on two connections cannot damage a file by a checkpoint at the wrong moment.
 const SOUND: i32 = 3_051_003;
-/// How long another program may hold the lock for writing. It is less than the 10 seconds after which a caller takes a
-/// command for lost.
+/// How long another program may hold the lock for writing. It is less than the 10 seconds after
+/// which a caller takes a command for lost.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How large the log file is after it was copied into the database, at most.
 const LOG_LIMIT: i64 = 64 * 1024 * 1024;
@@ -99,8 +99,8 @@ impl Place {
         self.process == process::id()
     }
 
-    /// Refuses a file that is not the one that was opened first, or is gone. What is written to such a file nobody else
-    /// sees: two programs would both be told to run.
+    /// Refuses a file that is not the one that was opened first, or is gone. What is written to
+    /// such a file nobody else sees: two programs would both be told to run.
     pub(super) fn check_file(&self) -> Result<(), StoreError> {
         let there = identity(&self.path);
         if there.is_some() && self.identity.get().copied() == there {
@@ -114,7 +114,8 @@ impl Place {
         Err(StoreError::new(StoreErrorKind::Config, reason))
     }
 
-    /// The same for a replay, which looks once a millisecond: to look takes a third as long as to read a row.
+    /// The same for a replay, which looks once a millisecond: to look takes a third as long as to
+    /// read a row.
     pub(super) fn check_file_lately(&self) -> Result<(), StoreError> {
         let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         if self.checked.load(Ordering::Relaxed) == now {
@@ -125,7 +126,8 @@ impl Place {
         Ok(())
     }
 
-    /// The connection that writes. It makes the file where it is missing, and the table if it is to.
+    /// The connection that writes. It makes the file where it is missing, and the table if it is
+    /// to.
     pub(super) fn open_writer(&self, creates_table: bool) -> Result<Connection, StoreError> {
         let failed = |error| explain(error, &self.name, Stage::Before);
         if rusqlite::version_number() < OLDEST {
@@ -181,7 +183,8 @@ impl Place {
         Connection::open_with_flags(&self.path, flags)
     }
 
-    /// Sets the journal to a log (WAL), which stays in the file. On a network file system SQLite leaves it as it is.
+    /// Sets the journal to a log (WAL), which stays in the file. On a network file system SQLite
+    /// leaves it as it is.
     fn use_log(&self, connection: &Connection) -> Result<(), StoreError> {
         let started = Instant::now();
         let mode = loop {
@@ -255,8 +258,8 @@ thread_local! {
     static WAITING_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// The busy handler: `true` to try again. SQLite's own pauses up to 100 ms between two tries, and starves one of several
-/// processes for seconds.
+/// The busy handler: `true` to try again. SQLite's own pauses up to 100 ms between two tries, and
+/// starves one of several processes for seconds.
 fn wait(tries: i32) -> bool {
     if tries == 0 {
         WAITING_SINCE.set(Some(Instant::now()));

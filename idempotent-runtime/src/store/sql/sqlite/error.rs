@@ -14,7 +14,8 @@ pub(super) enum Stage {
     Begin,
     /// After that, before its end. It is rolled back: nothing changed.
     Before,
-    /// While it was committed. Where the disk failed, what was written may be found there after a restart.
+    /// While it was committed. Where the disk failed, what was written may be found there after a
+    /// restart.
     Commit,
 }
 
@@ -125,7 +126,8 @@ mod tests {
     #[test]
     fn each_code_says_whether_something_changed() {
         use StoreErrorKind::{Ambiguous, Config, Refused, TooLarge};
-        // BUSY, BUSY_RECOVERY, LOCKED, FULL, NOMEM; READONLY, CANTOPEN, NOTADB, CORRUPT, ERROR; TOOBIG
+        // BUSY, BUSY_RECOVERY, LOCKED, FULL, NOMEM; READONLY, CANTOPEN, NOTADB, CORRUPT, ERROR;
+        // TOOBIG
         for stage in [Stage::Before, Stage::Commit] {
             for (codes, kind) in [
                 (&[5, 261, 6, 13, 7][..], Refused),

@@ -46,8 +46,8 @@ use crate::{
 pub use options::{SqliteOptions, SqliteSynchronous};
 pub use schema::SQLITE_SCHEMA;
 
-/// Keeps records in an SQLite file: one file, survives a restart. Features `sqlite` (brings its own SQLite) and
-/// `sqlite-system` (uses the system's, 3.37 or later).
+/// Keeps records in an SQLite file: one file, survives a restart. Features `sqlite` (brings its own
+/// SQLite) and `sqlite-system` (uses the system's, 3.37 or later).
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -57,26 +57,29 @@ pub use schema::SQLITE_SCHEMA;
 /// # Ok(()) }
 /// ```
 ///
-/// Cloning is cheap, and clones are one store. Any number of Tokio runtimes, stores and processes of one machine may use one
-/// file, also a file that has other tables. It must lie on a local disk: SQLite cannot share a file over a network.
+/// Cloning is cheap, and clones are one store. Any number of Tokio runtimes, stores and processes
+/// of one machine may use one file, also a file that has other tables. It must lie on a local disk:
+/// SQLite cannot share a file over a network.
 ///
 /// # What it does where
-/// A replay, and every other answer that changes nothing, is read in the caller's own thread: some microseconds, more where
-/// the disk has to be read or a result is large. Everything that writes goes to one thread of the store's own. It takes what
-/// has queued up (at most 256 commands) into one transaction, and answers after the commit: many calls share one `fsync`. A
-/// future that is dropped takes nothing with it.
+/// A replay, and every other answer that changes nothing, is read in the caller's own thread: some
+/// microseconds, more where the disk has to be read or a result is large. Everything that writes
+/// goes to one thread of the store's own. It takes what has queued up (at most 256 commands) into
+/// one transaction, and answers after the commit: many calls share one `fsync`. A future that is
+/// dropped takes nothing with it.
 ///
 /// # What it costs
-/// A first call is two commits, alone some hundred microseconds to some milliseconds each, as the disk is; a replay some
-/// microseconds. `synchronous` is [`Full`](SqliteSynchronous::Full): what was answered survives a power cut, as far as the
-/// disk keeps its word.
+/// A first call is two commits, alone some hundred microseconds to some milliseconds each, as the
+/// disk is; a replay some microseconds. `synchronous` is [`Full`](SqliteSynchronous::Full): what
+/// was answered survives a power cut, as far as the disk keeps its word.
 ///
 /// # What it does to the file
-/// It is set to a write-ahead log (`journal_mode = WAL`), which also other programs that open it then use: beside `a.db`
-/// there are `a.db-wal` and `a.db-shm`, and **the three belong together**: copy them together, or by `VACUUM INTO`. The store
-/// makes a table and a view for people, `idempotent_records` and `idempotent_records_view` ([`SQLITE_SCHEMA`]), and takes no
-/// table for its own that it has not made. Records that are past their time are deleted in small steps; SQLite uses the room
-/// again, and the file does not shrink.
+/// It is set to a write-ahead log (`journal_mode = WAL`), which also other programs that open it
+/// then use: beside `a.db` there are `a.db-wal` and `a.db-shm`, and **the three belong together**:
+/// copy them together, or by `VACUUM INTO`. The store makes a table and a view for people,
+/// `idempotent_records` and `idempotent_records_view` ([`SQLITE_SCHEMA`]), and takes no table for
+/// its own that it has not made. Records that are past their time are deleted in small steps;
+/// SQLite uses the room again, and the file does not shrink.
 ///
 /// # When it fails
 /// | it happened | error |
@@ -91,7 +94,8 @@ pub use schema::SQLITE_SCHEMA;
 /// A process that dies, in the middle of a batch too, loses nothing that was answered.
 ///
 /// # The clock
-/// It is this machine's. If it is set back, leases last longer by that; if it is set forward, they lapse early by that.
+/// It is this machine's. If it is set back, leases last longer by that; if it is set forward, they
+/// lapse early by that.
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 #[derive(Clone)]
 pub struct SqliteStore {
@@ -105,7 +109,8 @@ struct Inner {
 }
 
 impl SqliteStore {
-    /// A store in the file at `path`, with the default [`SqliteOptions`]. The file is opened, or made, at the first use.
+    /// A store in the file at `path`, with the default [`SqliteOptions`]. The file is opened, or
+    /// made, at the first use.
     ///
     /// # Errors
     /// [`Config`](StoreErrorKind::Config) when the path cannot be a file's.
@@ -113,8 +118,8 @@ impl SqliteStore {
         SqliteOptions::new().open(path)
     }
 
-    /// As [`new`](Self::new), and opens the file at once: makes it and its table where there are none, and checks that
-    /// records can be kept there.
+    /// As [`new`](Self::new), and opens the file at once: makes it and its table where there are
+    /// none, and checks that records can be kept there.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -127,8 +132,9 @@ impl SqliteStore {
     /// Opens the file if it is not open yet, and checks it.
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when the file or its table is not fit, [`Refused`](StoreErrorKind::Refused) when
-    /// it is locked or the disk is full. The text says what to do.
+    /// [`Config`](StoreErrorKind::Config) when the file or its table is not fit,
+    /// [`Refused`](StoreErrorKind::Refused) when it is locked or the disk is full. The text says
+    /// what to do.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.tell(Message::Check).await
     }
@@ -142,8 +148,8 @@ impl SqliteStore {
         self.tell(Message::Migrate).await
     }
 
-    /// Deletes the records that are past their time, and answers how many that were. The store does it by itself, unless
-    /// [told not to](SqliteOptions::with_sweep). Calls go on meanwhile.
+    /// Deletes the records that are past their time, and answers how many that were. The store does
+    /// it by itself, unless [told not to](SqliteOptions::with_sweep). Calls go on meanwhile.
     ///
     /// # Errors
     /// As [`check`](Self::check).

@@ -36,8 +36,8 @@ pub enum SqliteSynchronous {
     /// Once the disk has it. What was answered is there after a power cut.
     #[default]
     Full,
-    /// Once the operating system has it: faster, and safe when the process dies. **It forgets its last moments when the
-    /// power goes**: a body that has run may run again.
+    /// Once the operating system has it: faster, and safe when the process dies. **It forgets its
+    /// last moments when the power goes**: a body that has run may run again.
     Normal,
 }
 
@@ -64,16 +64,16 @@ impl SqliteOptions {
         self
     }
 
-    /// Whether the store makes its table where there is none; it does by default. Without that, a missing table is
-    /// [`Config`](StoreErrorKind::Config), and [`SqliteStore::migrate`] or your own migrations make it, with the text in
-    /// [`SQLITE_SCHEMA`](super::SQLITE_SCHEMA).
+    /// Whether the store makes its table where there is none; it does by default. Without that, a
+    /// missing table is [`Config`](StoreErrorKind::Config), and [`SqliteStore::migrate`] or your
+    /// own migrations make it, with the text in [`SQLITE_SCHEMA`](super::SQLITE_SCHEMA).
     pub fn with_table_creation(mut self, create: bool) -> Self {
         self.creates_table = create;
         self
     }
 
-    /// Whether the store deletes records that are past their time by itself; it does by default. Else call
-    /// [`SqliteStore::sweep`].
+    /// Whether the store deletes records that are past their time by itself; it does by default.
+    /// Else call [`SqliteStore::sweep`].
     pub fn with_sweep(mut self, sweep: bool) -> Self {
         self.sweeps = sweep;
         self

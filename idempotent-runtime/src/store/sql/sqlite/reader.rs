@@ -42,7 +42,8 @@ impl Readers {
         self.allowed.load(Ordering::Acquire)
     }
 
-    /// What `look` finds on one of the connections. `None`: the writer is to be asked, which waits, and says what is wrong.
+    /// What `look` finds on one of the connections. `None`: the writer is to be asked, which waits,
+    /// and says what is wrong.
     pub(super) fn look<R>(
         &self,
         place: &Place,

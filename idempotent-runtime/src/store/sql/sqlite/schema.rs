@@ -18,8 +18,9 @@ macro_rules! hex {
     };
 }
 
-/// The table of a [`SqliteStore`](super::SqliteStore), to paste into your own migrations; the store makes it by itself
-/// unless [told not to](super::SqliteOptions::with_table_creation). Keep the comment: it has the table's version.
+/// The table of a [`SqliteStore`](super::SqliteStore), to paste into your own migrations; the store
+/// makes it by itself unless [told not to](super::SqliteOptions::with_table_creation). Keep the
+/// comment: it has the table's version.
 ///
 /// The view is for people: what is in the record's bytes, with times in UTC.
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
@@ -64,8 +65,8 @@ enum Found {
     Foreign,
 }
 
-/// Makes the table where there is none and `creates`; else says what is wrong with what is there. It takes the lock for
-/// writing, so it also shows that this process may write.
+/// Makes the table where there is none and `creates`; else says what is wrong with what is there.
+/// It takes the lock for writing, so it also shows that this process may write.
 pub(super) fn prepare(
     connection: &mut Connection,
     place: &Place,

@@ -95,8 +95,8 @@ fn pause() -> Duration {
     Backoff::new(PAUSE, PAUSE).pause()
 }
 
-/// The last row of those after `from` that were looked at, and how many were deleted; `None` at the end of the table. It
-/// writes only where there is something to delete.
+/// The last row of those after `from` that were looked at, and how many were deleted; `None` at the
+/// end of the table. It writes only where there is something to delete.
 fn step(
     connection: &Connection,
     statements: &Statements,

@@ -1,5 +1,5 @@
-//! Wakes waiters. What this process writes wakes them at once; for what others write the writer's thread looks, as long as
-//! somebody waits.
+//! Wakes waiters. What this process writes wakes them at once; for what others write the writer's
+//! thread looks, as long as somebody waits.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -40,7 +40,8 @@ impl Watch {
         Self { notifier, seen }
     }
 
-    /// A subscription, and whether it is its key's only one. `mark` is read after it is in force: what is written later differs.
+    /// A subscription, and whether it is its key's only one. `mark` is read after it is in force:
+    /// what is written later differs.
     pub(super) fn subscribe(
         &self,
         key: &Key,
@@ -102,8 +103,8 @@ impl Watcher {
         (watch.len() > 0).then_some(self.next)
     }
 
-    /// Wakes those whose record another process has changed. What fails here is looked at again: waiters also poll, only
-    /// less often.
+    /// Wakes those whose record another process has changed. What fails here is looked at again:
+    /// waiters also poll, only less often.
     pub(super) fn look_if_due(
         &mut self,
         connection: &Connection,

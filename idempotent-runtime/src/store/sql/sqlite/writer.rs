@@ -1,8 +1,9 @@
-//! The thread that owns the writing connection. All that waits when it begins a transaction shares it, and its commit.
+//! The thread that owns the writing connection. All that waits when it begins a transaction shares
+//! it, and its commit.
 //!
-//! It takes what is in its queue → BEGIN IMMEDIATE → for each: read the row, let the protocol decide, write → COMMIT → answers.
-//! Nobody is answered before the commit. If anything fails, the whole is rolled back, and each command is done again alone:
-//! it gets the error that is its own.
+//! It takes what is in its queue → BEGIN IMMEDIATE → for each: read the row, let the protocol
+//! decide, write → COMMIT → answers. Nobody is answered before the commit. If anything fails, the
+//! whole is rolled back, and each command is done again alone: it gets the error that is its own.
 
 use std::{
     iter,
@@ -37,7 +38,8 @@ use crate::{
     },
 };
 
-/// The most commands in one transaction. More would make the first of them wait for longer than the commit takes.
+/// The most commands in one transaction. More would make the first of them wait for longer than the
+/// commit takes.
 const BATCH: usize = 256;
 
 /// What the thread is told.
@@ -252,7 +254,8 @@ impl Writer {
         }
     }
 
-    /// The answers after a transaction failed. Where others may have been the cause, each command is done again alone.
+    /// The answers after a transaction failed. Where others may have been the cause, each command
+    /// is done again alone.
     fn after(&mut self, failure: Failure, jobs: &[Job]) -> Vec<JobResult> {
         let (stage, error) = (failure.stage, failure.explain(&self.shared.place.name));
         // What is there after the disk has failed is to be read anew.
@@ -301,7 +304,8 @@ impl Writer {
 
 type JobResult = Result<Reply, StoreError>;
 
-/// All `jobs` in one transaction, in their order, and their answers. Where it fails, nothing is left of it.
+/// All `jobs` in one transaction, in their order, and their answers. Where it fails, nothing is
+/// left of it.
 fn transact(
     connection: &Connection,
     shared: &Shared,
