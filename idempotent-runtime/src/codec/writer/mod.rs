@@ -24,6 +24,9 @@ use super::number::{self, Number};
 /// As deeply as values may be nested. Each level takes stack when it is read, and running out of it ends the process.
 pub(super) const MAX_DEPTH: usize = 128;
 
+/// As deeply as what leaves no trace in the bytes may be nested: a `Some`, and a newtype. It takes stack when it is written.
+const MAX_WRAPPERS: usize = 384;
+
 /// Appends `value`. True: it may not come back as it is, and has to be read to know.
 pub(super) fn write<T: Serialize + ?Sized>(
     value: &T,
@@ -101,6 +104,8 @@ struct Writer<'a> {
     out: &'a mut Vec<u8>,
     target: Target,
     depth: usize,
+    /// How many `Some`s and newtypes are around the value.
+    wrappers: usize,
     /// Only the type knows whether it comes back.
     is_doubtful: bool,
     /// A `Serialize` implementation may pass over an error that it got, and leave half a value behind.
@@ -116,6 +121,7 @@ impl<'a> Writer<'a> {
             out,
             target,
             depth: 0,
+            wrappers: 0,
             is_doubtful: false,
             has_refused: false,
         }
@@ -143,6 +149,20 @@ impl<'a> Writer<'a> {
             return Err(self.refuse(format_args!("it is nested more deeply than {limit} levels")));
         }
         Ok(())
+    }
+
+    /// Writes what a `Some` or a newtype has in it.
+    #[inline]
+    fn unwrapped<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+        if self.wrappers == MAX_WRAPPERS {
+            return Err(self.refuse(format_args!(
+                "it has more than {MAX_WRAPPERS} `Some`s and newtypes in one another"
+            )));
+        }
+        self.wrappers += 1;
+        let written = value.serialize(&mut *self);
+        self.wrappers -= 1;
+        written
     }
 
     #[inline]
@@ -341,7 +361,7 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Written {
         let at = self.out.len();
-        value.serialize(&mut *self)?;
+        self.unwrapped(value)?;
         if self.out[at..] == [NIL] {
             let reason = "it has a `Some` of nothing (`Some(None)`, `Some(())`), which would come back as `None`";
             return Err(self.refuse(reason));
@@ -368,7 +388,7 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
         value: &T,
     ) -> Written {
         self.hear(name);
-        value.serialize(self)
+        self.unwrapped(value)
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
