@@ -29,6 +29,10 @@ use super::number::Number;
 /// ends the process.
 pub(super) const MAX_DEPTH: usize = 128;
 
+/// How deeply wrappers may be nested that leave no trace in the bytes: `Some`, and a newtype. Each takes stack when it is
+/// written.
+const MAX_WRAPPERS: usize = 384;
+
 /// Appends `value`. Returns whether it is doubtful.
 pub(super) fn write<T: Serialize + ?Sized>(
     value: &T,
@@ -107,6 +111,8 @@ struct Writer<'a> {
     out: &'a mut Vec<u8>,
     target: Target,
     depth: usize,
+    /// How many `Some`s and newtypes are around the value.
+    wrappers: usize,
     /// Whether only the type knows if the value will be read back as it is.
     is_doubtful: bool,
     /// Whether anything was refused. A `Serialize` implementation may ignore the error and leave
@@ -123,6 +129,7 @@ impl<'a> Writer<'a> {
             out,
             target,
             depth: 0,
+            wrappers: 0,
             is_doubtful: false,
             has_refused: false,
         }
@@ -151,6 +158,20 @@ impl<'a> Writer<'a> {
             return Err(self.refuse(format_args!("it is nested more deeply than {limit} levels")));
         }
         Ok(())
+    }
+
+    /// Writes the value within a `Some` or a newtype.
+    #[inline]
+    fn write_wrapped<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+        if self.wrappers == MAX_WRAPPERS {
+            return Err(self.refuse(format_args!(
+                "it has more than {MAX_WRAPPERS} `Some`s and newtypes in one another"
+            )));
+        }
+        self.wrappers += 1;
+        let written = value.serialize(&mut *self);
+        self.wrappers -= 1;
+        written
     }
 
     #[inline]

@@ -103,7 +103,7 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Written {
         let at = self.out.len();
-        value.serialize(&mut *self)?;
+        self.write_wrapped(value)?;
         if self.out[at..] == [NIL] {
             let reason = "it has a `Some` of nothing (`Some(None)`, `Some(())`), which would come back as `None`";
             return Err(self.refuse(reason));
@@ -130,7 +130,7 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
         value: &T,
     ) -> Written {
         self.check_name(name);
-        value.serialize(self)
+        self.write_wrapped(value)
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
