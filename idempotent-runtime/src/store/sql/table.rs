@@ -21,7 +21,7 @@ pub(super) const MARK: &str = "idempotent-fn ";
 /// Longer keys are shortened: PostgreSQL indexes 2,704 bytes.
 const MAX_KEY: usize = 1024;
 /// How much of a shortened key is left, at most.
-const KEPT: usize = 200;
+const SHORTENED_KEY: usize = 200;
 
 /// The key as a row has it. Of one over [`MAX_KEY`] bytes, which only namespaces within namespaces
 /// make, the beginning is left, with `~` and its SHA-256 in hex; no other key has a `~` there.
@@ -30,7 +30,9 @@ pub(super) fn row_key(key: &Key) -> Cow<'_, str> {
     if text.len() <= MAX_KEY {
         return Cow::Borrowed(text);
     }
-    let end = (0..=KEPT).rev().find(|end| text.is_char_boundary(*end));
+    let end = (0..=SHORTENED_KEY)
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
     let mut short = text[..end.unwrap_or(0)].to_owned();
     short.push('~');
     for byte in Sha256::digest(text) {
@@ -127,11 +129,11 @@ mod tests {
         };
         let (one, other) = (key("n"), key("m"));
         assert!(one.as_str().len() > MAX_KEY);
-        assert!(row_key(&one).len() <= KEPT + 65);
-        assert!(one.as_str().starts_with(&row_key(&one)[..KEPT]));
+        assert!(row_key(&one).len() <= SHORTENED_KEY + 65);
+        assert!(one.as_str().starts_with(&row_key(&one)[..SHORTENED_KEY]));
         assert_ne!(row_key(&one), row_key(&other));
         // Cut between two characters.
-        assert!(row_key(&key("é")).len() <= KEPT + 65);
+        assert!(row_key(&key("é")).len() <= SHORTENED_KEY + 65);
         let short = Key::new("s", &[&"k"]).expect("a key");
         assert_eq!(row_key(&short), "s|k");
     }

@@ -25,17 +25,17 @@ use crate::{
 };
 
 /// `STRICT` tables came with 3.37.
-const OLDEST: i32 = 3_037_000;
+const MIN_VERSION: i32 = 3_037_000;
 /// From here on two connections cannot damage a file by a checkpoint at the wrong moment.
-const SOUND: i32 = 3_051_003;
+const SOUND_VERSION: i32 = 3_051_003;
 /// How long another program may hold the lock for writing. It is less than the 10 seconds after
 /// which a caller takes a command for lost.
-const PATIENCE: Duration = Duration::from_secs(8);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(8);
 /// How large the log file is after it was copied into the database, at most.
 const LOG_LIMIT: i64 = 64 * 1024 * 1024;
 
 /// A file, the table in it, and how to work with them.
-pub(super) struct Place {
+pub(super) struct Database {
     pub(super) path: PathBuf,
     pub(super) table: TableName,
     /// What events and errors call it.
@@ -55,7 +55,7 @@ pub(super) struct Place {
 /// A file, whatever its path: its device and number there.
 type Identity = (u64, u64);
 
-impl Place {
+impl Database {
     pub(super) fn new(
         path: &Path,
         table: TableName,
@@ -95,7 +95,7 @@ impl Place {
     }
 
     /// Whether this is the process that made the store.
-    pub(super) fn is_home(&self) -> bool {
+    pub(super) fn is_own_process(&self) -> bool {
         self.process == process::id()
     }
 
@@ -130,7 +130,7 @@ impl Place {
     /// to.
     pub(super) fn open_writer(&self, creates_table: bool) -> Result<Connection, StoreError> {
         let failed = |error| explain(error, &self.name, Stage::Before);
-        if rusqlite::version_number() < OLDEST {
+        if rusqlite::version_number() < MIN_VERSION {
             let reason = format!(
                 "SQLite {} is too old: 3.37 or later is needed, or the feature `sqlite`, which brings its own",
                 rusqlite::version()
@@ -196,7 +196,7 @@ impl Place {
                 // SQLite asks no busy handler here.
                 Err(error)
                     if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                        && started.elapsed() < PATIENCE =>
+                        && started.elapsed() < LOCK_TIMEOUT =>
                 {
                     thread::sleep(Duration::from_millis(2));
                 }
@@ -228,7 +228,7 @@ fn warn_of_version() {
     // 3.50.7 and 3.44.6 have the correction too.
     let is_sound = match rusqlite::version_number() {
         3_050_007..=3_050_999 | 3_044_006..=3_044_999 => true,
-        number => number >= SOUND,
+        number => number >= SOUND_VERSION,
     };
     if !is_sound {
         WARNED.get_or_init(|| {
@@ -267,7 +267,7 @@ fn wait(tries: i32) -> bool {
     let has_waited = WAITING_SINCE
         .get()
         .map_or(Duration::ZERO, |since| since.elapsed());
-    if has_waited >= PATIENCE {
+    if has_waited >= LOCK_TIMEOUT {
         return false;
     }
     let pause = if tries < 10 { 200 } else { 1000 };

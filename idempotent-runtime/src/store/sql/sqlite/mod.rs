@@ -23,7 +23,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use self::{
-    connection::Place,
+    connection::Database,
     reader::Readers,
     statements::Statements,
     watch::Watch,
@@ -136,7 +136,7 @@ impl SqliteStore {
     /// [`Refused`](StoreErrorKind::Refused) when it is locked or the disk is full. The text says
     /// what to do.
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.tell(Message::Check).await
+        self.request(Message::Check).await
     }
 
     /// Makes the table and the view where there are none. Only a store
@@ -145,7 +145,7 @@ impl SqliteStore {
     /// # Errors
     /// As [`check`](Self::check).
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        self.tell(Message::Migrate).await
+        self.request(Message::Migrate).await
     }
 
     /// Deletes the records that are past their time, and answers how many that were. The store does
@@ -154,7 +154,7 @@ impl SqliteStore {
     /// # Errors
     /// As [`check`](Self::check).
     pub async fn sweep(&self) -> Result<u64, StoreError> {
-        self.tell(Message::Sweep).await
+        self.request(Message::Sweep).await
     }
 
     /// The store that `sqlite:path` or `sqlite://path` names.
@@ -169,7 +169,7 @@ impl SqliteStore {
     ) -> Result<Self, StoreError> {
         let shared = Shared {
             statements: Statements::new(&table),
-            place: Place::new(path, table, options)?,
+            database: Database::new(path, table, options)?,
             readers: Readers::new(),
             watch: Watch::new(),
         };
@@ -184,7 +184,7 @@ impl SqliteStore {
     /// Sends a message to the thread, which is started if there is none.
     fn send(&self, message: Message) -> Result<(), StoreError> {
         let shared = &self.inner.shared;
-        shared.check_home()?;
+        shared.check_process()?;
         let mut writer = self
             .inner
             .writer
@@ -201,16 +201,22 @@ impl SqliteStore {
         let sent = sender.send(unsent);
         *writer = Some(sender);
         sent.map_err(|_| {
-            let reason = format!("{} is not served: its thread has ended", shared.place.name);
+            let reason = format!(
+                "{} is not served: its thread has ended",
+                shared.database.name
+            );
             StoreError::new(StoreErrorKind::NotSent, reason)
         })
     }
 
-    async fn tell<T>(&self, message: impl FnOnce(Answer<T>) -> Message) -> Result<T, StoreError> {
+    async fn request<T>(
+        &self,
+        message: impl FnOnce(Answer<T>) -> Message,
+    ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.send(message(answer))?;
         answered.await.unwrap_or_else(|_| {
-            let name = &self.inner.shared.place.name;
+            let name = &self.inner.shared.database.name;
             let reason = format!("{name} gave no answer; it may have been carried out");
             Err(StoreError::new(StoreErrorKind::Ambiguous, reason))
         })
@@ -225,26 +231,26 @@ impl SqliteStore {
                 answer,
             })
         };
-        self.tell(job).await
+        self.request(job).await
     }
 
     async fn settle(&self, key: &Key, command: Command) -> Result<Settled, StoreError> {
         match self.run(key, command).await? {
             Reply::Settled(settled) => Ok(settled),
-            Reply::Claim(_) | Reply::Read(_) => Err(self.misunderstood()),
+            Reply::Claim(_) | Reply::Read(_) => Err(self.wrong_reply()),
         }
     }
 
     /// The answer to what changes nothing, if `decide` needs no more than a look at the row.
-    fn look<R>(
+    fn answer_by_reading<R>(
         &self,
         key: &Key,
         decide: impl FnOnce(Option<&Row>, u64) -> Step<R>,
     ) -> Result<Option<R>, StoreError> {
         let shared = &self.inner.shared;
-        shared.check_home()?;
+        shared.check_process()?;
         let read = |connection: &_| shared.statements.read(connection, &row_key(key));
-        let Some(stored) = shared.readers.look(&shared.place, read) else {
+        let Some(stored) = shared.readers.with_connection(&shared.database, read) else {
             return Ok(None);
         };
         let row = stored.map(|stored| stored.row).transpose()?;
@@ -252,8 +258,8 @@ impl SqliteStore {
         Ok(write.is_none().then_some(reply))
     }
 
-    fn misunderstood(&self) -> StoreError {
-        let name = &self.inner.shared.place.name;
+    fn wrong_reply(&self) -> StoreError {
+        let name = &self.inner.shared.database.name;
         let reason = format!("{name} answered another question; it may have been carried out");
         StoreError::new(StoreErrorKind::Ambiguous, reason)
     }
@@ -261,12 +267,14 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
-        if let Some(reply) = self.look(key, |row, now| command::claim(row, request, now))? {
+        if let Some(reply) =
+            self.answer_by_reading(key, |row, now| command::claim(row, request, now))?
+        {
             return Ok(reply);
         }
         match self.run(key, Command::Claim(request.clone())).await? {
             Reply::Claim(reply) => Ok(reply),
-            Reply::Settled(_) | Reply::Read(_) => Err(self.misunderstood()),
+            Reply::Settled(_) | Reply::Read(_) => Err(self.wrong_reply()),
         }
     }
 
@@ -279,12 +287,12 @@ impl Store for SqliteStore {
     }
 
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
-        if let Some(found) = self.look(key, command::read)? {
+        if let Some(found) = self.answer_by_reading(key, command::read)? {
             return Ok(found);
         }
         match self.run(key, Command::Read).await? {
             Reply::Read(found) => Ok(found),
-            Reply::Claim(_) | Reply::Settled(_) => Err(self.misunderstood()),
+            Reply::Claim(_) | Reply::Settled(_) => Err(self.wrong_reply()),
         }
     }
 
@@ -303,12 +311,12 @@ impl Store for SqliteStore {
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
         let shared = &self.inner.shared;
-        shared.check_home()?;
-        let mark = || {
-            let mark = |connection: &_| watch::mark(connection, &shared.statements, key);
-            shared.readers.look(&shared.place, mark)
+        shared.check_process()?;
+        let stamp = || {
+            let stamp = |connection: &_| watch::stamp(connection, &shared.statements, key);
+            shared.readers.with_connection(&shared.database, stamp)
         };
-        let (subscription, is_first) = shared.watch.subscribe(key, mark);
+        let (subscription, is_first) = shared.watch.subscribe(key, stamp);
         if is_first {
             self.send(Message::Watch)?;
         }
@@ -321,7 +329,7 @@ impl Store for SqliteStore {
         filter: &Filter,
         cursor: Option<&Cursor>,
     ) -> Result<Page<Found>, StoreError> {
-        self.inner.shared.check_home()?;
+        self.inner.shared.check_process()?;
         if !self.inner.shared.readers.are_allowed() {
             self.check().await?;
         }
@@ -332,11 +340,13 @@ impl Store for SqliteStore {
             let reason = format!("{name} could not be listed");
             StoreError::new(StoreErrorKind::NotSent, reason)
         };
-        let name = shared.place.name.clone();
+        let name = shared.database.name.clone();
         let list = move || {
-            let page = shared.readers.look(&shared.place, |connection| {
-                list::page(connection, &shared.statements, &filter, cursor.as_ref())
-            });
+            let page = shared
+                .readers
+                .with_connection(&shared.database, |connection| {
+                    list::page(connection, &shared.statements, &filter, cursor.as_ref())
+                });
             let _ = answer.send(page);
         };
         let thread = thread::Builder::new().spawn(list);
@@ -353,7 +363,7 @@ impl Store for SqliteStore {
     }
 
     fn describe(&self) -> String {
-        self.inner.shared.place.name.clone()
+        self.inner.shared.database.name.clone()
     }
 }
 
@@ -383,7 +393,7 @@ mod tests {
         let mut store = SqliteStore::new(&path).expect("a path");
         let inner = Arc::get_mut(&mut store.inner).expect("one handle");
         let shared = Arc::get_mut(&mut inner.shared).expect("no thread yet");
-        shared.place.process += 1;
+        shared.database.process += 1;
         let request = ClaimRequest::new(Nonce::from_bytes([1; 16]));
         let owned = request.record();
         for error in [
@@ -418,10 +428,10 @@ mod tests {
             let key = key(&(number % 10).to_string());
             subscriptions.push(store.subscribe(&key).await.expect("subscribed"));
         }
-        assert_eq!((watch.len(), watch.marks()), (10, 10));
+        assert_eq!((watch.len(), watch.stamps()), (10, 10));
         subscriptions.truncate(10);
-        assert_eq!((watch.len(), watch.marks()), (10, 10));
+        assert_eq!((watch.len(), watch.stamps()), (10, 10));
         drop(subscriptions);
-        assert_eq!((watch.len(), watch.marks()), (0, 0));
+        assert_eq!((watch.len(), watch.stamps()), (0, 0));
     }
 }

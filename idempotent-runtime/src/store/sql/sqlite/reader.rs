@@ -10,10 +10,10 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::connection::Place;
+use super::connection::Database;
 
 /// As many connections are kept; there are never more than threads that read at once.
-const KEPT: usize = 16;
+const MAX_IDLE: usize = 16;
 
 /// The connections of one store that are not in use.
 pub(super) struct Readers {
@@ -44,22 +44,22 @@ impl Readers {
 
     /// What `look` finds on one of the connections. `None`: the writer is to be asked, which waits,
     /// and says what is wrong.
-    pub(super) fn look<R>(
+    pub(super) fn with_connection<R>(
         &self,
-        place: &Place,
-        look: impl FnOnce(&Connection) -> rusqlite::Result<R>,
+        database: &Database,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<R>,
     ) -> Option<R> {
-        if !self.are_allowed() || place.check_file_lately().is_err() {
+        if !self.are_allowed() || database.check_file_lately().is_err() {
             return None;
         }
         let idle = self.lock().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => place.open_reader().ok()?,
+            None => database.open_reader().ok()?,
         };
-        let found = look(&connection).ok()?;
+        let found = read(&connection).ok()?;
         let mut idle = self.lock();
-        if idle.len() < KEPT {
+        if idle.len() < MAX_IDLE {
             idle.push(connection);
         }
         Some(found)

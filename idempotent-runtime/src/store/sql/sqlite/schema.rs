@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::{
-    connection::Place,
+    connection::Database,
     error::{Stage, explain},
 };
 use crate::{
@@ -69,13 +69,13 @@ enum Found {
 /// It takes the lock for writing, so it also shows that this process may write.
 pub(super) fn prepare(
     connection: &mut Connection,
-    place: &Place,
+    database: &Database,
     creates: bool,
 ) -> Result<(), StoreError> {
-    let failed = |error| explain(error, &place.name, Stage::Before);
+    let failed = |error| explain(error, &database.name, Stage::Before);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
     let transaction = transaction.map_err(failed)?;
-    let table = &place.table.name;
+    let table = &database.table.name;
     match find(&transaction, table).map_err(failed)? {
         Found::Ours(SCHEMA_NUMBER) => {}
         Found::Nothing if creates => {
@@ -86,18 +86,18 @@ pub(super) fn prepare(
             let reason = format!(
                 "has no table `{table}`: call `SqliteStore::migrate`, or run SQLITE_SCHEMA"
             );
-            return Err(config(place, &reason));
+            return Err(config(database, &reason));
         }
         Found::Foreign => {
             let reason = format!(
                 "has a `{table}` that is not this library's: name another with `SqliteOptions::with_table`"
             );
-            return Err(config(place, &reason));
+            return Err(config(database, &reason));
         }
-        Found::Ours(number) => return Err(config(place, &other_version(table, number))),
+        Found::Ours(number) => return Err(config(database, &other_version(table, number))),
     }
     let committed = transaction.commit();
-    committed.map_err(|error| explain(error, &place.name, Stage::Commit))
+    committed.map_err(|error| explain(error, &database.name, Stage::Commit))
 }
 
 fn other_version(table: &str, number: u32) -> String {
@@ -111,8 +111,11 @@ fn other_version(table: &str, number: u32) -> String {
     )
 }
 
-fn config(place: &Place, reason: &str) -> StoreError {
-    StoreError::new(StoreErrorKind::Config, format!("{} {reason}", place.name))
+fn config(database: &Database, reason: &str) -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Config,
+        format!("{} {reason}", database.name),
+    )
 }
 
 /// SQLite keeps the statement that made a table, with its comments.

@@ -23,16 +23,16 @@ const SHARE: u32 = 10;
 /// Those who wait, and what they have seen.
 pub(super) struct Watch {
     notifier: KeyNotifier,
-    seen: Arc<Mutex<Marks>>,
+    seen: Arc<Mutex<Stamps>>,
 }
 
 /// State and nonce of a key's record; `None` where there is none.
-type Mark = Option<Vec<u8>>;
-type Marks = HashMap<Key, Mark>;
+type Stamp = Option<Vec<u8>>;
+type Stamps = HashMap<Key, Stamp>;
 
 impl Watch {
     pub(super) fn new() -> Self {
-        let seen = Arc::new(Mutex::new(Marks::new()));
+        let seen = Arc::new(Mutex::new(Stamps::new()));
         let forgotten = Arc::clone(&seen);
         let notifier = KeyNotifier::reporting(move |key| {
             lock(&forgotten).remove(key);
@@ -40,16 +40,16 @@ impl Watch {
         Self { notifier, seen }
     }
 
-    /// A subscription, and whether it is its key's only one. `mark` is read after it is in force:
+    /// A subscription, and whether it is its key's only one. `stamp` is read after it is in force:
     /// what is written later differs.
     pub(super) fn subscribe(
         &self,
         key: &Key,
-        mark: impl FnOnce() -> Option<Mark>,
+        stamp: impl FnOnce() -> Option<Stamp>,
     ) -> (Subscription, bool) {
         let (subscription, is_first) = self.notifier.subscribe(key);
-        if let Some(mark) = mark() {
-            lock(&self.seen).entry(key.clone()).or_insert(mark);
+        if let Some(stamp) = stamp() {
+            lock(&self.seen).entry(key.clone()).or_insert(stamp);
         }
         (subscription, is_first)
     }
@@ -64,21 +64,21 @@ impl Watch {
     }
 
     #[cfg(test)]
-    pub(super) fn marks(&self) -> usize {
+    pub(super) fn stamps(&self) -> usize {
         lock(&self.seen).len()
     }
 }
 
-fn lock(seen: &Mutex<Marks>) -> MutexGuard<'_, Marks> {
+fn lock(seen: &Mutex<Stamps>) -> MutexGuard<'_, Stamps> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// State and nonce of a key's record, as it is.
-pub(super) fn mark(
+pub(super) fn stamp(
     connection: &Connection,
     statements: &Statements,
     key: &Key,
-) -> rusqlite::Result<Mark> {
+) -> rusqlite::Result<Stamp> {
     let mut peek = connection.prepare_cached(&statements.peek)?;
     peek.query_row([row_key(key)], |row| row.get(0)).optional()
 }
@@ -134,7 +134,7 @@ impl Watcher {
             return Ok(());
         }
         for key in &keys {
-            let now = mark(connection, statements, key)?;
+            let now = stamp(connection, statements, key)?;
             let has_changed = match lock(&watch.seen).entry(key.clone()) {
                 Entry::Occupied(mut seen) => {
                     let has_changed = *seen.get() != now;

@@ -19,7 +19,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    connection::Place,
+    connection::Database,
     error::{Failure, Stage},
     reader::Readers,
     statements::{self, Statements},
@@ -68,7 +68,7 @@ pub(super) struct Job {
 
 /// What several threads of one store share.
 pub(super) struct Shared {
-    pub(super) place: Place,
+    pub(super) database: Database,
     pub(super) statements: Statements,
     pub(super) readers: Readers,
     pub(super) watch: Watch,
@@ -76,13 +76,13 @@ pub(super) struct Shared {
 
 impl Shared {
     /// What every command is refused for before it is asked.
-    pub(super) fn check_home(&self) -> Result<(), StoreError> {
-        if self.place.is_home() {
+    pub(super) fn check_process(&self) -> Result<(), StoreError> {
+        if self.database.is_own_process() {
             return Ok(());
         }
         let reason = format!(
             "{} was opened before this process was forked: open a store in the process that uses it",
-            self.place.name
+            self.database.name
         );
         Err(StoreError::new(StoreErrorKind::Config, reason))
     }
@@ -92,13 +92,13 @@ impl Shared {
 pub(super) fn start(shared: Arc<Shared>) -> Result<Sender<Message>, StoreError> {
     let (sender, receiver) = channel();
     let mut writer = Writer {
-        sweep: Sweep::new(shared.place.sweeps),
+        sweep: Sweep::new(shared.database.sweeps),
         watcher: Watcher::new(),
         connection: None,
         receiver,
         shared,
     };
-    let name = writer.shared.place.name.clone();
+    let name = writer.shared.database.name.clone();
     let thread = thread::Builder::new().name("idempotent-sqlite".to_owned());
     match thread.spawn(move || writer.run()) {
         Ok(_) => Ok(sender),
@@ -124,7 +124,7 @@ impl Writer {
             if let Some(message) = message {
                 self.handle(message);
             }
-            self.look_around();
+            self.run_background_work();
         }
     }
 
@@ -146,15 +146,15 @@ impl Writer {
     }
 
     /// What is done beside the commands.
-    fn look_around(&mut self) {
+    fn run_background_work(&mut self) {
         let shared = &*self.shared;
         if let Some(connection) = &self.connection
-            && shared.place.check_file().is_ok()
+            && shared.database.check_file().is_ok()
         {
             self.watcher
                 .look_if_due(connection, &shared.statements, &shared.watch);
             self.sweep
-                .step_if_due(connection, &shared.statements, &shared.place.name);
+                .step_if_due(connection, &shared.statements, &shared.database.name);
         }
     }
 
@@ -199,7 +199,7 @@ impl Writer {
     }
 
     fn connect(&mut self, creates_table: bool) -> Result<(), StoreError> {
-        self.connection = Some(self.shared.place.open_writer(creates_table)?);
+        self.connection = Some(self.shared.database.open_writer(creates_table)?);
         self.watcher = Watcher::new();
         self.shared.readers.allow();
         Ok(())
@@ -208,10 +208,10 @@ impl Writer {
     /// The connection to the file that was opened first, made if there is none.
     fn opened(&mut self) -> Result<&Connection, StoreError> {
         match self.connection {
-            Some(_) => self.shared.place.check_file()?,
-            None => self.connect(self.shared.place.creates_table)?,
+            Some(_) => self.shared.database.check_file()?,
+            None => self.connect(self.shared.database.creates_table)?,
         }
-        let name = &self.shared.place.name;
+        let name = &self.shared.database.name;
         self.connection
             .as_ref()
             .ok_or_else(|| StoreError::new(StoreErrorKind::NotSent, format!("{name} is not open")))
@@ -224,7 +224,7 @@ impl Writer {
             .map(|connection| transact(connection, &shared, &jobs));
         let answers = match tried {
             Ok(Ok(answers)) => answers,
-            Ok(Err(failure)) => self.after(failure, &jobs),
+            Ok(Err(failure)) => self.answers_after(failure, &jobs),
             Err(error) => vec![Err(error); jobs.len()],
         };
         // Others have waited with these for the lock, and would now wait as long again.
@@ -256,8 +256,8 @@ impl Writer {
 
     /// The answers after a transaction failed. Where others may have been the cause, each command
     /// is done again alone.
-    fn after(&mut self, failure: Failure, jobs: &[Job]) -> Vec<JobResult> {
-        let (stage, error) = (failure.stage, failure.explain(&self.shared.place.name));
+    fn answers_after(&mut self, failure: Failure, jobs: &[Job]) -> Vec<JobResult> {
+        let (stage, error) = (failure.stage, failure.explain(&self.shared.database.name));
         // What is there after the disk has failed is to be read anew.
         if error.is_ambiguous() {
             self.connection = None;
@@ -266,11 +266,11 @@ impl Writer {
             return vec![Err(error); jobs.len()];
         }
         let mut locked = None;
-        let alone = jobs.iter().map(|job| {
+        let answers = jobs.iter().map(|job| {
             // One has waited for the lock; the others need not wait as long again.
             let answer = match &locked {
                 Some(error) => Err(StoreError::clone(error)),
-                None => self.alone(job),
+                None => self.run_alone(job),
             };
             locked = answer
                 .as_ref()
@@ -286,18 +286,18 @@ impl Writer {
                 }
             })
         });
-        alone.collect()
+        answers.collect()
     }
 
-    fn alone(&mut self, job: &Job) -> JobResult {
+    fn run_alone(&mut self, job: &Job) -> JobResult {
         let shared = Arc::clone(&self.shared);
         let jobs = std::slice::from_ref(job);
         match transact(self.opened()?, &shared, jobs) {
             Ok(answers) => answers.into_iter().next().unwrap_or_else(|| {
-                let reason = format!("{} gave no answer", shared.place.name);
+                let reason = format!("{} gave no answer", shared.database.name);
                 Err(StoreError::new(StoreErrorKind::Ambiguous, reason))
             }),
-            Err(failure) => self.after(failure, jobs).remove(0),
+            Err(failure) => self.answers_after(failure, jobs).remove(0),
         }
     }
 }
