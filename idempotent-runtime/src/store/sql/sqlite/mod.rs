@@ -1,4 +1,8 @@
-//! Records in an SQLite file: for one process or several on one machine, and for restarts.
+//! Records in an SQLite file: for one or several processes on one machine. They survive restarts.
+//!
+//! A command that changes nothing is answered by `reader` in the caller's thread. Any other is sent
+//! to the thread of `writer`. `watch` wakes waiters, `sweep` deletes old rows, and `connection`
+//! opens the file.
 
 mod connection;
 mod error;
@@ -46,8 +50,8 @@ use crate::{
 pub use options::{SqliteOptions, SqliteSynchronous};
 pub use schema::SQLITE_SCHEMA;
 
-/// Keeps records in an SQLite file: one file, survives a restart. Features `sqlite` (brings its own
-/// SQLite) and `sqlite-system` (uses the system's, 3.37 or later).
+/// Keeps records in an SQLite file, where they survive a restart. Features: `sqlite` (brings its
+/// own SQLite) or `sqlite-system` (uses the system's, 3.37 or later).
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -58,28 +62,31 @@ pub use schema::SQLITE_SCHEMA;
 /// ```
 ///
 /// Cloning is cheap, and clones are one store. Any number of Tokio runtimes, stores and processes
-/// of one machine may use one file, also a file that has other tables. It must lie on a local disk:
+/// of one machine may use one file, which may have other tables too. It must be on a local disk:
 /// SQLite cannot share a file over a network.
 ///
-/// # What it does where
-/// A replay, and every other answer that changes nothing, is read in the caller's own thread: some
-/// microseconds, more where the disk has to be read or a result is large. Everything that writes
-/// goes to one thread of the store's own. It takes what has queued up (at most 256 commands) into
-/// one transaction, and answers after the commit: many calls share one `fsync`. A future that is
-/// dropped takes nothing with it.
+/// # Threads
+/// A replay, and every other answer that changes nothing, is read in the caller's own thread. It
+/// takes some microseconds, and more if the disk has to be read or a result is large. All writes go
+/// to one thread of the store. It carries out the commands that have queued up (at most 256) in one
+/// transaction, and answers after the commit, so many calls share one `fsync`. A dropped future
+/// affects no other command.
 ///
 /// # What it costs
-/// A first call is two commits, alone some hundred microseconds to some milliseconds each, as the
-/// disk is; a replay some microseconds. `synchronous` is [`Full`](SqliteSynchronous::Full): what
-/// was answered survives a power cut, as far as the disk keeps its word.
+/// A first call takes two commits. Alone, each takes from some hundred microseconds to some
+/// milliseconds, depending on the disk. A replay takes some microseconds. By default `synchronous`
+/// is [`Full`](SqliteSynchronous::Full): an acknowledged write survives a power cut, if the disk
+/// keeps what it says it has written.
 ///
 /// # What it does to the file
-/// It is set to a write-ahead log (`journal_mode = WAL`), which also other programs that open it
-/// then use: beside `a.db` there are `a.db-wal` and `a.db-shm`, and **the three belong together**:
-/// copy them together, or by `VACUUM INTO`. The store makes a table and a view for people,
-/// `idempotent_records` and `idempotent_records_view` ([`SQLITE_SCHEMA`]), and takes no table for
-/// its own that it has not made. Records that are past their time are deleted in small steps;
-/// SQLite uses the room again, and the file does not shrink.
+/// The store switches the file to a write-ahead log (`journal_mode = WAL`), for all programs that
+/// open it. Beside `a.db` there are then `a.db-wal` and `a.db-shm`, and **the three belong
+/// together**: copy them together, or by `VACUUM INTO`.
+///
+/// The store creates a table, `idempotent_records`, and a view for people,
+/// `idempotent_records_view` ([`SQLITE_SCHEMA`]). It does not use a table of that name that another
+/// program has created. Records whose time is over are deleted in small steps. SQLite uses their
+/// room again, and the file does not shrink.
 ///
 /// # When it fails
 /// | it happened | error |
@@ -91,11 +98,11 @@ pub use schema::SQLITE_SCHEMA;
 /// | the table is another program's, of another version or missing | `Config` |
 /// | the process was forked after the store was made | `Config`: make the store in the child |
 ///
-/// A process that dies, in the middle of a batch too, loses nothing that was answered.
+/// If the process dies, even in the middle of a transaction, no acknowledged write is lost.
 ///
 /// # The clock
-/// It is this machine's. If it is set back, leases last longer by that; if it is set forward, they
-/// lapse early by that.
+/// The store uses this machine's clock. If it is set back, leases last longer by as much. If it is
+/// set forward, they lapse earlier by as much.
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 #[derive(Clone)]
 pub struct SqliteStore {
@@ -104,22 +111,22 @@ pub struct SqliteStore {
 
 struct Inner {
     shared: Arc<Shared>,
-    /// To the thread that writes, once it is started.
+    /// The queue of the thread that writes, once that is started.
     writer: Mutex<Option<Sender<Message>>>,
 }
 
 impl SqliteStore {
-    /// A store in the file at `path`, with the default [`SqliteOptions`]. The file is opened, or
-    /// made, at the first use.
+    /// A store in the file at `path`, with the default [`SqliteOptions`]. The first use opens the
+    /// file, and creates it if it is missing.
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when the path cannot be a file's.
+    /// [`Config`](StoreErrorKind::Config) if the path is not valid.
     pub fn new(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         SqliteOptions::new().open(path)
     }
 
-    /// As [`new`](Self::new), and opens the file at once: makes it and its table where there are
-    /// none, and checks that records can be kept there.
+    /// As [`new`](Self::new), but opens the file at once. It creates the file and its table if they
+    /// are missing, and checks that records can be kept there.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -132,15 +139,15 @@ impl SqliteStore {
     /// Opens the file if it is not open yet, and checks it.
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when the file or its table is not fit,
-    /// [`Refused`](StoreErrorKind::Refused) when it is locked or the disk is full. The text says
-    /// what to do.
+    /// [`Config`](StoreErrorKind::Config) if the file or its table is not suitable,
+    /// [`Refused`](StoreErrorKind::Refused) if the file is locked or the disk is full. The text
+    /// says what to do.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.request(Message::Check).await
     }
 
-    /// Makes the table and the view where there are none. Only a store
-    /// [told not to](SqliteOptions::with_table_creation) needs it.
+    /// Creates the table and the view if they are missing. It is only needed if the store does not
+    /// [create them itself](SqliteOptions::with_table_creation).
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -148,8 +155,8 @@ impl SqliteStore {
         self.request(Message::Migrate).await
     }
 
-    /// Deletes the records that are past their time, and answers how many that were. The store does
-    /// it by itself, unless [told not to](SqliteOptions::with_sweep). Calls go on meanwhile.
+    /// Deletes the records whose time is over, and returns how many. By default the store does it
+    /// by itself ([`with_sweep`](SqliteOptions::with_sweep)). Other calls go on meanwhile.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -181,7 +188,7 @@ impl SqliteStore {
         })
     }
 
-    /// Sends a message to the thread, which is started if there is none.
+    /// Sends a message to the thread, and starts the thread if there is none.
     fn send(&self, message: Message) -> Result<(), StoreError> {
         let shared = &self.inner.shared;
         shared.check_process()?;
@@ -209,6 +216,7 @@ impl SqliteStore {
         })
     }
 
+    /// Sends a message, and waits for its answer.
     async fn request<T>(
         &self,
         message: impl FnOnce(Answer<T>) -> Message,
@@ -241,7 +249,8 @@ impl SqliteStore {
         }
     }
 
-    /// The answer to what changes nothing, if `decide` needs no more than a look at the row.
+    /// Lets `decide` answer from the row, read in this thread. `None` if the row could not be read
+    /// here, or if the decision is to write: then the thread has to carry out the command.
     fn answer_by_reading<R>(
         &self,
         key: &Key,
@@ -323,7 +332,7 @@ impl Store for SqliteStore {
         Ok(subscription)
     }
 
-    /// A page may be some megabytes from the disk, so it is read in a thread of its own.
+    /// Reads the page in a thread of its own, because it may be some megabytes from the disk.
     async fn list(
         &self,
         filter: &Filter,
@@ -353,7 +362,7 @@ impl Store for SqliteStore {
         thread.map_err(|error| not_read(&name).with_source(error))?;
         match answered.await.ok().flatten() {
             Some(page) => Ok(page),
-            // It says why, if it can.
+            // The check returns the reason, if it finds one.
             None => Err(self.check().await.err().unwrap_or_else(|| not_read(&name))),
         }
     }

@@ -1,4 +1,4 @@
-//! The table, and what is in its place.
+//! The table: its schema, and a check of what is there under its name.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
@@ -11,18 +11,20 @@ use crate::{
     store::sql::table::{MARK, SCHEMA_NUMBER, TABLE},
 };
 
-/// A number that stands in hex in `h`, digit by digit: SQLite cannot read one.
+/// SQL for the number whose hex digits are at these positions of `h`. SQLite cannot parse hex
+/// itself.
 macro_rules! hex {
     ($($digit:literal)+) => {
         concat!("0" $(, " << 4 | instr('123456789ABCDEF', substr(h, ", $digit, ", 1))")+)
     };
 }
 
-/// The table of a [`SqliteStore`](super::SqliteStore), to paste into your own migrations; the store
-/// makes it by itself unless [told not to](super::SqliteOptions::with_table_creation). Keep the
-/// comment: it has the table's version.
+/// The table of a [`SqliteStore`](super::SqliteStore), to paste into your own migrations. By
+/// default the store creates it
+/// ([`with_table_creation`](super::SqliteOptions::with_table_creation)). Keep the comment in it,
+/// which has the table's version.
 ///
-/// The view is for people: what is in the record's bytes, with times in UTC.
+/// The view is for people. It shows the fields of the record's bytes, with times in UTC.
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 pub const SQLITE_SCHEMA: &str = concat!(
     "CREATE TABLE IF NOT EXISTS idempotent_records ( -- idempotent-fn 1
@@ -58,15 +60,16 @@ FROM (SELECT key, renewed, expires, length,
 "
 );
 
-/// What is where the table is to be.
+/// What exists under the table's name.
 enum Found {
     Nothing,
     Ours(u32),
     Foreign,
 }
 
-/// Makes the table where there is none and `creates`; else says what is wrong with what is there.
-/// It takes the lock for writing, so it also shows that this process may write.
+/// Creates the table if there is none and `creates` is set. Otherwise checks what is there, and
+/// returns an error if it is not the table. It takes the lock for writing, so it also checks that
+/// this process may write.
 pub(super) fn prepare(
     connection: &mut Connection,
     database: &Database,
@@ -118,7 +121,8 @@ fn config(database: &Database, reason: &str) -> StoreError {
     )
 }
 
-/// SQLite keeps the statement that made a table, with its comments.
+/// Looks up what exists under the table's name. SQLite keeps the text of the statement that created
+/// a table, with its comments.
 fn find(connection: &Connection, table: &str) -> rusqlite::Result<Found> {
     let made_by = connection.query_row(
         "SELECT type, sql FROM sqlite_schema WHERE lower(name) = lower(?1)",

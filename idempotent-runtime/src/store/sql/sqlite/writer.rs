@@ -1,9 +1,12 @@
-//! The thread that owns the writing connection. All that waits when it begins a transaction shares
-//! it, and its commit.
+//! The thread that owns the writing connection. Commands that wait together share a transaction,
+//! and so its commit.
 //!
-//! It takes what is in its queue → BEGIN IMMEDIATE → for each: read the row, let the protocol
-//! decide, write → COMMIT → answers. Nobody is answered before the commit. If anything fails, the
-//! whole is rolled back, and each command is done again alone: it gets the error that is its own.
+//! ```text
+//! take the queue → BEGIN IMMEDIATE → for each: read its row, let the protocol decide, write → COMMIT → answer all
+//! ```
+//!
+//! Nobody is answered before the commit. If anything fails, the whole transaction is rolled back,
+//! and each command is carried out again alone, so that it gets its own error.
 
 use std::{
     iter,
@@ -38,35 +41,35 @@ use crate::{
     },
 };
 
-/// The most commands in one transaction. More would make the first of them wait for longer than the
-/// commit takes.
+/// The most commands in one transaction. With more, the first of them would wait for longer than
+/// the commit takes.
 const BATCH: usize = 256;
 
-/// What the thread is told.
+/// A message to the thread.
 #[expect(clippy::large_enum_variant, reason = "nearly every message is a job")]
 pub(super) enum Message {
     Job(Job),
     /// Opens the file, if it is not open.
     Check(Answer<()>),
-    /// Makes the table, also where the options say not to.
+    /// Creates the table, even if the options say not to.
     Migrate(Answer<()>),
-    /// Deletes what is past its time, all of it; answers how many records that were.
+    /// Deletes all rows whose time is over, and answers how many.
     Sweep(Answer<u64>),
-    /// Somebody waits for a key: look at what other processes write.
+    /// Somebody waits for a key: check from now on what other processes write.
     Watch,
 }
 
-/// Where an answer goes. Whoever asked may have left.
+/// Where an answer is sent. The caller may have gone.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// A command on its way.
+/// A command, and where its answer is sent.
 pub(super) struct Job {
     pub(super) key: Key,
     pub(super) command: Command,
     pub(super) answer: Answer<Reply>,
 }
 
-/// What several threads of one store share.
+/// What the threads of one store share.
 pub(super) struct Shared {
     pub(super) database: Database,
     pub(super) statements: Statements,
@@ -75,7 +78,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// What every command is refused for before it is asked.
+    /// Refuses every command in a forked process: SQLite's connections must not be used after a
+    /// fork.
     pub(super) fn check_process(&self) -> Result<(), StoreError> {
         if self.database.is_own_process() {
             return Ok(());
@@ -88,7 +92,7 @@ impl Shared {
     }
 }
 
-/// Starts the thread. It ends once the sender is dropped and the queue is empty.
+/// Starts the thread. It ends when the sender is dropped and the queue is empty.
 pub(super) fn start(shared: Arc<Shared>) -> Result<Sender<Message>, StoreError> {
     let (sender, receiver) = channel();
     let mut writer = Writer {
@@ -112,7 +116,7 @@ pub(super) fn start(shared: Arc<Shared>) -> Result<Sender<Message>, StoreError> 
 struct Writer {
     shared: Arc<Shared>,
     receiver: Receiver<Message>,
-    /// `None` until the first command, and after an error that casts doubt on it.
+    /// `None` before the first command, and after an error with which it may not be used again.
     connection: Option<Connection>,
     sweep: Sweep,
     watcher: Watcher,
@@ -128,7 +132,8 @@ impl Writer {
         }
     }
 
-    /// The next message; none where there is something else to do. An error: the store is gone.
+    /// Waits for the next message. `Ok(None)` means that background work is due, and an error that
+    /// the store was dropped.
     fn receive(&self) -> Result<Option<Message>, ()> {
         let due = self.connection.as_ref().and_then(|_| {
             let due = [self.sweep.due(), self.watcher.due(&self.shared.watch)];
@@ -145,7 +150,7 @@ impl Writer {
         }
     }
 
-    /// What is done beside the commands.
+    /// Checks what other processes have written, and deletes old rows, each if it is due.
     fn run_background_work(&mut self) {
         let shared = &*self.shared;
         if let Some(connection) = &self.connection
@@ -158,14 +163,14 @@ impl Writer {
         }
     }
 
-    /// Carries out `first`, and with it the commands that have queued behind it.
+    /// Carries out `first`, together with the commands that have queued behind it.
     fn handle(&mut self, first: Message) {
         let queued = iter::from_fn(|| self.receiver.try_recv().ok()).take(BATCH - 1);
         let mut jobs = Vec::new();
         let mut others = Vec::new();
         for message in iter::once(first).chain(queued) {
             match message {
-                // Its caller has gone: it is not carried out.
+                // Not carried out, because its caller has gone.
                 Message::Job(job) if job.answer.is_closed() => {}
                 Message::Job(job) => jobs.push(job),
                 other => others.push(other),
@@ -205,7 +210,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The connection to the file that was opened first, made if there is none.
+    /// The connection. Opens it if there is none; otherwise checks that the file is still the one
+    /// that it has open.
     fn opened(&mut self) -> Result<&Connection, StoreError> {
         match self.connection {
             Some(_) => self.shared.database.check_file()?,
@@ -227,7 +233,8 @@ impl Writer {
             Ok(Err(failure)) => self.answers_after(failure, &jobs),
             Err(error) => vec![Err(error); jobs.len()],
         };
-        // Others have waited with these for the lock, and would now wait as long again.
+        // The lock was not acquired in time. The commands that have queued meanwhile would wait for
+        // as long once more, so they are refused too.
         if let Some(Err(error)) = answers.first()
             && error.is_transient()
         {
@@ -254,11 +261,11 @@ impl Writer {
         }
     }
 
-    /// The answers after a transaction failed. Where others may have been the cause, each command
-    /// is done again alone.
+    /// The answers after a transaction has failed. If another command in it may have been the
+    /// cause, each command is carried out again alone.
     fn answers_after(&mut self, failure: Failure, jobs: &[Job]) -> Vec<JobResult> {
         let (stage, error) = (failure.stage, failure.explain(&self.shared.database.name));
-        // What is there after the disk has failed is to be read anew.
+        // The disk has failed during the commit. The file is opened again, to see what is there.
         if error.is_ambiguous() {
             self.connection = None;
         }
@@ -267,7 +274,8 @@ impl Writer {
         }
         let mut locked = None;
         let answers = jobs.iter().map(|job| {
-            // One has waited for the lock; the others need not wait as long again.
+            // If one has waited for the lock in vain, the others need not wait for as long once
+            // more.
             let answer = match &locked {
                 Some(error) => Err(StoreError::clone(error)),
                 None => self.run_alone(job),
@@ -277,7 +285,8 @@ impl Writer {
                 .err()
                 .filter(|error| error.is_transient())
                 .cloned();
-            // The commit of them all may still be found after a restart: only success is certain.
+            // If the first commit was ambiguous, it may be found after a restart, so a command's
+            // own error is not certain either.
             answer.map_err(|again| {
                 if error.is_ambiguous() {
                     again.of_kind(StoreErrorKind::Ambiguous)
@@ -304,8 +313,8 @@ impl Writer {
 
 type JobResult = Result<Reply, StoreError>;
 
-/// All `jobs` in one transaction, in their order, and their answers. Where it fails, nothing is
-/// left of it.
+/// Carries out all `jobs` in one transaction, in their order, and returns their answers. If it
+/// fails, it is rolled back.
 fn transact(
     connection: &Connection,
     shared: &Shared,
@@ -318,7 +327,7 @@ fn transact(
             execute(connection, "COMMIT").map_err(Failure::at(Stage::Commit))?;
             Ok(answers)
         });
-    // Some errors have rolled it back already. Where this fails, the next BEGIN will.
+    // Some errors have rolled it back already. If the rollback fails, the next BEGIN fails too.
     if carried_out.is_err() && !connection.is_autocommit() {
         let _ = execute(connection, "ROLLBACK");
     }
@@ -334,7 +343,8 @@ fn carry_out_each(
     shared: &Shared,
     jobs: &[Job],
 ) -> rusqlite::Result<Vec<JobResult>> {
-    // Not before the lock is had: what others have written while this waited is older.
+    // The time is read under the lock. What others have written while this thread waited for it is
+    // older.
     let now = statements::now();
     let mut answers = Vec::with_capacity(jobs.len());
     for job in jobs {
