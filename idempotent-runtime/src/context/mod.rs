@@ -224,6 +224,13 @@ impl Context {
         }
     }
 
+    /// A look or a decision by hand that was made here ended.
+    pub(crate) fn by_hand(&self, scope: &'static str, key: &Key, refused: Option<&Error>) {
+        if let Some(refusals) = self.refusals() {
+            refusals.by_hand(scope, key, refused.is_some_and(Error::may_pass));
+        }
+    }
+
     /// A call that was made here was refused. A refusal that stays is an answer: what the body makes of it is as final as
     /// what it makes of a result. Were it not, a body that fails for good would run again with every call.
     pub(crate) fn refused(&self, scope: &'static str, key: Option<&Key>, error: &Error) {
