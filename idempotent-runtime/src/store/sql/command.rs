@@ -77,7 +77,10 @@ pub(super) fn claim(row: Option<&Row>, request: &ClaimRequest, now: u64) -> Step
                 },
             }
         }
-        _ => protocol::claim(current, request, now),
+        _ => {
+            let ahead = row.map_or(Duration::ZERO, |row| row.ahead(now));
+            protocol::redated(protocol::claim(current, request, now), ahead, now)
+        }
     }
 }
 

@@ -100,13 +100,21 @@ impl Row {
     /// The record that the protocol decides about. `None` if the row's time is over, and it is only
     /// not deleted yet.
     pub(super) fn current(&self, now: u64) -> Option<Current<'_>> {
-        let now = signed(now);
-        let age = u64::try_from(now.saturating_sub(self.renewed)).unwrap_or(0);
-        (now < self.expires).then_some(Current {
+        (signed(now) < self.expires).then_some(Current {
             record: &self.record,
-            age: Duration::from_micros(age),
+            age: between(self.renewed, signed(now)),
         })
     }
+
+    /// How far it is dated ahead of `now`.
+    pub(super) fn ahead(&self, now: u64) -> Duration {
+        between(signed(now), self.renewed)
+    }
+}
+
+/// From one time to a later one; zero if it is none.
+fn between(from: i64, to: i64) -> Duration {
+    Duration::from_micros(u64::try_from(to.saturating_sub(from)).unwrap_or(0))
 }
 
 /// A time in the type of a column.
