@@ -295,3 +295,43 @@ fn outside_of_a_runtime_it_says_so() {
     };
     assert_eq!(error.kind(), StoreErrorKind::Config);
 }
+
+/// All of a server's places for clients are taken. Often it hangs up before it is asked anything.
+#[tokio::test]
+async fn a_server_without_room_for_a_client_says_so() {
+    for unix in [false, true] {
+        let builder = RedisServer::builder().arg("maxclients", 3);
+        let server = if unix {
+            builder.unix_socket().start()
+        } else {
+            builder.start()
+        };
+        let mut others = Vec::new();
+        let client = redis::Client::open(server.url()).expect("a URL");
+        while let Ok(connection) = client.get_connection() {
+            others.push(connection);
+        }
+        for _ in 0..10 {
+            let connecting = RedisStore::connect(&server.url()).await;
+            let claiming = store(&server).claim(&key("1"), &request(1)).await;
+            for error in [connecting.map(drop), claiming.map(drop)] {
+                let error = error.expect_err("no room");
+                assert_eq!(error.kind(), StoreErrorKind::NotSent, "{error}");
+                let text = error.to_string();
+                assert!(
+                    text.contains("as many clients as its `maxclients`"),
+                    "{text}"
+                );
+                assert!(!text.contains("does this too"), "it is certain: {text}");
+            }
+        }
+        // It is the server's state, not the store's.
+        others.pop();
+        let mut tries = 0;
+        while let Err(error) = RedisStore::connect(&server.url()).await {
+            tries += 1;
+            assert!(tries < 500, "there is room: {error}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
