@@ -237,7 +237,7 @@ impl<'a> Acquire<'a> {
                 Err(error) => error,
             };
             if !tries.again_after(&error).await {
-                return Err(Error::store(self.attempt.operation_id(), error));
+                return Err(Error::store(self.attempt.operation_id(), tries.told(error)));
             }
         }
     }

@@ -71,6 +71,8 @@ pub(crate) struct Tries {
     pauses: Backoff,
     deadline: Instant,
     give_up: Instant,
+    /// The last failure that said why, before the question was asked again.
+    earlier: Option<StoreError>,
 }
 
 impl Tries {
@@ -81,6 +83,7 @@ impl Tries {
             pauses: PAUSES,
             deadline,
             give_up: cmp::max(deadline, Instant::now() + SHORTEST_PATIENCE),
+            earlier: None,
         }
     }
 
@@ -104,9 +107,21 @@ impl Tries {
         };
         if again {
             self.sent += 1;
+            if !error.is_ambiguous() {
+                self.earlier = Some(error.clone());
+            }
             time::sleep_until(next).await;
         }
         again
+    }
+
+    /// The last failure, as the caller is told it. If the store only said nothing at last, what it said before is the
+    /// reason: a lock, no room for a client.
+    pub(crate) fn told(&self, error: StoreError) -> StoreError {
+        match &self.earlier {
+            Some(earlier) if error.is_ambiguous() => error.after(earlier),
+            _ => error,
+        }
     }
 }
 
@@ -143,7 +158,7 @@ pub(crate) async fn claim_with_retry(
             Err(error) => {
                 in_doubt |= error.is_ambiguous();
                 if !tries.again_after(&error).await {
-                    break error;
+                    break tries.told(error);
                 }
             }
         }

@@ -2,7 +2,9 @@
 //! received.
 
 use std::{
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     path::PathBuf,
     pin::Pin,
     sync::{
@@ -15,7 +17,7 @@ use std::{
 
 use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
@@ -93,8 +95,15 @@ impl Transport {
                 Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
             };
             let mut said = [0; NO_ROOM.len()];
-            stream.read_exact(&mut said).await?;
-            Ok::<_, io::Error>(said == *NO_ROOM)
+            let mut said = ReadBuf::new(&mut said);
+            let mut end = 0;
+            loop {
+                poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut said)).await?;
+                if said.remaining() == 0 || said.filled().len() == end {
+                    return Ok::<_, io::Error>(said.filled() == NO_ROOM);
+                }
+                end = said.filled().len();
+            }
         };
         matches!(tokio::time::timeout(LISTENS, listening).await, Ok(Ok(true)))
     }
