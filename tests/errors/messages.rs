@@ -82,7 +82,10 @@ async fn indeterminate() {
     assert!(poll_once(&mut owner).is_pending());
     drop(owner);
     let error = call().run(effects.body(0)).await.unwrap_err();
-    says(&error, &["check", "`resolve`"]);
+    says(
+        &error,
+        &["stopped midway or fell silent", "check", "`resolve`"],
+    );
     means(&error, false, BodyRan::Unknown);
 }
 
