@@ -130,7 +130,7 @@ impl Connector {
             }
             #[cfg(feature = "redis-cluster")]
             Target::Cluster(seeds) => {
-                let seed = seeds.first().ok_or_else(target::none_named)?.clone();
+                let seed = seeds.first().ok_or_else(target::no_server_named)?.clone();
                 let address = node.cloned().unwrap_or_else(|| seed.address.clone());
                 self.dial_one(&Server { address, ..seed }, listener).await
             }
@@ -332,7 +332,7 @@ impl Connector {
         if let Some(trial) = &trial {
             trial.judge(&tried, &self.server_name)?;
         }
-        if let Some(trial) = trial.and_then(|trial| trial.again(&tried)) {
+        if let Some(trial) = trial.and_then(|trial| trial.with_script_texts(&tried)) {
             let mut questions = redis::pipe();
             trial.ask(&mut questions);
             let tried = connection
@@ -345,7 +345,7 @@ impl Connector {
         self.learn(answers.next().unwrap_or(Value::Nil), clock, asked)?;
         Ok(answers
             .next()
-            .map(|answer| limits::told(&answer))
+            .map(|answer| limits::parse(&answer))
             .unwrap_or_default())
     }
 
