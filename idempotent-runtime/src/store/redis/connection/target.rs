@@ -7,10 +7,6 @@ use crate::StoreError;
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) address: Address,
-    #[cfg_attr(
-        not(feature = "redis-tls"),
-        allow(dead_code, reason = "without the feature it is never set")
-    )]
     pub(crate) tls: bool,
     pub(crate) database: i64,
     pub(crate) login: Option<RedisCredentials>,
