@@ -26,7 +26,7 @@ pub use idempotent_runtime::{
     Error, Execution, Observation, Observed, OnCrash, OnErr, Operation, RerunOrFail, STORE_ENV_VAR,
     SharedStore, Store, StoreError, StoreErrorKind, codec, current, drain, error, fingerprint,
     install, key, observe, operation, operation_at, operation_with_codec, record, store,
-    try_current, with_store,
+    try_current, tx, with_store,
 };
 
 #[cfg(feature = "http")]

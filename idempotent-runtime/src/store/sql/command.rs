@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::table::Row;
+pub(super) use super::table::claim;
 use crate::{
     record::Record,
     store::{
@@ -58,25 +59,6 @@ fn reply<R>(step: Step<R>, wrap: fn(R) -> Reply) -> Step<Reply> {
     Step {
         write: step.write,
         reply: wrap(step.reply),
-    }
-}
-
-/// A claim. The token grows also past the time of a row that nobody has deleted yet, should the clock have gone back.
-pub(super) fn claim(row: Option<&Row>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
-    let current = row.and_then(|row| row.current(now));
-    match (row, current) {
-        (Some(row), None) => {
-            let write = protocol::first_grant(request, row.record.token, now);
-            let record = write.record.clone();
-            Step {
-                write: Some(write),
-                reply: ClaimReply::Granted {
-                    record,
-                    takeover: false,
-                },
-            }
-        }
-        _ => protocol::claim(current, request, now),
     }
 }
 

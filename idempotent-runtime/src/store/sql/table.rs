@@ -8,14 +8,19 @@ use crate::{
     StoreError, StoreErrorKind,
     key::Key,
     record::{DecodeError, Record},
-    store::protocol::Current,
+    store::{
+        ClaimReply, ClaimRequest,
+        protocol::{self, Current, Step},
+    },
 };
 
 /// The table's name, unless an option says another.
-pub(super) const TABLE: &str = "idempotent_records";
+pub(crate) const TABLE: &str = "idempotent_records";
 /// The version of the table's columns. It stands in a comment on the table, after [`MARK`].
+#[cfg(feature = "sqlite-system")]
 pub(super) const SCHEMA_NUMBER: u32 = 1;
 /// What the comment on the table begins with.
+#[cfg(feature = "sqlite-system")]
 pub(super) const MARK: &str = "idempotent-fn ";
 
 /// Longer keys are shortened: PostgreSQL indexes 2,704 bytes.
@@ -25,7 +30,7 @@ const KEPT: usize = 200;
 
 /// The key as a row has it. Of one over [`MAX_KEY`] bytes, which only namespaces within namespaces make, the beginning is
 /// left, with `~` and its SHA-256 in hex; no other key has a `~` there.
-pub(super) fn row_key(key: &Key) -> Cow<'_, str> {
+pub(crate) fn row_key(key: &Key) -> Cow<'_, str> {
     let text = key.as_str();
     if text.len() <= MAX_KEY {
         return Cow::Borrowed(text);
@@ -42,14 +47,14 @@ pub(super) fn row_key(key: &Key) -> Cow<'_, str> {
 
 /// The name of a table, with the schema that it is in where one was named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TableName {
-    pub(super) schema: Option<String>,
-    pub(super) name: String,
+pub(crate) struct TableName {
+    pub(crate) schema: Option<String>,
+    pub(crate) name: String,
 }
 
 impl TableName {
     /// Letters, digits and `_`, with at most one dot between. So it needs no escaping in a statement.
-    pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, StoreError> {
         let (schema, name) = match text.split_once('.') {
             Some((schema, name)) => (Some(schema), name),
             None => (None, text),
@@ -77,8 +82,8 @@ impl TableName {
 }
 
 /// A row, read.
-pub(super) struct Row {
-    pub(super) record: Record,
+pub(crate) struct Row {
+    pub(crate) record: Record,
     /// When it was granted, renewed or ended, in µs since 1970.
     pub(super) renewed: i64,
     /// From when on it is as if it were not there, in µs since 1970.
@@ -86,7 +91,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn read(record: &[u8], renewed: i64, expires: i64) -> Result<Self, DecodeError> {
+    pub(crate) fn read(record: &[u8], renewed: i64, expires: i64) -> Result<Self, DecodeError> {
         Ok(Self {
             record: Record::decode(record)?,
             renewed,
@@ -95,7 +100,7 @@ impl Row {
     }
 
     /// What is to be decided about, `now`; none where the row has done its time, and is only not deleted yet.
-    pub(super) fn current(&self, now: u64) -> Option<Current<'_>> {
+    pub(crate) fn current(&self, now: u64) -> Option<Current<'_>> {
         let now = signed(now);
         let age = u64::try_from(now.saturating_sub(self.renewed)).unwrap_or(0);
         (now < self.expires).then_some(Current {
@@ -105,8 +110,27 @@ impl Row {
     }
 }
 
+/// A claim. The token grows also past the time of a row that nobody has deleted yet, should the clock have gone back.
+pub(crate) fn claim(row: Option<&Row>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
+    let current = row.and_then(|row| row.current(now));
+    match (row, current) {
+        (Some(row), None) => {
+            let write = protocol::first_grant(request, row.record.token, now);
+            let record = write.record.clone();
+            Step {
+                write: Some(write),
+                reply: ClaimReply::Granted {
+                    record,
+                    takeover: false,
+                },
+            }
+        }
+        _ => protocol::claim(current, request, now),
+    }
+}
+
 /// A time as a column has it.
-pub(super) fn signed(micros: u64) -> i64 {
+pub(crate) fn signed(micros: u64) -> i64 {
     i64::try_from(micros).unwrap_or(i64::MAX)
 }
 

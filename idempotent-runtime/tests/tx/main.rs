@@ -1,0 +1,3 @@
+//! Calls in their caller's own transaction, on real databases.
+
+mod sqlite;
