@@ -14,6 +14,7 @@ mod options;
 mod parts;
 mod policy;
 mod scope;
+mod transaction;
 mod types;
 
 use annotate::annotate;

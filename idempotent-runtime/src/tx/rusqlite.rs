@@ -42,27 +42,40 @@ fn fetch(
     row.optional()
 }
 
-macro_rules! connection {
-    ($($type:ident)+) => {$(
-        #[cfg_attr(docsrs, doc(cfg(feature = "tx-rusqlite")))]
-        impl TxConnection for $type<'_> {
-            fn dialect(&self) -> Dialect {
-                Dialect::Sqlite
-            }
+#[cfg_attr(docsrs, doc(cfg(feature = "tx-rusqlite")))]
+impl TxConnection for Transaction<'_> {
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
 
-            fn in_transaction(&self) -> Option<bool> {
-                Some(!self.is_autocommit())
-            }
+    fn in_transaction(&self) -> Option<bool> {
+        Some(!self.is_autocommit())
+    }
 
-            fn fetch(
-                &mut self,
-                sql: &'static str,
-                params: &[Param<'_>],
-            ) -> impl Future<Output = Result<Option<Row>, Failure>> + Send {
-                ready(fetch(self, sql, params).map_err(Failure::from))
-            }
-        }
-    )+};
+    fn fetch(
+        &mut self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> impl Future<Output = Result<Option<Row>, Failure>> + Send {
+        ready(fetch(self, sql, params).map_err(Failure::from))
+    }
 }
 
-connection!(Transaction Savepoint);
+#[cfg_attr(docsrs, doc(cfg(feature = "tx-rusqlite")))]
+impl TxConnection for Savepoint<'_> {
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    fn in_transaction(&self) -> Option<bool> {
+        Some(!self.is_autocommit())
+    }
+
+    fn fetch(
+        &mut self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> impl Future<Output = Result<Option<Row>, Failure>> + Send {
+        ready(fetch(self, sql, params).map_err(Failure::from))
+    }
+}
