@@ -16,6 +16,12 @@ pub(crate) struct Given<T> {
     pub(crate) value: T,
 }
 
+impl<T> Given<T> {
+    fn name(&self) -> &Ident {
+        &self.name
+    }
+}
+
 /// Declares [`Options`]. Each line has the option's name, an example for error messages, its field,
 /// and how it is read.
 macro_rules! options {
@@ -73,28 +79,25 @@ impl Options {
         let Some(in_tx) = &self.in_tx else {
             return Ok(());
         };
-        fn name<T>(option: &Option<Given<T>>) -> Option<&Ident> {
-            option.as_ref().map(|given| &given.name)
-        }
         let given = [
             (
-                name(&self.store),
+                self.store.as_ref().map(Given::name),
                 "the record is in the transaction's own database",
             ),
             (
-                name(&self.lease),
+                self.lease.as_ref().map(Given::name),
                 "the record is nobody else's until the transaction ends",
             ),
             (
-                name(&self.on_crash),
+                self.on_crash.as_ref().map(Given::name),
                 "whatever crashes before the commit is rolled back",
             ),
             (
-                name(&self.timeout),
+                self.timeout.as_ref().map(Given::name),
                 "give up by dropping the call and rolling back",
             ),
             (
-                name(&self.detach),
+                self.detach.as_ref().map(Given::name),
                 "the body borrows its caller's transaction, and stops with it",
             ),
         ];

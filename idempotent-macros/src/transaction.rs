@@ -26,7 +26,7 @@
 //! The block is not `move`, so it borrows the connection, and only while it runs. The body has a
 //! connection of its own by that name, which it may move.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Error, Expr, FnArg, Ident, Pat, Result, Signature, Type};
@@ -57,7 +57,7 @@ impl Transaction {
         let site = Span::mixed_site().located_at(value.span());
         if let Expr::Reference(_) = value {
             return Ok(Self {
-                connection: value.to_token_stream(),
+                connection: located_at(value.to_token_stream(), site),
                 site,
                 name: None,
             });
@@ -69,6 +69,7 @@ impl Transaction {
         if let Some(name) = name {
             check_argument(name, &function.signature)?;
         }
+        let value = located_at(value.to_token_stream(), site);
         Ok(Self {
             connection: quote_spanned!(site=> &mut *#value),
             site,
@@ -92,19 +93,37 @@ impl Transaction {
     /// The call, in which `body` is a block.
     pub(crate) fn call(&self, body: &TokenTree, facade: &TokenStream, site: Span) -> TokenStream {
         let Self { connection, .. } = self;
-        // At the connection: so a wrong type of it is not a second error here.
-        let wait = quote_spanned!(self.site=> .await);
+        // At the connection: so a wrong type of it is one error, and there.
+        let begin = quote_spanned!(self.site=> operation.begin(#connection).await);
+        let finish = quote_spanned!(self.site=> running.finish(#connection, result).await);
         quote_spanned! {site=>
-            let begun = operation.begin(#connection) #wait;
+            let begun = #begin;
             match begun {
                 #facade::tx::Begun::Answered(result) => result,
                 #facade::tx::Begun::Running(running) => {
                     let result = running.body(async #body).await;
-                    running.finish(#connection, result).await
+                    #finish
                 }
             }
         }
     }
+}
+
+/// The tokens, as if all of them were written at one place; they mean what they meant.
+fn located_at(tokens: TokenStream, site: Span) -> TokenStream {
+    let relocate = |mut token: TokenTree| {
+        if let TokenTree::Group(group) = &token {
+            token = Group::new(group.delimiter(), located_at(group.stream(), site)).into();
+        }
+        // Only names have a meaning that depends on where they come from.
+        let at = match &token {
+            TokenTree::Ident(name) => name.span().located_at(site),
+            _ => site,
+        };
+        token.set_span(at);
+        token
+    };
+    tokens.into_iter().map(relocate).collect()
 }
 
 /// An argument that is named alone must be a `&mut`.

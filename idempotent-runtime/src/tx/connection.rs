@@ -107,7 +107,8 @@ impl error::Error for Failure {
 
 /// A connection with a transaction begun on it, of any library: what `in_tx` names.
 ///
-/// Implemented for sqlx's connections and `Transaction` (feature `tx-sqlx`), tokio-postgres' `Transaction`
+/// Implemented for sqlx's connections and `Transaction` (features `tx-sqlx-postgres` and
+/// `tx-sqlx-sqlite`), tokio-postgres' `Transaction`
 /// (`tx-tokio-postgres`), and rusqlite's `Transaction` and `Savepoint` (`tx-rusqlite`). Another library's is some fourteen
 /// lines; the orphan rule wants a type of yours around it, which `in_tx = &mut Mine(tx)` then names:
 ///
@@ -140,8 +141,8 @@ impl error::Error for Failure {
     message = "`{Self}` is no connection with a transaction on it",
     label = "needs a connection or a transaction, by `&mut`",
     note = "a pool or a client gives each statement a transaction of its own: begin one, and pass it as `&mut`",
-    note = "the features `tx-sqlx`, `tx-tokio-postgres` and `tx-rusqlite` bring those libraries' types; for another library, \
-            implement `idempotent_fn::tx::TxConnection` for a type of yours"
+    note = "the features `tx-sqlx-postgres`, `tx-sqlx-sqlite`, `tx-tokio-postgres` and `tx-rusqlite` bring those libraries' types; for \
+            another library, implement `idempotent_fn::tx::TxConnection` for a type of yours"
 )]
 pub trait TxConnection {
     /// Which database it is.

@@ -16,8 +16,12 @@ mod running;
 #[cfg(feature = "tx-rusqlite")]
 mod rusqlite;
 mod session;
+#[cfg(any(feature = "tx-sqlx-postgres", feature = "tx-sqlx-sqlite"))]
+mod sqlx;
 mod statements;
 mod table;
+#[cfg(feature = "tx-tokio-postgres")]
+mod tokio_postgres;
 
 pub use begin::Begun;
 pub use connection::{Dialect, Failure, Param, Row, TxConnection};

@@ -1,3 +1,4 @@
 //! Calls in their caller's own transaction, on real databases.
 
+mod postgres;
 mod sqlite;
