@@ -5,24 +5,24 @@
 //!     #[idempotent(scope = "orders.place", key = order.id, in_tx = tx)]
 //!     async fn place(tx: &mut PgConnection, order: Order) -> Result<Placed, PlaceError> { BODY }
 //!
-//! Output, after `let operation = …;`:
-//!     let begun = operation.begin(&mut *tx).await;
-//!     match begun {
-//!         ::idempotent_fn::tx::Begun::Answered(result) => result,
-//!         ::idempotent_fn::tx::Begun::Running(running) => {
-//!             let result = running
+//! Output, after `let __operation = …;`:
+//!     let __begun = __operation.begin(&mut *tx).await;
+//!     match __begun {
+//!         ::idempotent_fn::tx::Begun::Answered(__result) => return __result,
+//!         ::idempotent_fn::tx::Begun::Running(__running) => {
+//!             let __result = __running
 //!                 .body(async {
 //!                     let tx = &mut *tx;
 //!                     …
 //!                     { BODY }
 //!                 })
 //!                 .await;
-//!             running.finish(&mut *tx, result).await
+//!             return __running.finish(&mut *tx, __result).await;
 //!         }
 //!     }
 //! ```
 //!
-//! `let begun` stands alone so that what gives the connection, a guard say, is gone before the body.
+//! `let __begun` stands alone so that what gives the connection, a guard say, is gone before the body.
 //! The block is not `move`, so it borrows the connection, and only while it runs. The body has a
 //! connection of its own by that name, which it may move.
 
@@ -94,15 +94,15 @@ impl Transaction {
     pub(crate) fn call(&self, body: &TokenTree, facade: &TokenStream, site: Span) -> TokenStream {
         let Self { connection, .. } = self;
         // At the connection: so a wrong type of it is one error, and there.
-        let begin = quote_spanned!(self.site=> operation.begin(#connection).await);
-        let finish = quote_spanned!(self.site=> running.finish(#connection, result).await);
+        let begin = quote_spanned!(self.site=> __operation.begin(#connection).await);
+        let finish = quote_spanned!(self.site=> __running.finish(#connection, __result).await);
         quote_spanned! {site=>
-            let begun = #begin;
-            match begun {
-                #facade::tx::Begun::Answered(result) => result,
-                #facade::tx::Begun::Running(running) => {
-                    let result = running.body(async #body).await;
-                    #finish
+            let __begun = #begin;
+            match __begun {
+                #facade::tx::Begun::Answered(__result) => return __result,
+                #facade::tx::Begun::Running(__running) => {
+                    let __result = __running.body(async #body).await;
+                    return #finish;
                 }
             }
         }

@@ -51,7 +51,7 @@ pub fn install(store: impl Into<SharedStore>) -> Result<(), AlreadyInstalled> {
 ///
 /// # Errors
 /// A text about a mistake in the set-up.
-pub(crate) fn standing() -> Result<&'static SharedStore, String> {
+pub(crate) fn get_or_init() -> Result<&'static SharedStore, String> {
     let mut chosen_by = None;
     let store = DEFAULT.get_or_try_init(|| {
         let (store, by) = from_environment()?;
@@ -67,7 +67,7 @@ pub(crate) fn standing() -> Result<&'static SharedStore, String> {
 }
 
 /// The default store of this process, if it is in use already.
-pub(crate) fn in_use() -> Option<&'static SharedStore> {
+pub(crate) fn get() -> Option<&'static SharedStore> {
     DEFAULT.get()
 }
 

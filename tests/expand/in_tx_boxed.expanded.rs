@@ -15,20 +15,20 @@ impl Orders for Shop {
         'life1: 'async_trait,
         Self: 'async_trait,
     {
-        ::std::boxed::Box::pin(async move {
-            let operation = ::idempotent_fn::operation::<
+        return ::std::boxed::Box::pin(async move {
+            let __operation = ::idempotent_fn::operation::<
                 Result<Placed, PlaceError>,
                 _,
             >("orders.place", &[&order])
                 .unique_scope();
-            let begun = operation.begin(&mut *tx).await;
-            match begun {
-                ::idempotent_fn::tx::Begun::Answered(result) => result,
-                ::idempotent_fn::tx::Begun::Running(running) => {
-                    let result = running
+            let __begun = __operation.begin(&mut *tx).await;
+            match __begun {
+                ::idempotent_fn::tx::Begun::Answered(__result) => return __result,
+                ::idempotent_fn::tx::Begun::Running(__running) => {
+                    let __result = __running
                         .body(async {
                             let tx = &mut *tx;
-                            let body = move || -> ::core::pin::Pin<
+                            let __body = move || -> ::core::pin::Pin<
                                 Box<
                                     dyn ::core::future::Future<
                                         Output = Result<Placed, PlaceError>,
@@ -37,12 +37,12 @@ impl Orders for Shop {
                             > {
                                 { Box::pin(async move { self.insert(tx, order).await }) }
                             };
-                            body().await
+                            __body().await
                         })
                         .await;
-                    running.finish(&mut *tx, result).await
+                    return __running.finish(&mut *tx, __result).await;
                 }
             }
-        })
+        });
     }
 }

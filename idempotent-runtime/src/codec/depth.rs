@@ -6,10 +6,10 @@ use super::writer::MAX_DEPTH;
 /// or ends early, is left for the reader to find.
 pub(super) fn is_bounded(bytes: &[u8]) -> bool {
     // A level takes a byte at least.
-    bytes.len() <= MAX_DEPTH || measure(bytes)
+    bytes.len() <= MAX_DEPTH || is_within_depth(bytes)
 }
 
-fn measure(bytes: &[u8]) -> bool {
+fn is_within_depth(bytes: &[u8]) -> bool {
     // How many values are still to come on each level.
     let mut left = [0_u64; MAX_DEPTH + 1];
     let (mut depth, mut rest) = (0, bytes);

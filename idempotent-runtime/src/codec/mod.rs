@@ -95,9 +95,9 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
         }
         let mut format = message_pack(bytes);
         let Ok(value) = T::deserialize(&mut format) else {
-            return Err(why_unreadable::<T, _>(&mut message_pack(bytes)));
+            return Err(decode_error::<T, _>(&mut message_pack(bytes)));
         };
-        expect_end(&mut format)?;
+        check_end(&mut format)?;
         Ok(value)
     }
 }
@@ -114,7 +114,7 @@ fn message_pack(
 /// Why no `T` is read from this. It is read again for that, through a reader that shows nothing of what it reads: to read
 /// everything so costs a replay in memory 30 ns of 220.
 #[cold]
-fn why_unreadable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(format: D) -> CodecError {
+fn decode_error<'de, T: Deserialize<'de>, D: Deserializer<'de>>(format: D) -> CodecError {
     match reader::read::<T, D>(format) {
         Err(error) => error.into(),
         // A type that reads the same bytes in two ways.
@@ -131,21 +131,21 @@ where
     let start = bytes.len();
     if writer::write(value, bytes)? {
         let write = |value: &T, bytes: &mut Vec<u8>| writer::write(value, bytes).is_ok();
-        expect_back(&bytes[start..], MessagePack::decode, write)?;
+        check_round_trip(&bytes[start..], MessagePack::decode, write)?;
     }
     Ok(())
 }
 
 /// The value that these bytes are comes back from them: it is read, and written again as the same. Why it does not, is
 /// not said: the reader's text may show what it read.
-fn expect_back<T>(
+fn check_round_trip<T>(
     bytes: &[u8],
     decode: fn(&[u8]) -> Result<T, CodecError>,
     write: impl FnOnce(&T, &mut Vec<u8>) -> bool,
 ) -> Result<(), CodecError> {
     let value = decode(bytes).map_err(|_| CodecError::own("it would not be read back"))?;
     let mut again = Vec::with_capacity(bytes.len());
-    if write(&value, &mut again) && (again == bytes || counts(&again) == counts(bytes)) {
+    if write(&value, &mut again) && (again == bytes || byte_counts(&again) == byte_counts(bytes)) {
         Ok(())
     } else {
         Err(CodecError::own("it would come back as another value"))
@@ -153,7 +153,7 @@ fn expect_back<T>(
 }
 
 /// How often each byte is there. A hash map's entries come in any order, which this does not see.
-fn counts(bytes: &[u8]) -> [usize; 256] {
+fn byte_counts(bytes: &[u8]) -> [usize; 256] {
     let mut counts = [0; 256];
     for &byte in bytes {
         counts[usize::from(byte)] += 1;
@@ -163,7 +163,7 @@ fn counts(bytes: &[u8]) -> [usize; 256] {
 
 /// Nobody wrote more than the value: what has bytes behind it is damaged. The reader does not say where it stands, but
 /// asking for one more value tells.
-fn expect_end<C: rmp_serde::config::SerializerConfig>(
+fn check_end<C: rmp_serde::config::SerializerConfig>(
     reader: &mut rmp_serde::Deserializer<ReadRefReader<'_, [u8]>, C>,
 ) -> Result<(), CodecError> {
     match <()>::deserialize(reader) {
@@ -199,13 +199,13 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     const ID: u32 = 2;
 
     fn encode(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
-        let is_doubtful = writer::examine_for_json(value)?;
+        let is_doubtful = writer::check_for_json(value)?;
         let start = bytes.len();
         serde_json::to_writer(&mut *bytes, value).map_err(CodecError::new)?;
         if is_doubtful {
             let write =
                 |value: &T, bytes: &mut Vec<u8>| serde_json::to_writer(bytes, value).is_ok();
-            expect_back(&bytes[start..], Self::decode, write)?;
+            check_round_trip(&bytes[start..], Self::decode, write)?;
         }
         Ok(())
     }
@@ -214,7 +214,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
         let mut format = serde_json::Deserializer::from_slice(bytes);
         let Ok(value) = T::deserialize(&mut format) else {
             let again = &mut serde_json::Deserializer::from_slice(bytes);
-            return Err(why_unreadable::<T, _>(again));
+            return Err(decode_error::<T, _>(again));
         };
         format.end().map_err(CodecError::new)?;
         Ok(value)

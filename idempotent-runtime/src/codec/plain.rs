@@ -80,7 +80,7 @@ impl<'de> Plain<'de> {
     }
 
     #[inline]
-    fn text(&mut self, length: usize) -> Result<&'de str, Refused> {
+    fn take_text(&mut self, length: usize) -> Result<&'de str, Refused> {
         let Some((text, rest)) = self.rest.split_at_checked(length) else {
             return self.refuse();
         };
@@ -139,7 +139,7 @@ impl<'de> Deserializer<'de> for &mut Plain<'de> {
             0x00..=0x7f => visitor.visit_u8(marker),
             0x80..=0x8f => self.map(u32::from(marker & 0x0f), visitor),
             0x90..=0x9f => self.sequence(u32::from(marker & 0x0f), visitor),
-            0xa0..=0xbf => visitor.visit_borrowed_str(self.text(usize::from(marker & 0x1f))?),
+            0xa0..=0xbf => visitor.visit_borrowed_str(self.take_text(usize::from(marker & 0x1f))?),
             0xc0 => visitor.visit_unit(),
             0xc2 => visitor.visit_bool(false),
             0xc3 => visitor.visit_bool(true),
@@ -155,15 +155,15 @@ impl<'de> Deserializer<'de> for &mut Plain<'de> {
             0xd3 => visitor.visit_i64(i64::from_be_bytes(self.take()?)),
             0xd9 => {
                 let length = u8::from_be_bytes(self.take()?);
-                visitor.visit_borrowed_str(self.text(length.into())?)
+                visitor.visit_borrowed_str(self.take_text(length.into())?)
             }
             0xda => {
                 let length = u16::from_be_bytes(self.take()?);
-                visitor.visit_borrowed_str(self.text(length.into())?)
+                visitor.visit_borrowed_str(self.take_text(length.into())?)
             }
             0xdb => {
                 let length = u32::from_be_bytes(self.take()?);
-                visitor.visit_borrowed_str(self.text(length as usize)?)
+                visitor.visit_borrowed_str(self.take_text(length as usize)?)
             }
             0xdc => {
                 let length = u16::from_be_bytes(self.take()?);

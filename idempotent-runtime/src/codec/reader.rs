@@ -19,10 +19,10 @@ where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
 {
-    let said = FirstError::default();
+    let carried = CarriedError::default();
     T::deserialize(Reader {
         inner: format,
-        said: &said,
+        carried: &carried,
     })
 }
 
@@ -51,36 +51,36 @@ impl de::Error for ReadError {
         Self::of(redact::HIDDEN)
     }
 
-    fn invalid_type(met: Unexpected<'_>, wanted: &dyn Expected) -> Self {
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::of(redact::mismatch(
             "invalid type",
-            Some(kind(met)),
-            &wanted.to_string(),
+            Some(kind(found)),
+            &expected.to_string(),
         ))
     }
 
-    fn invalid_value(met: Unexpected<'_>, wanted: &dyn Expected) -> Self {
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::of(redact::mismatch(
             "invalid value",
-            Some(kind(met)),
-            &wanted.to_string(),
+            Some(kind(found)),
+            &expected.to_string(),
         ))
     }
 
-    fn invalid_length(_: usize, wanted: &dyn Expected) -> Self {
+    fn invalid_length(_: usize, expected: &dyn Expected) -> Self {
         Self::of(redact::mismatch(
             "invalid length",
             None,
-            &wanted.to_string(),
+            &expected.to_string(),
         ))
     }
 
-    fn unknown_variant(_: &str, wanted: &'static [&'static str]) -> Self {
-        Self::of(format!("unknown variant{}", one_of(wanted)))
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::of(format!("unknown variant{}", one_of(expected)))
     }
 
-    fn unknown_field(_: &str, wanted: &'static [&'static str]) -> Self {
-        Self::of(format!("unknown field{}", one_of(wanted)))
+    fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::of(format!("unknown field{}", one_of(expected)))
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -104,8 +104,8 @@ fn one_of(names: &'static [&'static str]) -> String {
 }
 
 /// What kind of thing was met, without what it holds.
-fn kind(met: Unexpected<'_>) -> &'static str {
-    match met {
+fn kind(found: Unexpected<'_>) -> &'static str {
+    match found {
         Unexpected::Bool(_) => "boolean",
         Unexpected::Unsigned(_) | Unexpected::Signed(_) => "integer",
         Unexpected::Float(_) => "floating point",
@@ -126,39 +126,39 @@ fn kind(met: Unexpected<'_>) -> &'static str {
     }
 }
 
-/// What the type said last. The format's error stands between the type and whoever reads it, and can only carry a text.
+/// What the type carried last. The format's error stands between the type and whoever reads it, and can only carry a text.
 #[derive(Default)]
-struct FirstError(Cell<Option<ReadError>>);
+struct CarriedError(Cell<Option<ReadError>>);
 
-impl FirstError {
-    /// Keeps what the type said, behind an error of the format's.
+impl CarriedError {
+    /// Keeps what the type carried, behind an error of the format's.
     #[cold]
-    fn keep<E: de::Error>(&self, error: ReadError) -> E {
+    fn carry<E: de::Error>(&self, error: ReadError) -> E {
         self.0.set(Some(error));
         E::custom("")
     }
 
-    /// What the type said, or else what can be shown of the format's error.
+    /// What the type carried, or else what can be shown of the format's error.
     #[cold]
     fn take_or(&self, error: impl fmt::Display) -> ReadError {
-        let said = self.0.take();
-        said.unwrap_or_else(|| ReadError::of(redact::shape_of_text(&error)))
+        let carried = self.0.take();
+        carried.unwrap_or_else(|| ReadError::of(redact::shape_of_text(&error)))
     }
 }
 
 /// Stands between a type and its format, in every place where one calls the other.
 struct Reader<'s, X> {
     inner: X,
-    said: &'s FirstError,
+    carried: &'s CarriedError,
 }
 
 macro_rules! deserialize {
     ($($method:ident($($name:ident: $type:ty),*))*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, ReadError> {
-            let said = self.said;
-            let visitor = Reader { inner: visitor, said };
-            self.inner.$method($($name,)* visitor).map_err(|error| said.take_or(error))
+            let carried = self.carried;
+            let visitor = Reader { inner: visitor, carried };
+            self.inner.$method($($name,)* visitor).map_err(|error| carried.take_or(error))
         }
     )*};
 }
@@ -193,7 +193,7 @@ macro_rules! visit {
     ($($method:ident: $type:ty)*) => {$(
         #[inline]
         fn $method<E: de::Error>(self, value: $type) -> Result<V::Value, E> {
-            self.inner.$method(value).map_err(|error| self.said.keep(error))
+            self.inner.$method(value).map_err(|error| self.carried.carry(error))
         }
     )*};
 }
@@ -202,9 +202,9 @@ macro_rules! visit_inside {
     ($($method:ident: $trait:ident)*) => {$(
         #[inline]
         fn $method<A: $trait<'de>>(self, inside: A) -> Result<V::Value, A::Error> {
-            let said = self.said;
-            let inside = Reader { inner: inside, said };
-            self.inner.$method(inside).map_err(|error| said.keep(error))
+            let carried = self.carried;
+            let inside = Reader { inner: inside, carried };
+            self.inner.$method(inside).map_err(|error| carried.carry(error))
         }
     )*};
 }
@@ -227,14 +227,18 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Reader<'_, V> {
 
     #[inline]
     fn visit_none<E: de::Error>(self) -> Result<V::Value, E> {
-        let said = self.said;
-        self.inner.visit_none().map_err(|error| said.keep(error))
+        let carried = self.carried;
+        self.inner
+            .visit_none()
+            .map_err(|error| carried.carry(error))
     }
 
     #[inline]
     fn visit_unit<E: de::Error>(self) -> Result<V::Value, E> {
-        let said = self.said;
-        self.inner.visit_unit().map_err(|error| said.keep(error))
+        let carried = self.carried;
+        self.inner
+            .visit_unit()
+            .map_err(|error| carried.carry(error))
     }
 
     visit_inside! {
@@ -251,14 +255,14 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Reader<'_, S> {
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, format: D) -> Result<S::Value, D::Error> {
-        let said = self.said;
+        let carried = self.carried;
         let format = Reader {
             inner: format,
-            said,
+            carried,
         };
         self.inner
             .deserialize(format)
-            .map_err(|error| said.keep(error))
+            .map_err(|error| carried.carry(error))
     }
 }
 
@@ -270,10 +274,13 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Reader<'_, A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, ReadError> {
-        let said = self.said;
-        let seed = Reader { inner: seed, said };
+        let carried = self.carried;
+        let seed = Reader {
+            inner: seed,
+            carried,
+        };
         let next = self.inner.next_element_seed(seed);
-        next.map_err(|error| said.take_or(error))
+        next.map_err(|error| carried.take_or(error))
     }
 
     #[inline]
@@ -290,18 +297,24 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Reader<'_, A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, ReadError> {
-        let said = self.said;
-        let seed = Reader { inner: seed, said };
+        let carried = self.carried;
+        let seed = Reader {
+            inner: seed,
+            carried,
+        };
         let next = self.inner.next_key_seed(seed);
-        next.map_err(|error| said.take_or(error))
+        next.map_err(|error| carried.take_or(error))
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ReadError> {
-        let said = self.said;
-        let seed = Reader { inner: seed, said };
+        let carried = self.carried;
+        let seed = Reader {
+            inner: seed,
+            carried,
+        };
         let next = self.inner.next_value_seed(seed);
-        next.map_err(|error| said.take_or(error))
+        next.map_err(|error| carried.take_or(error))
     }
 
     #[inline]
@@ -319,11 +332,14 @@ impl<'de, 's, A: EnumAccess<'de>> EnumAccess<'de> for Reader<'s, A> {
         self,
         seed: S,
     ) -> Result<(S::Value, Self::Variant), ReadError> {
-        let said = self.said;
-        let seed = Reader { inner: seed, said };
+        let carried = self.carried;
+        let seed = Reader {
+            inner: seed,
+            carried,
+        };
         match self.inner.variant_seed(seed) {
-            Ok((value, inner)) => Ok((value, Reader { inner, said })),
-            Err(error) => Err(said.take_or(error)),
+            Ok((value, inner)) => Ok((value, Reader { inner, carried })),
+            Err(error) => Err(carried.take_or(error)),
         }
     }
 }
@@ -333,29 +349,32 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Reader<'_, A> {
 
     #[inline]
     fn unit_variant(self) -> Result<(), ReadError> {
-        let said = self.said;
+        let carried = self.carried;
         self.inner
             .unit_variant()
-            .map_err(|error| said.take_or(error))
+            .map_err(|error| carried.take_or(error))
     }
 
     #[inline]
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, ReadError> {
-        let said = self.said;
-        let seed = Reader { inner: seed, said };
+        let carried = self.carried;
+        let seed = Reader {
+            inner: seed,
+            carried,
+        };
         let value = self.inner.newtype_variant_seed(seed);
-        value.map_err(|error| said.take_or(error))
+        value.map_err(|error| carried.take_or(error))
     }
 
     #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, ReadError> {
-        let said = self.said;
+        let carried = self.carried;
         let visitor = Reader {
             inner: visitor,
-            said,
+            carried,
         };
         let value = self.inner.tuple_variant(len, visitor);
-        value.map_err(|error| said.take_or(error))
+        value.map_err(|error| carried.take_or(error))
     }
 
     #[inline]
@@ -364,12 +383,12 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Reader<'_, A> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        let said = self.said;
+        let carried = self.carried;
         let visitor = Reader {
             inner: visitor,
-            said,
+            carried,
         };
         let value = self.inner.struct_variant(fields, visitor);
-        value.map_err(|error| said.take_or(error))
+        value.map_err(|error| carried.take_or(error))
     }
 }

@@ -1,8 +1,8 @@
 //! What may be said of a value that is not as it should be: its shape, and never what it holds.
 //!
-//! serde's texts quote what they met ("unknown variant `…`", "invalid type: string \"…\""), and results are as personal as
-//! keys are. So only what is known to be harmless passes: the kind of the error, what kind of thing was met, and what the
-//! type wanted instead, in words of our own. Whatever else somebody's `Serialize`, `Deserialize` or codec has to say stays out of logs, errors
+//! serde's texts quote what they found ("unknown variant `…`", "invalid type: string \"…\""), and results are as personal as
+//! keys are. So only what is known to be harmless passes: the kind of the error, what kind of thing was found, and what the
+//! type expected instead, in words of our own. Whatever else somebody's `Serialize`, `Deserialize` or codec has to say stays out of logs, errors
 //! and records.
 
 use std::fmt::Display;
@@ -57,7 +57,7 @@ const HARMLESS: &[&str] = &[
 ];
 
 /// What types want, as serde's own texts begin, and what is shown of it: what stands behind the beginning may be anybody's.
-const WANTED: &[(&str, &str)] = &[
+const EXPECTED: &[(&str, &str)] = &[
     ("a string", "a string"),
     ("a borrowed string", "a string"),
     ("a character", "a character"),
@@ -114,7 +114,7 @@ pub(crate) fn shape_of(error: &CodecError) -> String {
 pub(crate) fn shape_of_text(error: &impl Display) -> String {
     let text = error.to_string();
     let text = text.as_str();
-    for (start, met) in [
+    for (start, found) in [
         ("invalid type", true),
         ("invalid value", true),
         ("invalid length", false),
@@ -122,9 +122,9 @@ pub(crate) fn shape_of_text(error: &impl Display) -> String {
         ("unknown field", false),
     ] {
         if let Some(rest) = text.strip_prefix(start) {
-            let met = met.then(|| kind(rest)).flatten();
-            let wanted = rest.rsplit_once(", expected ");
-            return mismatch(start, met, wanted.map_or("", |(_, wanted)| wanted));
+            let found = found.then(|| kind(rest)).flatten();
+            let expected = rest.rsplit_once(", expected ");
+            return mismatch(start, found, expected.map_or("", |(_, expected)| expected));
         }
     }
     for start in ["missing field", "duplicate field"] {
@@ -138,21 +138,21 @@ pub(crate) fn shape_of_text(error: &impl Display) -> String {
     (*harmless.unwrap_or(&HIDDEN)).to_owned()
 }
 
-/// What was met and what was wanted, where that is known.
-pub(crate) fn mismatch(what: &str, met: Option<&'static str>, wanted: &str) -> String {
-    let met = met.map_or_else(String::new, |kind| format!(": {kind}"));
-    let known = WANTED
+/// What was found and what was expected, where that is known.
+pub(crate) fn mismatch(what: &str, found: Option<&'static str>, expected: &str) -> String {
+    let found = found.map_or_else(String::new, |kind| format!(": {kind}"));
+    let known = EXPECTED
         .iter()
-        .filter(|(start, _)| wanted.starts_with(start))
+        .filter(|(start, _)| expected.starts_with(start))
         .max_by_key(|(start, _)| start.len());
-    let wanted = known.map_or_else(String::new, |(_, shown)| format!(", expected {shown}"));
-    format!("{what}{met}{wanted}")
+    let expected = known.map_or_else(String::new, |(_, shown)| format!(", expected {shown}"));
+    format!("{what}{found}{expected}")
 }
 
-/// What kind of thing was met, of `: string "…", expected …`.
+/// What kind of thing was found, of `: string "…", expected …`.
 fn kind(rest: &str) -> Option<&'static str> {
-    let met = rest.strip_prefix(": ")?;
-    KINDS.iter().find(|kind| met.starts_with(**kind)).copied()
+    let found = rest.strip_prefix(": ")?;
+    KINDS.iter().find(|kind| found.starts_with(**kind)).copied()
 }
 
 #[cfg(test)]
@@ -229,13 +229,13 @@ mod tests {
             shape::<std::num::NonZeroU8>(&number);
         }
         shape::<bool>(&4711.5_f64);
-        for (unexpected, wanted) in [
+        for (unexpected, expected) in [
             (Unexpected::Other(SECRET), "a pair"),
             (Unexpected::Str(SECRET), "a pair"),
             (Unexpected::Char('x'), "a pair"),
         ] {
-            let error: value::Error = Error::invalid_value(unexpected, &wanted);
-            // What was wanted may be anybody's words.
+            let error: value::Error = Error::invalid_value(unexpected, &expected);
+            // What was expected may be anybody's words.
             assert!(shape_of_text(&error).starts_with("invalid value"));
             assert!(!shape_of_text(&error).contains("pair"));
         }

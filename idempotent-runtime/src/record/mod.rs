@@ -80,7 +80,7 @@ pub const HEADER: usize = 64;
 pub const DONE_HEADER: usize = HEADER + 32;
 
 /// How long a result is kept that is to be kept for `ttl`: in whole milliseconds, as a record has it.
-pub(crate) fn kept_for(ttl: Duration) -> Duration {
+pub(crate) fn clamp_ttl(ttl: Duration) -> Duration {
     let ttl = ttl.clamp(Duration::from_millis(1), MAX_TTL);
     Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000)
 }

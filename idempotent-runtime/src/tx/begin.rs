@@ -82,8 +82,8 @@ impl<T, E, F> Operation<T, E, F> {
             Acquired::Run(granted) => Ok(Err((execution, granted))),
             Acquired::Replay(record) => {
                 let replayed = self.policy.replay(&|| execution.operation_id(), &record);
-                let result = replayed.inspect_err(|error| execution.refused(error))?;
-                execution.answered(Observed::Replayed, true, &record);
+                let result = replayed.inspect_err(|error| execution.emit_refusal(error))?;
+                execution.emit_answer(Observed::Replayed, true, &record);
                 span.in_scope(|| events::replayed(execution.scope, &execution.key));
                 Ok(Ok(result))
             }
@@ -140,12 +140,12 @@ async fn begin<C: TxConnection + ?Sized>(
     match acquired.await {
         Ok(acquired) => {
             if let Acquired::Run(granted) = &acquired {
-                execution.granted(&granted.record);
+                execution.set_granted(&granted.record);
             }
             Ok((execution, acquired))
         }
         Err(error) => {
-            execution.refused(&error);
+            execution.emit_refusal(&error);
             Err(error)
         }
     }

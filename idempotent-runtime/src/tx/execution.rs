@@ -46,25 +46,26 @@ impl Execution {
             .check_reentry(self.scope, Home::Transaction, &self.key)
     }
 
-    pub(super) fn granted(&self, record: &Record) {
+    pub(super) fn set_granted(&self, record: &Record) {
         self.token.store(record.token, Ordering::Relaxed);
         self.attempts.store(record.attempts, Ordering::Relaxed);
     }
 
     /// The call was answered with a result of its function.
-    pub(super) fn answered(&self, outcome: Observed, recorded: bool, record: &Record) {
+    pub(super) fn emit_answer(&self, outcome: Observed, recorded: bool, record: &Record) {
         let observation = Observation::of(outcome, recorded, record);
         self.caller
-            .answered(self.scope, Some(&self.key), observation);
+            .note_answer(self.scope, Some(&self.key), observation);
     }
 
     /// The body's `Err` comes of a call in it that was refused for now.
-    pub(super) fn ended_by_refusal(&self) {
-        self.caller.refused_within(self.scope, Some(&self.key));
+    pub(super) fn emit_failed_by_refusal(&self) {
+        self.caller
+            .note_failed_by_refusal(self.scope, Some(&self.key));
     }
 
-    pub(super) fn refused(&self, error: &Error) {
-        self.caller.refused(self.scope, Some(&self.key), error);
+    pub(super) fn emit_refusal(&self, error: &Error) {
+        self.caller.note_refusal(self.scope, Some(&self.key), error);
     }
 }
 

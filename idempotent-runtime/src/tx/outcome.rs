@@ -9,7 +9,7 @@ use crate::{
     error::noting_own,
     events,
     operation::result_policy::ResultPolicy,
-    record::{DONE_HEADER, Record, RecordedBytes, State, kept_for, too_large},
+    record::{DONE_HEADER, Record, RecordedBytes, State, clamp_ttl, too_large},
     store::{DEFAULT_MAX_RESULT, protocol::lost},
 };
 
@@ -46,7 +46,7 @@ pub(super) fn conclude<T, E>(
     }
     let mut target = record.clone();
     if let Some(ttl) = policy.ttl {
-        target.ttl = kept_for(ttl(result));
+        target.ttl = clamp_ttl(ttl(result));
     }
     let mut bytes = Vec::new();
     let (encoded, carries_ours) = noting_own(|| match (result, &policy.err) {

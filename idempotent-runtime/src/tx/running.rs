@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Error,
-    call::{heartbeat::telling_of_panics, unprotected::Unprotected},
+    call::{heartbeat::report_panics, unprotected::Unprotected},
     context::{
         Context, RunningBody,
         observe::{Observation, Observed},
@@ -91,12 +91,12 @@ impl<T, E, F> Running<T, E, F> {
             RunningCall::Unprotected(call) => call.clone(),
         };
         // Boxed: the caller's future stays small.
-        let body = Box::pin(Context::inside(running, body));
+        let body = Box::pin(Context::scope(running, body));
         async {
             let mut body = body;
             poll_fn(|cx| {
                 self.span
-                    .in_scope(|| telling_of_panics(|| body.as_mut().poll(cx), || self.panicked()))
+                    .in_scope(|| report_panics(|| body.as_mut().poll(cx), || self.panicked()))
             })
             .await
         }
@@ -136,7 +136,7 @@ impl<T, E, F> Running<T, E, F> {
         let protected = match call {
             RunningCall::Protected(protected) => protected,
             RunningCall::Unprotected(call) => {
-                span.in_scope(|| tell_unprotected(&call, result.is_err()));
+                span.in_scope(|| emit_unprotected(&call, result.is_err()));
                 return result;
             }
         };
@@ -145,17 +145,17 @@ impl<T, E, F> Running<T, E, F> {
         let finished = within(&span, finish(connection, &execution, granted, end)).await;
         match (finished, result) {
             (Ok((recorded, record)), result) => {
-                span.in_scope(|| tell_ran(&execution, recorded, &record, result.is_err()));
+                span.in_scope(|| emit_ran(&execution, recorded, &record, result.is_err()));
                 result
             }
             // The transaction is over, or the record is not ours: the body's own error says more.
             (Err((_, record)), Err(error)) => {
-                span.in_scope(|| tell_ran(&execution, false, &record, true));
+                span.in_scope(|| emit_ran(&execution, false, &record, true));
                 Err(error)
             }
             (Err((error, _)), Ok(_)) => {
                 span.refused(&error);
-                execution.refused(&error);
+                execution.emit_refusal(&error);
                 Err(into_err.into_err(error))
             }
         }
@@ -215,19 +215,19 @@ async fn finish<C: TxConnection + ?Sized>(
 }
 
 /// Reports that a body has run and been answered for.
-fn tell_ran(execution: &Arc<Execution>, recorded: bool, record: &Record, is_err: bool) {
-    execution.answered(Observed::Ran, recorded, record);
+fn emit_ran(execution: &Arc<Execution>, recorded: bool, record: &Record, is_err: bool) {
+    execution.emit_answer(Observed::Ran, recorded, record);
     if is_err && execution.refusals().first().is_some() {
-        execution.ended_by_refusal();
+        execution.emit_failed_by_refusal();
     }
     events::ran(execution, recorded);
 }
 
-fn tell_unprotected(call: &Unprotected, is_err: bool) {
+fn emit_unprotected(call: &Unprotected, is_err: bool) {
     let caller = call.caller();
-    caller.answered(call.scope, None, Observation::unprotected());
+    caller.note_answer(call.scope, None, Observation::unprotected());
     if is_err && call.refusals().first().is_some() {
-        caller.refused_within(call.scope, None);
+        caller.note_failed_by_refusal(call.scope, None);
     }
     events::ran_unprotected(call.scope);
 }

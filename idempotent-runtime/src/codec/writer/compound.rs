@@ -18,7 +18,7 @@ pub(super) enum Shape {
 pub(super) struct Entries<'w, 'a> {
     pub(super) writer: &'w mut Writer<'a>,
     pub(super) shape: Shape,
-    pub(super) said: Option<usize>,
+    pub(super) declared: Option<usize>,
     /// Where the header is, or will be.
     pub(super) at: usize,
     pub(super) levels: usize,
@@ -68,12 +68,12 @@ impl Entries<'_, '_> {
     fn finish(self) -> Written {
         let Self { writer, at, .. } = self;
         writer.depth -= self.levels;
-        match self.said {
-            Some(said) if said == self.count => Ok(()),
+        match self.declared {
+            Some(declared) if declared == self.count => Ok(()),
             Some(_) => Err(writer.refuse(OTHER_LENGTH)),
             None => {
                 let end = writer.out.len();
-                writer.header(self.shape, self.count)?;
+                writer.write_header(self.shape, self.count)?;
                 let header = writer.out.len() - end;
                 writer.out[at..].rotate_right(header);
                 Ok(())
@@ -143,7 +143,7 @@ impl Fields<'_, '_> {
             return Err(self.writer.refuse(OTHER_LENGTH));
         };
         self.left = left;
-        self.writer.text(name);
+        self.writer.write_text(name);
         match self.first {
             None => self.first = Some(name),
             // A field with the name of the enum's tag.
@@ -157,7 +157,7 @@ impl Fields<'_, '_> {
         let Self { writer, at, .. } = self;
         writer.depth -= self.levels;
         if self.is_number {
-            writer.number(at);
+            writer.replace_by_number(at);
         }
         if self.left > 0 {
             return Err(writer.refuse(OTHER_LENGTH));

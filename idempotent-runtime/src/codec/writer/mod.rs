@@ -15,7 +15,7 @@ mod compound;
 
 use std::fmt;
 
-use rmp::encode as mark;
+use rmp::encode;
 use serde::ser::{self, Serialize};
 
 use self::compound::{Entries, Fields, Shape};
@@ -29,13 +29,13 @@ pub(super) fn write<T: Serialize + ?Sized>(
     value: &T,
     bytes: &mut Vec<u8>,
 ) -> Result<bool, Refused> {
-    Writer::new(bytes, Target::MessagePack).whole(value)
+    Writer::new(bytes, Target::MessagePack).write_whole(value)
 }
 
 /// The same for a value that JSON is to carry; nothing is written.
 #[cfg(feature = "json")]
-pub(super) fn examine_for_json<T: Serialize + ?Sized>(value: &T) -> Result<bool, Refused> {
-    Writer::new(&mut Vec::new(), Target::Json).whole(value)
+pub(super) fn check_for_json<T: Serialize + ?Sized>(value: &T) -> Result<bool, Refused> {
+    Writer::new(&mut Vec::new(), Target::Json).write_whole(value)
 }
 
 /// Why a value is not written.
@@ -108,7 +108,7 @@ struct Writer<'a> {
 }
 
 /// Writing to a vector cannot fail; the markers' functions do not know it.
-fn sure<T, E>(_: Result<T, E>) {}
+fn infallible<T, E>(_: Result<T, E>) {}
 
 impl<'a> Writer<'a> {
     fn new(out: &'a mut Vec<u8>, target: Target) -> Self {
@@ -121,7 +121,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn whole<T: Serialize + ?Sized>(mut self, value: &T) -> Result<bool, Refused> {
+    fn write_whole<T: Serialize + ?Sized>(mut self, value: &T) -> Result<bool, Refused> {
         value.serialize(&mut self)?;
         if self.has_refused || self.depth != 0 {
             return Err(Refused::own("its `Serialize` went on after an error"));
@@ -146,26 +146,26 @@ impl<'a> Writer<'a> {
     }
 
     #[inline]
-    fn header(&mut self, shape: Shape, len: usize) -> Written {
+    fn write_header(&mut self, shape: Shape, len: usize) -> Written {
         let Ok(len) = u32::try_from(len) else {
             return Err(self.refuse("it has too many entries"));
         };
         match shape {
-            Shape::Sequence => sure(mark::write_array_len(self.out, len)),
-            Shape::Map => sure(mark::write_map_len(self.out, len)),
+            Shape::Sequence => infallible(encode::write_array_len(self.out, len)),
+            Shape::Map => infallible(encode::write_map_len(self.out, len)),
         }
         Ok(())
     }
 
     /// Names are short, and there are many.
     #[inline]
-    fn text(&mut self, text: &str) {
+    fn write_text(&mut self, text: &str) {
         match u8::try_from(text.len()) {
             Ok(len @ 0..=31) => {
                 self.out.push(0xa0 | len);
                 self.out.extend_from_slice(text.as_bytes());
             }
-            _ => sure(mark::write_str(self.out, text)),
+            _ => infallible(encode::write_str(self.out, text)),
         }
     }
 
@@ -174,17 +174,17 @@ impl<'a> Writer<'a> {
     fn begin<'w>(
         &'w mut self,
         shape: Shape,
-        said: Option<usize>,
+        declared: Option<usize>,
     ) -> Result<Entries<'w, 'a>, Refused> {
         self.enter()?;
         let at = self.out.len();
-        if let Some(len) = said {
-            self.header(shape, len)?;
+        if let Some(len) = declared {
+            self.write_header(shape, len)?;
         }
         Ok(Entries {
             writer: self,
             shape,
-            said,
+            declared,
             at,
             levels: 1,
             count: 0,
@@ -197,7 +197,7 @@ impl<'a> Writer<'a> {
     fn begin_fields<'w>(&'w mut self, len: usize) -> Result<Fields<'w, 'a>, Refused> {
         self.enter()?;
         let at = self.out.len();
-        self.header(Shape::Map, len)?;
+        self.write_header(Shape::Map, len)?;
         Ok(Fields {
             writer: self,
             at,
@@ -211,37 +211,37 @@ impl<'a> Writer<'a> {
     /// A variant with data is a map of one entry: its name and the data.
     fn begin_variant(&mut self, variant: &str) -> Written {
         self.enter()?;
-        sure(mark::write_map_len(self.out, 1));
-        sure(mark::write_str(self.out, variant));
+        infallible(encode::write_map_len(self.out, 1));
+        infallible(encode::write_str(self.out, variant));
         Ok(())
     }
 
     /// Writes, in place of the map that stands from `at` on, the number whose text is the map's only value, if a number
     /// says as much.
-    fn number(&mut self, at: usize) {
-        use rmp::decode::read_str_from_slice as text;
-        let entry = text(self.out.get(at + 1..).unwrap_or_default());
-        let value = entry.and_then(|(_, rest)| text(rest));
+    fn replace_by_number(&mut self, at: usize) {
+        use rmp::decode::read_str_from_slice;
+        let entry = read_str_from_slice(self.out.get(at + 1..).unwrap_or_default());
+        let value = entry.and_then(|(_, rest)| read_str_from_slice(rest));
         let Some(number) = value.ok().and_then(|(value, _)| Number::exactly(value)) else {
             self.is_doubtful = true;
             return;
         };
         self.out.truncate(at);
         match number {
-            Number::Unsigned(number) => sure(mark::write_uint(self.out, number)),
-            Number::Negative(number) => sure(mark::write_sint(self.out, number)),
-            Number::Float(number) => sure(mark::write_f64(self.out, number)),
+            Number::Unsigned(number) => infallible(encode::write_uint(self.out, number)),
+            Number::Negative(number) => infallible(encode::write_sint(self.out, number)),
+            Number::Float(number) => infallible(encode::write_f64(self.out, number)),
         }
     }
 
     /// Names such as `$serde_json::private::RawValue` are words between a type and one format; this one does not know them.
-    fn hear(&mut self, name: &str) {
+    fn check_name(&mut self, name: &str) {
         self.is_doubtful |= name.starts_with(['$', '_']);
     }
 
     /// Refuses a float that the format has no word for.
     #[cfg(feature = "json")]
-    fn float(&mut self, is_finite: bool) -> Written {
+    fn check_finite(&mut self, is_finite: bool) -> Written {
         if self.target == Target::Json && !is_finite {
             return Err(self.refuse("JSON has no word for a number that is not finite"));
         }
@@ -253,7 +253,7 @@ macro_rules! small_integers {
     ($($method:ident: $type:ty => $write:ident)*) => {$(
         #[inline]
         fn $method(self, value: $type) -> Written {
-            sure(mark::$write(self.out, value.into()));
+            infallible(encode::$write(self.out, value.into()));
             Ok(())
         }
     )*};
@@ -294,21 +294,21 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
     }
 
     fn serialize_bool(self, value: bool) -> Written {
-        sure(mark::write_bool(self.out, value));
+        infallible(encode::write_bool(self.out, value));
         Ok(())
     }
 
     fn serialize_f32(self, value: f32) -> Written {
-        sure(mark::write_f32(self.out, value));
+        infallible(encode::write_f32(self.out, value));
         #[cfg(feature = "json")]
-        self.float(value.is_finite())?;
+        self.check_finite(value.is_finite())?;
         Ok(())
     }
 
     fn serialize_f64(self, value: f64) -> Written {
-        sure(mark::write_f64(self.out, value));
+        infallible(encode::write_f64(self.out, value));
         #[cfg(feature = "json")]
-        self.float(value.is_finite())?;
+        self.check_finite(value.is_finite())?;
         Ok(())
     }
 
@@ -321,7 +321,7 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
         if u32::try_from(value.len()).is_err() {
             return Err(self.refuse("it is too long"));
         }
-        self.text(value);
+        self.write_text(value);
         Ok(())
     }
 
@@ -331,7 +331,7 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
             return Err(self.refuse("it is too long"));
         }
         self.is_doubtful = true;
-        sure(mark::write_bin(self.out, value));
+        infallible(encode::write_bin(self.out, value));
         Ok(())
     }
 
@@ -367,7 +367,7 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
         name: &'static str,
         value: &T,
     ) -> Written {
-        self.hear(name);
+        self.check_name(name);
         value.serialize(self)
     }
 
@@ -397,7 +397,7 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
         name: &'static str,
         len: usize,
     ) -> Result<Entries<'w, 'a>, Refused> {
-        self.hear(name);
+        self.check_name(name);
         self.begin(Shape::Sequence, Some(len))
     }
 
@@ -422,7 +422,7 @@ impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
     fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'w, 'a>, Refused> {
         let is_number = name == number::TOKEN && len == 1 && self.target == Target::MessagePack;
         if !is_number {
-            self.hear(name);
+            self.check_name(name);
         }
         let mut fields = self.begin_fields(len)?;
         fields.is_number = is_number;

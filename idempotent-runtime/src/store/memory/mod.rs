@@ -34,7 +34,7 @@ use table::RecordTable;
 pub use clock::ManualClock;
 
 /// Records up to this many bytes are copied when read. Longer ones are shared.
-const COPIED: usize = 1024;
+const MAX_COPIED: usize = 1024;
 
 /// Keeps records in a [`DashMap`](https://docs.rs/dashmap) of this process: for one process, or for tests.
 /// They end with the process.
@@ -162,7 +162,7 @@ impl fmt::Debug for MemoryStore {
 impl LocalStore for MemoryStore {
     fn peek(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>)) {
         let shared = &*self.shared;
-        let mut copied = ArrayVec::<u8, COPIED>::new();
+        let mut copied = ArrayVec::<u8, MAX_COPIED>::new();
         let mut long = None;
         shared.records.look(key.as_str().as_bytes(), |packed| {
             if copied.try_extend_from_slice(packed.bytes()).is_err() {

@@ -10,7 +10,7 @@ use redis::{Cmd, Value};
 
 use super::{
     RedisStore,
-    connection::per_runtime::Hub,
+    connection::{per_runtime::Hub, slot::Connection},
     scripts::{self, Argument, RedisKey},
 };
 use crate::{
@@ -52,7 +52,8 @@ pub(super) async fn claim(
     let hub = store.hub()?;
     let mut fresh = request.record();
     fresh.lease = whole_millis(request.lease);
-    fresh.token = store.time(&hub, key).await?;
+    let (now, mut connection) = store.time(&hub, key).await?;
+    fresh.token = now;
     let bytes = fresh.encode();
     let claim = RedisClaim {
         store,
@@ -66,7 +67,7 @@ pub(super) async fn claim(
     for _ in 0..ROUNDS {
         let record = match seen.take() {
             Some(record) => record,
-            None => match claim.set_nx().await? {
+            None => match claim.set_nx(connection.take()).await? {
                 SetNxResult::Fresh => return Ok(claim.granted()),
                 SetNxResult::Found(record) => record,
                 SetNxResult::Answered(reply) => return Ok(reply),
@@ -106,8 +107,8 @@ impl RedisClaim<'_> {
     }
 
     /// Sends `SET key record NX GET PX HOLD`: it claims a free key, and returns the record of any
-    /// other.
-    async fn set_nx(&self) -> Result<SetNxResult, StoreError> {
+    /// other. `connection` was found alive just now.
+    async fn set_nx(&self, connection: Option<Arc<Connection>>) -> Result<SetNxResult, StoreError> {
         let mut command = Cmd::with_capacity(7, self.bytes.len() + self.key.as_str().len() + 64);
         command
             .arg("SET")
@@ -117,7 +118,11 @@ impl RedisClaim<'_> {
             .arg("GET")
             .arg("PX");
         command.arg(Argument::Millis(HOLD));
-        match self.store.send(&self.hub, &command).await {
+        let sent = match connection {
+            Some(connection) => connection.send(&command).await,
+            None => self.store.send(&self.hub, &command).await,
+        };
+        match sent {
             Ok(Value::Nil) => Ok(SetNxResult::Fresh),
             Ok(value) => {
                 let bytes = scripts::text(value).ok_or_else(scripts::unexpected)?;

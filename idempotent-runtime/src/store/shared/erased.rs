@@ -16,7 +16,7 @@ use crate::{
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Passes an answer to the near cache, if there is one.
-pub(super) fn noting_near<'a, T: Send + 'a>(
+pub(super) fn feed_near_cache<'a, T: Send + 'a>(
     reply: Pending<'a, T>,
     lookup: Option<Lookup<'a>>,
     note: impl FnOnce(&Lookup<'_>, &T) + Send + 'a,

@@ -204,12 +204,12 @@ pub(crate) fn refused(error: &ServerError, doing: &str, server_name: &str) -> St
 
 /// The store error for a refused login. A missing right or command will not come with time.
 pub(crate) fn login(error: &ServerError, server_name: &str) -> StoreError {
-    let told = refused(error, "the connection", server_name);
+    let refusal = refused(error, "the connection", server_name);
     match meaning(error) {
         Meaning::Forbidden(_) | Meaning::UnknownCommand => {
-            StoreError::new(StoreErrorKind::Config, told.to_string())
+            StoreError::new(StoreErrorKind::Config, refusal.to_string())
         }
-        _ => told,
+        _ => refusal,
     }
 }
 

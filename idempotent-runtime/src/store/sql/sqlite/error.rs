@@ -47,19 +47,16 @@ pub(super) fn explain(error: Error, name: &str, stage: Stage) -> StoreError {
         return StoreError::new(StoreErrorKind::Config, reason).with_source(error);
     };
     let (kind, reason) = meaning(code, extended_code, stage);
-    let told = StoreError::new(
-        kind,
-        format!("{name} {reason} (SQLite error {extended_code})"),
-    );
+    let text = format!("{name} {reason} (SQLite error {extended_code})");
     let is_transient = matches!(
         code,
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed
     );
-    let told = told.with_source(error);
+    let error = StoreError::new(kind, text).with_source(error);
     if is_transient && kind == StoreErrorKind::Refused {
-        told.transient()
+        error.transient()
     } else {
-        told
+        error
     }
 }
 
@@ -117,7 +114,7 @@ fn meaning(code: ErrorCode, extended_code: i32, stage: Stage) -> (StoreErrorKind
 mod tests {
     use super::*;
 
-    fn told(extended: i32, stage: Stage) -> StoreError {
+    fn explained(extended: i32, stage: Stage) -> StoreError {
         explain(
             Error::SqliteFailure(ffi::Error::new(extended), None),
             "SQLite at a.db",
@@ -136,26 +133,26 @@ mod tests {
                 (&[18][..], TooLarge),
             ] {
                 for code in codes {
-                    assert_eq!(told(*code, stage).kind(), kind, "{code}");
+                    assert_eq!(explained(*code, stage).kind(), kind, "{code}");
                 }
             }
         }
         // IOERR_WRITE, IOERR_FSYNC, and what has no meaning here
         for code in [778, 1034, 19] {
-            assert_eq!(told(code, Stage::Before).kind(), Refused, "{code}");
-            assert_eq!(told(code, Stage::Commit).kind(), Ambiguous, "{code}");
+            assert_eq!(explained(code, Stage::Before).kind(), Refused, "{code}");
+            assert_eq!(explained(code, Stage::Commit).kind(), Ambiguous, "{code}");
         }
-        assert!(told(5, Stage::Before).is_transient());
-        assert!(!told(13, Stage::Before).is_transient());
+        assert!(explained(5, Stage::Before).is_transient());
+        assert!(!explained(13, Stage::Before).is_transient());
     }
 
     #[test]
     fn what_is_wrong_is_told_with_what_to_do() {
-        let text = told(14, Stage::Before).to_string();
+        let text = explained(14, Stage::Before).to_string();
         assert!(
             text.starts_with("SQLite at a.db cannot be opened"),
             "{text}"
         );
-        assert!(told(1, Stage::Before).to_string().contains("migrate"));
+        assert!(explained(1, Stage::Before).to_string().contains("migrate"));
     }
 }
