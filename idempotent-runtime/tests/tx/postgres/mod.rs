@@ -17,7 +17,7 @@ use sqlx::{
 };
 
 /// The server of all tests, which do it no harm.
-static SERVER: LazyLock<PostgresServer> = LazyLock::new(PostgresServer::start);
+pub(crate) static SERVER: LazyLock<PostgresServer> = LazyLock::new(PostgresServer::start);
 
 const TABLE: &str = r#"
     CREATE TABLE idempotent_records (
