@@ -1,18 +1,18 @@
-//! What may be said of a value that is not as it should be: its shape, and never what it holds.
+//! What may be shown of an error about a value: its shape, and never the value.
 //!
-//! serde's texts quote what they found ("unknown variant `…`", "invalid type: string \"…\""), and results are as personal as
-//! keys are. So only what is known to be harmless passes: the kind of the error, what kind of thing was found, and what the
-//! type expected instead, in words of our own. Whatever else somebody's `Serialize`, `Deserialize` or codec has to say stays out of logs, errors
-//! and records.
+//! serde's texts quote what they found ("unknown variant `…`", "invalid type: string \"…\""), and
+//! results are as personal as keys. So only known texts pass: the kind of the error, the kind of
+//! what was found, and what the type expected. All other text of a `Serialize`, a `Deserialize` or
+//! a codec stays out of logs, errors and records.
 
 use std::fmt::Display;
 
 use crate::CodecError;
 
-/// What stands in place of a text that may show a value.
+/// Replaces a text that may show a value.
 pub(crate) const HIDDEN: &str = "the reason may show a value, so it is not shown";
 
-/// What serde calls the things it meets.
+/// serde's names for the kinds of what was found.
 const KINDS: &[&str] = &[
     "boolean",
     "integer",
@@ -33,7 +33,8 @@ const KINDS: &[&str] = &[
     "null",
 ];
 
-/// Texts that hold nothing of a value, of the formats that this library uses. Its own are known by their type.
+/// Texts of `rmp-serde` and `serde_json` that show no value. This library's own texts are told by
+/// their type.
 const HARMLESS: &[&str] = &[
     "depth limit exceeded",
     "attempt to serialize struct, sequence or map with unknown length",
@@ -56,7 +57,8 @@ const HARMLESS: &[&str] = &[
     "u128 is not supported",
 ];
 
-/// What types want, as serde's own texts begin, and what is shown of it: what stands behind the beginning may be anybody's.
+/// What types expect: how serde's own text begins, and what is shown for it. What comes after the
+/// beginning may be anybody's text.
 const EXPECTED: &[(&str, &str)] = &[
     ("a string", "a string"),
     ("a borrowed string", "a string"),
@@ -105,12 +107,13 @@ const EXPECTED: &[(&str, &str)] = &[
     ("UUID", "a UUID"),
 ];
 
-/// The harmless part of what this library or a codec says.
+/// What may be shown of an error of this library or of a codec.
 pub(crate) fn shape_of(error: &CodecError) -> String {
     error.shape()
 }
 
-/// The harmless part of somebody's text. It may imitate any other, so all that is shown stands in this file.
+/// What may be shown of somebody's text. The text may imitate any other, so only texts from this
+/// file are shown.
 pub(crate) fn shape_of_text(error: &impl Display) -> String {
     let text = error.to_string();
     let text = text.as_str();
@@ -138,7 +141,7 @@ pub(crate) fn shape_of_text(error: &impl Display) -> String {
     (*harmless.unwrap_or(&HIDDEN)).to_owned()
 }
 
-/// What was found and what was expected, where that is known.
+/// A text of what was found and what was expected, as far as that is known.
 pub(crate) fn mismatch(what: &str, found: Option<&'static str>, expected: &str) -> String {
     let found = found.map_or_else(String::new, |kind| format!(": {kind}"));
     let known = EXPECTED
@@ -149,7 +152,7 @@ pub(crate) fn mismatch(what: &str, found: Option<&'static str>, expected: &str) 
     format!("{what}{found}{expected}")
 }
 
-/// What kind of thing was found, of `: string "…", expected …`.
+/// The kind of what was found, in `: string "…", expected …`.
 fn kind(rest: &str) -> Option<&'static str> {
     let found = rest.strip_prefix(": ")?;
     KINDS.iter().find(|kind| found.starts_with(**kind)).copied()

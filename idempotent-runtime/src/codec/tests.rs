@@ -1,4 +1,5 @@
-//! What is shown of a value that cannot be written or read: our own words whole, of the value nothing.
+//! What is shown of a value that cannot be written or read: our own words whole, of the value
+//! nothing.
 
 use std::{collections::HashMap, fmt, marker::PhantomData};
 

@@ -240,6 +240,13 @@ impl Context {
         }
     }
 
+    /// A look or a decision by hand that was made here ended.
+    pub(crate) fn note_by_hand(&self, scope: &'static str, key: &Key, refused: Option<&Error>) {
+        if let Some(refusals) = self.refusals() {
+            refusals.note_by_hand(scope, key, refused.is_some_and(Error::may_pass));
+        }
+    }
+
     /// A call made here was refused. A refusal for now is noted with the body here, whose `Err` is
     /// then not final. A refusal for good counts as an answer: if it did not, a body that fails
     /// because of it would run again with every call.

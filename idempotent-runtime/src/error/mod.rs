@@ -191,11 +191,13 @@ pub enum Error {
         /// Which operation.
         operation: OperationId,
     },
-    /// This call ran the body, but was silent for longer than its lease. Another attempt took over
-    /// and has recorded no result yet. Retrying gets the recorded result, or runs the body if there
-    /// is none.
+    /// This call ran the body, but lost its key: it was silent for longer than its lease and another
+    /// attempt took over, or an operator reset the key ([`forget`](crate::Operation::forget),
+    /// [`resolve`](crate::Operation::resolve)). No result is recorded yet. Retrying gets the recorded
+    /// result, or runs the body if there is none.
     #[error(
-        "{operation}: another attempt took over while this one was silent, and has recorded no result yet"
+        "{operation}: the body ran, but lost its key: another attempt took over while this one was silent, or the key \
+         was reset by hand; no result is recorded yet"
     )]
     #[non_exhaustive]
     Superseded {

@@ -16,7 +16,7 @@ use crate::{
     store::{
         ClaimReply, ClaimRequest,
         protocol::{Step, next_token},
-        sql::table,
+        sql::command,
     },
 };
 
@@ -111,7 +111,7 @@ fn decide(
     let row = existing
         .row()
         .map_err(|error| Error::store(operation(), error))?;
-    let Step { reply, .. } = table::claim(Some(&row), request, existing.now);
+    let Step { reply, .. } = command::claim(Some(&row), request, existing.now);
     let (record, lease_left) = match reply {
         ClaimReply::Granted { record, takeover } => return Ok(Decision::Run { record, takeover }),
         ClaimReply::Held { record, lease_left } => (record, lease_left),

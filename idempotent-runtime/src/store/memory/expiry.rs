@@ -41,8 +41,8 @@ const SWEPT_PER_CALL: usize = 2;
 const FINEST_BITS: u32 = 21;
 
 impl Due {
-    /// The end of the time span that contains `delete_at`. A span is at most a 64th of the time left
-    /// until then. Fewer spans mean fuller batches.
+    /// The end of the time span that contains `delete_at`. A span is at most a 64th of the time
+    /// left until then. Fewer spans mean fuller batches.
     pub(super) fn of(delete_at: u64, now: u64) -> Self {
         let left = delete_at.saturating_sub(now).max(1);
         let bits = left.ilog2().saturating_sub(6).max(FINEST_BITS);

@@ -1,4 +1,8 @@
 //! Records in this process' memory.
+//!
+//! A record and its key are one block of bytes (`layout`), in a table of shards (`table`). A step
+//! locks the key's shard, lets `protocol` decide, and writes (`step`). Each call also removes a few
+//! records that are past their end (`expiry`).
 
 mod clock;
 mod expiry;
@@ -36,8 +40,8 @@ pub use clock::ManualClock;
 /// Records up to this many bytes are copied when read. Longer ones are shared.
 const MAX_COPIED: usize = 1024;
 
-/// Keeps records in a [`DashMap`](https://docs.rs/dashmap) of this process: for one process, or for tests.
-/// They end with the process.
+/// Keeps records in a [`DashMap`](https://docs.rs/dashmap) of this process: for one process, or for
+/// tests. They end with the process.
 ///
 /// Clones are the same store. Each key has its own entry: no key waits for another's body, nor for
 /// another's result to be decoded. Later calls remove expired records in small steps, never all at

@@ -34,9 +34,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Runs one atomic step on one key: `decide` sees the record and the time, and returns what to
-    /// write. It runs under a lock, so it does not see the result, which may be long. The result is
-    /// put into the reply afterwards.
+    /// Runs one atomic step on one key. `decide` sees the record and the time, and returns what to
+    /// write. It runs under a lock, so it does not see the record's result, which may be long. The
+    /// result is put into the reply afterwards.
     pub(super) fn step<R: Reply>(
         &self,
         key: &Key,
@@ -102,7 +102,7 @@ impl Shared {
             added = due;
             new
         });
-        drop(replaced); // Not under the lock: a long one takes its time.
+        drop(replaced); // After the lock is released: to free a long record takes time.
         if let Some(due) = added {
             shared.expiry.add(hash, due);
         }

@@ -1,4 +1,5 @@
-//! Any store as one type: boxes around its answers. It seals what is sent, and verifies what is shown.
+//! Any store as one type: boxes around its answers. It seals what is sent, and verifies what is
+//! shown.
 
 use std::{borrow::Cow, future::Future, pin::Pin, time::Duration};
 

@@ -23,8 +23,8 @@ use crate::{
     record::{Owner, Record},
 };
 
-/// A store as operations share it. `install`, `store = …` and `with_store` take one, a reference to one, or what becomes
-/// one: any [`Store`].
+/// A store as operations share it. `install`, `store = …` and `with_store` take one, a reference to
+/// one, or what becomes one: any [`Store`].
 ///
 /// Cloning is cheap, and clones are one store: they share records, duplicates in flight and
 /// counters.
@@ -151,8 +151,8 @@ impl SharedStore {
     }
 
     /// The same store, with the name under which this process claims. Operators see it on a record
-    /// that is running or in doubt ([`Inspection::owner`](crate::operation::Inspection::owner)). By default it
-    /// is `host:pid`.
+    /// that is running or in doubt ([`Inspection::owner`](crate::operation::Inspection::owner)). By
+    /// default it is `host:pid`.
     ///
     /// A name has up to 64 bytes; a longer one is cut. An empty one means the default.
     ///
@@ -355,7 +355,8 @@ impl SharedStore {
         replacement: &Record,
     ) -> Result<Settled, StoreError> {
         let _overruling = self.overruling(key);
-        // Calls that begin later must not be told what was read before; also where the answer is lost, or nobody waits for it.
+        // Calls that begin later must not be told what was read before; also where the answer is
+        // lost, or nobody waits for it.
         let _closing = FlightCloser(self.flights(), key);
         let store = &self.0.inner.store;
         store.overrule(key, seen, replacement).await

@@ -47,7 +47,7 @@ async fn clerk() {
     let dies_after: Option<usize> = variable("DIES_AFTER").parse().ok();
     let placed = Arc::new(AtomicUsize::new(0));
     let list: Vec<u32> = own
-        .chain(other.filter(|order| order / CLERKS % 10 == 0))
+        .chain(other.filter(|order| (order / CLERKS).is_multiple_of(10)))
         .collect();
     let list = Arc::new(Mutex::new(list.into_iter()));
     let mut tasks = tokio::task::JoinSet::new();
