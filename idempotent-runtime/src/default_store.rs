@@ -238,7 +238,7 @@ fn from_url(url: &str) -> Result<Named, StoreError> {
 /// The one network store that is compiled in, or else memory.
 #[cfg(feature = "redis")]
 fn compiled_in() -> Result<SharedStore, String> {
-    let store = crate::store::redis::RedisStore::unchosen("redis://127.0.0.1:6379");
+    let store = crate::store::redis::RedisStore::by_default("redis://127.0.0.1:6379");
     store
         .map(SharedStore::new)
         .map_err(|error| error.to_string())

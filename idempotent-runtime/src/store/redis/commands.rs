@@ -12,7 +12,7 @@ use super::connection::target::Target;
 use super::{
     Inner, RedisStore,
     clock::Clock,
-    connection::{per_runtime::Hub, shared_try::SOON, slot::Connection},
+    connection::{per_runtime::Hub, shared_try::CONNECT_PATIENCE, slot::Connection},
     error::Failure,
     scripts::{self, Answer, Argument, Script},
 };
@@ -90,7 +90,7 @@ impl RedisStore {
         }
         let _ = key;
         // The connection first: connecting learns the time.
-        let connection = self.connection(hub, SOON).await?;
+        let connection = self.connection(hub, CONNECT_PATIENCE).await?;
         let now = match self.inner.clock.recent() {
             Some(now) => now,
             None => Box::pin(self.ask_time(hub)).await?,
@@ -113,7 +113,10 @@ impl RedisStore {
     async fn time_of_node(&self, hub: &Arc<Hub>, key: &Key) -> Result<u64, StoreError> {
         let connector = &self.inner.connector;
         let slot = super::connection::slot_map::of_key(&scripts::name(key));
-        let (node, connection) = hub.cluster.reach(hub, connector, Some(slot), SOON).await?;
+        let (node, connection) = hub
+            .cluster
+            .reach(hub, connector, Some(slot), CONNECT_PATIENCE)
+            .await?;
         if node.clock.recent().is_none() {
             let asked = Instant::now();
             let answer = connection.send(&redis::cmd("TIME")).await;

@@ -26,7 +26,7 @@ pub(super) static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_
 
 /// A retention at least this long may be counted from the sending of a finish instead of its
 /// writing.
-pub(super) const LONG: Duration = Duration::from_secs(3_600);
+pub(super) const LONG_RETENTION: Duration = Duration::from_secs(3_600);
 
 /// All scripts, to be loaded at connect.
 pub(super) fn all() -> [&'static Script; 5] {
@@ -255,7 +255,7 @@ pub(super) fn text(value: Value) -> Option<Vec<u8>> {
 }
 
 /// How a script is told which record was seen: its state's letter and its nonce.
-pub(super) fn seen(record: &Record) -> [u8; 17] {
+pub(super) fn seen_argument(record: &Record) -> [u8; 17] {
     let mut seen = [0; 17];
     seen[0] = record.state.letter();
     seen[1..].copy_from_slice(record.nonce.as_bytes());
@@ -276,7 +276,7 @@ pub(super) fn granted(target: &Record) -> Record {
 
 /// A replacement as the script gets it, with token zero. The script sets the token, and mixes it
 /// into a done record's check.
-pub(super) fn undecided(replacement: &Record) -> protocol::Write {
+pub(super) fn undated_replacement(replacement: &Record) -> protocol::Write {
     protocol::Write::undated(replacement.clone().with_token(0))
 }
 
