@@ -15,6 +15,14 @@ use crate::{Error, OperationId, SharedStore, events::Subject, key::Key};
 pub use execution::Execution;
 pub use observe::{Observation, Observed, observe};
 
+/// Where a key's record is.
+#[derive(Clone, Copy)]
+pub(crate) enum Home<'a> {
+    Store(&'a SharedStore),
+    /// In the table that the caller's own transaction writes to.
+    Transaction,
+}
+
 /// A running body, as the calls made from it see it.
 pub(crate) trait RunningBody: Subject + Send + Sync {
     /// The context that its call was made in.
@@ -23,8 +31,8 @@ pub(crate) trait RunningBody: Subject + Send + Sync {
     /// The calls made by it that were refused for now.
     fn refusals(&self) -> &Refusals;
 
-    /// Whether it is the run of this key.
-    fn holds(&self, store: &SharedStore, key: &Key) -> bool;
+    /// Whether it is the run of this key there.
+    fn holds(&self, home: Home<'_>, key: &Key) -> bool;
 
     /// See [`Execution::fencing_token`].
     fn fencing_token(&self) -> u64;
@@ -172,12 +180,12 @@ impl Context {
     pub(crate) fn check_reentry(
         &self,
         scope: &'static str,
-        store: &SharedStore,
+        home: Home<'_>,
         key: &Key,
     ) -> Result<(), Error> {
         let mut outer = self.execution.as_deref();
         while let Some(running) = outer {
-            if running.holds(store, key) {
+            if running.holds(home, key) {
                 let operation = OperationId::of(scope, key);
                 return Err(Error::Reentrant { operation });
             }

@@ -244,9 +244,11 @@ impl From<&Error> for Problem {
             Error::InFlight { .. } | Error::Superseded { .. } => Kind::InFlight,
             Error::KeyReused { .. } => Kind::KeyReused,
             Error::TimedOut { .. } if error.is_retryable() => Kind::TimedOut,
-            Error::Indeterminate { .. } | Error::TimedOut { .. } => Kind::Indeterminate,
+            Error::Indeterminate { .. }
+            | Error::TimedOut { .. }
+            | Error::TransactionEnded { .. } => Kind::Indeterminate,
             Error::NotRecorded { .. } => Kind::NotRecorded,
-            Error::Unavailable { .. } => Kind::Unavailable,
+            Error::Unavailable { .. } | Error::Uncommitted { .. } => Kind::Unavailable,
             Error::InvalidKey {
                 reason: InvalidKeyError::EmptyPart(_),
                 ..

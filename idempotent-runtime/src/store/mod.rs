@@ -16,7 +16,6 @@ pub mod protocol;
 pub(crate) mod redis;
 mod shared;
 pub(crate) mod single_flight;
-#[cfg(feature = "sqlite-system")]
 pub(crate) mod sql;
 #[cfg(any(feature = "redis", feature = "sqlite-system"))]
 mod warning;
