@@ -7,7 +7,7 @@ use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
 use crate::{
     StoreError, StoreErrorKind,
     key::Key,
-    record::{Record, State},
+    record::Record,
     store::{Settled, protocol},
 };
 
@@ -254,18 +254,6 @@ pub(super) fn seen(record: &Record) -> [u8; 17] {
     seen[0] = record.state.letter();
     seen[1..].copy_from_slice(record.nonce.as_bytes());
     seen
-}
-
-/// The record as it was granted, reconstructed from the attempt's target.
-pub(super) fn granted(target: &Record) -> Record {
-    Record {
-        state: State::Running,
-        codec: 0,
-        expires: 0,
-        check: 0,
-        outcome: None,
-        ..target.clone()
-    }
 }
 
 /// A replacement as the script gets it, with token zero. The script sets the token, and mixes it

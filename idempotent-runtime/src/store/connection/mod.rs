@@ -1,0 +1,8 @@
+//! What the stores behind a network share: connections of each runtime, made in tasks.
+
+pub(crate) mod clock;
+pub(crate) mod per_runtime;
+pub(crate) mod shared_try;
+pub(crate) mod slot;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
