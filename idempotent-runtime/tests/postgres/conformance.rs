@@ -6,13 +6,16 @@ use idempotent_runtime::{
     conformance_tests,
     key::Key,
     record::{Record, State},
-    store::{PostgresStore, conformance::Subject},
+    store::{
+        POSTGRES_SCHEMA, PostgresStore,
+        conformance::{Subject, all},
+    },
 };
 use tokio_postgres::Client;
 
 use crate::{
     aged::{Aged, Taken},
-    common::Place,
+    common::{Place, SERVER},
 };
 
 /// Makes a record older.
@@ -64,8 +67,8 @@ pub(crate) async fn plant(client: &Client, table: &str, key: &Key, bytes: &[u8])
 
 /// One table, with an outsider's connection to it.
 pub(crate) struct OneTable {
-    place: Place,
-    taken: Taken,
+    pub(crate) place: Place,
+    pub(crate) taken: Taken,
     outsider: tokio::sync::OnceCell<Client>,
 }
 
@@ -76,10 +79,6 @@ impl OneTable {
             taken: Taken::default(),
             outsider: tokio::sync::OnceCell::new(),
         }
-    }
-
-    pub(crate) fn aged(&self, store: PostgresStore) -> Aged<PostgresStore> {
-        Aged::new(store, &self.taken)
     }
 
     pub(crate) async fn outsider(&self) -> &Client {
@@ -94,7 +93,7 @@ impl Subject for OneTable {
     async fn store(&self) -> Aged<PostgresStore> {
         let store = self.place.store();
         store.check().await.expect("a table");
-        self.aged(store)
+        Aged::new(store, &self.taken)
     }
 
     async fn elapse(&self, key: &Key, time: Duration) {
@@ -110,3 +109,36 @@ impl Subject for OneTable {
 }
 
 conformance_tests!(OneTable::new(Place::new()));
+
+/// A table in partitions, whose rows' places repeat.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_partitioned_by_hash_conforms() {
+    let place = Place::empty(&SERVER);
+    let schema = POSTGRES_SCHEMA.replace("idempotent_records", &place.table());
+    let partitioned = schema.replacen("\n);", "\n) PARTITION BY HASH (key);", 1);
+    assert_ne!(schema, partitioned);
+    SERVER.sql(&partitioned);
+    for part in 0..3 {
+        let table = place.table();
+        SERVER.sql(&format!(
+            "CREATE TABLE {table}_{part} PARTITION OF {table} FOR VALUES WITH (MODULUS 3, REMAINDER {part})"
+        ));
+    }
+    all(OneTable::new(place)).await;
+}
+
+/// A user that owns nothing, and whose transactions are serializable if nobody asks for less.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_that_owns_nothing_and_is_serializable_by_default_conforms() {
+    let mut place = Place::new();
+    let (schema, table) = (&place.schema, place.table());
+    SERVER.sql(&format!(
+        "CREATE ROLE {schema} LOGIN;
+         ALTER ROLE {schema} SET default_transaction_isolation = 'serializable';
+         REVOKE ALL ON SCHEMA public FROM {schema};
+         GRANT USAGE ON SCHEMA {schema} TO {schema};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {schema}"
+    ));
+    place.user = schema.clone();
+    all(OneTable::new(place)).await;
+}

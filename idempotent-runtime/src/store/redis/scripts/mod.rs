@@ -282,7 +282,7 @@ mod tests {
     use crate::{
         OnCrash,
         fingerprint::Fingerprint,
-        record::{HOLD, MAX_TOKEN, Nonce, Owner, RecordedBytes},
+        record::{HOLD, MAX_TOKEN, Nonce, Owner, RecordedBytes, State},
         store::{ClaimRequest, protocol},
     };
 
@@ -315,7 +315,7 @@ mod tests {
             });
             let ends = [protocol::released(&owned), protocol::lost(&owned)];
             for end in done.iter().chain(&ends) {
-                assert_eq!(granted(end).encode(), owned.encode(), "{end:?}");
+                assert_eq!(protocol::granted(end).encode(), owned.encode(), "{end:?}");
             }
         }
     }

@@ -5,6 +5,7 @@ mod commands;
 mod connection;
 mod error;
 mod list;
+mod notify;
 mod options;
 mod parameter;
 mod schema;
@@ -37,7 +38,7 @@ use crate::{
     key::Key,
     record::Record,
     store::{
-        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Store,
+        ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Store, Subscription,
         connection::clock::Clock,
         protocol::{self, Write},
     },
@@ -73,6 +74,11 @@ pub use schema::POSTGRES_SCHEMA;
 /// `idempotent_records_view` is for people. Records that are past their time are deleted in small steps, by one process at a
 /// time. A table partitioned by `HASH (key)` serves as well. A user needs `SELECT, INSERT, UPDATE, DELETE` on the table and
 /// `USAGE` on its schema, no more.
+///
+/// # Waiting
+/// A call that waits for another process' marks the row, and one connection of its runtime listens (`LISTEN`). Whoever ends
+/// a marked row notifies, and nobody else does. Where notifications do not arrive, which the store tries out first, waiters
+/// poll.
 ///
 /// # What the server must be
 /// It is looked at at every connect, before anything else is sent.
@@ -312,6 +318,10 @@ impl Store for PostgresStore {
         cursor: Option<&Cursor>,
     ) -> Result<Page<Found>, StoreError> {
         list::page(self, filter, cursor).await
+    }
+
+    async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
+        notify::subscribe(self, key).await
     }
 
     fn clock(&self) -> Option<u64> {

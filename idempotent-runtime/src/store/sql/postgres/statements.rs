@@ -193,11 +193,11 @@ fn put(table: &TableName) -> Statement {
 /// are the time, and how many rows there were without that end.
 fn list(table: &TableName) -> Statement {
     let text = format!(
-        "SELECT key, record, renewed, expires, {CLOCK}, rows
-         FROM (SELECT key, record, renewed, expires, count(*) OVER () AS rows,
+        "SELECT key, record, renewed, expires, {CLOCK}, looked_at
+         FROM (SELECT key, record, renewed, expires, count(*) OVER () AS looked_at,
                       sum(octet_length(record)) OVER (ORDER BY key) - octet_length(record) AS before
                FROM (SELECT key, record, renewed, expires FROM {table}
-                     WHERE key > $1 AND key >= $2 ORDER BY key LIMIT $3) some) measured
+                     WHERE key > $1 AND key >= $2 ORDER BY key LIMIT $3) page) measured
          WHERE before < $4 ORDER BY key"
     );
     Statement::new(text, &[Type::TEXT, Type::TEXT, Type::INT8, Type::INT8])

@@ -6,15 +6,19 @@ mod session;
 pub(super) mod url;
 
 use std::{
+    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
+#[cfg(feature = "postgres-tls")]
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{
-    Client, Config, Connection, Error, Socket,
+    AsyncMessage, Client, Config, Connection, Error, NoTls, Socket,
     error::SqlState,
     tls::{MakeTlsConnect, TlsStream},
 };
@@ -63,14 +67,17 @@ pub(super) struct Warnings {
     pub(super) pooled: AtomicBool,
 }
 
-/// A connection that has been looked at, and what drives it.
+/// A connection that nobody has asked anything yet, and what drives it.
 type Opened = (Client, Driving);
+
+/// Is told what a connection hears.
+pub(super) type Heard = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Connector {
     /// A connection for statements, to a server and a table that are fit.
     async fn session(&self) -> Result<Session, StoreError> {
         self.in_time(async {
-            let (mut session, told) = self.dial().await?;
+            let (mut session, told) = self.dial(None).await?;
             told.check_table(&self.table, &self.server_name)?;
             self.warn_of(&told);
             if !self.is_pooled() {
@@ -84,7 +91,23 @@ impl Connector {
 
     /// A connection for statements, to a server that may have no table yet.
     pub(super) async fn bare_session(&self) -> Result<Session, StoreError> {
-        self.in_time(async { Ok(self.dial().await?.0) }).await
+        self.in_time(async { Ok(self.dial(None).await?.0) }).await
+    }
+
+    /// A connection that listens. What is notified on its channel goes to `heard`.
+    pub(super) async fn listener(&self, heard: Heard) -> Result<Session, StoreError> {
+        self.in_time(async {
+            let (session, _) = self.dial(Some(heard)).await?;
+            if self.is_pooled() {
+                let reason = format!("{} is behind a pooler", self.server_name);
+                return Err(StoreError::new(StoreErrorKind::Config, reason));
+            }
+            let listening = format!("LISTEN {LISTENED}");
+            let listening = session.client().batch_execute(&listening).await;
+            listening.map_err(|error| connecting(error, &self.server_name))?;
+            Ok(session)
+        })
+        .await
     }
 
     pub(super) fn is_pooled(&self) -> bool {
@@ -136,8 +159,8 @@ impl Connector {
     }
 
     /// Connects and asks what the server is. A pooler shows itself by refusing our options, or by dropping them.
-    async fn dial(&self) -> Result<(Session, Told), StoreError> {
-        let opened = self.open().await;
+    async fn dial(&self, heard: Option<Heard>) -> Result<(Session, Told), StoreError> {
+        let opened = self.open(heard).await;
         let (client, driving) = opened.map_err(|error| connecting(error, &self.server_name))?;
         let session = Session::new(client, driving);
         let asked = Instant::now();
@@ -151,9 +174,9 @@ impl Connector {
         Ok((session, told))
     }
 
-    async fn open(&self) -> Result<Opened, Error> {
+    async fn open(&self, heard: Option<Heard>) -> Result<Opened, Error> {
         if self.is_pooled() {
-            return self.open_with(&self.config).await;
+            return self.open_with(&self.config, heard).await;
         }
         let mut config = self.config.clone();
         let wanted = config.get_options().unwrap_or_default();
@@ -162,9 +185,9 @@ impl Connector {
             self.lock_timeout()
         );
         config.options(options.trim_start());
-        match self.open_with(&config).await {
+        match self.open_with(&config, heard.clone()).await {
             Err(error) if error.code().is_some_and(refuses_options) => {
-                let opened = self.open_with(&self.config).await?;
+                let opened = self.open_with(&self.config, heard).await?;
                 self.turn_pooled();
                 Ok(opened)
             }
@@ -172,11 +195,12 @@ impl Connector {
         }
     }
 
-    async fn open_with(&self, config: &Config) -> Result<Opened, Error> {
+    async fn open_with(&self, config: &Config, heard: Option<Heard>) -> Result<Opened, Error> {
         #[cfg(feature = "postgres-tls")]
-        return connect(config, self.tls.clone()).await;
-        #[cfg(not(feature = "postgres-tls"))]
-        return connect(config, tokio_postgres::NoTls).await;
+        if config.get_ssl_mode() != SslMode::Disable {
+            return connect(config, self.tls.clone(), heard).await;
+        }
+        connect(config, NoTls, heard).await
     }
 
     fn lock_timeout(&self) -> u64 {
@@ -192,16 +216,27 @@ fn refuses_options(code: &SqlState) -> bool {
     matches!(code.code(), "08P01" | "0A000" | "42704" | "22023")
 }
 
-async fn connect<T>(config: &Config, tls: T) -> Result<Opened, Error>
+async fn connect<T>(config: &Config, tls: T, heard: Option<Heard>) -> Result<Opened, Error>
 where
     T: MakeTlsConnect<Socket>,
     T::Stream: TlsStream + Send + 'static,
 {
     let (client, connection) = config.connect(tls).await?;
-    Ok((client, Box::pin(drive(connection))))
+    Ok((client, Box::pin(drive(connection, heard))))
 }
 
 /// Until the connection's end, however it ends.
-async fn drive<S: TlsStream + Unpin>(connection: Connection<Socket, S>) {
-    let _ = connection.await;
+async fn drive<S: TlsStream + Unpin>(mut connection: Connection<Socket, S>, heard: Option<Heard>) {
+    let end = |context: &mut Context<'_>| loop {
+        match ready!(connection.poll_message(context)) {
+            Some(Ok(AsyncMessage::Notification(message))) => {
+                if let Some(heard) = &heard {
+                    heard(message.payload());
+                }
+            }
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return Poll::Ready(()),
+        }
+    };
+    poll_fn(end).await;
 }

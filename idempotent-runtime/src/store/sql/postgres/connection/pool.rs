@@ -5,12 +5,16 @@ use std::{sync::Arc, time::Duration};
 use super::{Connector, session::Session};
 use crate::{
     StoreError,
-    store::connection::{per_runtime, slot::ConnectionSlot},
+    store::{
+        connection::{per_runtime, slot::ConnectionSlot},
+        sql::postgres::notify::Listener,
+    },
 };
 
 /// One runtime's connections.
 pub(in crate::store::sql::postgres) struct Connections {
     slots: Vec<ConnectionSlot<Session>>,
+    pub(in crate::store::sql::postgres) listener: Listener,
 }
 
 pub(in crate::store::sql::postgres) type Hub = per_runtime::Hub<Connections>;
@@ -22,6 +26,7 @@ impl Connections {
         let slots = std::iter::repeat_with(ConnectionSlot::default);
         Self {
             slots: slots.take(count.max(1)).collect(),
+            listener: Listener::default(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -31,7 +31,7 @@ pub(in crate::store::sql::postgres) struct Session {
     client: Client,
     /// The statements that are prepared on it; none where a pooler may be between.
     prepared: Vec<Prepared>,
-    is_alive: Arc<AtomicBool>,
+    life: Arc<Life>,
     /// How many statements have no answer yet.
     busy: AtomicUsize,
     /// The task that drives it, aborted with it.
@@ -41,16 +41,20 @@ pub(in crate::store::sql::postgres) struct Session {
 impl Session {
     /// A connection that a task drives, without prepared statements.
     pub(super) fn new(client: Client, driving: Driving) -> Self {
-        let is_alive = Arc::new(AtomicBool::new(true));
-        let end = End(is_alive.clone());
+        let life = Arc::new(Life {
+            is_alive: AtomicBool::new(true),
+            when_lost: Mutex::default(),
+        });
+        let end = End(life.clone());
         let driver = tokio::spawn(async move {
-            let _end = end;
             driving.await;
+            end.0.end();
+            end.0.tell();
         });
         Self {
             client,
             prepared: Vec::new(),
-            is_alive,
+            life,
             busy: AtomicUsize::new(0),
             driver: driver.abort_handle(),
         }
@@ -82,7 +86,15 @@ impl Session {
 
     /// Gives the connection up: the next caller makes another. Statements in progress keep this one.
     fn retire(&self) {
-        self.is_alive.store(false, Ordering::Release);
+        self.life.end();
+    }
+
+    /// Calls `tell` once the connection is lost, not when it is dropped.
+    pub(in crate::store::sql::postgres) fn when_lost(&self, tell: impl FnOnce() + Send + 'static) {
+        *self.life.when_lost() = Some(Box::new(tell));
+        if !self.is_alive() {
+            self.life.tell();
+        }
     }
 
     async fn query(
@@ -108,7 +120,7 @@ impl Session {
 
 impl Alive for Session {
     fn is_alive(&self) -> bool {
-        self.is_alive.load(Ordering::Acquire) && !self.client.is_closed()
+        self.life.is_alive.load(Ordering::Acquire) && !self.client.is_closed()
     }
 }
 
@@ -118,12 +130,38 @@ impl Drop for Session {
     }
 }
 
+/// Whether a connection is of use, and who is told of its loss.
+struct Life {
+    is_alive: AtomicBool,
+    when_lost: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Life {
+    fn when_lost(&self) -> MutexGuard<'_, Option<Box<dyn FnOnce() + Send>>> {
+        self.when_lost
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) {
+        self.is_alive.store(false, Ordering::Release);
+    }
+
+    /// Tells of the loss, once.
+    fn tell(&self) {
+        let tell = self.when_lost().take();
+        if let Some(tell) = tell {
+            tell();
+        }
+    }
+}
+
 /// Dropped when the task that drives a connection ends, however it ends.
-struct End(Arc<AtomicBool>);
+struct End(Arc<Life>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.end();
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a URL says.
 
+use std::time::Duration;
+
 use tokio_postgres::{
     Config,
     config::{Host, SslMode, TargetSessionAttrs},
@@ -47,9 +49,10 @@ pub(in crate::store::sql::postgres) fn parse(url: &str) -> Result<Named, StoreEr
             _ => passed.push(pair),
         }
     }
-    let address = match passed.is_empty() {
-        true => address.to_owned(),
-        false => format!("{address}?{}", passed.join("&")),
+    let address = if passed.is_empty() {
+        address.to_owned()
+    } else {
+        format!("{address}?{}", passed.join("&"))
     };
     let mut config: Config = address.parse().map_err(|_| unreadable(""))?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
@@ -61,14 +64,33 @@ pub(in crate::store::sql::postgres) fn parse(url: &str) -> Result<Named, StoreEr
             "this URL asks for TLS (`sslmode`): turn on the feature `postgres-tls` of idempotent-fn",
         ));
     }
+    if !has_name(&config) {
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(unreadable("; TLS needs the host's name"));
+        }
+        config.ssl_mode(SslMode::Disable);
+    }
     // Of several servers, the primary.
     if config.get_hosts().len() > 1 {
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    }
+    // A connection that only listens must notice that its other end has gone.
+    if config.get_keepalives_idle() == Config::new().get_keepalives_idle() {
+        config
+            .keepalives_idle(Duration::from_secs(30))
+            .keepalives_interval(Duration::from_secs(10))
+            .keepalives_retries(3);
     }
     if config.get_application_name().is_none() {
         config.application_name("idempotent-fn");
     }
     Ok(Named { config, pooled })
+}
+
+/// Whether there is a host whose certificate can be verified: TLS is not for unix sockets.
+fn has_name(config: &Config) -> bool {
+    let mut hosts = config.get_hosts().iter();
+    hosts.any(|host| matches!(host, Host::Tcp(_)))
 }
 
 /// The server's name in messages: hosts, ports and database.
@@ -154,6 +176,7 @@ mod tests {
             "postgres://u:secret@h/d?sslrootcert=secret.pem",
             "host=secret",
             "postgres://",
+            "postgres://u:secret@%2Frun%2Fpg/shop?sslmode=require",
         ] {
             let error = parse(url).err().unwrap_or_else(|| panic!("{url}: read"));
             assert_eq!(error.kind(), StoreErrorKind::Config, "{url}");
