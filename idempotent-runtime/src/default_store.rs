@@ -104,6 +104,10 @@ enum By {
     Install,
     Environment,
     /// A network store is the default only because its feature is compiled in; its feature and address.
+    #[cfg_attr(
+        not(feature = "tracing"),
+        allow(dead_code, reason = "only an event tells it")
+    )]
     Nobody(Option<(&'static str, &'static str)>),
 }
 
