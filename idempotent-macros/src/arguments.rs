@@ -5,7 +5,7 @@
 //! it names, and of a struct only the fields that it names. So the body begins with
 //!
 //! ```text
-//! let (order, mut amount, _argument_0) = (order, amount, _argument_0);
+//! let (order, mut amount, __argument_0) = (order, amount, __argument_0);
 //! ```
 //!
 //! This moves all arguments in. They are dropped in the order in which a plain `async fn` drops
@@ -201,7 +201,7 @@ impl Bindings<'_> {
 
     fn unnamed(&mut self, at: Span, attributes: &[Attribute], parts: &mut Parts) -> PatIdent {
         let span = Span::mixed_site().located_at(at);
-        let ident = format_ident!("_argument_{}", self.unnamed, span = span);
+        let ident = format_ident!("__argument_{}", self.unnamed, span = span);
         self.unnamed += 1;
         parts.unnamed.push(Binding {
             attributes: attributes.to_vec(),

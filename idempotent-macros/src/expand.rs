@@ -9,24 +9,29 @@
 //!
 //! Output:
 //!     async fn charge(order_id: OrderId, amount: u64) -> Result<Receipt, PaymentError> {
-//!         let operation = ::idempotent_fn::operation::<Result<Receipt, PaymentError>, _>("payments.charge", &[&order_id])
+//!         let __operation = ::idempotent_fn::operation::<Result<Receipt, PaymentError>, _>("payments.charge", &[&order_id])
 //!             .unique_scope()
 //!             .ttl(::core::time::Duration::from_secs(3_600));
-//!         operation
+//!         return __operation
 //!             .run(async move {
-//!                 if let Some(result) = None::<Result<Receipt, PaymentError>> {
-//!                     return result;
+//!                 if let Some(__result) = None::<Result<Receipt, PaymentError>> {
+//!                     return __result;
 //!                 }
 //!                 { BODY }
 //!             })
-//!             .await
+//!             .await;
 //!     }
 //! ```
 //!
-//! `let operation` stands alone so that the temporaries of the key are gone before the first
+//! `let __operation` stands alone so that the temporaries of the key are gone before the first
 //! `.await`. The `if let` never runs: it tells the compiler the block's type, so that `?`, `return`
-//! and coercions mean what they mean in a function. Every name is at `mixed_site`: the user's code
-//! does not see `operation` or `result`.
+//! and coercions mean what they mean in a function. `return` is for crates that deny clippy's
+//! `implicit_return`: it looks at the function's last expression, and that is ours.
+//!
+//! Every name is at `mixed_site`: the user's code does not see `__operation` or `__result`. That
+//! hides variables from each other, but not from items: a variable cannot have the name of a
+//! `const`, a `static` or a unit struct that is in scope, and no span of stable Rust hides those. So
+//! every variable of the expansion begins with `__`.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
@@ -51,7 +56,7 @@ pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStre
     let call = if function.boxed.is_some() {
         let body = use_taken(function.body.clone(), &options.tokens);
         let call = call(options, key, function, body, &TokenStream::new());
-        quote_spanned!(site=> ::std::boxed::Box::pin(async move { #call }))
+        quote_spanned!(site=> return ::std::boxed::Box::pin(async move { #call });)
     } else {
         let arguments = Arguments::of(&signature, options.detached(), &options.tokens)?;
         signature.inputs = arguments.inputs;
@@ -78,7 +83,7 @@ pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStre
     })
 }
 
-/// `let operation = …; operation.run(async move { … }).await`
+/// `let __operation = …; return __operation.run(async move { … }).await;`
 fn call(
     options: &Options,
     key: &Parts,
@@ -96,28 +101,28 @@ fn call(
     };
     let run = Ident::new(run, site);
     quote_spanned! {site=>
-        let operation = #operation;
-        operation.#run(async move #body).await
+        let __operation = #operation;
+        return __operation.#run(async move #body).await;
     }
 }
 
 /// The user's body, once, in a block that owns the arguments and has a known type.
 fn typed(function: &Function, body: TokenStream, moved: &TokenStream) -> TokenTree {
     let site = Span::mixed_site();
-    let user = block(body, function.braces);
+    let user = users_block(body, function.braces);
     let result = &function.result;
     let typed = match &function.boxed {
         None => quote_spanned! {site=>
             #moved
-            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<#result> {
-                return result;
+            if let ::core::option::Option::Some(__result) = ::core::option::Option::None::<#result> {
+                return __result;
             }
             #user
         },
         // In a closure, because the body may `return` its future early.
         Some(boxed) => quote_spanned! {site=>
-            let body = move || -> #boxed { #user };
-            body().await
+            let __body = move || -> #boxed { #user };
+            __body().await
         },
     };
     block(typed, function.braces)
@@ -127,6 +132,26 @@ fn typed(function: &Function, body: TokenStream, moved: &TokenStream) -> TokenTr
 /// error, at that type.
 fn at_result(function: &Function) -> Span {
     Span::mixed_site().located_at(function.result.span())
+}
+
+/// The user's block, with the user's braces: clippy looks for `println!`, `todo!` or an `assert!`
+/// that is always true only in blocks that no macro wrote. On one line those braces would be
+/// reported as unused.
+fn users_block(body: TokenStream, braces: Span) -> TokenTree {
+    if is_on_one_line(braces) {
+        return block(body, braces);
+    }
+    let mut group = Group::new(Delimiter::Brace, body);
+    group.set_span(braces);
+    group.into()
+}
+
+/// Tests of the expansion have no lines.
+fn is_on_one_line(span: Span) -> bool {
+    proc_macro::is_available() && {
+        let span = span.unwrap();
+        span.start().line() == span.end().line()
+    }
 }
 
 /// A block whose braces do not have the user's span, so that no lint is reported for them.

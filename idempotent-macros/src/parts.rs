@@ -31,7 +31,7 @@ pub(crate) fn evaluate(
         if last_await == 0 || position > last_await || is_place(part) {
             return by_reference;
         }
-        let name = format_ident!("{name}_{index}", span = site);
+        let name = format_ident!("__{name}_{index}", span = site);
         bindings.extend(quote_spanned!(site=> let #name = #by_reference;));
         name.to_token_stream()
     };

@@ -9,8 +9,9 @@ use once_cell::sync::OnceCell;
 
 use crate::{SharedStore, StoreError, StoreErrorKind, error::AlreadyInstalled};
 
-/// The environment variable that names the default store: `redis://…`, `rediss://…`, `redis+cluster://…`,
-/// `redis+sentinel://…`, `redis+unix://…`, `postgres://…`, `sqlite:path` or `memory:`. What those of Redis may say is documented at
+/// The environment variable that names the default store: `redis://…`, `rediss://…`,
+/// `redis+cluster://…`, `redis+sentinel://…`, `redis+unix://…`, `postgres://…`, `sqlite:path` or
+/// `memory:`. What those of Redis may say is documented at
 #[cfg_attr(
     feature = "redis",
     doc = "[`RedisStore::new`](crate::store::RedisStore::new),"
@@ -25,7 +26,8 @@ use crate::{SharedStore, StoreError, StoreErrorKind, error::AlreadyInstalled};
     not(feature = "postgres"),
     doc = "`PostgresStore::new` (feature `postgres`)."
 )]
-/// The path in `sqlite:records.db`, `sqlite:///var/lib/app/records.db` or the like is a file's; write `%25` for `%` in it.
+/// The path in `sqlite:records.db`, `sqlite:///var/lib/app/records.db` or the like is a file's;
+/// write `%25` for `%` in it.
 pub const STORE_ENV_VAR: &str = "IDEMPOTENT_STORE";
 
 static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
@@ -60,7 +62,7 @@ pub fn install(store: impl Into<SharedStore>) -> Result<(), AlreadyInstalled> {
 ///
 /// # Errors
 /// A text about a mistake in the set-up.
-pub(crate) fn standing() -> Result<&'static SharedStore, String> {
+pub(crate) fn get_or_init() -> Result<&'static SharedStore, String> {
     let mut chosen_by = None;
     let store = DEFAULT.get_or_try_init(|| {
         let (store, by) = from_environment()?;
@@ -76,7 +78,7 @@ pub(crate) fn standing() -> Result<&'static SharedStore, String> {
 }
 
 /// The default store of this process, if it is in use already.
-pub(crate) fn in_use() -> Option<&'static SharedStore> {
+pub(crate) fn get() -> Option<&'static SharedStore> {
     DEFAULT.get()
 }
 
@@ -204,7 +206,7 @@ const KINDS: &[Kind] = &[
         #[cfg(feature = "redis")]
         usual: Some(Usual {
             url: "redis://127.0.0.1:6379",
-            open: |url| crate::store::RedisStore::unchosen(url).map(Named::Redis),
+            open: |url| crate::store::RedisStore::by_default(url).map(Named::Redis),
         }),
         #[cfg(not(feature = "redis"))]
         usual: None,
@@ -223,7 +225,7 @@ const KINDS: &[Kind] = &[
         #[cfg(feature = "postgres")]
         usual: Some(Usual {
             url: "postgres://localhost/",
-            open: |url| crate::store::PostgresStore::unchosen(url).map(Named::Postgres),
+            open: |url| crate::store::PostgresStore::by_default(url).map(Named::Postgres),
         }),
         #[cfg(not(feature = "postgres"))]
         usual: None,

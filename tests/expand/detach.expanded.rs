@@ -3,21 +3,21 @@ async fn charge(
     amount: u64,
     currency: String,
 ) -> Result<Receipt, PaymentError> {
-    let operation = ::idempotent_fn::operation::<
+    let __operation = ::idempotent_fn::operation::<
         Result<Receipt, PaymentError>,
         _,
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
         .unique_scope();
-    operation
+    return __operation
         .run_attached(async move {
             let (order, amount, currency) = (order, amount, currency);
             let _ = &order;
-            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+            if let ::core::option::Option::Some(__result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {
-                return result;
+                return __result;
             }
             { gateway::charge(order, amount, currency).await }
         })
-        .await
+        .await;
 }

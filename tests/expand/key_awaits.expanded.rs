@@ -3,30 +3,30 @@ async fn charge(
     amount: u64,
     currency: String,
 ) -> Result<Receipt, PaymentError> {
-    let operation = {
-        let key_1 = &tenant(&order).await?;
-        let key_2 = &order.id();
-        let fingerprint_1 = &rate(&currency).await?;
+    let __operation = {
+        let __key_1 = &tenant(&order).await?;
+        let __key_2 = &order.id();
+        let __fingerprint_1 = &rate(&currency).await?;
         ::idempotent_fn::operation::<
             Result<Receipt, PaymentError>,
             _,
         >(
                 ::core::concat!(::core::module_path!(), "::charge"),
-                &(&order.customer, key_1, key_2),
+                &(&order.customer, __key_1, __key_2),
             )
             .unique_scope()
-            .fingerprint(&(&amount, fingerprint_1))
+            .fingerprint(&(&amount, __fingerprint_1))
     };
-    operation
+    return __operation
         .run(async move {
             let (order, amount, currency) = (order, amount, currency);
             let _ = (&order, &amount, &currency);
-            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+            if let ::core::option::Option::Some(__result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {
-                return result;
+                return __result;
             }
             { gateway::charge(order, amount, currency).await }
         })
-        .await
+        .await;
 }

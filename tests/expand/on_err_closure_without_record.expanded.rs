@@ -3,7 +3,7 @@ async fn charge(
     amount: u64,
     currency: String,
 ) -> Result<Receipt, PaymentError> {
-    let operation = ::idempotent_fn::operation::<
+    let __operation = ::idempotent_fn::operation::<
         Result<Receipt, PaymentError>,
         _,
     >(::core::concat!(::core::module_path!(), "::charge"), &[&order.id])
@@ -11,16 +11,16 @@ async fn charge(
         .on_err_with(|error| {
             if error.is_timeout() { RerunOrFail::Fail } else { RerunOrFail::Rerun }
         });
-    operation
+    return __operation
         .run(async move {
             let (order, amount, currency) = (order, amount, currency);
             let _ = &order;
-            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+            if let ::core::option::Option::Some(__result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {
-                return result;
+                return __result;
             }
             { gateway::charge(order, amount, currency).await }
         })
-        .await
+        .await;
 }

@@ -3,7 +3,7 @@ async fn charge(
     amount: u64,
     header: Option<String>,
 ) -> Result<Receipt, PaymentError> {
-    let operation = ::idempotent_fn::operation::<
+    let __operation = ::idempotent_fn::operation::<
         Result<Receipt, PaymentError>,
         _,
     >(
@@ -14,16 +14,16 @@ async fn charge(
             ],
         )
         .unique_scope();
-    operation
+    return __operation
         .run(async move {
             let (order, amount, header) = (order, amount, header);
             let _ = (&order, &header);
-            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+            if let ::core::option::Option::Some(__result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {
-                return result;
+                return __result;
             }
             { gateway::charge(order, amount, header).await }
         })
-        .await
+        .await;
 }

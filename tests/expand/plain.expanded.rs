@@ -1,22 +1,22 @@
 pub async fn charge(order_id: OrderId, amount: u64) -> Result<Receipt, PaymentError> {
-    let operation = ::idempotent_fn::operation::<
+    let __operation = ::idempotent_fn::operation::<
         Result<Receipt, PaymentError>,
         _,
     >("payments.charge", &[&order_id])
         .unique_scope();
-    operation
+    return __operation
         .run(async move {
             let (order_id, amount) = (order_id, amount);
             let _ = &order_id;
-            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+            if let ::core::option::Option::Some(__result) = ::core::option::Option::None::<
                 Result<Receipt, PaymentError>,
             > {
-                return result;
+                return __result;
             }
             {
                 let receipt = gateway::charge(&order_id, amount).await?;
                 Ok(receipt)
             }
         })
-        .await
+        .await;
 }

@@ -1,7 +1,7 @@
 #[tracing::instrument(skip_all)]
 /// Attributes, `mut`, patterns and `cfg`'d parameters stay as they are.
 pub(crate) async fn r#move(
-    Path((id, (_argument_0))): Path<(u64, u64)>,
+    Path((id, (__argument_0))): Path<(u64, u64)>,
     amount: u64,
     r#type: Type,
     #[cfg(feature = "audit")]
@@ -10,15 +10,15 @@ pub(crate) async fn r#move(
 ) -> Outcome<&'static str> {
     #![allow(clippy::unused_async)]
     //! Inner attributes come first.
-    let operation = ::idempotent_fn::operation::<
+    let __operation = ::idempotent_fn::operation::<
         Outcome<&'static str>,
         _,
     >(::core::concat!(::core::module_path!(), "::move"), &(&id, &r#type))
         .unique_scope();
-    operation
+    return __operation
         .run(async move {
-            let (_argument_0, id, mut amount, r#type) = (
-                _argument_0,
+            let (__argument_0, id, mut amount, r#type) = (
+                __argument_0,
                 id,
                 amount,
                 r#type,
@@ -27,15 +27,15 @@ pub(crate) async fn r#move(
             let (audit,) = (audit,);
             let (callback,) = (callback,);
             let _ = (&id, &r#type);
-            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+            if let ::core::option::Option::Some(__result) = ::core::option::Option::None::<
                 Outcome<&'static str>,
             > {
-                return result;
+                return __result;
             }
             {
                 amount += 1;
                 Ok("done")
             }
         })
-        .await
+        .await;
 }

@@ -13,24 +13,24 @@ impl Payments for Gateway {
         'life0: 'async_trait,
         Self: 'async_trait,
     {
-        ::std::boxed::Box::pin(async move {
-            let operation = ::idempotent_fn::operation::<
+        return ::std::boxed::Box::pin(async move {
+            let __operation = ::idempotent_fn::operation::<
                 Result<Receipt, PaymentError>,
                 _,
             >("payments.charge", &[&order_id])
                 .unique_scope();
-            operation
+            return __operation
                 .run_attached(async move {
-                    let body = move || -> ::core::pin::Pin<
+                    let __body = move || -> ::core::pin::Pin<
                         Box<
                             dyn ::core::future::Future<
                                 Output = Result<Receipt, PaymentError>,
                             > + ::core::marker::Send + 'async_trait,
                         >,
                     > { { Box::pin(async move { self.charge_inner(order_id).await }) } };
-                    body().await
+                    __body().await
                 })
-                .await
-        })
+                .await;
+        });
     }
 }

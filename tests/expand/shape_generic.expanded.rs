@@ -2,21 +2,21 @@ async fn handle<M, const N: usize>(key: String, message: M) -> Result<M::Reply, 
 where
     M: Message + Send + 'static,
 {
-    let operation = ::idempotent_fn::operation::<
+    let __operation = ::idempotent_fn::operation::<
         Result<M::Reply, Error>,
         _,
     >(M::NAME, &(&M::NAME, &N, &key))
         .unique_scope();
-    operation
+    return __operation
         .run(async move {
             let (key, message) = (key, message);
             let _ = &key;
-            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+            if let ::core::option::Option::Some(__result) = ::core::option::Option::None::<
                 Result<M::Reply, Error>,
             > {
-                return result;
+                return __result;
             }
             { message.handle(N).await }
         })
-        .await
+        .await;
 }

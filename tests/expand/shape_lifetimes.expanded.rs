@@ -3,24 +3,24 @@ async fn longest<'a>(
     right: &str,
     found: &mut &'a str,
 ) -> Result<u64, Error> {
-    let operation = ::idempotent_fn::operation::<
+    let __operation = ::idempotent_fn::operation::<
         Result<u64, Error>,
         _,
     >(::core::concat!(::core::module_path!(), "::longest"), &(&left, &right))
         .unique_scope();
-    operation
+    return __operation
         .run_attached(async move {
             let (left, right, found) = (left, right, found);
             let _ = (&left, &right);
-            if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+            if let ::core::option::Option::Some(__result) = ::core::option::Option::None::<
                 Result<u64, Error>,
             > {
-                return result;
+                return __result;
             }
             {
                 *found = left;
                 Ok(1)
             }
         })
-        .await
+        .await;
 }

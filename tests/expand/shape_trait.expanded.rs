@@ -1,22 +1,22 @@
 trait Handler {
     const SCOPE: &'static str;
     async fn handle(&self, id: u64) -> Result<String, Error> {
-        let operation = ::idempotent_fn::operation::<
+        let __operation = ::idempotent_fn::operation::<
             Result<String, Error>,
             _,
         >(Self::SCOPE, &[&id])
             .unique_scope();
-        operation
+        return __operation
             .run_attached(async move {
                 let (id,) = (id,);
                 let _ = &id;
-                if let ::core::option::Option::Some(result) = ::core::option::Option::None::<
+                if let ::core::option::Option::Some(__result) = ::core::option::Option::None::<
                     Result<String, Error>,
                 > {
-                    return result;
+                    return __result;
                 }
                 { Ok(id.to_string()) }
             })
-            .await
+            .await;
     }
 }

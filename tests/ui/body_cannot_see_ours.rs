@@ -2,7 +2,7 @@ use idempotent_fn::idempotent;
 
 #[idempotent(key = order)]
 async fn charge(order: u64) -> Result<u64, idempotent_fn::Error> {
-    drop(operation);
+    drop(__operation);
     Ok(order)
 }
 

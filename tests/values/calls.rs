@@ -62,3 +62,29 @@ async fn what_would_come_back_as_another_value_is_told() {
     }
     assert_eq!(effects.started(), 1);
 }
+
+#[tokio::test]
+async fn a_payload_nested_too_deeply_is_refused_before_the_body() {
+    let (store, effects) = (SharedStore::new(MemoryStore::new()), Effects::new());
+    let lists = |levels| {
+        (1..levels).fold(serde_json::Value::Array(Vec::new()), |list, _| {
+            serde_json::Value::Array(vec![list])
+        })
+    };
+    let call = async |levels| {
+        let operation = operation::<Result<(), Error>, _>("values.deep", &[&levels]);
+        let operation = operation.store(&store).fingerprint(&lists(levels));
+        let effects = effects.clone();
+        operation
+            .run(async move {
+                effects.start();
+                Ok(())
+            })
+            .await
+    };
+    let refused = call(2_000).await.expect_err("it is too deep");
+    assert!(matches!(refused, Error::Config { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("512 levels"), "{refused}");
+    assert_eq!(effects.started(), 0);
+    call(512).await.expect("it is not too deep");
+}

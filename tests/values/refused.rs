@@ -134,6 +134,40 @@ fn more_than_128_levels() {
     is_refused(&pairs);
 }
 
+/// A list whose links leave no trace in the bytes.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Link(Option<Box<Link>>);
+
+/// A list whose links are one level each, and a `Some` and a newtype besides.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Node {
+    next: Option<Next>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Next(Box<Node>);
+
+#[test]
+fn wrappers_without_end() {
+    for levels in [1, 1_000, 20_000] {
+        let mut list = (0..levels).fold(Link(None), |list, _| Link(Some(Box::new(list))));
+        is_refused(&list);
+        #[cfg(feature = "json")]
+        super::is_refused_by::<idempotent_fn::codec::Json, _>(&list);
+        // Its own drop would take the stack too.
+        while let Some(next) = list.0.take() {
+            list = *next;
+        }
+    }
+    let list = |levels| {
+        (1..levels).fold(Node { next: None }, |list, _| Node {
+            next: Some(Next(Box::new(list))),
+        })
+    };
+    super::comes_back_by::<idempotent_fn::codec::MessagePack, _>(&list(128));
+    is_refused(&list(129));
+}
+
 /// Bytes that nobody here wrote: a variant in a variant is no level to the reader, and took the
 /// stack until it ended.
 #[test]

@@ -135,11 +135,12 @@ pub enum Error {
         /// Which operation.
         operation: OperationId,
     },
-    /// An earlier attempt stopped with its effects unknown, and `on_crash = fail` forbids running
-    /// it again. Find out what happened, then report it by
-    /// [`Operation::resolve`](crate::Operation::resolve).
+    /// An earlier attempt stopped midway, or was silent for its lease, and `on_crash = fail` forbids
+    /// running it again. Find out what happened, then report it by
+    /// [`Operation::resolve`](crate::Operation::resolve). If it was only silent, it may still finish,
+    /// and its result settles the key.
     #[error(
-        "{operation}: an earlier attempt stopped midway and nobody knows whether its effects happened; \
+        "{operation}: an earlier attempt stopped midway or fell silent, and nobody knows whether its effects happened; \
          check, then `resolve` it"
     )]
     #[non_exhaustive]
@@ -191,11 +192,13 @@ pub enum Error {
         /// Which operation.
         operation: OperationId,
     },
-    /// This call ran the body, but was silent for longer than its lease. Another attempt took over
-    /// and has recorded no result yet. Retrying gets the recorded result, or runs the body if there
-    /// is none.
+    /// This call ran the body, but lost its key: it was silent for longer than its lease and another
+    /// attempt took over, or an operator reset the key ([`forget`](crate::Operation::forget),
+    /// [`resolve`](crate::Operation::resolve)). No result is recorded yet. Retrying gets the recorded
+    /// result, or runs the body if there is none.
     #[error(
-        "{operation}: another attempt took over while this one was silent, and has recorded no result yet"
+        "{operation}: the body ran, but lost its key: another attempt took over while this one was silent, or the key \
+         was reset by hand; no result is recorded yet"
     )]
     #[non_exhaustive]
     Superseded {
@@ -259,7 +262,9 @@ pub enum BodyRan {
 }
 
 impl Error {
-    /// Whether the same call may succeed later.
+    /// Whether to make the same call again, because it may succeed later. `false` for
+    /// [`Indeterminate`](Self::Indeterminate): a retry does no harm, but a person or the earlier
+    /// attempt has to settle the key first.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {

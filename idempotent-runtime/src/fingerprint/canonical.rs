@@ -26,14 +26,44 @@ impl Sink for Vec<u8> {
     }
 }
 
+/// As deeply as a value may be nested. Each level takes stack, some 1 KiB of it in a debug build,
+/// and running out of it ends the process.
+const MAX_DEPTH: usize = 512;
+
 /// Writes one value.
 pub(super) struct Encoder<'a> {
     sink: &'a mut dyn Sink,
+    /// How many levels the value may have inside.
+    levels_left: usize,
 }
 
 impl<'a> Encoder<'a> {
     pub(super) fn new(sink: &'a mut dyn Sink) -> Self {
-        Self { sink }
+        Self {
+            sink,
+            levels_left: MAX_DEPTH,
+        }
+    }
+
+    /// The level inside.
+    fn enter(self) -> Result<Self, FingerprintError> {
+        let Some(levels_left) = self.levels_left.checked_sub(1) else {
+            return Err(FingerprintError::own(&format!(
+                "it is nested more deeply than {MAX_DEPTH} levels"
+            )));
+        };
+        Ok(Self {
+            levels_left,
+            ..self
+        })
+    }
+
+    /// Another value of the same level.
+    fn again(&mut self) -> Encoder<'_> {
+        Encoder {
+            sink: &mut *self.sink,
+            levels_left: self.levels_left,
+        }
     }
 
     fn sized(&mut self, tag: u8, bytes: &[u8]) {
@@ -48,19 +78,21 @@ impl<'a> Encoder<'a> {
         self.sink.put(&bytes);
     }
 
-    fn sequence(self) -> Sequence<'a> {
-        self.sink.put(b"[");
-        Sequence { sink: self.sink }
+    fn sequence(self) -> Result<Sequence<'a>, FingerprintError> {
+        let inside = self.enter()?;
+        inside.sink.put(b"[");
+        Ok(Sequence { inside })
     }
 
-    fn map(self) -> Map<'a> {
-        Map {
-            sink: self.sink,
+    fn map(self) -> Result<Map<'a>, FingerprintError> {
+        let inside = self.enter()?;
+        Ok(Map {
+            inside,
             entries: Vec::new(),
             starts: Vec::new(),
             key_waits: false,
             is_number: false,
-        }
+        })
     }
 
     fn number(self, number: Number) -> Written {
@@ -150,7 +182,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Written {
         self.sink.put(b"S");
-        value.serialize(self)
+        value.serialize(self.enter()?)
     }
 
     fn serialize_unit(self) -> Written {
@@ -167,7 +199,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _: &'static str,
         value: &T,
     ) -> Written {
-        value.serialize(self)
+        value.serialize(self.enter()?)
     }
 
     fn serialize_unit_variant(mut self, _: &'static str, _: u32, variant: &'static str) -> Written {
@@ -183,15 +215,15 @@ impl<'a> ser::Serializer for Encoder<'a> {
         value: &T,
     ) -> Written {
         self.sized(b'v', variant.as_bytes());
-        value.serialize(self)
+        value.serialize(self.enter()?)
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Sequence<'a>, FingerprintError> {
-        Ok(self.sequence())
+        self.sequence()
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Sequence<'a>, FingerprintError> {
-        Ok(self.sequence())
+        self.sequence()
     }
 
     fn serialize_tuple_struct(
@@ -199,7 +231,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _: &'static str,
         _: usize,
     ) -> Result<Sequence<'a>, FingerprintError> {
-        Ok(self.sequence())
+        self.sequence()
     }
 
     fn serialize_tuple_variant(
@@ -210,15 +242,15 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _: usize,
     ) -> Result<Sequence<'a>, FingerprintError> {
         self.sized(b'v', variant.as_bytes());
-        Ok(self.sequence())
+        self.sequence()
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Map<'a>, FingerprintError> {
-        Ok(self.map())
+        self.map()
     }
 
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<Map<'a>, FingerprintError> {
-        let mut map = self.map();
+        let mut map = self.map()?;
         map.is_number = name == number::TOKEN;
         Ok(map)
     }
@@ -231,13 +263,13 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _: usize,
     ) -> Result<Map<'a>, FingerprintError> {
         self.sized(b'v', variant.as_bytes());
-        Ok(self.map())
+        self.map()
     }
 }
 
 /// Between `[` and `]`.
 pub(super) struct Sequence<'a> {
-    sink: &'a mut dyn Sink,
+    inside: Encoder<'a>,
 }
 
 macro_rules! sequences {
@@ -247,11 +279,11 @@ macro_rules! sequences {
             type Error = FingerprintError;
 
             fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
-                value.serialize(Encoder::new(self.sink))
+                value.serialize(self.inside.again())
             }
 
             fn end(self) -> Written {
-                self.sink.put(b"]");
+                self.inside.sink.put(b"]");
                 Ok(())
             }
         }
@@ -267,7 +299,7 @@ sequences! {
 
 /// Between `{` and `}`: collects the entries, to write them sorted.
 pub(super) struct Map<'a> {
-    sink: &'a mut dyn Sink,
+    inside: Encoder<'a>,
     entries: Vec<u8>,
     /// Where in `entries` each key begins.
     starts: Vec<usize>,
@@ -289,11 +321,20 @@ impl Map<'_> {
         Number::exactly(str::from_utf8(text).ok()?)
     }
 
+    /// Writes a key or a value.
+    fn entry(&mut self) -> Encoder<'_> {
+        Encoder {
+            sink: &mut self.entries,
+            levels_left: self.inside.levels_left,
+        }
+    }
+
     fn write_sorted(self) -> Written {
         if let Some(number) = self.number() {
-            return Encoder::new(self.sink).number(number);
+            return self.inside.number(number);
         }
-        self.sink.put(b"{");
+        let sink = self.inside.sink;
+        sink.put(b"{");
         if self.key_waits {
             return Err(FingerprintError::own(
                 "a map ended after a key without its value",
@@ -314,9 +355,9 @@ impl Map<'_> {
         // No key's encoding begins another's, so this order is that of the keys.
         sorted.sort_unstable();
         for entry in sorted {
-            self.sink.put(entry);
+            sink.put(entry);
         }
-        self.sink.put(b"}");
+        sink.put(b"}");
         Ok(())
     }
 }
@@ -330,14 +371,14 @@ impl ser::SerializeMap for Map<'_> {
             return Err(FingerprintError::own("a map gave a key without its value"));
         }
         self.starts.push(self.entries.len());
-        key.serialize(Encoder::new(&mut self.entries))
+        key.serialize(self.entry())
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
         if !std::mem::replace(&mut self.key_waits, false) {
             return Err(FingerprintError::own("a map gave a value without its key"));
         }
-        value.serialize(Encoder::new(&mut self.entries))
+        value.serialize(self.entry())
     }
 
     fn end(self) -> Written {

@@ -70,7 +70,9 @@ impl Fingerprint {
     /// ```
     ///
     /// # Errors
-    /// When the payload's `Serialize` implementation returns an error.
+    /// When the payload's `Serialize` implementation returns an error, and when the payload is nested
+    /// more deeply than 512 levels. A sequence, a map, a struct, a tuple, a variant with data, a newtype
+    /// and a `Some` are a level each.
     pub fn of<T: Serialize + ?Sized>(payload: &T) -> Result<Self, FingerprintError> {
         let mut hash = Sha256::new_with_prefix(FORMAT);
         payload.serialize(canonical::Encoder::new(&mut hash))?;
@@ -117,7 +119,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// The payload's own `Serialize` implementation gave up.
+/// The payload's own `Serialize` implementation gave up, or the payload is nested too deeply.
 ///
 /// Its reason may quote the payload. So this error's text and `Debug` show of it only what is known
 /// to be harmless; all of it is the [source](std::error::Error::source).
@@ -137,7 +139,7 @@ struct Reason(Box<str>);
 impl FingerprintError {
     /// A refusal in words of this library's own, which hold nothing of the value: it is shown
     /// whole.
-    fn own(reason: &'static str) -> Self {
+    fn own(reason: &str) -> Self {
         Self {
             reason: Reason(reason.into()),
             is_own: true,

@@ -391,3 +391,74 @@ fn our_own_refusals_are_shown_whole_and_nobody_elses() {
     let shown = Fingerprint::of(&Talker).expect_err("it gives up").shape();
     assert!(!shown.contains("Secret"), "{shown}");
 }
+
+/// A level of each kind.
+#[derive(Serialize)]
+enum Deep {
+    End,
+    Newtype(Box<Deep>),
+    Tuple(Box<Deep>, u8),
+    Struct { inside: Box<Deep> },
+    Sequence(Vec<Deep>),
+    Map(BTreeMap<u8, Deep>),
+    Some(Option<Wrapped>),
+}
+
+#[derive(Serialize)]
+struct Wrapped(Box<Deep>);
+
+/// Drop, derived, would take the stack too.
+impl Drop for Deep {
+    fn drop(&mut self) {
+        let mut left = self.inside();
+        while let Some(mut deep) = left {
+            left = deep.inside();
+        }
+    }
+}
+
+impl Deep {
+    fn inside(&mut self) -> Option<Deep> {
+        match self {
+            Self::End => None,
+            Self::Newtype(inside) | Self::Tuple(inside, _) | Self::Struct { inside } => {
+                Some(std::mem::replace(&mut **inside, Self::End))
+            }
+            Self::Sequence(inside) => inside.pop(),
+            Self::Map(inside) => inside.remove(&0),
+            Self::Some(inside) => inside
+                .take()
+                .map(|mut inside| std::mem::replace(&mut *inside.0, Self::End)),
+        }
+    }
+}
+
+/// The stack of a thread holds some 2,000 levels, and running out of it ends the process.
+#[test]
+fn what_is_nested_too_deeply_is_refused() {
+    type Around = fn(Deep) -> Deep;
+    // Each with the number of levels that it takes.
+    let kinds: [(Around, usize); 6] = [
+        (|deep| Deep::Newtype(Box::new(deep)), 1),
+        (|deep| Deep::Tuple(Box::new(deep), 1), 1),
+        (
+            |deep| Deep::Struct {
+                inside: Box::new(deep),
+            },
+            1,
+        ),
+        (|deep| Deep::Sequence(vec![deep]), 2),
+        (|deep| Deep::Map(BTreeMap::from([(0, deep)])), 2),
+        (|deep| Deep::Some(Some(Wrapped(Box::new(deep)))), 3),
+    ];
+    for (kind, (around, levels)) in kinds.into_iter().enumerate() {
+        let nest = |times: usize| (0..times).fold(Deep::End, |deep, _| around(deep));
+        let most = 512 / levels;
+        assert!(Fingerprint::of(&nest(most)).is_ok(), "{kind}");
+        for times in [most + 1, 2_000, 100_000] {
+            let error = Fingerprint::of(&nest(times)).expect_err("it is too deep");
+            let text = "nested more deeply than 512 levels";
+            assert!(error.to_string().contains(text), "{kind}: {error}");
+        }
+    }
+}

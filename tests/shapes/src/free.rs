@@ -165,6 +165,9 @@ pub async fn flow(text: String) -> Result<u64, Box<dyn std::error::Error + Send 
 }
 
 /// A body that never gets to its end.
+///
+/// # Panics
+/// On zero.
 #[idempotent(key = id)]
 pub async fn diverges(id: u64) -> Outcome {
     assert!(id > 0, "zero");

@@ -32,8 +32,10 @@ pub mod bare;
 pub mod boxed;
 pub mod free;
 pub mod handlers;
+pub mod lints;
 pub mod macros;
 pub mod methods;
+pub mod names;
 pub mod options;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use idempotent_fn::{SharedStore, install};
 
 use crate::boxed::Payments;
 use crate::methods::Handler;
-use crate::{attributes, bare, boxed, free, handlers, macros, methods, options};
+use crate::{attributes, bare, boxed, free, handlers, macros, methods, names, options};
 
 /// Two calls are one run, a call with another key is another.
 macro_rules! once {
@@ -297,4 +297,20 @@ async fn recorded_errors_replay() {
         options::decided_in_place(1).await,
         options::decided_in_place(1).await
     );
+}
+
+#[tokio::test]
+async fn names_of_items() {
+    on_memory();
+    macro_rules! each {
+        ($($kind:ident)*) => {$(
+            let all = |id| names::$kind::all(id, 1, 0, (0, 0));
+            once!(all(1), all(1), all(2));
+            let boxed = names::$kind::boxed;
+            once!(boxed(1), boxed(1), boxed(2));
+        )*};
+    }
+    each!(constants statics columns functions);
+    let generic = names::generic::<1, 2>;
+    once!(generic(1), generic(1), generic(2));
 }

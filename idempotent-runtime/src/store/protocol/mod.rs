@@ -155,6 +155,22 @@ pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> 
     }
 }
 
+/// The claim's `step`, where the record was dated `ahead` of the store's time: the clock has been
+/// set back, or somebody has changed the date. A running owner's lease would begin to run out only
+/// at that date. If that is further away than the lease is long, the record counts as just renewed,
+/// and is dated so: the key is not blocked for longer than two leases.
+pub(crate) fn redated(step: Step<ClaimReply>, ahead: Duration, now: u64) -> Step<ClaimReply> {
+    match step {
+        Step {
+            write: None,
+            reply: ClaimReply::Held { record, lease_left },
+        } if record.state == State::Running && ahead > record.lease => {
+            Step::write(record.clone(), now, ClaimReply::Held { record, lease_left })
+        }
+        step => step,
+    }
+}
+
 /// The grant of a claim where no record is visible. `last_token` is that of a record past its end,
 /// or 0.
 #[inline]

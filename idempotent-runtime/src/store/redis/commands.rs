@@ -19,7 +19,7 @@ use crate::{
     StoreError,
     key::Key,
     record::Record,
-    store::connection::{clock::Clock, shared_try::SOON},
+    store::connection::{clock::Clock, shared_try::CONNECT_PATIENCE},
 };
 
 /// An answer, and in a cluster the clock of the node that gave it.
@@ -80,20 +80,26 @@ impl RedisStore {
         self.connection(hub, None).await.map(drop)
     }
 
-    /// The time of the server that has the key, µs since 1970. It connects first, with bounded
-    /// patience, so a claim without a connection fails as not sent.
-    pub(super) async fn time(&self, hub: &Arc<Hub>, key: &Key) -> Result<u64, StoreError> {
+    /// The time of the server that has the key, µs since 1970, and the connection to it, if one
+    /// serves all keys. It connects first, with bounded patience, so a claim without a connection
+    /// fails as not sent.
+    pub(super) async fn time(
+        &self,
+        hub: &Arc<Hub>,
+        key: &Key,
+    ) -> Result<(u64, Option<Arc<Connection>>), StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
-            return Box::pin(self.time_of_node(hub, key)).await;
+            return Ok((Box::pin(self.time_of_node(hub, key)).await?, None));
         }
         let _ = key;
         // The connection first: connecting learns the time.
-        self.connection(hub, SOON).await?;
-        match self.inner.clock.recent() {
-            Some(now) => Ok(now),
-            None => Box::pin(self.ask_time(hub)).await,
-        }
+        let connection = self.connection(hub, CONNECT_PATIENCE).await?;
+        let now = match self.inner.clock.recent() {
+            Some(now) => now,
+            None => Box::pin(self.ask_time(hub)).await?,
+        };
+        Ok((now, Some(connection)))
     }
 
     async fn ask_time(&self, hub: &Arc<Hub>) -> Result<u64, StoreError> {
@@ -111,7 +117,10 @@ impl RedisStore {
     async fn time_of_node(&self, hub: &Arc<Hub>, key: &Key) -> Result<u64, StoreError> {
         let connector = &self.inner.connector;
         let slot = super::connection::slot_map::of_key(&scripts::name(key));
-        let (node, connection) = hub.cluster.reach(hub, connector, Some(slot), SOON).await?;
+        let (node, connection) = hub
+            .cluster
+            .reach(hub, connector, Some(slot), CONNECT_PATIENCE)
+            .await?;
         if node.clock.recent().is_none() {
             let asked = Instant::now();
             let answer = connection.send(&redis::cmd("TIME")).await;

@@ -187,7 +187,7 @@ impl RedisStore {
     }
 
     /// The default store of the feature `redis` if nobody chose one. Its errors say so.
-    pub(crate) fn unchosen(url: &str) -> Result<Self, StoreError> {
+    pub(crate) fn by_default(url: &str) -> Result<Self, StoreError> {
         let Named { target, .. } = url::parse(url)?;
         let server_name = target.describe();
         let server_name = format!(
@@ -265,7 +265,7 @@ impl Store for RedisStore {
         // arrives, so the script sets it too.
         let now = self
             .fresh_time(&hub, key)
-            .filter(|_| shown >= scripts::LONG);
+            .filter(|_| shown >= scripts::LONG_RETENTION);
         let granted = protocol::granted(target).encode();
         let target = target.clone();
         let write = match now {
@@ -296,8 +296,8 @@ impl Store for RedisStore {
         seen: Option<&Record>,
         replacement: &Record,
     ) -> Result<Settled, StoreError> {
-        let seen = seen.map(scripts::seen);
-        let write = scripts::undecided(replacement);
+        let seen = seen.map(scripts::seen_argument);
+        let write = scripts::undated_replacement(replacement);
         let bytes = write.bytes();
         let arguments = [
             Argument::Bytes(seen.as_ref().map_or(&[][..], |seen| seen)),
@@ -355,7 +355,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_errors_of_a_store_that_nobody_chose_say_so() {
-        let store = RedisStore::unchosen("redis://127.0.0.1:1").expect("a valid URL");
+        let store = RedisStore::by_default("redis://127.0.0.1:1").expect("a valid URL");
         let error = store.check().await.expect_err("nobody is there");
         for part in [
             "Redis at 127.0.0.1:1",

@@ -20,9 +20,9 @@ use crate::store::{
 
 /// A caller that gives up after at least this fraction of the response timeout, on a connection
 /// that was silent meanwhile, gives up the connection too.
-const DOUBT: u32 = 4;
+const SILENCE_FRACTION: u32 = 4;
 /// Or after this time, however long the response timeout is: callers give up after some seconds.
-const LONGEST_DOUBT: Duration = Duration::from_secs(2);
+const MAX_SILENCE: Duration = Duration::from_secs(2);
 
 /// A connection and its liveness.
 pub(crate) struct Connection {
@@ -45,7 +45,7 @@ impl Connection {
         activity: Arc<Activity>,
         response_timeout: Duration,
     ) -> Self {
-        let end = End(liveness.clone());
+        let end = EndGuard(liveness.clone());
         let driver = tokio::spawn(async move {
             let _end = end;
             driving.await;
@@ -164,8 +164,8 @@ impl<'a> CommandGuard<'a> {
 
 impl Drop for CommandGuard<'_> {
     fn drop(&mut self) {
-        let doubt = LONGEST_DOUBT.min(self.connection.response_timeout / DOUBT);
-        if !self.is_answered && self.connection.activity.is_silent_since(self.at, doubt) {
+        let limit = MAX_SILENCE.min(self.connection.response_timeout / SILENCE_FRACTION);
+        if !self.is_answered && self.connection.activity.is_silent_since(self.at, limit) {
             self.connection.retire();
         }
     }
@@ -180,8 +180,8 @@ pub(crate) struct Liveness {
 
 /// Receives pushes and the loss of a connection, for a subscriber.
 pub(crate) trait PushListener: Send + Sync + 'static {
-    fn heard(&self, push: PushInfo);
-    fn lost(&self);
+    fn on_push(&self, push: PushInfo);
+    fn on_lost(&self);
 }
 
 impl Liveness {
@@ -204,22 +204,22 @@ impl Liveness {
         if push.kind == PushKind::Disconnection {
             self.end();
         } else if let Some(listener) = &self.listener {
-            listener.heard(push);
+            listener.on_push(push);
         }
     }
 
     fn end(&self) {
         let was_alive = self.alive.swap(false, Ordering::AcqRel);
         if let Some(listener) = self.listener.as_ref().filter(|_| was_alive) {
-            listener.lost();
+            listener.on_lost();
         }
     }
 }
 
 /// Dropped when the task that drives a connection ends, however it ends.
-struct End(Arc<Liveness>);
+struct EndGuard(Arc<Liveness>);
 
-impl Drop for End {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         self.0.end();
     }

@@ -126,7 +126,7 @@ impl Connector {
             }
             #[cfg(feature = "redis-cluster")]
             Target::Cluster(seeds) => {
-                let seed = seeds.first().ok_or_else(target::none_named)?.clone();
+                let seed = seeds.first().ok_or_else(target::no_server_named)?.clone();
                 let address = node.cloned().unwrap_or_else(|| seed.address.clone());
                 self.dial_one(&Server { address, ..seed }, listener).await
             }
@@ -150,9 +150,21 @@ impl Connector {
             let opened = self
                 .open(server, login, &liveness, ProtocolVersion::RESP2)
                 .await;
-            opened.map_err(|error| error::connecting(error, &self.server_name))
+            match opened {
+                Ok(connection) => Ok(connection),
+                Err(error) => Err(self.not_opened(server, error).await),
+            }
         };
         self.in_time(opening).await
+    }
+
+    /// The error for a connection that could not be opened.
+    async fn not_opened(&self, server: &Server, error: RedisError) -> StoreError {
+        let may_be_full = error.is_connection_dropped() && !server.tls;
+        if may_be_full && Transport::is_told_of_no_room(&server.address).await {
+            return server_text::too_many_clients(&self.server_name);
+        }
+        error::connecting(error, &self.server_name)
     }
 
     async fn in_time(
@@ -193,7 +205,10 @@ impl Connector {
             }
             result => result,
         };
-        let connection = opened.map_err(|error| error::connecting(error, &self.server_name))?;
+        let connection = match opened {
+            Ok(connection) => connection,
+            Err(error) => return Err(self.not_opened(server, error).await),
+        };
         self.select(server, &connection).await?;
         Ok(connection)
     }
@@ -313,7 +328,7 @@ impl Connector {
         if let Some(trial) = &trial {
             trial.judge(&tried, &self.server_name)?;
         }
-        if let Some(trial) = trial.and_then(|trial| trial.again(&tried)) {
+        if let Some(trial) = trial.and_then(|trial| trial.with_script_texts(&tried)) {
             let mut questions = redis::pipe();
             trial.ask(&mut questions);
             let tried = connection
@@ -326,7 +341,7 @@ impl Connector {
         self.learn(answers.next().unwrap_or(Value::Nil), clock, asked)?;
         Ok(answers
             .next()
-            .map(|answer| limits::told(&answer))
+            .map(|answer| limits::parse(&answer))
             .unwrap_or_default())
     }
 

@@ -19,7 +19,7 @@ use crate::{
     StoreError, StoreErrorKind,
     backoff::Backoff,
     store::{
-        connection::shared_try::SOON,
+        connection::shared_try::CONNECT_PATIENCE,
         protocol::{Step, Write},
         sql::{
             command::{Command, Reply},
@@ -81,7 +81,7 @@ impl PostgresStore {
         let hub = self.hub()?;
         let mut pauses = PAUSES;
         for tried in 1.. {
-            let session = self.session(&hub, SOON).await?;
+            let session = self.session(&hub, CONNECT_PATIENCE).await?;
             let failure = match self.send_on(&hub, session, statement, parameters()).await {
                 Ok(rows) => return Ok(rows),
                 Err(failure) => failure,

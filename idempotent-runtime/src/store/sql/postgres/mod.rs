@@ -183,7 +183,7 @@ impl PostgresStore {
     }
 
     /// The default store of the feature `postgres` if nobody chose one. Its errors say so.
-    pub(crate) fn unchosen(url: &str) -> Result<Self, StoreError> {
+    pub(crate) fn by_default(url: &str) -> Result<Self, StoreError> {
         let named = connection::url::parse(url)?;
         let name = connection::url::describe(&named.config);
         let name = format!(

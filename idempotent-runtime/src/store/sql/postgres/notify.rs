@@ -25,7 +25,7 @@ use crate::{
     key::Key,
     store::{
         KeyNotifier, Subscription,
-        connection::{shared_try::SOON, slot::ConnectionSlot},
+        connection::{shared_try::CONNECT_PATIENCE, slot::ConnectionSlot},
         sql::table::row_key,
         warning::warn,
     },
@@ -75,7 +75,7 @@ pub(super) async fn subscribe(
         return Ok(Subscription::polling());
     }
     let (subscription, _) = listener.notifier.subscribe(&notified);
-    if let Err(error) = listening(store, &hub, SOON).await {
+    if let Err(error) = listening(store, &hub, CONNECT_PATIENCE).await {
         if !error.is_transient() && !listener.is_warned.swap(true, Ordering::Relaxed) {
             warn(&format!(
                 "cannot listen for changes, waiters poll instead: {error}"
