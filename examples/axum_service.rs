@@ -35,8 +35,8 @@ struct Placed {
 
 static PLACED: AtomicU32 = AtomicU32::new(0);
 
-/// Places an order once per key. What it returns in `Ok` is recorded, status included. A service whose clients log in writes
-/// `key = key.of(user.id)`: keys belong to one client.
+/// Places an order once per key. What it returns in `Ok` is recorded, status included. A service
+/// whose clients log in writes `key = key.of(user.id)`: keys belong to one client.
 #[idempotent(scope = "orders.place", key = key.shared(), fingerprint = order)]
 async fn place(
     key: IdempotencyKey,

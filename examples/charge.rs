@@ -97,7 +97,8 @@ async fn main() {
     }
 }
 
-/// A file is the default store only where somebody says so: `IDEMPOTENT_STORE=sqlite:path`, or this.
+/// A file is the default store only where somebody says so: `IDEMPOTENT_STORE=sqlite:path`, or
+/// this.
 #[cfg(all(feature = "sqlite", not(feature = "redis")))]
 async fn use_a_file() {
     if std::env::var_os(idempotent_fn::STORE_ENV_VAR).is_some() {

@@ -147,7 +147,7 @@ fn a_first_call_allocates_five_times() {
 /// The attempt, the body, the running record, the result's bytes, and the done record.
 const FIRST_CALL: u64 = 5;
 
-/// What a record takes with its part of the tables, whose places are 1.6 to 1.75 a record, and of 17 bytes each: its
-/// header 64 with 1 of our own and 16 of the block that is shared, its key 18, its result 39, at most 8 in the list of ends,
-/// and 4 that the seed of the hash leaves to chance.
+/// What a record takes with its part of the tables, whose places are 1.6 to 1.75 a record, and of
+/// 17 bytes each: its header 64 with 1 of our own and 16 of the block that is shared, its key 18,
+/// its result 39, at most 8 in the list of ends, and 4 that the seed of the hash leaves to chance.
 const RECORD_BYTES: i64 = 64 + 1 + 16 + 18 + 39 + 8 + 4 + 30;

@@ -234,7 +234,8 @@ fn a_file_when_the_environment_says_so() {
     assert!(path.exists());
 }
 
-/// The event that says which store it is comes when the store is there, for a call too that is made meanwhile.
+/// The event that says which store it is comes when the store is there, for a call too that is made
+/// meanwhile.
 #[cfg(feature = "tracing")]
 #[test]
 fn a_listener_that_makes_a_call_when_the_store_is_announced_is_answered() {

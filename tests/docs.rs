@@ -107,8 +107,8 @@ fn readme_is_short() {
     assert!(readme.lines().count() <= 160);
 }
 
-/// Each name in the last column of a table in `docs/GUARANTEES.md`, or of the draft's table in `docs/HTTP.md`, that looks like a
-/// test's is one.
+/// Each name in the last column of a table in `docs/GUARANTEES.md`, or of the draft's table in
+/// `docs/HTTP.md`, that looks like a test's is one.
 #[test]
 fn the_tests_that_documents_name_exist() {
     if !root().join("idempotent-runtime").exists() {

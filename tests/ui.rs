@@ -17,7 +17,7 @@ const MISTAKES: &str = "tests/ui";
 const ELSEWHERE: &str = "target/ui";
 
 #[test]
-fn mistakes() {
+fn compile_errors() {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = Command::new(rustc).arg("--version").output();
     let version = String::from_utf8_lossy(&version.expect("rustc").stdout).into_owned();
@@ -29,10 +29,10 @@ fn mistakes() {
     }
 }
 
-/// What [`mistakes`] does on another compiler, on this one.
+/// What [`compile_errors`] does on another compiler, on this one.
 #[test]
 #[ignore = "as long as the other one, and on the compiler of the texts no more than it"]
-fn mistakes_as_on_another_compiler() {
+fn compile_errors_on_another_compiler() {
     in_our_words();
 }
 

@@ -1,11 +1,12 @@
 //! `cargo run --release --ignore-rust-version --manifest-path bench/Cargo.toml [WORKLOAD …] [quick]
 //! [write]`
 //!
-//! Workloads: `replay`, `replay2`, `first`, `resident`, `sweep`, `sqlite`, `redis`, `near`, `waiter`,
-//! `future`, `compile`, `growth` (or one of `growth-tasks`, `-keys`, `-sizes`, `-processes`,
-//! `-cluster`), `costs`; all of them where none is named. Prints tables. After a whole run, and of
-//! some workloads with `write`, it also brings `docs/` up to date: the tables between markers, the
-//! pictures, `bench.json`. `quick` shows that growth and costs run, not what they are.
+//! Workloads: `replay`, `replay2`, `first`, `resident`, `sweep`, `sqlite`, `redis`, `near`,
+//! `waiter`, `future`, `compile`, `growth` (or one of `growth-tasks`, `-keys`, `-sizes`,
+//! `-processes`, `-cluster`), `costs`; all of them where none is named. Prints tables. After a
+//! whole run, and of some workloads with `write`, it also brings `docs/` up to date: the tables
+//! between markers, the pictures, `bench.json`. `quick` shows that growth and costs run, not what
+//! they are.
 
 // A benchmark counts in `f64` and panics where it cannot go on.
 mod chart;

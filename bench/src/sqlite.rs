@@ -1,4 +1,5 @@
-//! The workloads on an SQLite file, beside the bare statements on one connection to another file of the same disk.
+//! The workloads on an SQLite file, beside the bare statements on one connection to another file of
+//! the same disk.
 
 use std::{
     cell::Cell,

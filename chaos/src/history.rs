@@ -280,7 +280,8 @@ pub enum Kind {
     Failover,
     /// Slots of the cluster move to another primary, with all their keys.
     SlotMove,
-    /// Another program, or a process that is stopped, holds the lock for writing for longer than a lease.
+    /// Another program, or a process that is stopped, holds the lock for writing for longer than a
+    /// lease.
     LockHeld,
     /// The log is copied into the file, and emptied.
     Checkpoint,

@@ -1,4 +1,4 @@
-//! Pauses that grow, and differ from one caller to the next.
+//! Pauses between tries: they grow, and have jitter.
 
 use std::{
     cmp,
@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-/// The pauses between one's own tries. Each is between half of the pause and the whole of it, so that those who failed
-/// together do not come back together.
+/// The pauses between the tries of one caller. Each is random between half of a growing time and
+/// the whole of it, so that callers that failed together do not come back together.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     next: Duration,
@@ -23,7 +23,7 @@ impl Backoff {
         }
     }
 
-    /// How long to pause now; the next pause is up to twice as long.
+    /// How long to pause now. The next pause is up to twice as long.
     pub(crate) fn pause(&mut self) -> Duration {
         let pause = cmp::min(self.next, self.longest);
         self.next = cmp::min(self.next.saturating_mul(2), self.longest);
@@ -32,9 +32,9 @@ impl Backoff {
     }
 }
 
-/// A number from 0 to 1 that nobody has to be unable to guess.
+/// A random number from 0 to 1. It need not be hard to guess.
 fn fraction() -> f64 {
-    // Each such state has keys of its own.
+    // Each `RandomState` has other keys.
     let random = RandomState::new().build_hasher().finish();
     f64::from(u32::try_from(random >> 32).unwrap_or(0)) / f64::from(u32::MAX)
 }

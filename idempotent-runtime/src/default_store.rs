@@ -9,14 +9,16 @@ use once_cell::sync::OnceCell;
 
 use crate::{SharedStore, StoreError, StoreErrorKind, error::AlreadyInstalled};
 
-/// The environment variable that names the default store: `redis://…`, `rediss://…`, `redis+cluster://…`,
-/// `redis+sentinel://…`, `redis+unix://…`, `sqlite:path` or `memory:`. What those of Redis may say is documented at
+/// The environment variable that names the default store: `redis://…`, `rediss://…`,
+/// `redis+cluster://…`, `redis+sentinel://…`, `redis+unix://…`, `sqlite:path` or `memory:`. What
+/// those of Redis may say is documented at
 #[cfg_attr(
     feature = "redis",
     doc = "[`RedisStore::new`](crate::store::RedisStore::new)."
 )]
 #[cfg_attr(not(feature = "redis"), doc = "`RedisStore::new` (feature `redis`).")]
-/// The path in `sqlite:records.db`, `sqlite:///var/lib/app/records.db` or the like is a file's; write `%25` for `%` in it.
+/// The path in `sqlite:records.db`, `sqlite:///var/lib/app/records.db` or the like is a file's;
+/// write `%25` for `%` in it.
 pub const STORE_ENV_VAR: &str = "IDEMPOTENT_STORE";
 
 static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
@@ -51,7 +53,7 @@ pub fn install(store: impl Into<SharedStore>) -> Result<(), AlreadyInstalled> {
 ///
 /// # Errors
 /// A text about a mistake in the set-up.
-pub(crate) fn standing() -> Result<&'static SharedStore, String> {
+pub(crate) fn get_or_init() -> Result<&'static SharedStore, String> {
     let mut chosen_by = None;
     let store = DEFAULT.get_or_try_init(|| {
         let (store, by) = from_environment()?;
@@ -67,7 +69,7 @@ pub(crate) fn standing() -> Result<&'static SharedStore, String> {
 }
 
 /// The default store of this process, if it is in use already.
-pub(crate) fn in_use() -> Option<&'static SharedStore> {
+pub(crate) fn get() -> Option<&'static SharedStore> {
     DEFAULT.get()
 }
 

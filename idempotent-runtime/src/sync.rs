@@ -1,7 +1,8 @@
 //! The locks, atomics, channels, map and time of the code that many threads enter at once.
 //!
-//! They are those of std, tokio and dashmap. `tests/races` compiles this crate with `cfg(idempotent_shuttle)`, and there
-//! a scheduler decides at each of them who goes on.
+//! They are those of std, tokio and dashmap. `tests/races` compiles this crate with
+//! `cfg(idempotent_shuttle)`. Then a scheduler stands in for them, and decides at each use which
+//! thread goes on.
 
 #[cfg(not(idempotent_shuttle))]
 mod real {
@@ -29,8 +30,8 @@ pub(crate) use real::*;
 #[cfg(idempotent_shuttle)]
 pub(crate) use crate::races::sync::*;
 
-/// `mutant!("what is wrong" => code)`: a fault that `tests/races` turns on to show that it would be found. Nothing else
-/// compiles it.
+/// `mutant!("what is wrong" => code)`: a fault that `tests/races` turns on to show that it would be
+/// found. Nothing else compiles it.
 macro_rules! mutant {
     ($fault:literal => $($code:tt)*) => {
         #[cfg(idempotent_shuttle)]

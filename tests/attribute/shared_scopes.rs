@@ -1,5 +1,5 @@
-//! The default scope names a module and a function. A function that shares it with others of its name has no default in a
-//! store that outlives the process, where those would replay its results.
+//! The default scope names a module and a function. A function that shares it with others of its
+//! name has no default in a store that outlives the process, where those would replay its results.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

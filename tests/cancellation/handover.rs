@@ -161,7 +161,7 @@ fn is_abandoned(end: fn(Runtime, &Effects, Call)) {
     }
 }
 
-/// The surroundings of a call are those of its body, also after the call has gone.
+/// The context of a call is that of its body, also after the caller has gone.
 #[tokio::test]
 async fn a_body_keeps_its_default_store() {
     let (outer, inner) = (memory(), memory());

@@ -74,7 +74,7 @@ impl Future for Panics {
     }
 }
 
-/// The body is gone in its own surroundings, the key is free, and the call is over.
+/// The body is dropped in its own context, the key is free, and the call is over.
 #[tokio::test]
 async fn a_panic_is_settled_before_it_goes_on() {
     let store = SharedStore::new(MemoryStore::new());

@@ -107,7 +107,8 @@ async fn the_handler_sees_what_was_sent() {
     assert_eq!(reply.body(), format!("PATCH /a%20b?c=d&e {headers} body"));
 }
 
-/// Two layers with one scope and one store share their records, as one does that is put on two routes.
+/// Two layers with one scope and one store share their records, as one does that is put on two
+/// routes.
 #[tokio::test]
 async fn one_scope_is_one_set_of_records() {
     let store = memory();
@@ -149,7 +150,8 @@ async fn a_one_time_token_is_checked_inside() {
     assert_eq!(inside.post("/").key("other").send().await.status, 403);
 }
 
-/// Duplicates that wait hold no place of a limit inside. (axum asks for none before a call; Tower does.)
+/// Duplicates that wait hold no place of a limit inside. (axum asks for none before a call; Tower
+/// does.)
 #[tokio::test]
 async fn waiting_duplicates_hold_no_place_of_a_limit() {
     let store = memory();
@@ -302,7 +304,8 @@ async fn a_store_around_the_service_is_the_layers() {
     );
 }
 
-/// Nested layers with two scopes, and an annotated handler inside of a layer: one run, and it is replayed.
+/// Nested layers with two scopes, and an annotated handler inside of a layer: one run, and it is
+/// replayed.
 #[tokio::test]
 async fn two_protections_on_one_route_work() {
     use idempotent_fn::http::IdempotencyLayer;

@@ -209,7 +209,8 @@ async fn a_panic_is_passed_on_and_abandoned() {
     }
 }
 
-/// axum's graceful shutdown waits for connections. What clients have left behind, `drain` waits for.
+/// axum's graceful shutdown waits for connections. What clients have left behind, `drain` waits
+/// for.
 #[tokio::test]
 async fn draining_waits_for_what_clients_left() {
     let store = SharedStore::new(MemoryStore::new());

@@ -1,4 +1,5 @@
-//! Bodies over the limit, and stores that do not answer: a request that cannot be protected is not passed on.
+//! Bodies over the limit, and stores that do not answer: a request that cannot be protected is not
+//! passed on.
 
 use axum::{body::Body, extract::Request};
 use http_body_util::Limited;

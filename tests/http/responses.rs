@@ -305,7 +305,8 @@ async fn after_the_ttl_it_runs_again() {
     }
 }
 
-/// The handler's own idempotent call was refused for now. Its response tells of that, and is no outcome.
+/// The handler's own idempotent call was refused for now. Its response tells of that, and is no
+/// outcome.
 #[tokio::test]
 async fn a_refusal_of_a_nested_call_is_not_recorded() {
     let nested = memory();

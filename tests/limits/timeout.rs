@@ -38,7 +38,7 @@ fn charge(store: &SharedStore, on_crash: OnCrash) -> Operation<u32, Error> {
         .wait(GENEROUS)
 }
 
-/// Tells in which surroundings it was dropped.
+/// Tells in which context it was dropped.
 struct Dropped(Arc<AtomicU32>);
 
 impl Drop for Dropped {

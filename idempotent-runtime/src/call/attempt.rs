@@ -14,41 +14,42 @@ use crate::{
         observe::{self, Observation, Observed, Refusals},
     },
     events::{self, Subject},
-    operation::options::Chosen,
+    operation::options::ChosenStore,
     record::Record,
     store::{ClaimRequest, counters::Turn},
 };
 
-/// One call on its way through the store.
+/// One call with a key: what it asks of the store, and how far it has come.
 pub(crate) struct Attempt {
     pub(crate) scope: &'static str,
     pub(crate) key: Key,
-    pub(crate) store: Chosen,
+    pub(crate) store: ChosenStore,
     pub(crate) request: ClaimRequest,
     pub(crate) wait: Duration,
-    /// How long the body may run, where that is limited.
+    /// The limit of the body's running time, if there is one.
     pub(crate) timeout: Option<Duration>,
-    /// The runtime that finishes what the caller leaves behind. Kept, because a drop may happen outside of it.
+    /// The runtime that finishes what the caller leaves behind. Stored, because a drop may happen
+    /// outside of any runtime.
     pub(crate) runtime: Handle,
-    /// The body this call was made from.
+    /// The context that the call was made in.
     pub(crate) caller: Context,
     pub(crate) progress: Progress,
 }
 
-/// What changes while a call is on its way.
+/// The part of an attempt that changes while the call runs.
 #[derive(Default)]
 pub(crate) struct Progress {
-    /// The grant's fencing token, and its number; zero before.
+    /// The fencing token and the number of the grant. Zero before the grant.
     token: AtomicU64,
     attempts: AtomicU32,
-    /// Whether the caller has gone and the runtime carries on.
+    /// Whether the caller has gone and the runtime carries the call on.
     orphaned: AtomicBool,
-    /// Whether something would be left in the store if the call just ended here.
+    /// Whether the store would have to be told something if the call ended now.
     armed: AtomicBool,
-    /// What the body was refused by other operations.
+    /// The calls made by the body that were refused for now.
     pub(crate) refusals: Refusals,
-    /// Whether the body's `Err` comes of such a refusal.
-    refused_within: AtomicBool,
+    /// Whether the body returned `Err` while it had such refusals.
+    failed_by_refusal: AtomicBool,
 }
 
 impl Subject for Attempt {
@@ -62,12 +63,12 @@ impl Subject for Attempt {
 }
 
 impl Attempt {
-    /// Made where it is needed: the digest costs more than the rest of a call.
+    /// Computed on request: its digest costs more than the rest of a call in memory.
     pub(crate) fn operation_id(&self) -> OperationId {
         OperationId::of(self.scope, &self.key)
     }
 
-    pub(crate) fn granted(&self, record: &Record) {
+    pub(crate) fn set_granted(&self, record: &Record) {
         self.progress.token.store(record.token, Ordering::Relaxed);
         self.progress
             .attempts
@@ -82,7 +83,7 @@ impl Attempt {
         self.progress.orphaned.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn arm(&self, armed: bool) {
+    pub(crate) fn set_armed(&self, armed: bool) {
         self.progress.armed.store(armed, Ordering::Relaxed);
     }
 
@@ -94,34 +95,37 @@ impl Attempt {
         self.store.counters().count(self.scope, turn);
     }
 
-    /// The body, or what is asked about its result, panicked.
-    pub(crate) fn panicked(&self) {
+    /// Counts and reports a panic of the body, or of the user's code that examines its result.
+    pub(crate) fn emit_panic(&self) {
         self.count(Turn::Panicked);
         events::panicked(self);
     }
 
-    /// The call was answered with a result of its function.
-    pub(crate) fn answered(&self, outcome: Observed, recorded: bool, record: &Record) {
+    /// Reports to observers, and to the body that made this call, that it returned a result.
+    pub(crate) fn emit_answer(&self, outcome: Observed, recorded: bool, record: &Record) {
         if observe::is_watched() {
             let observation = Observation::of(outcome, recorded, record);
             self.caller
-                .answered(self.scope, Some(&self.key), observation);
-            if self.progress.refused_within.load(Ordering::Relaxed) {
-                self.caller.refused_within(self.scope, Some(&self.key));
+                .note_answer(self.scope, Some(&self.key), observation);
+            if self.progress.failed_by_refusal.load(Ordering::Relaxed) {
+                self.caller
+                    .note_failed_by_refusal(self.scope, Some(&self.key));
             }
         }
     }
 
-    /// The body's `Err` comes of a call in it that was refused for now.
-    pub(crate) fn ended_by_refusal(&self) {
-        self.progress.refused_within.store(true, Ordering::Relaxed);
+    /// Notes that the body returned `Err` after one of its calls was refused for now.
+    pub(crate) fn set_failed_by_refusal(&self) {
+        self.progress
+            .failed_by_refusal
+            .store(true, Ordering::Relaxed);
     }
 
-    /// The call was refused. Nobody is refused whose caller has gone.
-    pub(crate) fn refused(&self, error: &Error) {
+    /// Counts and reports that the call was refused, unless its caller has gone.
+    pub(crate) fn emit_refusal(&self, error: &Error) {
         if !self.is_orphaned() {
             self.count(Turn::of(error));
-            self.caller.refused(self.scope, Some(&self.key), error);
+            self.caller.note_refusal(self.scope, Some(&self.key), error);
         }
     }
 }

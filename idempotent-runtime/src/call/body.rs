@@ -1,4 +1,5 @@
-//! A body and its result without their types: the flow is compiled once, not once for each annotated function.
+//! A body and its result, with their types erased: the flow is compiled once, not once for each
+//! annotated function.
 
 use std::{
     any::Any,
@@ -14,12 +15,12 @@ use crate::{
     record::{Record, RecordedBytesRef},
 };
 
-/// What the flow asks of a body and of the result that it leaves.
+/// A body and its result, as the flow uses them.
 pub(crate) trait ErasedBody {
-    /// Polls the body. Once it has returned, its result is kept here, and the body is gone.
+    /// Polls the body. When it returns, stores its result and drops the body.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Drops the body, wherever it is.
+    /// Drops the body, however far it has come.
     fn stop(&mut self);
 
     /// What the result means for the record.
@@ -34,7 +35,7 @@ pub(crate) trait ErasedBody {
     /// Appends the result's bytes.
     fn encode(&self, bytes: &mut Vec<u8>) -> Result<EncodedResult, CodecError>;
 
-    /// Takes the recorded result in place of the body's.
+    /// Decodes the recorded result and stores it, in place of the body's.
     fn replay(
         &mut self,
         record: &Record,
@@ -42,11 +43,11 @@ pub(crate) trait ErasedBody {
     ) -> Result<(), Error>;
 }
 
-/// What a result's bytes are.
+/// What the bytes of an encoded result are.
 pub(crate) struct EncodedResult {
-    /// Whose.
+    /// The codec's id.
     pub(crate) codec: u32,
-    /// Those of an `Err`.
+    /// Whether they are an `Err`'s.
     pub(crate) is_err: bool,
 }
 
@@ -60,19 +61,19 @@ impl EncodedResult {
     }
 }
 
-/// A body that may outlive its caller, and is known again afterwards.
+/// A body that may outlive its caller. `Any` gives it its type back at the end.
 pub(crate) trait OwnedBody: ErasedBody + Any + Send {}
 
 impl<W: ErasedBody + Any + Send> OwnedBody for W {}
 
-/// A body that may outlive its caller.
+/// A boxed body that may outlive its caller.
 pub(crate) type Detached<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
 /// The body and the result of a function that returns `Result<T, E>`.
 pub(crate) struct BodySlot<T, E, B> {
     policy: ResultPolicy<T, E>,
     body: Option<B>,
-    /// Kept as a body's poll answers it: taken apart and put together again, it would be copied piece by piece.
+    /// Stored just as the body's poll returns it, which saves copies.
     result: Poll<Result<T, E>>,
 }
 
@@ -85,13 +86,13 @@ impl<T, E, B> BodySlot<T, E, B> {
         }
     }
 
-    /// The body's result or the recorded one, as it lies here.
+    /// The result, `Pending` if there is none.
     #[inline]
     pub(crate) fn into_poll(self) -> Poll<Result<T, E>> {
         self.result
     }
 
-    /// The same, after a flow that went well.
+    /// The result, after a flow that returned `Ok`.
     pub(crate) fn into_result(self) -> Result<T, E> {
         match self.result {
             Poll::Ready(result) => result,
@@ -126,7 +127,7 @@ where
             }
             Poll::Ready(Ok(_)) => OnErr::Record,
             Poll::Ready(Err(error)) => self.policy.judge_err(on_crash, error),
-            // Nothing was returned, and nobody knows what happened.
+            // Nothing was returned, so nobody knows what happened.
             Poll::Pending => OnErr::Fail,
         }
     }

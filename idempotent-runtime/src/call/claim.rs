@@ -1,9 +1,9 @@
-//! A granted claim: what is owed to the store at each stage, also when everybody has gone.
+//! The guard of a granted claim: what the store is owed at each stage, and how it is told.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    background::{PATIENCE, owe_outcome, report, with_timeout, without_result},
+    background::{REPLY_TIMEOUT, owe_outcome, report, with_timeout, without_result},
     local,
 };
 use crate::{
@@ -19,22 +19,25 @@ use crate::{
     },
 };
 
-/// The guard of a claim that was granted: dropping it does what the stage asks for.
+/// The guard of a granted claim. Its drop does in the background what the stage asks for:
 ///
-/// | dropped while | the runtime then |
-/// |---|---|
-/// | the body has not been polled yet | releases, under `fail` too |
-/// | the body runs | abandons: free at once under `rerun`, lost under `fail` |
-/// | its result is asked for its `ttl` or encoded (a panic) | finishes, without the result: what has run must not run again |
-/// | the body has returned | finishes, until answered or `ttl` has passed |
+/// | stage | at the drop | the runtime then |
+/// |---|---|---|
+/// | granted | the body was not polled yet | releases, under `fail` too: nothing ran |
+/// | started | the body was polled | abandons: free under `rerun`, lost under `fail` |
+/// | encoding | the `ttl` or the codec panicked | finishes as done, without the result |
+/// | finishing | the body has returned | finishes, until answered or `ttl` has passed |
+/// | settled | the store knows the end | nothing |
 pub(crate) struct Claim {
     pub(crate) attempt: Arc<Attempt>,
     stage: Stage,
-    /// As it was granted, and once the body has returned, as it is to end.
+    /// The record as it was granted. Once the body has returned, the record that the finish writes.
     record: Record,
+    /// The lead of this process' flight, if this call has it.
     lead: Option<Lead>,
 }
 
+/// See the table at [`Claim`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Granted,
@@ -45,7 +48,7 @@ enum Stage {
 }
 
 impl Claim {
-    /// The claim that was granted as `record` says.
+    /// A claim that the store has just granted. Counts a takeover.
     pub(crate) fn new(
         attempt: Arc<Attempt>,
         lead: Option<Lead>,
@@ -62,11 +65,11 @@ impl Claim {
         Self::granted(attempt, lead, record)
     }
 
-    /// The same without a turn to count.
+    /// As [`new`](Self::new), for a grant that is no takeover.
     #[inline]
     pub(super) fn granted(attempt: Arc<Attempt>, lead: Option<Lead>, record: Record) -> Self {
-        attempt.arm(true);
-        attempt.granted(&record);
+        attempt.set_armed(true);
+        attempt.set_granted(&record);
         Self {
             attempt,
             stage: Stage::Granted,
@@ -75,46 +78,50 @@ impl Claim {
         }
     }
 
-    /// As it was granted, and once the body has returned, as it is to end.
+    /// The record as it was granted. Once the body has returned, the record that the finish writes.
     pub(crate) fn record(&self) -> &Record {
         &self.record
     }
 
-    /// The body is about to be polled: from the first time on, its effects may have happened. Answers whether this is it.
+    /// Called before each first poll of the body: from then on its effects may have happened.
+    /// Returns whether the body had not been polled before.
     pub(crate) fn start(&mut self) -> bool {
-        self.pass(Stage::Granted, Stage::Started)
+        self.advance(Stage::Granted, Stage::Started)
     }
 
-    /// The body has returned a result that is final; it is about to be asked for its `ttl`, and encoded.
-    pub(crate) fn encode(&mut self) {
-        self.pass(Stage::Started, Stage::Encoding);
+    /// Called when the body has returned a final result, before the user's code runs that gives its
+    /// `ttl` and its bytes.
+    pub(crate) fn begin_encoding(&mut self) {
+        self.advance(Stage::Started, Stage::Encoding);
     }
 
-    /// The result is to be kept for as long, whatever the operation says.
-    pub(crate) fn keep(&mut self, ttl: Duration) {
-        self.record.ttl = record::kept_for(ttl);
+    /// Keeps the result for `ttl`, instead of the operation's.
+    pub(crate) fn set_ttl(&mut self, ttl: Duration) {
+        self.record.ttl = record::clamp_ttl(ttl);
     }
 
-    /// The body has returned: so its record is to end, and the store is owed that from now on.
+    /// The attempt is over, and the finish is to write `target`. From now on the store is owed
+    /// that.
     pub(crate) fn end(&mut self, target: Record) {
         self.record = target;
         self.stage = Stage::Finishing;
     }
 
-    /// [`end`](Self::end), with a result: at once, where a store in this process takes it from where it lies.
+    /// As [`end`](Self::end), with a result. A store in this process records it at once; then
+    /// nothing is owed any more.
     pub(crate) fn complete(&mut self, codec: u32, outcome: RecordedBytesRef<'_>) {
         let completed = local::complete(&self.attempt, &self.record, codec, outcome);
         self.record.state = State::Done;
         self.record.codec = codec;
         if completed {
-            self.settled();
+            self.set_settled();
         } else {
             self.record.outcome = Some(outcome.to_owned());
             self.stage = Stage::Finishing;
         }
     }
 
-    /// Whether the body has returned, and the store is owed that.
+    /// Whether the attempt is over and the store is still owed the finish.
     pub(crate) fn is_ending(&self) -> bool {
         self.stage == Stage::Finishing
     }
@@ -124,42 +131,45 @@ impl Claim {
         self.stage == Stage::Settled
     }
 
-    fn pass(&mut self, from: Stage, to: Stage) -> bool {
-        let passes = self.stage == from;
-        if passes {
+    fn advance(&mut self, from: Stage, to: Stage) -> bool {
+        let is_at = self.stage == from;
+        if is_at {
             self.stage = to;
         }
-        passes
+        is_at
     }
 
-    /// The owner was just seen alive.
+    /// Tells this process' followers that the owner is alive and has renewed its lease.
     pub(crate) fn extend(&self, lease: Duration) {
         if let Some(lead) = &self.lead {
             lead.extend(lease);
         }
     }
 
-    /// Somebody else owns the record: this claim owes nothing any more. Its followers ask for themselves.
+    /// Another attempt owns the record, so this one owes nothing any more. Its followers ask the
+    /// store themselves.
     pub(crate) fn lose(mut self) {
-        self.settled();
+        self.set_settled();
     }
 
-    /// Tells the store how the attempt [ends](Self::end), if it does not know, and answers with the record that stands in its
-    /// stead, if it is another attempt's. A store that does not answer is told by the runtime, in the background, and the
-    /// caller need not wait.
+    /// Sends the finish, unless the claim is settled already. Returns the current record and what
+    /// is left of its lease if another attempt owns it.
+    ///
+    /// If the store does not answer, the claim stays owed: its drop hands the finish to the
+    /// background, and the caller need not wait.
     pub(crate) async fn finish(&mut self) -> Option<(Record, Duration)> {
         if self.is_settled() {
             return None;
         }
-        let settled = match Box::pin(self.sent()).await {
+        let settled = match Box::pin(self.send_finish()).await {
             Ok(settled) => settled,
             Err(error) => {
                 self.attempt.count(Turn::Unrecorded);
                 events::unrecorded(&self.attempt, &error);
-                return None; // and the drop hands the finish over
+                return None; // The drop of this claim hands the finish over.
             }
         };
-        self.settled();
+        self.set_settled();
         report(&self.attempt, &settled);
         if let (Some(lead), Settled::Applied | Settled::PutBack, State::Done) =
             (self.lead.take(), &settled, self.record.state)
@@ -172,12 +182,13 @@ impl Claim {
         }
     }
 
-    /// The answer to the finish; or, where the store does not take what it carries, to one without that.
-    async fn sent(&mut self) -> Result<Settled, StoreError> {
+    /// Sends the finish and returns the store's answer. If the result is too large for the store,
+    /// sends it again without the result.
+    async fn send_finish(&mut self) -> Result<Settled, StoreError> {
         loop {
             let attempt = &self.attempt;
             let reply = attempt.store.finish(&attempt.key, &self.record);
-            let answer = with_timeout(attempt, PATIENCE, reply).await;
+            let answer = with_timeout(attempt, REPLY_TIMEOUT, reply).await;
             match answer
                 .as_ref()
                 .err()
@@ -189,15 +200,15 @@ impl Claim {
         }
     }
 
-    /// Whether the store knows of a result.
+    /// Whether the store has acknowledged a result.
     pub(crate) fn is_recorded(&self) -> bool {
         let without = matches!(self.record.outcome, Some(RecordedBytes::NotRecorded(_)));
         self.is_settled() && self.record.state == State::Done && !without
     }
 
-    fn settled(&mut self) {
+    fn set_settled(&mut self) {
         self.stage = Stage::Settled;
-        self.attempt.arm(false);
+        self.attempt.set_armed(false);
     }
 }
 
@@ -213,11 +224,12 @@ impl Drop for Claim {
         };
         let attempt = Arc::clone(&self.attempt);
         owe_outcome(attempt, target);
-        self.settled();
+        self.set_settled();
     }
 }
 
-/// The record of an attempt that has run to its end, without the result: a retry must not run it again because of that.
+/// The done record of an attempt whose result is not recorded, for this `reason`. It is done
+/// nevertheless, so that a retry does not run it again.
 pub(crate) fn not_recorded(record: &Record, reason: &str) -> Record {
     Record {
         state: State::Done,

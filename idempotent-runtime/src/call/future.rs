@@ -1,4 +1,8 @@
-//! A call as its caller holds it: polled, or dropped.
+//! The future that a caller holds.
+//!
+//! Its poll starts the call and drives it. Its drop ends the call, unless the attempt is *armed*:
+//! then the store has yet to learn something, and the drop spawns the rest of the call on the
+//! runtime that the attempt was prepared in.
 
 use std::{
     any::Any,
@@ -26,12 +30,14 @@ use crate::{
     operation::{IntoErr, Operation, scope::BodyType},
 };
 
-/// The future of [`Operation::run`]: a call whose body is finished also when its caller goes away.
-// The body's type is gone once it is boxed: so little is compiled for each function. That this has a name spares some more.
+/// The future of [`Operation::run`]. If it is dropped while the body runs, the runtime finishes the
+/// body.
+// Boxing the body erases its type, so little code is compiled for each annotated function. A named
+// future, instead of an `async` block, saves some more.
 #[must_use = "a call does nothing until it is awaited"]
 pub struct Run<T: 'static, E: 'static, F, B> {
     pub(crate) call: Call<T, E, F>,
-    /// Until it is needed: a replay boxes nothing.
+    /// Not boxed before it runs: a replay boxes nothing.
     pub(crate) body: Option<B>,
 }
 
@@ -44,28 +50,29 @@ impl<T, E, F, B> fmt::Debug for Run<T, E, F, B> {
 /// A call without its body's type.
 pub(crate) struct Call<T: 'static, E: 'static, F> {
     pub(crate) phase: Phase<T, E, F>,
-    /// One pointer, that the call stays small.
-    pub(crate) needs: fn() -> Needs<T, E, F>,
+    /// A function that returns the table: one pointer, which keeps the call small.
+    pub(crate) type_fns: fn() -> TypeFns<T, E, F>,
 }
 
 type DetachedBody<T, E> = BodySlot<T, E, Detached<T, E>>;
 
-/// What a call needs of its types. [`Operation::run`] asks for it, and for that alone: were it asked for again where the
-/// call is polled, each type that lacks something would be two errors.
-pub(crate) struct Needs<T: 'static, E: 'static, F> {
-    owned: fn(DetachedBody<T, E>) -> Box<dyn OwnedBody>,
+/// The functions of a call that depend on its types. [`Operation::run`] names them, so only `run`
+/// has the trait bounds. If the `Future` impl had them too, a missing bound would be two compile
+/// errors.
+pub(crate) struct TypeFns<T: 'static, E: 'static, F> {
+    box_body: fn(DetachedBody<T, E>) -> Box<dyn OwnedBody>,
     into_err: fn(F, Error) -> E,
 }
 
-impl<T, E, F> Needs<T, E, F>
+impl<T, E, F> TypeFns<T, E, F>
 where
     T: Send + 'static,
     E: Send + 'static,
     F: IntoErr<E>,
 {
-    pub(crate) fn met() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            owned: |slot| Box::new(slot),
+            box_body: |slot| Box::new(slot),
             into_err: F::into_err,
         }
     }
@@ -73,20 +80,20 @@ where
 
 #[expect(clippy::large_enum_variant, reason = "a replay boxes nothing")]
 pub(crate) enum Phase<T: 'static, E: 'static, F> {
-    /// Nothing has happened. A replay goes from here straight to the end.
+    /// Nothing was sent yet. A replay from this process goes from here to [`Ended`](Self::Ended).
     Start(Operation<T, E, F>),
     Flow {
-        /// None where there is no key: then nothing is left behind.
+        /// `None` for a call without a key: its drop leaves nothing to finish.
         attempt: Option<Arc<Attempt>>,
-        /// Taken out while it is polled: if it stays out, the body panicked.
+        /// Taken out while it is polled. `None` otherwise means that the body panicked.
         flow: Option<InSpan<Flow>>,
         into_err: F,
     },
-    /// At the end.
-    Gone,
+    /// The result was returned.
+    Ended,
 }
 
-// The body is moved while it has not been polled, and pinned in a box from then on.
+// The body is moved only before its first poll. From then on it is pinned in a box.
 impl<T: 'static, E: 'static, F, B> Unpin for Run<T, E, F, B> {}
 
 impl<T, E, F, B> Future for Run<T, E, F, B>
@@ -103,20 +110,22 @@ where
     }
 }
 
-/// A body that may be boxed, if it is needed.
-trait Waiting<T, E> {
+/// A body that is boxed when it is about to run.
+trait UnboxedBody<T, E> {
+    /// Boxes the body.
+    ///
     /// # Panics
-    /// When it was taken before: then it has panicked.
-    fn take(&mut self) -> Detached<T, E>;
+    /// If it was taken before. The call is then polled again after its body has panicked.
+    fn take_boxed(&mut self) -> Detached<T, E>;
 
     fn body_type(&self) -> BodyType;
 }
 
-impl<T, E, B> Waiting<T, E> for Option<B>
+impl<T, E, B> UnboxedBody<T, E> for Option<B>
 where
     B: Future<Output = Result<T, E>> + Send + 'static,
 {
-    fn take(&mut self) -> Detached<T, E> {
+    fn take_boxed(&mut self) -> Detached<T, E> {
         match Option::take(self) {
             Some(body) => Box::pin(body),
             None => polled_after_panic(),
@@ -136,41 +145,46 @@ fn polled_after_panic() -> ! {
 
 impl<T: 'static, E: 'static, F> Call<T, E, F> {
     #[inline]
-    fn poll(&mut self, body: &mut dyn Waiting<T, E>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+    fn poll(
+        &mut self,
+        body: &mut dyn UnboxedBody<T, E>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, E>> {
         if let Phase::Start(operation) = &mut self.phase {
-            // As `give_way`.
+            // `give_way`, in its form for a poll.
             if poll_give_way(&mut operation.options.gave_way, cx).is_pending() {
                 return Poll::Pending;
             }
             operation.options.claim_scope(body.body_type());
             if let Some(result) = operation.replay() {
-                self.phase = Phase::Gone;
+                self.phase = Phase::Ended;
                 return Poll::Ready(result);
             }
         }
         let polled = match self.start(body, cx) {
-            Ok(Poll::Pending) => self.go_on(cx),
+            Ok(Poll::Pending) => self.poll_flow(cx),
             started => started,
         };
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(ready) => {
-                self.phase = Phase::Gone;
+                self.phase = Phase::Ended;
                 ready
             }
-            Err(error) => match mem::replace(&mut self.phase, Phase::Gone) {
+            Err(error) => match mem::replace(&mut self.phase, Phase::Ended) {
                 Phase::Flow { into_err, .. } | Phase::Start(Operation { into_err, .. }) => {
-                    Poll::Ready(Err(((self.needs)().into_err)(into_err, error)))
+                    Poll::Ready(Err(((self.type_fns)().into_err)(into_err, error)))
                 }
-                Phase::Gone => unreachable!("neither `start` nor `go_on` ends a call"),
+                Phase::Ended => unreachable!("neither `start` nor `poll_flow` ends a call"),
             },
         }
     }
 
-    /// Begins, if that has not been done, and ends at once if nothing is to be waited for.
+    /// Starts the call in its first poll. Returns the result if nothing has to wait; otherwise
+    /// `Pending`, and the phase is [`Phase::Flow`].
     fn start(
         &mut self,
-        body: &mut dyn Waiting<T, E>,
+        body: &mut dyn UnboxedBody<T, E>,
         cx: &mut Context<'_>,
     ) -> Result<Poll<Result<T, E>>, Error> {
         let Phase::Start(operation) = &self.phase else {
@@ -178,25 +192,29 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         };
         if operation.options.is_unprotected {
             let (call, span) = operation.unprotected()?;
-            let slot = BodySlot::new(operation.policy, body.take());
-            let flow = unprotected(call, ((self.needs)().owned)(slot));
-            self.wait_for(None, InSpan { span, flow });
+            let slot = BodySlot::new(operation.policy, body.take_boxed());
+            let flow = unprotected(call, ((self.type_fns)().box_body)(slot));
+            self.set_flow(None, InSpan { span, flow });
             return Ok(Poll::Pending);
         }
         let (attempt, span) = operation.prepare()?;
-        let mut slot = BodySlot::new(operation.policy, body.take());
-        let left = span.in_scope(|| call_at_once(attempt, &mut slot, cx));
-        let Some((attempt, rest)) = left else {
+        let mut slot = BodySlot::new(operation.policy, body.take_boxed());
+        let pending = span.in_scope(|| call_at_once(attempt, &mut slot, cx));
+        let Some((attempt, rest)) = pending else {
             return Ok(slot.into_poll());
         };
-        let flow = detached(Arc::clone(&attempt), ((self.needs)().owned)(slot), rest);
-        self.wait_for(Some(attempt), InSpan { span, flow });
+        let flow = detached(
+            Arc::clone(&attempt),
+            ((self.type_fns)().box_body)(slot),
+            rest,
+        );
+        self.set_flow(Some(attempt), InSpan { span, flow });
         Ok(Poll::Pending)
     }
 
-    /// From now on, this is polled.
-    fn wait_for(&mut self, attempt: Option<Arc<Attempt>>, flow: InSpan<Flow>) {
-        if let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Gone) {
+    /// Leaves [`Phase::Start`] for [`Phase::Flow`].
+    fn set_flow(&mut self, attempt: Option<Arc<Attempt>>, flow: InSpan<Flow>) {
+        if let Phase::Start(operation) = mem::replace(&mut self.phase, Phase::Ended) {
             self.phase = Phase::Flow {
                 attempt,
                 flow: Some(flow),
@@ -205,16 +223,16 @@ impl<T: 'static, E: 'static, F> Call<T, E, F> {
         }
     }
 
-    fn go_on(&mut self, cx: &mut Context<'_>) -> Result<Poll<Result<T, E>>, Error> {
-        let Phase::Flow { flow: home, .. } = &mut self.phase else {
+    fn poll_flow(&mut self, cx: &mut Context<'_>) -> Result<Poll<Result<T, E>>, Error> {
+        let Phase::Flow { flow: stored, .. } = &mut self.phase else {
             panic!("an idempotent call was polled after it had ended");
         };
-        let Some(mut flow) = home.take() else {
+        let Some(mut flow) = stored.take() else {
             polled_after_panic();
         };
         match Pin::new(&mut flow).poll(cx) {
             Poll::Pending => {
-                *home = Some(flow);
+                *stored = Some(flow);
                 Ok(Poll::Pending)
             }
             Poll::Ready(ended) => {
@@ -239,7 +257,7 @@ impl<T: 'static, E: 'static, F> Drop for Call<T, E, F> {
             && attempt.is_armed()
         {
             attempt.orphan();
-            // Its answer goes nowhere; the record tells the next caller.
+            // Its result goes nowhere; the next caller reads it from the record.
             spawn_body(&attempt.runtime, OrphanTask(flow));
         }
     }

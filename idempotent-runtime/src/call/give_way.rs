@@ -1,4 +1,4 @@
-//! Lets others run before a call that would wait for nothing.
+//! Yields to other work before a call that may wait for nothing.
 
 use std::{
     future::poll_fn,
@@ -7,15 +7,18 @@ use std::{
 
 use tokio::task::coop;
 
-/// Gives way to the task's other work, and to other tasks, where the task has used up its budget; once at most, for others
-/// in the same task may take all the budget that there is. Each call does so before it begins: a replay in memory and a
-/// refusal wait for nothing, and a loop of them would not let others run, perhaps the very owner that it asks for.
+/// Yields once if the task has used up its cooperative budget. Each call does so before it begins.
+/// A replay in memory, or a refusal, waits for nothing, so a loop of them would never let other
+/// tasks run, not even the owner that it waits for.
+///
+/// It yields only once, because other futures in the same task may use up the new budget again and
+/// again.
 pub(super) async fn give_way() {
     let mut given = false;
     poll_fn(|cx| poll_give_way(&mut given, cx)).await;
 }
 
-/// [`give_way`] as a poll; `given` is false at first.
+/// [`give_way`] as a poll. `given` remembers whether it has yielded, and is false at first.
 #[inline]
 pub(super) fn poll_give_way(given: &mut bool, cx: &mut Context<'_>) -> Poll<()> {
     match coop::poll_proceed(cx) {

@@ -1,11 +1,12 @@
-//! The body, with its lease renewed while it is pending.
+//! Polls the body, and renews the lease while the body is pending.
 //!
-//! Heartbeats ride in the call's own future: no task per call, and a future that nobody polls loses its lease, as it
-//! should.
+//! Heartbeats are part of the call's own future. So a call needs no task, and a future that nobody
+//! polls loses its lease, as it should.
 //!
-//! They are polled after the body, in the same poll, and the body may have used up all of tokio's cooperative budget by
-//! then (so may whatever else the caller polls in its task). Whatever is ours therefore needs no budget: without that, a
-//! body that yields properly would lose its lease.
+//! A heartbeat is polled after the body, in the same poll. By then the body, or another future in
+//! the caller's task, may have used up Tokio's cooperative budget. So heartbeats and timeouts are
+//! `unconstrained`: they need no budget. Otherwise a body that uses up its budget in each poll
+//! would lose its lease.
 
 use std::{
     future::{Future, poll_fn},
@@ -23,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    background::{PATIENCE, report, with_timeout},
+    background::{REPLY_TIMEOUT, report, with_timeout},
     body::ErasedBody,
     claim::Claim,
 };
@@ -31,31 +32,32 @@ use crate::{StoreError, call::attempt::Attempt, context, events, record::Record,
 
 /// How a body ended.
 pub(crate) enum BodyEnd {
-    /// Its result is in the slot.
+    /// It returned; `body` has its result.
     Returned,
-    /// Another attempt owns the record, which is this one; the body was stopped.
+    /// Another attempt owns the record, as shown here with what is left of its lease. The body was
+    /// dropped.
     Overtaken(Record, Duration),
-    /// It has run for as long as it may, this long; it was stopped.
+    /// It ran for this long, its `timeout`, and was dropped.
     TimedOut(Duration),
 }
 
-// Apart from the guard: this polls users' code, the guard does not.
+// This method is not in `claim.rs` because it polls the user's code, which the guard does not.
 impl Claim {
-    /// Polls the body to its end, or to that of its time, and renews the lease every third of it. The body is dropped
-    /// before this returns.
+    /// Polls the body until it returns, its timeout is over, or another attempt owns the record.
+    /// Renews the lease every third of it. The body is dropped before this returns.
     pub(crate) async fn drive<W: ErasedBody + ?Sized>(&mut self, body: &mut W) -> BodyEnd {
         let attempt = Arc::clone(&self.attempt);
-        let mut body = pin!(context::Context::inside(attempt.clone(), Body(body)));
+        let mut body = pin!(context::Context::scope(attempt.clone(), StopOnDrop(body)));
+        // For `SharedStore::in_flight`: a local store has no flights that could be counted.
         let _running = attempt.store.local().map(|_| attempt.store.running());
         let mut heartbeat = None;
-        let mut end = attempt
-            .timeout
-            .map(|timeout| Box::pin(time::sleep(timeout)));
-        // One that has started was polled just now, and will wake this task.
+        let mut timeout = attempt.timeout.map(|after| Box::pin(time::sleep(after)));
+        // If it had started before, `local` has polled it in this very poll, and it will wake this
+        // task.
         let mut is_pending = !self.start();
         poll_fn(|cx| {
             let mut poll_body =
-                || telling_of_panics(|| body.as_mut().poll(cx), || attempt.panicked());
+                || report_panics(|| body.as_mut().poll(cx), || attempt.emit_panic());
             if !mem::take(&mut is_pending) && poll_body().is_ready() {
                 return Poll::Ready(BodyEnd::Returned);
             }
@@ -65,33 +67,40 @@ impl Claim {
             if let Poll::Ready((record, lease_left)) = pin!(unconstrained(beat)).poll(cx) {
                 return Poll::Ready(BodyEnd::Overtaken(record, lease_left));
             }
-            poll_end(&mut end, cx).map(|()| BodyEnd::TimedOut(attempt.timeout.unwrap_or_default()))
+            poll_timeout(&mut timeout, cx)
+                .map(|()| BodyEnd::TimedOut(attempt.timeout.unwrap_or_default()))
         })
         .await
     }
 }
 
-/// Does `work`, which is the user's code. If it panics, `tell` is called, and the panic goes on. Nothing unwinds meanwhile: a
-/// subscriber to events that panics itself does not end the process.
-pub(crate) fn telling_of_panics<R>(work: impl FnOnce() -> R, tell: impl FnOnce()) -> R {
+/// Runs `work`, which is the user's code. If it panics, calls `report`, and then lets the panic go
+/// on. `report` does not run while the thread unwinds, so a panic in it (in a subscriber to events,
+/// say) does not abort the process.
+pub(crate) fn report_panics<R>(work: impl FnOnce() -> R, report: impl FnOnce()) -> R {
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panicked| {
-        tell();
+        report();
         panic::resume_unwind(panicked)
     })
 }
 
-/// Ready once a body's time is over, where that is limited.
-pub(crate) fn poll_end(end: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
-    match end {
-        Some(end) => pin!(unconstrained(end.as_mut())).poll(cx),
+/// Ready when the body's `timeout` is over. Pending for ever if it has none.
+pub(crate) fn poll_timeout(
+    timeout: &mut Option<Pin<Box<Sleep>>>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    match timeout {
+        Some(timeout) => pin!(unconstrained(timeout.as_mut())).poll(cx),
         None => Poll::Pending,
     }
 }
 
-/// A body, which ends with this at the latest: its destructors see the same surroundings as it did.
-pub(crate) struct Body<'a, W: ErasedBody + ?Sized>(pub(crate) &'a mut W);
+/// Polls a body, and drops it when this is dropped. Placed inside
+/// [`Context::scope`](context::Context::scope), so that the body's destructors run in the same
+/// context as the body.
+pub(crate) struct StopOnDrop<'a, W: ErasedBody + ?Sized>(pub(crate) &'a mut W);
 
-impl<W: ErasedBody + ?Sized> Future for Body<'_, W> {
+impl<W: ErasedBody + ?Sized> Future for StopOnDrop<'_, W> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -99,7 +108,7 @@ impl<W: ErasedBody + ?Sized> Future for Body<'_, W> {
     }
 }
 
-impl<W: ErasedBody + ?Sized> Drop for Body<'_, W> {
+impl<W: ErasedBody + ?Sized> Drop for StopOnDrop<'_, W> {
     fn drop(&mut self) {
         self.0.stop();
     }
@@ -115,7 +124,7 @@ struct Heartbeat<'a> {
 enum HeartbeatState {
     /// The body has not been pending yet.
     Idle,
-    Resting(Pin<Box<Sleep>>),
+    Sleeping(Pin<Box<Sleep>>),
     Renewing(Pin<Box<dyn Future<Output = Result<Settled, StoreError>> + Send>>),
 }
 
@@ -130,22 +139,23 @@ impl<'a> Heartbeat<'a> {
         }
     }
 
-    /// Ready once another attempt owns the record.
+    /// Renews the lease when it is time. Ready when another attempt owns the record.
     fn poll(&mut self, cx: &mut Context<'_>, claim: &Claim) -> Poll<(Record, Duration)> {
         loop {
             match &mut self.state {
-                HeartbeatState::Idle => self.rest(),
-                HeartbeatState::Resting(sleep) => {
+                HeartbeatState::Idle => self.sleep(),
+                HeartbeatState::Sleeping(sleep) => {
                     ready!(sleep.as_mut().poll(cx));
                     let late = Instant::now() - sleep.deadline();
                     if late > self.every {
-                        // The body blocked its thread, or nobody polled it: the lease may be gone.
+                        // The body blocked its thread, or nobody polled it. The lease may have
+                        // lapsed.
                         events::heartbeat_late(self.attempt, late);
                     }
                     let (attempt, owned) = (Arc::clone(self.attempt), self.owned.clone());
                     let renew = async move {
                         let reply = attempt.store.renew(&attempt.key, &owned);
-                        with_timeout(&attempt, PATIENCE, reply).await
+                        with_timeout(&attempt, REPLY_TIMEOUT, reply).await
                     };
                     self.state = HeartbeatState::Renewing(Box::pin(renew));
                 }
@@ -158,16 +168,17 @@ impl<'a> Heartbeat<'a> {
                             }
                             claim.extend(self.owned.lease);
                         }
-                        // No answer is not a refusal: the body goes on, and the next heartbeat asks again.
+                        // No answer is not a refusal: the body goes on, and the next heartbeat
+                        // tries again.
                         Err(error) => events::heartbeat_failed(self.attempt, &error),
                     }
-                    self.rest();
+                    self.sleep();
                 }
             }
         }
     }
 
-    fn rest(&mut self) {
-        self.state = HeartbeatState::Resting(Box::pin(time::sleep(self.every)));
+    fn sleep(&mut self) {
+        self.state = HeartbeatState::Sleeping(Box::pin(time::sleep(self.every)));
     }
 }

@@ -1,11 +1,13 @@
-//! A first call that waits for nothing: on a store in this process, with a body that is ready when first polled.
+//! A shortcut for a call that waits for nothing: a first call, on a store in this process, with a
+//! body that is ready when first polled.
 //!
-//! The common flow (`call`, in `mod.rs`) would do the same. This one does it in a single poll, without a future, without
-//! the boxes of a store's answers, and with the result's bytes taken from the buffer where they were encoded.
-//! That saves 38 % of a first call in memory (docs/BENCH.md, "Tricks").
+//! The common flow (`call`, in `mod.rs`) would do the same. The shortcut takes a single poll. It
+//! needs no future and no box for a store's answer, and the result's bytes go to the store from the
+//! buffer where they were encoded. That saves 38 % of a first call in memory (docs/BENCH.md,
+//! "Tricks").
 //!
-//! [`call_at_once`] is its one entry. Where something has to be waited for after all, it hands the rest to the common flow.
-//! [`complete`] is the same shortcut for the last step, of which [`Claim::complete`] makes use.
+//! [`call_at_once`] is the entry. As soon as something has to wait, it hands the rest to the common
+//! flow. [`complete`] is the shortcut's last step; [`Claim::complete`] calls it.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -19,16 +21,17 @@ use crate::{
     record::{Record, RecordedBytesRef},
 };
 
-/// What is left of a call that has to wait.
+/// The part of a call that is left to the common flow.
 pub(super) enum Rest {
     /// All of it.
     All,
-    /// The body is pending, or it has returned and the store is still to be told.
+    /// The claim is granted. The body is pending, or it has returned and the finish is still to be
+    /// sent.
     Run(Box<Claim>),
 }
 
-/// Claims, polls the body, and records its result, as far as none of them has to wait. `None`: that was the whole call,
-/// and its result is in `body`.
+/// Claims, polls the body, and records its result, as far as nothing has to wait. `None` means that
+/// the call is over, and its result is in `body`.
 pub(super) fn call_at_once(
     attempt: Arc<Attempt>,
     body: &mut dyn ErasedBody,
@@ -39,7 +42,7 @@ pub(super) fn call_at_once(
         Err(attempt) => return Some((attempt, Rest::All)),
     };
     if poll_body(&mut claim, body, cx).is_ready() {
-        outcome::conclude(body, &mut claim);
+        outcome::end_claim(body, &mut claim);
         if claim.is_settled() {
             report_ran(&claim);
             return None;
@@ -49,7 +52,8 @@ pub(super) fn call_at_once(
     Some((attempt, Rest::Run(Box::new(claim))))
 }
 
-/// The right to run, if a store in this process grants it; else the attempt back.
+/// Claims the right to run from a store in this process. Gives the attempt back if the store is not
+/// local, or does not grant at once.
 #[inline]
 fn claim(attempt: Arc<Attempt>) -> Result<Claim, Arc<Attempt>> {
     let local = attempt.store.local();
@@ -63,10 +67,11 @@ fn claim(attempt: Arc<Attempt>) -> Result<Claim, Arc<Attempt>> {
     }
 }
 
-/// Polls the body for the first time. If it panics, it is dropped in the surroundings that it had.
+/// Polls the body for the first time. If it panics, it is dropped within its own
+/// [`Context`](context::Context), as the common flow does.
 fn poll_body(claim: &mut Claim, body: &mut dyn ErasedBody, cx: &mut Context<'_>) -> Poll<()> {
     claim.start();
-    let polled = context::Context::sync_inside(claim.attempt.clone(), || {
+    let polled = context::Context::sync_scope(claim.attempt.clone(), || {
         let polled = panic::catch_unwind(AssertUnwindSafe(|| body.poll(cx)));
         polled.map_err(|panicked| {
             let stopped = panic::catch_unwind(AssertUnwindSafe(|| body.stop()));
@@ -74,12 +79,13 @@ fn poll_body(claim: &mut Claim, body: &mut dyn ErasedBody, cx: &mut Context<'_>)
         })
     });
     polled.unwrap_or_else(|panicked| {
-        claim.attempt.panicked();
+        claim.attempt.emit_panic();
         panic::resume_unwind(panicked)
     })
 }
 
-/// Completes the record of `owned` with a result, if a store in this process does so at once.
+/// Completes the record of `owned` with a result, if the store is in this process. Returns whether
+/// it did.
 #[inline]
 pub(super) fn complete(
     attempt: &Attempt,

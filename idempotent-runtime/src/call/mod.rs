@@ -1,6 +1,13 @@
-//! The whole flow of one call.
+//! The flow of one call.
 //!
-//! `call → Key → claim → (Run: body → finish) | Replay(record) | InFlight(wait → claim again) | KeyReused | Indeterminate`
+//! ```text
+//! call → prepare → acquire ─┬─ Run:    body → finish, or adopt the result of whoever took over
+//!                           ├─ Replay: the recorded result
+//!                           └─ Err:    InFlight (after waiting), KeyReused, Indeterminate, Unavailable, …
+//! ```
+//!
+//! [`call`] and [`run`] are this picture. `local` does the same in one poll where nothing has to
+//! wait.
 
 pub(crate) mod acquire;
 pub(crate) mod attempt;
@@ -30,7 +37,7 @@ use self::{
     attempt::Attempt,
     body::{BodySlot, ErasedBody, OwnedBody},
     claim::Claim,
-    future::{Call, InSpan, Needs, Phase},
+    future::{Call, InSpan, Phase, TypeFns},
     give_way::give_way,
     heartbeat::BodyEnd,
     local::{Rest, call_at_once},
@@ -48,18 +55,24 @@ use crate::{
 pub use background::drain;
 pub use future::Run;
 
-// Here and not in `operation/`, which knows nothing of calls.
+// This impl is here because `operation/` knows nothing of calls.
 impl<T, E, F> Operation<T, E, F> {
-    /// Runs `body` unless a result for the key is recorded, and answers with the recorded or the new result.
+    /// Runs `body` unless a result for the key is recorded, and answers with the recorded or the
+    /// new result.
     ///
     /// # Cancel safety
-    /// A dropped call is settled by the runtime: a claim that was sent is seen through and released if the body had not
-    /// been polled yet; a body that was polled is **finished** in the runtime, and its result recorded; a finish is
-    /// delivered. A call that only waits for another's result just ends.
+    /// If the call is dropped, the runtime settles what it leaves behind:
+    ///
+    /// - A claim that was sent, while the body has not been polled yet, is asked for until
+    ///   answered, and released.
+    /// - A body that was polled is **finished**, and its result is recorded.
+    /// - A finish is delivered.
+    ///
+    /// A call that only waits for another call's result just ends.
     ///
     /// # Errors
     /// The body's own, and [`Error`] made into `E` (see [`map_err`](Operation::map_err)).
-    // Nothing is done here but to put it where it stays: each further move of an operation costs some 10 ns.
+    // It only moves the operation to where it stays: each further move costs some 10 ns.
     #[inline]
     pub fn run<B>(self, body: B) -> Run<T, E, F, B>
     where
@@ -72,19 +85,19 @@ impl<T, E, F> Operation<T, E, F> {
         Run {
             call: Call {
                 phase: Phase::Start(self),
-                needs: Needs::met,
+                type_fns: TypeFns::new,
             },
             body: Some(body),
         }
     }
 
-    /// As [`run`](Operation::run), but the body stops when its caller goes away, and `on_crash` decides what that means
-    /// (`detach = false`). The body may borrow, and need not be `Send`.
+    /// As [`run`](Operation::run), but the body stops when its caller goes away, and `on_crash`
+    /// decides what that means (`detach = false`). The body may borrow, and need not be `Send`.
     ///
     /// # Cancel safety
     /// As [`run`](Operation::run), except that a body dropped midway is abandoned: under
-    /// [`OnCrash::Rerun`](crate::OnCrash::Rerun) the key is free at once, under [`OnCrash::Fail`](crate::OnCrash::Fail)
-    /// it is in doubt.
+    /// [`OnCrash::Rerun`](crate::OnCrash::Rerun) the key is free at once, under
+    /// [`OnCrash::Fail`](crate::OnCrash::Fail) it is in doubt.
     ///
     /// ```
     /// # use idempotent_fn::{Error, operation, store::MemoryStore};
@@ -118,7 +131,7 @@ impl<T, E, F> Operation<T, E, F> {
             if self.options.is_unprotected {
                 let result = match self.unprotected() {
                     Ok((call, span)) => {
-                        // In boxes, as it is below: the future has no room for it.
+                        // Boxed, as below: keeps this future small.
                         let body = BodySlot::new(self.policy, Box::pin(body));
                         let flow = Box::pin(unprotected_attached(call, body));
                         InSpan { span, flow }.await
@@ -142,50 +155,54 @@ impl<T, E, F> Operation<T, E, F> {
         }
     }
 
-    /// The recorded result, if it is in this process and nothing is in its way.
+    /// The recorded result, if it lies in this process (in a local store or a near cache) and
+    /// nothing speaks against a replay.
     #[inline]
     pub(crate) fn replay(&self) -> Option<Result<T, E>> {
         let fingerprint = self.options.fingerprint();
         let mut found = None;
-        self.options.peek(&mut |record| {
-            found = self.policy.read(record, fingerprint);
+        self.options.replay_local(&mut |record| {
+            found = self.policy.read_local(record, fingerprint);
             found.is_some()
         });
         found
     }
 
+    /// Checks the options and makes the attempt.
     pub(crate) fn prepare(&self) -> Result<(Arc<Attempt>, Span), Error> {
         prepare::prepare(&self.options, self.policy.check())
     }
 
-    /// The same for a call without a key.
+    /// As [`prepare`](Self::prepare), for a call without a key.
     pub(crate) fn unprotected(&self) -> Result<(Arc<Unprotected>, Span), Error> {
         prepare::unprotected(&self.options, self.policy.check())
     }
 }
 
-/// What is left of a call once it has to wait.
+/// The rest of a call that has to wait. It returns the body, which holds the result.
 pub(crate) type Flow = Pin<Box<dyn Future<Output = Result<Box<dyn OwnedBody>, Error>> + Send>>;
 
-/// The rest of a call, for a body that may outlive its caller. Compiled here, and not again in each crate that calls it.
+/// The rest of a call whose body may outlive its caller. Not inlined, so it is compiled once and
+/// not in each crate that calls it.
 #[inline(never)]
 fn detached(attempt: Arc<Attempt>, mut body: Box<dyn OwnedBody>, rest: Rest) -> Flow {
     match rest {
-        // Each has a future of its own, so that the usual one, which acquires, needs no box inside.
+        // Two futures: the first, which is the common one, then needs no room for a claim.
         Rest::All => Box::pin(async move {
             let done = call(&attempt, &mut *body).await;
-            tell_refusal(&attempt, done)?;
+            emit_refusal(&attempt, done)?;
             Ok(body)
         }),
         Rest::Run(claim) => Box::pin(async move {
             let done = run(&attempt, &mut *body, claim).await;
-            tell_refusal(&attempt, done)?;
+            emit_refusal(&attempt, done)?;
             Ok(body)
         }),
     }
 }
 
-/// A call whose body stops with its caller. It may borrow, and need not be `Send`: its type stays.
+/// A call whose body stops with its caller. The body may borrow, and need not be `Send`, so its
+/// type is not erased.
 async fn attached<T, E, B>(
     attempt: Arc<Attempt>,
     mut body: BodySlot<T, E, Pin<Box<B>>>,
@@ -200,23 +217,24 @@ where
             Rest::All => Box::pin(call(&attempt, &mut body)).await,
             Rest::Run(claim) => run(&attempt, &mut body, claim).await,
         };
-        tell_refusal(&attempt, done)?;
+        emit_refusal(&attempt, done)?;
     }
     Ok(body.into_result())
 }
 
-/// Tells the code around the call that it was refused, if it was.
-fn tell_refusal(attempt: &Attempt, done: Result<(), Error>) -> Result<(), Error> {
+/// Counts an error, and reports it to the code around the call. Returns `done` as it is.
+fn emit_refusal(attempt: &Attempt, done: Result<(), Error>) -> Result<(), Error> {
     if let Err(error) = &done {
-        attempt.refused(error);
+        attempt.emit_refusal(error);
     }
     done
 }
 
-/// The whole call: acquires the right to run, or a recorded result. The call's result is then found in `body`.
+/// One call: acquires the right to run and runs the body, or acquires the recorded result. The
+/// result is in `body` afterwards.
 ///
-/// What is ours needs none of the task's cooperative budget ([`unconstrained`]): what the caller polls beside this call
-/// may have used it up.
+/// The library's own futures are [`unconstrained`]: they need nothing of the task's cooperative
+/// budget, which other futures in the caller's task may have used up.
 async fn call<W: ErasedBody + ?Sized>(attempt: &Arc<Attempt>, body: &mut W) -> Result<(), Error> {
     match unconstrained(acquire(attempt)).await? {
         Acquired::Run(claim) => Box::pin(run(attempt, body, claim)).await,
@@ -224,7 +242,7 @@ async fn call<W: ErasedBody + ?Sized>(attempt: &Arc<Attempt>, body: &mut W) -> R
     }
 }
 
-/// Runs the body to its end, if it has not returned yet, and finishes the claim.
+/// Runs the body to its end, unless it has returned already, and finishes the claim.
 async fn run<W: ErasedBody + ?Sized>(
     attempt: &Arc<Attempt>,
     body: &mut W,
@@ -233,13 +251,14 @@ async fn run<W: ErasedBody + ?Sized>(
     let mut timed_out = None;
     if !claim.is_ending() {
         match claim.drive(body).await {
-            BodyEnd::Returned => outcome::conclude(body, &mut claim),
+            BodyEnd::Returned => outcome::end_claim(body, &mut claim),
             BodyEnd::Overtaken(record, lease_left) => {
                 claim.lose();
+                // Boxed because rare, here and below: keeps the common future small.
                 return Box::pin(adopt(attempt, body, record, lease_left)).await;
             }
             BodyEnd::TimedOut(after) => {
-                outcome::abandon_late(&mut claim, after);
+                outcome::end_timed_out(&mut claim, after);
                 timed_out = Some(after);
             }
         }
@@ -258,7 +277,8 @@ async fn run<W: ErasedBody + ?Sized>(
     Ok(())
 }
 
-/// Another attempt owns the record: its result is the key's result, never our own.
+/// Takes the result of the attempt that owns the record now. That is the key's result; this
+/// attempt's own is discarded.
 async fn adopt<W: ErasedBody + ?Sized>(
     attempt: &Arc<Attempt>,
     body: &mut W,
@@ -277,15 +297,15 @@ fn replay<W: ErasedBody + ?Sized>(
 ) -> Result<(), Error> {
     body.replay(&found.record, &|| attempt.operation_id())?;
     attempt.count(found.turn);
-    attempt.answered(found.outcome, true, &found.record);
+    attempt.emit_answer(found.outcome, true, &found.record);
     events::replayed(attempt.scope, &attempt.key);
     Ok(())
 }
 
-/// Reports that a body has run and been answered for.
+/// Counts and reports a body that has run to its end.
 fn report_ran(claim: &Claim) {
     let (attempt, recorded) = (&claim.attempt, claim.is_recorded());
     attempt.count(Turn::Ran);
-    attempt.answered(Observed::Ran, recorded, claim.record());
+    attempt.emit_answer(Observed::Ran, recorded, claim.record());
     events::ran(attempt, recorded);
 }

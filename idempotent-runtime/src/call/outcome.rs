@@ -1,4 +1,4 @@
-//! What a returned result means for the record: how the claim is to end.
+//! Decides from the body's result how the claim ends.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -21,22 +21,24 @@ use crate::{
     },
 };
 
-/// Most results have fewer bytes.
+/// The first capacity of the buffer for a result. Most results are smaller.
 const USUAL_RESULT: usize = 128;
 
-/// Makes the claim end as the body's result says. Asking the result runs the user's code, as the body is.
-pub(super) fn conclude<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
+/// Ends the claim as the body's result says. This runs the user's code (`on_err`, `ttl`, the
+/// codec); its panics are reported like the body's.
+pub(super) fn end_claim<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
     if body.is_err() && claim.attempt.progress.refusals.first().is_some() {
-        claim.attempt.ended_by_refusal();
+        claim.attempt.set_failed_by_refusal();
     }
-    let judged = panic::catch_unwind(AssertUnwindSafe(|| judge(body, claim)));
-    if let Err(panicked) = judged {
-        claim.attempt.panicked();
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| end_by_verdict(body, claim)));
+    if let Err(panicked) = ended {
+        claim.attempt.emit_panic();
         panic::resume_unwind(panicked);
     }
 }
 
-fn judge<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
+/// As [`end_claim`], without care for panics.
+fn end_by_verdict<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
     match body.verdict(claim.attempt.request.on_crash) {
         OnErr::Rerun => return claim.end(released(claim.record())),
         OnErr::Fail => return claim.end(lost(claim.record())),
@@ -45,19 +47,22 @@ fn judge<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
     if body.is_err()
         && let Some(refused) = claim.attempt.progress.refusals.first()
     {
-        return passing(claim, refused);
+        return end_not_final(claim, refused);
     }
-    // The body has run, and this is the user's code: what it does is as final as what encoding the result does.
-    claim.encode();
+    // From here on a panic of the user's code leaves a done record without a result: the body has
+    // run.
+    claim.begin_encoding();
     if let Some(ttl) = body.ttl() {
-        claim.keep(ttl);
+        claim.set_ttl(ttl);
     }
     let limit = claim.attempt.store.result_limit();
     let mut bytes = Vec::with_capacity(USUAL_RESULT);
+    // `carries_ours`: whether the user's value contains an error of this library, which its
+    // serializer notes.
     let (encoded, carries_ours) = noting_own(|| body.encode(&mut bytes));
     let ended = match encoded {
-        _ if carries_ours && body.is_err() => RecordingResult::Passing,
-        // The limit is the whole value's: what the server counts.
+        _ if carries_ours && body.is_err() => RecordingResult::NotFinal,
+        // The limit is that of the whole value, which is what the server counts.
         Ok(encoded) if DONE_HEADER + bytes.len() <= limit => {
             claim.complete(encoded.codec, encoded.outcome(&bytes));
             RecordingResult::Recorded
@@ -74,7 +79,7 @@ fn judge<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
             events::withheld(&claim.attempt, &reason);
             claim.end(not_recorded(claim.record(), &reason));
         }
-        RecordingResult::Passing => passing(claim, "another operation"),
+        RecordingResult::NotFinal => end_not_final(claim, "another operation"),
         RecordingResult::NotRecordable(reason) => {
             claim.attempt.count(Turn::NotRecordable);
             events::not_recordable(&claim.attempt, &reason);
@@ -83,33 +88,36 @@ fn judge<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
     }
 }
 
-/// What became of a result that is final.
+/// How the recording of a result ended.
 enum RecordingResult {
     Recorded,
     NotRecordable(String),
-    /// It is final, and not to be kept.
+    /// The result is final, and its codec withholds it on purpose.
     Withheld(String),
-    /// It carries an error of this library: it is not final.
-    Passing,
+    /// The result carries an error of this library, so it is not final.
+    NotFinal,
 }
 
-/// The body's `Err` would be final, but it comes of a call that this library refused for now: that one was in flight, its
-/// store could not be asked, it was in doubt. Or it carries such a refusal. Nothing of that is final.
+/// Ends a claim whose body returned an `Err` that would be recorded, but that is not final: the
+/// body called the operation `refused`, and this library refused that call for now (it was in
+/// flight, in doubt, or its store could not be asked). Or the `Err` carries such a refusal.
 ///
-/// The author has said nothing of what else the body did before, so it is as after a crash: under `rerun` a retry runs it
-/// again, under `fail` the key is in doubt. (There only `on_err = rerun` is the author's word that nothing happened, and
-/// then this is not called.)
-fn passing(claim: &mut Claim, refused: &'static str) {
+/// The body may have done other things before, and the author has not said that nothing happened.
+/// So the claim ends as after a crash: under `rerun` a retry runs the body again, under `fail` the
+/// key is in doubt. (If the author has said it, by `on_err = rerun`, the verdict is to release, and
+/// this is not called.)
+fn end_not_final(claim: &mut Claim, refused: &'static str) {
     events::not_final(&claim.attempt, refused);
     claim.end(abandoned(claim.record()));
 }
 
-/// The body was stopped after this long, because its time was over. What it did is unknown, as after a crash.
-pub(super) fn abandon_late(claim: &mut Claim, after: Duration) {
+/// Ends a claim whose body was stopped by its `timeout`. What the body did is unknown, as after a
+/// crash.
+pub(super) fn end_timed_out(claim: &mut Claim, after: Duration) {
     let attempt = &claim.attempt;
     events::timed_out(attempt, after);
     if attempt.is_orphaned() {
-        // There is no caller to be refused, and to be counted as that.
+        // The caller has gone, so no refusal counts this.
         attempt.count(Turn::TimedOut);
     }
     claim.end(abandoned(claim.record()));

@@ -1,4 +1,4 @@
-//! Prepares a call: finds everything that may be wrong with its options, and where it goes.
+//! Prepares a call: checks its options, chooses its store, and makes the attempt.
 
 use std::{cmp, sync::Arc, time::Duration};
 
@@ -12,23 +12,24 @@ use crate::{
     Error, Key, SharedStore,
     context::{Context, observe::Refusals},
     events::Span,
-    operation::options::{Chosen, Options, counting_store},
+    operation::options::{ChosenStore, Options, counting_store},
     record::{MAX_TTL, Nonce},
     store::counters::Turn,
 };
 
-/// Prepares the claim. Everything that may be wrong is found here, also with the `policy`.
+/// Checks everything that was asked for, the result policy included (`policy`), and makes the
+/// attempt and its span.
 pub(crate) fn prepare(
     options: &Options,
     policy: Result<(), &'static str>,
 ) -> Result<(Arc<Attempt>, Span), Error> {
-    let store = match agreed(options, policy) {
+    let store = match checked_store(options, policy) {
         Ok(store) => store,
         Err(error) => {
             Span::new(options.scope, None).refused(&error);
-            let store = options.named();
+            let store = options.named_store();
             let store = counting_store(store.as_ref());
-            refused(options, store, None, &error);
+            emit_refusal(options, store, None, &error);
             return Err(error);
         }
     };
@@ -36,11 +37,11 @@ pub(crate) fn prepare(
     let span = Span::new(options.scope, Some(&key));
     let refuse = |error, span: &Span| {
         span.refused(&error);
-        refused(options, Some(&store), Some(&key), &error);
+        emit_refusal(options, Some(&store), Some(&key), &error);
         error
     };
-    let (runtime, nonce) = match surroundings(options, &store) {
-        Ok(surroundings) => surroundings,
+    let (runtime, nonce) = match runtime_and_nonce(options, &store) {
+        Ok(both) => both,
         Err(error) => return Err(refuse(error, &span)),
     };
     let caller = Context::current();
@@ -53,8 +54,8 @@ pub(crate) fn prepare(
         key,
         store,
         request,
-        wait: within(options.wait),
-        timeout: options.timeout.map(within),
+        wait: capped(options.wait),
+        timeout: options.timeout.map(capped),
         runtime,
         caller,
         progress: Progress::default(),
@@ -62,14 +63,14 @@ pub(crate) fn prepare(
     Ok((attempt, span))
 }
 
-/// Prepares a call without a key. It is refused for the same mistakes as one with a key, so that they are found whatever
-/// comes first; only that there is a store is not asked.
+/// Prepares a call without a key. It is refused for the same mistakes as one with a key, so that a
+/// test finds them with either. It needs no store.
 pub(crate) fn unprotected(
     options: &Options,
     policy: Result<(), &'static str>,
 ) -> Result<(Arc<Unprotected>, Span), Error> {
     let span = Span::new(options.scope, None);
-    let store = options.named();
+    let store = options.named_store();
     let key = options
         .check_options()
         .and_then(|()| policy.map_err(|reason| options.config(reason)))
@@ -81,7 +82,7 @@ pub(crate) fn unprotected(
                 scope: options.scope,
                 key,
                 token: unprotected::now(),
-                timeout: options.timeout.map(within),
+                timeout: options.timeout.map(capped),
                 on_crash: options.on_crash,
                 store,
                 caller: Context::current(),
@@ -92,13 +93,14 @@ pub(crate) fn unprotected(
         Err(error) => {
             span.refused(&error);
             let store = counting_store(store.as_ref());
-            refused(options, store, None, &error);
+            emit_refusal(options, store, None, &error);
             Err(error)
         }
     }
 }
 
-/// Without a record, timers are all that a runtime is needed for.
+/// Checks that the runtime has timers, if the call has a timeout. Without a record, nothing else
+/// needs a runtime.
 fn check_timers(options: &Options) -> Result<(), Error> {
     match options.timeout {
         Some(_) => options.runtime(false).map(drop),
@@ -106,7 +108,8 @@ fn check_timers(options: &Options) -> Result<(), Error> {
     }
 }
 
-/// A key that no other call has, nor a copy of this process: what is derived from it may reach another service.
+/// A key that no other call has. Keys derived from it reach other services, so not even a copy of
+/// this process (a fork, a machine's snapshot) may draw the same one.
 fn random_key(options: &Options) -> Result<Key, Error> {
     let nonce = Nonce::random().map_err(|error| options.config(error.to_string()))?;
     let number = format!("{:032x}", u128::from_be_bytes(*nonce.as_bytes()));
@@ -116,27 +119,30 @@ fn random_key(options: &Options) -> Result<Key, Error> {
     })
 }
 
-/// Lets those who count and observe know of a call that was refused before it began.
+/// Counts and reports a call that was refused before it began.
 #[cold]
-fn refused(options: &Options, store: Option<&SharedStore>, key: Option<&Key>, error: &Error) {
+fn emit_refusal(options: &Options, store: Option<&SharedStore>, key: Option<&Key>, error: &Error) {
     if let Some(store) = store {
         store.counters().count(options.scope, Turn::of(error));
     }
-    Context::with(|context| context.refused(options.scope, key, error));
+    Context::with(|context| context.note_refusal(options.scope, key, error));
 }
 
-/// The store, where nothing is wrong with what was asked for.
-fn agreed(options: &Options, policy: Result<(), &'static str>) -> Result<Chosen, Error> {
+/// Checks the options and the result policy, and chooses the store.
+fn checked_store(
+    options: &Options,
+    policy: Result<(), &'static str>,
+) -> Result<ChosenStore, Error> {
     options.check()?;
-    let store = options.choose()?;
+    let store = options.choose_store()?;
     options.check_scope_in(&store)?;
     policy.map_err(|reason| options.config(reason))?;
     Ok(store)
 }
 
-/// The runtime that will finish what the caller leaves behind, and the attempt's name.
+/// The runtime that will finish what the caller leaves behind, and the attempt's nonce.
 #[inline]
-fn surroundings(options: &Options, store: &SharedStore) -> Result<(Handle, Nonce), Error> {
+fn runtime_and_nonce(options: &Options, store: &SharedStore) -> Result<(Handle, Nonce), Error> {
     let runtime = options.runtime(store.needs_io())?;
     let nonce = match store.local() {
         Some(_) => Nonce::within_process(),
@@ -146,7 +152,7 @@ fn surroundings(options: &Options, store: &SharedStore) -> Result<(Handle, Nonce
     Ok((runtime, nonce))
 }
 
-/// `Duration::MAX` says "for ever"; a clock does not reach that far.
-fn within(duration: Duration) -> Duration {
+/// At most [`MAX_TTL`]. `Duration::MAX` means "for ever", and would overflow a clock.
+fn capped(duration: Duration) -> Duration {
     cmp::min(duration, MAX_TTL)
 }

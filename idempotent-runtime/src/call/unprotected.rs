@@ -1,7 +1,9 @@
-//! A call whose optional key is `None`: there is no record, but all else that surrounds a body.
+//! A call whose optional key is `None`. The body runs without a record; all else is as in a call
+//! with a key.
 //!
-//! It has an execution of its own. Without one, its body would see the body that it was called from, and derive that one's
-//! keys: two calls would give a bank one key for two payments.
+//! It has an [`Execution`](crate::Execution) of its own. Otherwise its body would see the execution
+//! that it was called from, and derive that one's keys: two calls would give a bank one key for two
+//! payments.
 
 use std::{
     future::{Future, poll_fn},
@@ -16,7 +18,7 @@ use tokio::time;
 use super::{
     Flow,
     body::{BodySlot, ErasedBody, OwnedBody},
-    heartbeat::{Body, poll_end, telling_of_panics},
+    heartbeat::{StopOnDrop, poll_timeout, report_panics},
 };
 use crate::{
     Error, Key, OnCrash, OperationId, SharedStore,
@@ -32,18 +34,19 @@ use crate::{
 /// One call without a key.
 pub(crate) struct Unprotected {
     pub(crate) scope: &'static str,
-    /// Random: no two calls derive the same keys for others.
+    /// A random key: no two calls derive the same keys from it.
     pub(crate) key: Key,
-    /// Now, in µs since 1970, as a store would have given it.
+    /// The time of the call, in µs since 1970, in place of a store's fencing token.
     pub(crate) token: u64,
-    /// How long the body may run, where that is limited.
+    /// The limit of the body's running time, if there is one.
     pub(crate) timeout: Option<Duration>,
     pub(crate) on_crash: OnCrash,
-    /// Who counts; nothing is asked of it.
+    /// The store whose counters count this call. No command is sent to it.
     pub(crate) store: Option<SharedStore>,
-    /// The body this call was made from.
+    /// The context that the call was made in.
     pub(crate) caller: Context,
-    /// What the body was refused by other operations: noted here, and not with the body around it.
+    /// The calls made by the body that were refused for now. They are not noted with the body
+    /// around this one.
     pub(crate) refusals: Refusals,
 }
 
@@ -54,37 +57,37 @@ impl Unprotected {
         }
     }
 
-    /// Polls the body to its end, or to that of its time.
+    /// Polls the body until it returns or its timeout is over.
     async fn drive<W: ErasedBody + ?Sized>(self: &Arc<Self>, body: &mut W) -> Result<(), Error> {
         let timed_out = {
-            let mut body = pin!(Context::inside(self.clone(), Body(body)));
-            let mut end = self.timeout.map(|timeout| Box::pin(time::sleep(timeout)));
+            let mut body = pin!(Context::scope(self.clone(), StopOnDrop(body)));
+            let mut timeout = self.timeout.map(|after| Box::pin(time::sleep(after)));
             let mut poll = |cx: &mut task::Context<'_>| {
-                telling_of_panics(|| body.as_mut().poll(cx), || self.panicked())
+                report_panics(|| body.as_mut().poll(cx), || self.emit_panic())
             };
             poll_fn(|cx| match poll(cx) {
                 Poll::Ready(()) => Poll::Ready(false),
-                Poll::Pending => poll_end(&mut end, cx).map(|()| true),
+                Poll::Pending => poll_timeout(&mut timeout, cx).map(|()| true),
             })
             .await
         };
         if timed_out {
             let error = self.timed_out();
             self.count(Turn::of(&error));
-            self.caller.refused(self.scope, None, &error);
+            self.caller.note_refusal(self.scope, None, &error);
             return Err(error);
         }
         self.count(Turn::Unprotected);
         self.caller
-            .answered(self.scope, None, Observation::unprotected());
+            .note_answer(self.scope, None, Observation::unprotected());
         if body.is_err() && self.refusals.first().is_some() {
-            self.caller.refused_within(self.scope, None);
+            self.caller.note_failed_by_refusal(self.scope, None);
         }
         events::ran_unprotected(self.scope);
         Ok(())
     }
 
-    fn panicked(&self) {
+    fn emit_panic(&self) {
         self.count(Turn::Panicked);
         events::panicked_unprotected(self.scope);
     }
@@ -138,13 +141,13 @@ impl RunningBody for Unprotected {
     }
 }
 
-/// In µs since 1970, by this machine's clock.
+/// The time in µs since 1970, by this machine's clock.
 pub(crate) fn now() -> u64 {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since_1970.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0))
 }
 
-/// The whole of a call without a key. Nothing is left behind when it is dropped: the body stops with its caller.
+/// A call without a key. When it is dropped, the body stops, and nothing is left behind.
 #[inline(never)]
 pub(crate) fn unprotected(call: Arc<Unprotected>, mut body: Box<dyn OwnedBody>) -> Flow {
     Box::pin(async move {
@@ -153,7 +156,7 @@ pub(crate) fn unprotected(call: Arc<Unprotected>, mut body: Box<dyn OwnedBody>) 
     })
 }
 
-/// The same for a body that may borrow, and need not be `Send`.
+/// As [`unprotected`], for a body that may borrow and need not be `Send`.
 pub(crate) async fn unprotected_attached<T, E, B>(
     call: Arc<Unprotected>,
     mut body: BodySlot<T, E, Pin<Box<B>>>,

@@ -1,16 +1,17 @@
-//! How deeply bytes are nested, told without reading them as a type: a reader recurses, and its stack ends.
+//! Measures how deeply bytes are nested, without recursion: a reader recurses, and could overflow
+//! its stack.
 
 use super::writer::MAX_DEPTH;
 
-/// Whether `MessagePack` bytes may be read: they are nested at most [`MAX_DEPTH`] levels. What is not `MessagePack` at all,
-/// or ends early, is left for the reader to find.
+/// Whether `MessagePack` bytes are nested at most [`MAX_DEPTH`] levels. Bytes that are not
+/// `MessagePack`, or end early, are left to the reader.
 pub(super) fn is_bounded(bytes: &[u8]) -> bool {
-    // A level takes a byte at least.
-    bytes.len() <= MAX_DEPTH || measure(bytes)
+    // A level takes at least one byte.
+    bytes.len() <= MAX_DEPTH || is_within_depth(bytes)
 }
 
-fn measure(bytes: &[u8]) -> bool {
-    // How many values are still to come on each level.
+fn is_within_depth(bytes: &[u8]) -> bool {
+    // The number of values still to come on each level.
     let mut left = [0_u64; MAX_DEPTH + 1];
     let (mut depth, mut rest) = (0, bytes);
     left[0] = 1;
@@ -36,7 +37,8 @@ fn measure(bytes: &[u8]) -> bool {
     }
 }
 
-/// Passes over one value's marker and its own bytes. How many values are inside, and what is behind.
+/// Skips the marker and the own bytes of one value. Returns how many values are inside, and the
+/// bytes after it.
 fn step(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (&marker, rest) = bytes.split_first()?;
     let number = |size: usize| {
@@ -50,7 +52,7 @@ fn step(bytes: &[u8]) -> Option<(u64, &[u8])> {
         let count = usize::try_from(count).ok()?;
         (count <= rest.len()).then_some(count)
     };
-    // What has its length before it, and `more` bytes besides.
+    // A value with its length in `size` bytes before it, and `more` bytes.
     let sized = |size: usize, more: u64| {
         let (len, rest) = number(size)?;
         Some((0, &rest[skip(rest, len + more)?..]))

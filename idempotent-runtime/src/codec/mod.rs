@@ -1,4 +1,8 @@
-//! How results become bytes.
+//! How results become bytes, and are read back.
+//!
+//! `MessagePack` is written by `writer`, which refuses what would not be read back as it is. It is
+//! read by `plain`, which is fast and knows the common part, and otherwise by `rmp-serde`. If
+//! neither can read it, `reader` tells why, without showing the value.
 
 mod depth;
 pub(crate) mod number;
@@ -40,46 +44,58 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 /// }
 /// ```
 ///
-/// Choose a self-describing format: records outlive deploys, and a positional one (bincode, postcard) reads a reordered
-/// field into wrong data without an error.
+/// Choose a self-describing format, because records outlive deploys. A positional one (bincode,
+/// postcard) reads a reordered field as wrong data, without an error.
 pub trait Codec<T> {
-    /// Names the format in every record; a record of another format is
-    /// [`Error::Incompatible`](crate::Error::Incompatible). Below 1000 is ours. Never change it.
+    /// The id of the format, which every record has. To a function with another codec, the record
+    /// is [`Error::Incompatible`](crate::Error::Incompatible). Numbers below 1000 are this
+    /// library's own. Never change it.
     const ID: u32;
 
     /// Appends the value's bytes.
     ///
     /// # Errors
-    /// When the value has no such form. The operation has run by then: its outcome is recorded without the result.
+    /// If the value has no form in this format. The operation has run by then: its outcome is
+    /// recorded without the result.
     fn encode(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError>;
 
     /// Reads the value back.
     ///
     /// # Errors
-    /// When the bytes are not such a value; the caller gets [`Error::Incompatible`](crate::Error::Incompatible).
+    /// If the bytes are no `T`. The caller gets
+    /// [`Error::Incompatible`](crate::Error::Incompatible).
     fn decode(bytes: &[u8]) -> Result<T, CodecError>;
 }
 
-/// The default: `MessagePack` with field names (`rmp-serde`). A field may be added with `#[serde(default)]`, reordered, or
-/// left out. Addresses, UUIDs and times are written as text, as in JSON, so that they come back from inside of tagged,
-/// untagged and flattened types too.
+/// The default: `MessagePack` with field names (`rmp-serde`). A field may be added with
+/// `#[serde(default)]`, reordered, or left out. Addresses, UUIDs and times are written as text, as
+/// in JSON, so that they are also read back from inside tagged, untagged and flattened types.
 ///
-/// What would not come back as it is, is refused when it is encoded: `Some(())` and `Some(None)`, which would be `None`;
-/// `u128` and `i128` inside of a tagged or flattened type; bytes that an untagged enum would read as text; two
-/// flattened fields of one name; more than 128 levels. The call that ran the body has its result, and a retry gets
-/// [`Error::NotRecorded`](crate::Error::NotRecorded). To know it, a value that has bytes, such an integer or a flattened
-/// field is read back once before it is recorded.
+/// A value that would not be read back as it is, is refused when it is encoded:
 ///
-/// Two values of one type that serde writes alike are the type's own matter, in every format, because nothing in the bytes
-/// tells them apart. Two variants of an untagged enum: the first that fits is read. A flattened `Option` of a map, or of a
-/// struct whose fields may all be missing: `None` is read as `Some` of an empty one. Several flattened `Option`s whose
-/// fields have the same names: the first takes them.
+/// - `Some(())` and `Some(None)`, which would be read as `None`
+/// - `u128` and `i128` inside a tagged or flattened type
+/// - bytes that an untagged enum would read as text
+/// - two flattened fields of one name
+/// - more than 128 levels
+///
+/// The call that ran the body has its result, and a retry gets
+/// [`Error::NotRecorded`](crate::Error::NotRecorded). To find out, a value with bytes, with such an
+/// integer or with a flattened field is read back once before it is recorded.
+///
+/// In every format, serde may write two values of one type alike. Nothing in the bytes tells them
+/// apart, so the type has to avoid it:
+///
+/// - two variants of an untagged enum: the first that fits is read
+/// - a flattened `Option` of a map, or of a struct whose fields may all be missing: `None` is read
+///   as `Some` of an empty one
+/// - several flattened `Option`s whose fields have the same names: the first takes them
 #[derive(Clone, Copy, Debug)]
 pub struct MessagePack;
 
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
-    // 1 was written as not human-readable.
+    // 1 was its form when it was not human-readable. It is not used again.
     const ID: u32 = 4;
 
     fn encode(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -95,34 +111,36 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
         }
         let mut format = message_pack(bytes);
         let Ok(value) = T::deserialize(&mut format) else {
-            return Err(why_unreadable::<T, _>(&mut message_pack(bytes)));
+            return Err(decode_error::<T, _>(&mut message_pack(bytes)));
         };
-        expect_end(&mut format)?;
+        check_end(&mut format)?;
         Ok(value)
     }
 }
 
+/// The reader of `rmp-serde`, with our limit of depth.
 fn message_pack(
     bytes: &[u8],
 ) -> rmp_serde::Deserializer<ReadRefReader<'_, [u8]>, HumanReadableConfig<DefaultConfig>> {
     let mut format = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
-    // It counts from one.
+    // Its limit counts from one.
     format.set_max_depth(writer::MAX_DEPTH + 1);
     format
 }
 
-/// Why no `T` is read from this. It is read again for that, through a reader that shows nothing of what it reads: to read
-/// everything so costs a replay in memory 30 ns of 220.
+/// The reason why no `T` can be read from `format`. It reads again, through [`reader`], which shows
+/// no part of the value. The first reading does not use that reader, because it would cost a replay
+/// in memory 30 ns of 220.
 #[cold]
-fn why_unreadable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(format: D) -> CodecError {
+fn decode_error<'de, T: Deserialize<'de>, D: Deserializer<'de>>(format: D) -> CodecError {
     match reader::read::<T, D>(format) {
         Err(error) => error.into(),
-        // A type that reads the same bytes in two ways.
+        // The type reads the same bytes differently the second time.
         Ok(_) => CodecError::own(redact::HIDDEN),
     }
 }
 
-/// Appends `value`, which will be read as `T`.
+/// Appends `value` as `MessagePack`. It will be read as a `T`.
 pub(crate) fn encode_as<T, V>(value: &V, bytes: &mut Vec<u8>) -> Result<(), CodecError>
 where
     T: Serialize + DeserializeOwned,
@@ -131,29 +149,30 @@ where
     let start = bytes.len();
     if writer::write(value, bytes)? {
         let write = |value: &T, bytes: &mut Vec<u8>| writer::write(value, bytes).is_ok();
-        expect_back(&bytes[start..], MessagePack::decode, write)?;
+        check_round_trip(&bytes[start..], MessagePack::decode, write)?;
     }
     Ok(())
 }
 
-/// The value that these bytes are comes back from them: it is read, and written again as the same. Why it does not, is
-/// not said: the reader's text may show what it read.
-fn expect_back<T>(
+/// Checks that a value can be read from `bytes` and is written as the same bytes again. An error
+/// does not give the reader's reason, which may show the value.
+fn check_round_trip<T>(
     bytes: &[u8],
     decode: fn(&[u8]) -> Result<T, CodecError>,
     write: impl FnOnce(&T, &mut Vec<u8>) -> bool,
 ) -> Result<(), CodecError> {
     let value = decode(bytes).map_err(|_| CodecError::own("it would not be read back"))?;
     let mut again = Vec::with_capacity(bytes.len());
-    if write(&value, &mut again) && (again == bytes || counts(&again) == counts(bytes)) {
+    if write(&value, &mut again) && (again == bytes || byte_counts(&again) == byte_counts(bytes)) {
         Ok(())
     } else {
         Err(CodecError::own("it would come back as another value"))
     }
 }
 
-/// How often each byte is there. A hash map's entries come in any order, which this does not see.
-fn counts(bytes: &[u8]) -> [usize; 256] {
+/// How often each byte occurs. It is the same for any order of entries, which differs between two
+/// writings of a hash map.
+fn byte_counts(bytes: &[u8]) -> [usize; 256] {
     let mut counts = [0; 256];
     for &byte in bytes {
         counts[usize::from(byte)] += 1;
@@ -161,9 +180,9 @@ fn counts(bytes: &[u8]) -> [usize; 256] {
     counts
 }
 
-/// Nobody wrote more than the value: what has bytes behind it is damaged. The reader does not say where it stands, but
-/// asking for one more value tells.
-fn expect_end<C: rmp_serde::config::SerializerConfig>(
+/// Checks that no bytes are left: a record with bytes behind its value is damaged. The reader does
+/// not tell its position, so this tries to read one more value.
+fn check_end<C: rmp_serde::config::SerializerConfig>(
     reader: &mut rmp_serde::Deserializer<ReadRefReader<'_, [u8]>, C>,
 ) -> Result<(), CodecError> {
     match <()>::deserialize(reader) {
@@ -176,10 +195,11 @@ fn expect_end<C: rmp_serde::config::SerializerConfig>(
     }
 }
 
-/// JSON: larger and slower than the default, readable with the store's own tools.
+/// JSON: larger and slower than the default, but readable with the store's own tools.
 ///
-/// What would not come back as it is, is refused when it is encoded, as with [`MessagePack`]. That is also a number that is
-/// not finite, and a map inside of a tagged or flattened type whose keys are not text.
+/// As with [`MessagePack`], a value that would not be read back as it is, is refused when it is
+/// encoded. Here that includes a number that is not finite, and a map inside a tagged or flattened
+/// type whose keys are not text.
 ///
 /// ```
 /// # use idempotent_fn::{Error, codec, idempotent};
@@ -199,13 +219,13 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     const ID: u32 = 2;
 
     fn encode(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
-        let is_doubtful = writer::examine_for_json(value)?;
+        let is_doubtful = writer::check_for_json(value)?;
         let start = bytes.len();
         serde_json::to_writer(&mut *bytes, value).map_err(CodecError::new)?;
         if is_doubtful {
             let write =
                 |value: &T, bytes: &mut Vec<u8>| serde_json::to_writer(bytes, value).is_ok();
-            expect_back(&bytes[start..], Self::decode, write)?;
+            check_round_trip(&bytes[start..], Self::decode, write)?;
         }
         Ok(())
     }
@@ -214,26 +234,26 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
         let mut format = serde_json::Deserializer::from_slice(bytes);
         let Ok(value) = T::deserialize(&mut format) else {
             let again = &mut serde_json::Deserializer::from_slice(bytes);
-            return Err(why_unreadable::<T, _>(again));
+            return Err(decode_error::<T, _>(again));
         };
         format.end().map_err(CodecError::new)?;
         Ok(value)
     }
 }
 
-/// Why a value has no bytes, or bytes no value.
+/// The reason why a value could not be encoded or decoded.
 pub struct CodecError {
     reason: Box<dyn error::Error + Send + Sync>,
     is_own: bool,
-    /// The value has bytes, and is kept from being recorded on purpose.
+    /// Whether the value could be encoded, and its codec withholds it on purpose.
     is_withheld: bool,
 }
 
 impl CodecError {
     /// Wraps an error or a text.
     ///
-    /// It may quote the value. So this error's text and `Debug`, logs and records show of it only
-    /// what is known to be harmless; all of it is the [source](error::Error::source).
+    /// It may quote the value. So this error's text and its `Debug`, logs and records show only the
+    /// part that is known to be harmless. The whole is the [source](error::Error::source).
     pub fn new(reason: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
         Self {
             reason: reason.into(),
@@ -242,7 +262,7 @@ impl CodecError {
         }
     }
 
-    /// A refusal in words of this library's own, which hold nothing of a value: it is shown whole.
+    /// A refusal in this library's own words, which show no value. It is shown whole.
     pub(crate) fn own(text: impl Into<String>) -> Self {
         Self {
             reason: text.into().into(),
@@ -251,7 +271,7 @@ impl CodecError {
         }
     }
 
-    /// A value that is not to be recorded, on purpose: that is no mistake of anybody's.
+    /// A value that is withheld from the record on purpose. That is nobody's mistake.
     #[cfg(feature = "http")]
     pub(crate) fn withheld(why: &'static str) -> Self {
         Self {
@@ -264,7 +284,7 @@ impl CodecError {
         self.is_withheld
     }
 
-    /// What may be shown: our own words whole, of anybody else's the harmless part.
+    /// What may be shown: our own text whole, and the harmless part of anybody else's.
     pub(crate) fn shape(&self) -> String {
         if self.is_own {
             return self.reason.to_string();
@@ -287,7 +307,7 @@ impl From<writer::Refused> for CodecError {
 }
 
 impl From<reader::ReadError> for CodecError {
-    /// It is made so that nothing of the value is in it.
+    /// The text shows no part of the value.
     fn from(error: reader::ReadError) -> Self {
         Self::own(error.to_string())
     }
@@ -311,12 +331,12 @@ impl error::Error for CodecError {
     }
 }
 
-/// A codec chosen for one type, as plain functions.
+/// A codec for one type, as plain functions.
 pub(crate) struct Format<T> {
     pub(crate) codec: u32,
     pub(crate) encode: fn(&T, &mut Vec<u8>) -> Result<(), CodecError>,
     pub(crate) decode: fn(&[u8]) -> Result<T, CodecError>,
-    /// Whether this `Ok` value stands for a passing failure, to be released instead of recorded.
+    /// See [`Recorded::is_transient`](crate::operation::Recorded::is_transient).
     pub(crate) is_transient: fn(&T) -> bool,
 }
 

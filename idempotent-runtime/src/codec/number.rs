@@ -1,13 +1,14 @@
-//! Numbers that `serde_json` hands on as text.
+//! Numbers that `serde_json` passes on as text.
 //!
-//! Where any crate of a program turns on `serde_json/arbitrary_precision`, its numbers are no numbers to serde any more, but a
-//! struct of this name with their text. The same value would then have another fingerprint, and other bytes, than in a program
-//! without that feature: so what a number says exactly is written as that number.
+//! If any crate of a program turns on `serde_json/arbitrary_precision`, `serde_json` gives serde
+//! its numbers as a struct of the name [`TOKEN`] with their text. The same value would then have
+//! another fingerprint, and other bytes, than in a program without that feature. So a text that is
+//! exactly a number of 64 bits is written as that number.
 
 /// The name of that struct, and of its only field.
 pub(crate) const TOKEN: &str = "$serde_json::private::Number";
 
-/// A number that a text says exactly.
+/// A number of 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Number {
     Unsigned(u64),
@@ -16,7 +17,8 @@ pub(crate) enum Number {
 }
 
 impl Number {
-    /// None where no number of 64 bits is written like this: then the text is more than the number.
+    /// The number that is written exactly like `text`. `None` if there is none, because the text
+    /// says more than a number of 64 bits.
     pub(crate) fn exactly(text: &str) -> Option<Self> {
         let is_written_so = |written: String| written == text;
         if let Ok(number) = text.parse::<u64>() {

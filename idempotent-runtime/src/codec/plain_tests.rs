@@ -8,13 +8,13 @@ use serde::{
     de::{self, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor},
 };
 
-use super::{expect_end, message_pack, plain, writer};
+use super::{check_end, message_pack, plain, writer};
 
 /// Reads through `rmp-serde` alone.
 fn reference<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
     let mut format = message_pack(bytes);
     let value = T::deserialize(&mut format).ok()?;
-    expect_end(&mut format).ok().map(|()| value)
+    check_end(&mut format).ok().map(|()| value)
 }
 
 /// Both readers agree, or the plain one refuses. Whether it read it.

@@ -1,18 +1,18 @@
-//! What may be said of a value that is not as it should be: its shape, and never what it holds.
+//! What may be shown of an error about a value: its shape, and never the value.
 //!
-//! serde's texts quote what they met ("unknown variant `…`", "invalid type: string \"…\""), and results are as personal as
-//! keys are. So only what is known to be harmless passes: the kind of the error, what kind of thing was met, and what the
-//! type wanted instead, in words of our own. Whatever else somebody's `Serialize`, `Deserialize` or codec has to say stays out of logs, errors
-//! and records.
+//! serde's texts quote what they found ("unknown variant `…`", "invalid type: string \"…\""), and
+//! results are as personal as keys. So only known texts pass: the kind of the error, the kind of
+//! what was found, and what the type expected. All other text of a `Serialize`, a `Deserialize` or
+//! a codec stays out of logs, errors and records.
 
 use std::fmt::Display;
 
 use crate::CodecError;
 
-/// What stands in place of a text that may show a value.
+/// Replaces a text that may show a value.
 pub(crate) const HIDDEN: &str = "the reason may show a value, so it is not shown";
 
-/// What serde calls the things it meets.
+/// serde's names for the kinds of what was found.
 const KINDS: &[&str] = &[
     "boolean",
     "integer",
@@ -33,7 +33,8 @@ const KINDS: &[&str] = &[
     "null",
 ];
 
-/// Texts that hold nothing of a value, of the formats that this library uses. Its own are known by their type.
+/// Texts of `rmp-serde` and `serde_json` that show no value. This library's own texts are told by
+/// their type.
 const HARMLESS: &[&str] = &[
     "depth limit exceeded",
     "attempt to serialize struct, sequence or map with unknown length",
@@ -56,8 +57,9 @@ const HARMLESS: &[&str] = &[
     "u128 is not supported",
 ];
 
-/// What types want, as serde's own texts begin, and what is shown of it: what stands behind the beginning may be anybody's.
-const WANTED: &[(&str, &str)] = &[
+/// What types expect: how serde's own text begins, and what is shown for it. What comes after the
+/// beginning may be anybody's text.
+const EXPECTED: &[(&str, &str)] = &[
     ("a string", "a string"),
     ("a borrowed string", "a string"),
     ("a character", "a character"),
@@ -105,16 +107,17 @@ const WANTED: &[(&str, &str)] = &[
     ("UUID", "a UUID"),
 ];
 
-/// The harmless part of what this library or a codec says.
+/// What may be shown of an error of this library or of a codec.
 pub(crate) fn shape_of(error: &CodecError) -> String {
     error.shape()
 }
 
-/// The harmless part of somebody's text. It may imitate any other, so all that is shown stands in this file.
+/// What may be shown of somebody's text. The text may imitate any other, so only texts from this
+/// file are shown.
 pub(crate) fn shape_of_text(error: &impl Display) -> String {
     let text = error.to_string();
     let text = text.as_str();
-    for (start, met) in [
+    for (start, found) in [
         ("invalid type", true),
         ("invalid value", true),
         ("invalid length", false),
@@ -122,9 +125,9 @@ pub(crate) fn shape_of_text(error: &impl Display) -> String {
         ("unknown field", false),
     ] {
         if let Some(rest) = text.strip_prefix(start) {
-            let met = met.then(|| kind(rest)).flatten();
-            let wanted = rest.rsplit_once(", expected ");
-            return mismatch(start, met, wanted.map_or("", |(_, wanted)| wanted));
+            let found = found.then(|| kind(rest)).flatten();
+            let expected = rest.rsplit_once(", expected ");
+            return mismatch(start, found, expected.map_or("", |(_, expected)| expected));
         }
     }
     for start in ["missing field", "duplicate field"] {
@@ -138,21 +141,21 @@ pub(crate) fn shape_of_text(error: &impl Display) -> String {
     (*harmless.unwrap_or(&HIDDEN)).to_owned()
 }
 
-/// What was met and what was wanted, where that is known.
-pub(crate) fn mismatch(what: &str, met: Option<&'static str>, wanted: &str) -> String {
-    let met = met.map_or_else(String::new, |kind| format!(": {kind}"));
-    let known = WANTED
+/// A text of what was found and what was expected, as far as that is known.
+pub(crate) fn mismatch(what: &str, found: Option<&'static str>, expected: &str) -> String {
+    let found = found.map_or_else(String::new, |kind| format!(": {kind}"));
+    let known = EXPECTED
         .iter()
-        .filter(|(start, _)| wanted.starts_with(start))
+        .filter(|(start, _)| expected.starts_with(start))
         .max_by_key(|(start, _)| start.len());
-    let wanted = known.map_or_else(String::new, |(_, shown)| format!(", expected {shown}"));
-    format!("{what}{met}{wanted}")
+    let expected = known.map_or_else(String::new, |(_, shown)| format!(", expected {shown}"));
+    format!("{what}{found}{expected}")
 }
 
-/// What kind of thing was met, of `: string "…", expected …`.
+/// The kind of what was found, in `: string "…", expected …`.
 fn kind(rest: &str) -> Option<&'static str> {
-    let met = rest.strip_prefix(": ")?;
-    KINDS.iter().find(|kind| met.starts_with(**kind)).copied()
+    let found = rest.strip_prefix(": ")?;
+    KINDS.iter().find(|kind| found.starts_with(**kind)).copied()
 }
 
 #[cfg(test)]
@@ -229,13 +232,13 @@ mod tests {
             shape::<std::num::NonZeroU8>(&number);
         }
         shape::<bool>(&4711.5_f64);
-        for (unexpected, wanted) in [
+        for (unexpected, expected) in [
             (Unexpected::Other(SECRET), "a pair"),
             (Unexpected::Str(SECRET), "a pair"),
             (Unexpected::Char('x'), "a pair"),
         ] {
-            let error: value::Error = Error::invalid_value(unexpected, &wanted);
-            // What was wanted may be anybody's words.
+            let error: value::Error = Error::invalid_value(unexpected, &expected);
+            // What was expected may be anybody's words.
             assert!(shape_of_text(&error).starts_with("invalid value"));
             assert!(!shape_of_text(&error).contains("pair"));
         }

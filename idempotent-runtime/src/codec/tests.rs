@@ -1,4 +1,5 @@
-//! What is shown of a value that cannot be written or read: our own words whole, of the value nothing.
+//! What is shown of a value that cannot be written or read: our own words whole, of the value
+//! nothing.
 
 use std::{collections::HashMap, fmt, marker::PhantomData};
 
@@ -206,39 +207,42 @@ enum State {
 }
 
 /// As `MessagePack` tells, and JSON alike.
-fn told<T: Serialize + DeserializeOwned + fmt::Debug>(written: &impl Serialize) -> String {
+fn explanation<T: Serialize + DeserializeOwned + fmt::Debug>(written: &impl Serialize) -> String {
     let bytes = rmp_serde::to_vec_named(written).expect("it is encoded");
     let error = <MessagePack as Codec<T>>::decode(&bytes).expect_err("not of this type");
-    let told = shape_of(&error);
+    let explanation = shape_of(&error);
     #[cfg(feature = "json")]
     {
         let bytes = serde_json::to_vec(written).expect("it is encoded");
         let error = <Json as Codec<T>>::decode(&bytes).expect_err("not of this type");
-        assert_eq!(shape_of(&error), told);
+        assert_eq!(shape_of(&error), explanation);
     }
-    told
+    explanation
 }
 
 #[test]
 fn names_that_stand_in_the_type_are_shown() {
     let without = HashMap::from([("id", 1)]);
-    assert_eq!(told::<Receipt>(&without), "missing field `state`");
-    assert_eq!(told::<Vec<Receipt>>(&[without]), "missing field `state`");
+    assert_eq!(explanation::<Receipt>(&without), "missing field `state`");
+    assert_eq!(
+        explanation::<Vec<Receipt>>(&[without]),
+        "missing field `state`"
+    );
     let more = HashMap::from([(SECRET, 1)]);
     assert_eq!(
-        told::<Receipt>(&more),
+        explanation::<Receipt>(&more),
         "unknown field, expected `id` or `state`"
     );
     assert_eq!(
-        told::<State>(&SECRET),
+        explanation::<State>(&SECRET),
         "unknown variant, expected `Paid` or `Open`"
     );
     assert_eq!(
-        told::<String>(&4711),
+        explanation::<String>(&4711),
         "invalid type: integer, expected a string"
     );
     assert_eq!(
-        told::<Vec<String>>(&[4711]),
+        explanation::<Vec<String>>(&[4711]),
         "invalid type: integer, expected a string"
     );
 }

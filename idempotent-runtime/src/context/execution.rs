@@ -1,4 +1,4 @@
-//! What a body can ask of its own execution.
+//! What a body can ask about its own execution.
 
 use std::{fmt, sync::Arc};
 
@@ -36,25 +36,27 @@ impl Execution {
         Self { running }
     }
 
-    /// Whether this is the run of a key. `false` where the optional key is `None`: then there is no record, the body runs
-    /// in each such call, and each is an execution of its own.
+    /// Whether this is the run of a key. `false` if the optional key is `None`: then there is no
+    /// record, and the body runs in every such call, each an execution of its own.
     #[must_use]
     pub fn is_protected(&self) -> bool {
         self.running.is_protected()
     }
 
-    /// The fencing token of this attempt: larger than that of every earlier attempt with this key, and below 2^53. Pass
-    /// it to services that refuse smaller ones than they have seen, and a silent owner that comes back does no harm.
+    /// The fencing token of this attempt: larger than that of every earlier attempt with this key,
+    /// and below 2^53. Pass it to services that refuse smaller tokens than they have seen. Then a
+    /// silent owner that comes back does no harm.
     ///
-    /// Without [protection](Self::is_protected) it is the time of the call, in microseconds since 1970 by this machine's
-    /// clock: below 2^53 too, but nothing is behind it that no two calls share.
+    /// Without [protection](Self::is_protected) it is the time of the call, in microseconds since
+    /// 1970 by this machine's clock. It is below 2^53 too, but two calls may have the same.
     #[must_use]
     pub fn fencing_token(&self) -> u64 {
         self.running.fencing_token()
     }
 
-    /// Which attempt with this key this is, from 1: more than 1 after an `Err` that may be retried, after a takeover, or
-    /// shortly after the `ttl` of an earlier result. Always 1 without [protection](Self::is_protected).
+    /// The number of this attempt with the key, from 1. It is more than 1 after an `Err` that may
+    /// be retried, after a takeover, and shortly after the `ttl` of an earlier result. Always 1
+    /// without [protection](Self::is_protected).
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.running.attempt()
@@ -66,19 +68,20 @@ impl Execution {
         self.running.scope()
     }
 
-    /// A short name of the key for logs, which does not show the key. Without [protection](Self::is_protected) it is a
-    /// random one, of this call.
+    /// A digest of the key for logs, which does not show the key. Without
+    /// [protection](Self::is_protected) it is random.
     #[must_use]
     pub fn key_digest(&self) -> KeyDigest {
         self.running.key().digest()
     }
 
-    /// An idempotency key for a service this body calls: 32 hex characters, the same on every attempt with this key,
-    /// and different for every `label`, key, scope and namespace. Use one label per effect (`"stripe"`, `"mail"`).
-    /// Without [protection](Self::is_protected) it is different in every call: the service takes each for a new one.
+    /// An idempotency key for a service this body calls: 32 hex characters, the same on every
+    /// attempt with this key, and different for every `label`, key, scope and namespace. Use one
+    /// label per effect (`"stripe"`, `"mail"`). Without [protection](Self::is_protected) it is
+    /// different in every call: the service takes each for a new one.
     ///
-    /// The format is frozen: the first 16 bytes of SHA-256 over `idempotent-fn derived key v1`, the record key's length
-    /// (8 bytes, big-endian), the record key and the label.
+    /// The format is frozen: the first 16 bytes of SHA-256 over `idempotent-fn derived key v1`, the
+    /// record key's length (8 bytes, big-endian), the record key and the label.
     #[must_use]
     pub fn derive_key(&self, label: &str) -> String {
         let key = self.running.key().as_str();

@@ -1,4 +1,8 @@
-//! What a running body can ask, and what surrounds it.
+//! What a call inherits from the code around it, and what a running body can ask.
+//!
+//! A [`Context`] is a task-local value: the store of `with_store`, the body that is being polled,
+//! and an observer. A call reads it when it begins. It polls its own body in a context of its own
+//! ([`Context::scope`]), where [`current`] finds the body's execution.
 
 mod execution;
 pub(crate) mod observe;
@@ -11,15 +15,15 @@ use crate::{Error, OperationId, SharedStore, events::Subject, key::Key};
 pub use execution::Execution;
 pub use observe::{Observation, Observed, observe};
 
-/// A body that is being run, as the calls made from it see it.
+/// A running body, as the calls made from it see it.
 pub(crate) trait RunningBody: Subject + Send + Sync {
-    /// The surroundings it was called in.
+    /// The context that its call was made in.
     fn caller(&self) -> &Context;
 
-    /// What it was refused by other operations.
+    /// The calls made by it that were refused for now.
     fn refusals(&self) -> &Refusals;
 
-    /// Whether it holds this key.
+    /// Whether it is the run of this key.
     fn holds(&self, store: &SharedStore, key: &Key) -> bool;
 
     /// See [`Execution::fencing_token`].
@@ -34,7 +38,7 @@ pub(crate) trait RunningBody: Subject + Send + Sync {
 
 /// The execution whose body is being polled.
 ///
-/// It is known in the body's own task: a task that the body spawns does not have it; pass it on.
+/// Only the body's own task has it. A task that the body spawns does not: pass it on.
 ///
 /// ```
 /// # use idempotent_fn::{Error, current, idempotent, store::MemoryStore, with_store};
@@ -51,7 +55,7 @@ pub(crate) trait RunningBody: Subject + Send + Sync {
 /// ```
 ///
 /// # Panics
-/// Outside of a body. [`try_current`] does not.
+/// Outside of a body. [`try_current`] does not panic.
 #[must_use]
 pub fn current() -> Execution {
     try_current()
@@ -79,8 +83,8 @@ pub fn try_current() -> Option<Execution> {
         .map(Execution::of)
 }
 
-/// Runs `future` with `store` as the default store, in this task: for tests and tenants. `install` and the environment
-/// do not matter inside.
+/// Runs `future` with `store` as the default store, in this task: for tests and tenants. Inside,
+/// neither `install` nor the environment variable matters.
 ///
 /// ```
 /// # use idempotent_fn::{Error, SharedStore, idempotent, store::MemoryStore, with_store};
@@ -99,8 +103,8 @@ pub fn try_current() -> Option<Execution> {
 /// # }
 /// ```
 ///
-/// `store` is a [`SharedStore`], a reference to one, or a [`Store`](crate::Store) as it is. Tasks spawned inside do not
-/// inherit it.
+/// `store` is a [`SharedStore`], a reference to one, or a [`Store`](crate::Store) as it is. Tasks
+/// spawned inside do not inherit it.
 pub fn with_store<S, F>(store: S, future: F) -> impl Future<Output = F::Output>
 where
     S: Into<SharedStore>,
@@ -108,7 +112,7 @@ where
 {
     let store = store.into();
     async move {
-        // Asked where it is polled, not where it was made: it may have been spawned.
+        // The context where the future is polled, not where it was made: it may have been spawned.
         let context = Context {
             store: Some(store),
             ..Context::current()
@@ -135,15 +139,17 @@ tokio::task_local! {
 pub(crate) struct Context {
     execution: Option<Arc<dyn RunningBody>>,
     store: Option<SharedStore>,
-    /// Of the calls made here, and not of those that their bodies make.
+    /// It sees the calls made here, and not those that their bodies make.
     observer: Option<Arc<Observer>>,
 }
 
 impl Context {
+    /// The context of the code that is polled now; an empty one outside of any.
     pub(crate) fn current() -> Self {
         Self::with(Self::clone).unwrap_or_default()
     }
 
+    /// Shows `look` the current context, without a clone. `None` outside of any.
     pub(crate) fn with<T>(look: impl FnOnce(&Self) -> T) -> Option<T> {
         CONTEXT.try_with(look).ok()
     }
@@ -157,12 +163,12 @@ impl Context {
         self.observer.as_ref()
     }
 
-    /// Where the refusals of calls made here are noted: with the body that makes them.
+    /// The refusals of the body that makes calls here.
     pub(crate) fn refusals(&self) -> Option<&Refusals> {
         self.execution.as_deref().map(RunningBody::refusals)
     }
 
-    /// Refuses a call whose key is held by a body it is made from.
+    /// Refuses a call if one of the bodies it is made from is the run of the same key.
     pub(crate) fn check_reentry(
         &self,
         scope: &'static str,
@@ -180,16 +186,17 @@ impl Context {
         Ok(())
     }
 
-    /// Polls `body` as the one that is `running`, with the surroundings its call had: they may be gone by then.
-    pub(crate) fn inside<F: Future>(
+    /// Polls `body` in a context of its own, as the one that is `running`. It has the store of its
+    /// call's context, which may be gone by then.
+    pub(crate) fn scope<F: Future>(
         running: Arc<dyn RunningBody>,
         body: F,
     ) -> impl Future<Output = F::Output> {
         CONTEXT.scope(Self::of(running), body)
     }
 
-    /// Does `work` in the surroundings of the body that is `running`.
-    pub(crate) fn sync_inside<R>(running: Arc<dyn RunningBody>, work: impl FnOnce() -> R) -> R {
+    /// As [`scope`](Self::scope), for `work` that does not wait.
+    pub(crate) fn sync_scope<R>(running: Arc<dyn RunningBody>, work: impl FnOnce() -> R) -> R {
         CONTEXT.sync_scope(Self::of(running), work)
     }
 
@@ -201,8 +208,9 @@ impl Context {
         }
     }
 
-    /// The call with this key, or without one, made here, was answered with a result of its function.
-    pub(crate) fn answered(
+    /// A call made here, with this key or without one, has returned a result of its function. An
+    /// earlier refusal of it is removed.
+    pub(crate) fn note_answer(
         &self,
         scope: &'static str,
         key: Option<&Key>,
@@ -212,28 +220,29 @@ impl Context {
             refusals.remove(scope, key);
         }
         if let Some(observer) = self.observer() {
-            observer.saw(observation);
+            observer.record(observation);
         }
     }
 
-    /// A call that was made here ran, and its `Err` comes of a call within it that was refused for now: what is made of it
-    /// here is not final either.
-    pub(crate) fn refused_within(&self, scope: &'static str, key: Option<&Key>) {
+    /// A call made here returned `Err` after one of its body's own calls was refused for now. So
+    /// what the body here makes of that `Err` is not final either.
+    pub(crate) fn note_failed_by_refusal(&self, scope: &'static str, key: Option<&Key>) {
         if let Some(refusals) = self.refusals() {
             refusals.add(scope, key);
         }
     }
 
     /// A look or a decision by hand that was made here ended.
-    pub(crate) fn by_hand(&self, scope: &'static str, key: &Key, refused: Option<&Error>) {
+    pub(crate) fn note_by_hand(&self, scope: &'static str, key: &Key, refused: Option<&Error>) {
         if let Some(refusals) = self.refusals() {
-            refusals.by_hand(scope, key, refused.is_some_and(Error::may_pass));
+            refusals.note_by_hand(scope, key, refused.is_some_and(Error::may_pass));
         }
     }
 
-    /// A call that was made here was refused. A refusal that stays is an answer: what the body makes of it is as final as
-    /// what it makes of a result. Were it not, a body that fails for good would run again with every call.
-    pub(crate) fn refused(&self, scope: &'static str, key: Option<&Key>, error: &Error) {
+    /// A call made here was refused. A refusal for now is noted with the body here, whose `Err` is
+    /// then not final. A refusal for good counts as an answer: if it did not, a body that fails
+    /// because of it would run again with every call.
+    pub(crate) fn note_refusal(&self, scope: &'static str, key: Option<&Key>, error: &Error) {
         if let Some(refusals) = self.refusals() {
             if error.may_pass() {
                 refusals.add(scope, key);
@@ -242,7 +251,7 @@ impl Context {
             }
         }
         if let Some(observer) = self.observer() {
-            observer.saw(Observation::refused());
+            observer.record(Observation::refused());
         }
     }
 }

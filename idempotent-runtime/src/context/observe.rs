@@ -1,4 +1,5 @@
-//! What the code around a call learns of it, besides its answer: who observes, and which body made it.
+//! What the code around a call learns about it, besides its answer: an observer, and the body that
+//! made the call.
 
 use std::{
     future::Future,
@@ -11,23 +12,24 @@ use std::{
 use super::observed;
 use crate::{Key, record::Record};
 
-/// How a call came to its answer: see [`observe`].
+/// How a call got its answer: see [`observe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Observed {
     /// No call has ended inside: none was made, or its caller went away first.
     Nothing,
-    /// Its body ran, to its end. Where it has no key (`optional_key = true`), nothing is recorded, and there is neither an
-    /// `attempt` nor a `fencing_token`.
+    /// Its body ran, to its end. Where it has no key (`optional_key = true`), nothing is recorded,
+    /// and there is neither an `attempt` nor a `fencing_token`.
     Ran,
     /// It was answered with a result that was recorded before.
     Replayed,
     /// It waited for another call with the same key, and was answered with that one's result.
     Shared,
-    /// Its body ran, but another attempt had taken over; it was answered with that one's recorded result.
+    /// Its body ran, but another attempt had taken over; it was answered with that one's recorded
+    /// result.
     Adopted,
-    /// It was refused: this library's [`Error`](crate::Error) is its answer. Whether a body ran, the error knows
-    /// ([`Error::body_ran`](crate::Error::body_ran)).
+    /// It was refused: its answer is this library's [`Error`](crate::Error), which knows whether a
+    /// body ran ([`Error::body_ran`](crate::Error::body_ran)).
     Refused,
 }
 
@@ -35,14 +37,14 @@ pub enum Observed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Observation {
-    /// How it came to its answer.
+    /// How it got its answer.
     pub outcome: Observed,
-    /// Whether the answer is the key's recorded result: what every later call with the key replays. `false` for an `Err`
-    /// that is not recorded, for a result that the store has not acknowledged yet, for a call without a key, and for a
-    /// refusal.
+    /// Whether the answer is the key's recorded result: what every later call with the key replays.
+    /// `false` for an `Err` that is not recorded, for a result that the store has not acknowledged
+    /// yet, for a call without a key, and for a refusal.
     pub recorded: bool,
-    /// Which attempt with the key the answer comes from, counted from 1. `None` for a refusal, for a call without a key,
-    /// and where the near cache answered, which does not keep this.
+    /// Which attempt with the key the answer comes from, counted from 1. `None` for a refusal, for
+    /// a call without a key, and where the near cache answered, which does not keep this.
     pub attempt: Option<u32>,
     /// That attempt's fencing token; `None` as for `attempt`.
     pub fencing_token: Option<u64>,
@@ -85,12 +87,12 @@ impl Observation {
     }
 }
 
-/// Runs `future`, and tells how the idempotent call in it came to its answer: whether its body ran, or a recorded result was
-/// replayed. Neither the function nor its caller's types change.
+/// Runs `future`, and tells how the idempotent call in it got its answer: whether its body ran, or
+/// a recorded result was replayed. Neither the function nor its types change.
 ///
-/// It is about the call that `future` makes itself. Calls made from inside that one's body do not count, nor do those of
-/// tasks that are spawned; where `future` makes several, the one that ends last does. An observation inside another is its
-/// own: the outer one does not see those calls.
+/// It sees the call that `future` makes itself. It does not see calls made by that call's body, or
+/// by spawned tasks. If `future` makes several calls, the one that ends last counts. Calls inside
+/// another `observe` are seen only by that one.
 ///
 /// ```
 /// # use idempotent_fn::{operation, observe, Error, Observed, SharedStore, store::MemoryStore};
@@ -113,20 +115,21 @@ impl Observation {
 pub async fn observe<F: Future>(future: F) -> (F::Output, Observation) {
     let observer = Arc::new(Observer::new());
     let output = observed(Arc::clone(&observer), future).await;
-    let seen = *observer.seen();
-    (output, seen)
+    let observation = *observer.observation();
+    (output, observation)
 }
 
-/// How many observers and noted refusals there are in this process: a replay need not look for either where there are none.
+/// The number of observers and noted refusals in this process. While it is zero, a replay need not
+/// look for either.
 static WATCHED: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether anybody may want to know what becomes of a call.
+/// Whether there are any observers or noted refusals.
 #[inline]
 pub(crate) fn is_watched() -> bool {
     WATCHED.load(Ordering::Relaxed) > 0
 }
 
-/// As long as this is there, somebody may want to know.
+/// Counts one observer or noted refusal, while it lives.
 struct WatchGuard;
 
 impl WatchGuard {
@@ -142,30 +145,31 @@ impl Drop for WatchGuard {
     }
 }
 
-/// Who asked to [`observe`].
+/// One running [`observe`], and what it saw last.
 pub(crate) struct Observer {
-    seen: Mutex<Observation>,
+    last: Mutex<Observation>,
     _watched: WatchGuard,
 }
 
 impl Observer {
     fn new() -> Self {
         Self {
-            seen: Mutex::new(Observation::without_record(Observed::Nothing)),
+            last: Mutex::new(Observation::without_record(Observed::Nothing)),
             _watched: WatchGuard::new(),
         }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Observation> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn observation(&self) -> MutexGuard<'_, Observation> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn saw(&self, observation: Observation) {
-        *self.seen() = observation;
+    pub(crate) fn record(&self, observation: Observation) {
+        *self.observation() = observation;
     }
 }
 
-/// The calls that a body has made and that were refused for now, unless they had a lasting answer since.
+/// The calls of a body that were refused for now, and have had no lasting answer since. While there
+/// are any, the body's `Err` is not final.
 #[derive(Default)]
 pub(crate) struct Refusals(Mutex<Vec<Refusal>>);
 
@@ -182,13 +186,13 @@ impl Refusals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A call was refused: one with this key, or one without.
+    /// Notes that the call with this key, or without one, was refused.
     pub(crate) fn add(&self, scope: &'static str, key: Option<&Key>) {
         self.push(scope, key, false);
     }
 
     /// A look or a decision by hand ended: refused for now, or not.
-    pub(crate) fn by_hand(&self, scope: &'static str, key: &Key, refused: bool) {
+    pub(crate) fn note_by_hand(&self, scope: &'static str, key: &Key, refused: bool) {
         if refused {
             self.push(scope, Some(key), true);
         } else {
@@ -212,7 +216,7 @@ impl Refusals {
         }
     }
 
-    /// It was tried again, and answered: the refusal is no part of the body's result any more.
+    /// Removes the note: the call was made again, and answered.
     pub(crate) fn remove(&self, scope: &'static str, key: Option<&Key>) {
         self.list().retain(|refusal| !refusal.is(scope, key));
     }

@@ -71,7 +71,9 @@ where
         Request::from_parts(parts, body),
         Arc::clone(&config),
         // Where there is no store, the operation says so.
-        options.choose().map_or(0, |store| store.result_limit()),
+        options
+            .choose_store()
+            .map_or(0, |store| store.result_limit()),
     );
     let run = operation(options).run(handler);
     let ended = match config.answer_within {

@@ -11,8 +11,8 @@
 //! staging@shop::orders::place|customer-7|2026-11-23
 //! ```
 //!
-//! Text over [`Key::MAX_TEXT`] bytes is replaced, after the scope, by `~` and its SHA-256 in hex. A namespace over
-//! [`Key::MAX_NAMESPACE`] bytes ends in the same way.
+//! Text over [`Key::MAX_TEXT`] bytes is replaced, after the scope, by `~` and its SHA-256 in hex. A
+//! namespace over [`Key::MAX_NAMESPACE`] bytes ends in the same way.
 
 mod parts;
 #[cfg(test)]
@@ -354,7 +354,8 @@ impl Text {
         }
     }
 
-    /// Replaces the end of a namespace that is too long, and begins at `from`, by a digest of the namespace.
+    /// Replaces the end of a namespace that is too long, and begins at `from`, by a digest of the
+    /// namespace.
     fn shorten_namespace(&mut self, from: usize) {
         if let Self::Heap(text) = self
             && text.len() - from > Key::MAX_NAMESPACE

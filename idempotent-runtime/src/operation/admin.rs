@@ -1,4 +1,4 @@
-//! What an operator does by hand: look, settle what is in doubt, reset.
+//! What an operator does by hand: inspect a key, settle it if it is in doubt, reset it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{
     Error, Key, Operation, SharedStore,
     codec::redact::shape_of,
     context::Context,
-    record::{DONE_HEADER, Nonce, Record, RecordedBytes, State, kept_for, too_large},
+    record::{DONE_HEADER, Nonce, Record, RecordedBytes, State, clamp_ttl, too_large},
     store::{Settled, inspection::Inspection, protocol::replacement},
 };
 
@@ -18,17 +18,17 @@ use crate::{
 pub enum Resolution<T> {
     /// Its effects did not happen: the next call runs.
     Rerun,
-    /// Its effects happened, and this is the result: it is recorded and replayed, for the `ttl` of the attempt in doubt, or
-    /// for as long as [`ttl_with`](Operation::ttl_with) says of it.
+    /// Its effects happened, and this is the result. It is recorded and replayed, for the `ttl` of
+    /// the attempt in doubt, or for as long as [`ttl_with`](Operation::ttl_with) says.
     Done(T),
 }
 
-/// How often a decision is taken again because the record changed in between.
+/// How often a decision is tried if the record changes in between.
 const TRIES: u32 = 8;
 
-// Apart from the builder: no call does what an operator does.
+// Not beside the builder, because no call does this.
 impl<T, E, F> Operation<T, E, F> {
-    /// The key's record as it stands; `None` when there is none.
+    /// The key's current record; `None` if there is none.
     ///
     /// ```
     /// # use idempotent_fn::{Error, SharedStore, operation, record::State, store::MemoryStore};
@@ -44,7 +44,7 @@ impl<T, E, F> Operation<T, E, F> {
     /// # }
     /// ```
     ///
-    /// Cancel-safe: it only looks.
+    /// Cancel-safe: it changes nothing.
     ///
     /// # Errors
     /// [`Error::InvalidKey`], [`Error::Config`], [`Error::Unavailable`], [`Error::Incompatible`].
@@ -63,22 +63,26 @@ impl<T, E, F> Operation<T, E, F> {
     async fn noted<R>(&self, work: impl Future<Output = Result<R, Error>>) -> Result<R, Error> {
         let ended = work.await;
         let (scope, key) = (self.options.scope, &self.options.key);
-        Context::with(|context| context.by_hand(scope, key, ended.as_ref().err()));
+        Context::with(|context| context.note_by_hand(scope, key, ended.as_ref().err()));
         ended
     }
 
-    /// Settles a key that is in doubt ([`Error::Indeterminate`]), once you have found out what happened. Nothing that
-    /// its vanished owner still sends undoes it. A key that was released may be given a result too; one that has no record
-    /// only where that is [said](Self::resolve_unseen), since it may be the wrong key.
-    /// With a [`fingerprint`](Self::fingerprint), that payload is meant and no other.
+    /// Settles a key that is in doubt ([`Error::Indeterminate`]), once you have found out what
+    /// happened. Nothing that its vanished owner still sends undoes it. A key that was released may
+    /// be given a result too. A key without a record is an error, because it may be the wrong key;
+    /// see [`resolve_unseen`](Self::resolve_unseen). With a [`fingerprint`](Self::fingerprint), a
+    /// record of another payload is an error.
     ///
-    /// The record knows how it was claimed: the result is kept for that attempt's `ttl`, unless this operation was given a
-    /// [`ttl`](Self::ttl) or [`ttl_with`](Self::ttl_with) of its own, and lease, `on_crash`, payload and attempts stay as they were. It does not know what
-    /// only the function's code says, so name that again: a [`store`](Self::store) other than the default one (its
-    /// namespace included), and a codec other than the usual one ([`operation_with_codec`](crate::operation_with_codec));
-    /// a result written by another codec than the function's is [`Error::Incompatible`] to it.
+    /// The record keeps its lease, `on_crash`, fingerprint and number of attempts. The result is
+    /// kept for the `ttl` of the attempt in doubt, unless this operation has a [`ttl`](Self::ttl)
+    /// or [`ttl_with`](Self::ttl_with) of its own.
     ///
-    /// Cancel-safe: it is done or it is not; doing it again does no harm.
+    /// The record does not know the function's code. So name again what differs from the defaults:
+    /// the [`store`](Self::store) with its namespace, and the codec
+    /// ([`operation_with_codec`](crate::operation_with_codec)). A result in another codec is
+    /// [`Error::Incompatible`] to the function.
+    ///
+    /// Cancel-safe: a dropped call has decided or has not, and may be made again.
     ///
     /// ```
     /// # use std::{future::pending, time::Duration};
@@ -103,15 +107,17 @@ impl<T, E, F> Operation<T, E, F> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InFlight`] while an owner runs; [`Error::KeyReused`] where the key was used with another payload;
-    /// [`Error::AlreadyRecorded`] where a result is recorded (see [`forget`](Self::forget)); [`Error::Config`] where there is
-    /// no record, or where the given result cannot be recorded; those of [`inspect`](Self::inspect).
+    /// [`Error::InFlight`] while an owner runs; [`Error::KeyReused`] if the key was used with
+    /// another payload; [`Error::AlreadyRecorded`] if a result is recorded (see
+    /// [`forget`](Self::forget)); [`Error::Config`] if there is no record, or if the given result
+    /// cannot be recorded; those of [`inspect`](Self::inspect).
     pub async fn resolve(self, resolution: Resolution<T>) -> Result<(), Error> {
         self.decide(resolution, false).await
     }
 
-    /// As [`resolve`](Self::resolve), also where the key has no record: because the store has lost it, say, or because what the
-    /// operation does was done before there was one. The `ttl`, `on_crash` and lease are then this operation's own.
+    /// As [`resolve`](Self::resolve), also if the key has no record: because the store has lost it,
+    /// say, or because the effect happened before this library was in use. The `ttl`, `on_crash`
+    /// and lease are then this operation's own.
     ///
     /// ```
     /// # use idempotent_fn::{Error, SharedStore, operation, operation::Resolution, store::MemoryStore};
@@ -126,10 +132,10 @@ impl<T, E, F> Operation<T, E, F> {
     /// # }
     /// ```
     ///
-    /// Cancel-safe: it is done or it is not; doing it again does no harm.
+    /// Cancel-safe: a dropped call has decided or has not, and may be made again.
     ///
     /// # Errors
-    /// Those of [`resolve`](Self::resolve), but for the missing record.
+    /// Those of [`resolve`](Self::resolve), except for the missing record.
     pub async fn resolve_unseen(self, resolution: Resolution<T>) -> Result<(), Error> {
         self.decide(resolution, true).await
     }
@@ -173,9 +179,9 @@ impl<T, E, F> Operation<T, E, F> {
         .await
     }
 
-    /// Resets the key, whatever is recorded: the next call runs. A body that is running is stopped by its next heartbeat;
-    /// its result is not recorded, and the next call does not wait for it. The near caches of other processes may replay an old result for
-    /// a while.
+    /// Resets the key, whatever is recorded: the next call runs. A running body is stopped at its
+    /// next heartbeat. Its result is not recorded, and the next call does not wait for it. The near
+    /// caches of other processes may replay an old result for a while.
     ///
     /// ```
     /// # use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
@@ -190,7 +196,7 @@ impl<T, E, F> Operation<T, E, F> {
     /// # }
     /// ```
     ///
-    /// Cancel-safe: it is done or it is not; doing it again does no harm.
+    /// Cancel-safe: a dropped call has decided or has not, and may be made again.
     ///
     /// # Errors
     /// Those of [`inspect`](Self::inspect).
@@ -202,8 +208,8 @@ impl<T, E, F> Operation<T, E, F> {
         self.noted(reset).await
     }
 
-    /// Replaces the record by a released one, or by one with the outcome that `decide` gives, to be kept for this `ttl`, if
-    /// it is known.
+    /// Replaces the record, as `decide` says: by a done record with the outcome that it returns,
+    /// or, if that is `None`, by a released one. A done record is kept for `ttl`, if given.
     async fn overrule(
         &self,
         store: &SharedStore,
@@ -213,7 +219,8 @@ impl<T, E, F> Operation<T, E, F> {
     ) -> Result<(), Error> {
         let operation = self.options.operation_id();
         let failed = |error| Error::store(operation, error);
-        // One nonce for all tries: should an answer be lost, the store knows its own.
+        // One nonce for all tries. If an answer is lost, the store knows by it what it has done
+        // already.
         let nonce = Nonce::random().map_err(|error| Error::config(operation, error.to_string()))?;
         let request = self.options.request(store, nonce);
         let mut seen = unconstrained(store.read(key)).await.map_err(failed)?;
@@ -226,7 +233,7 @@ impl<T, E, F> Operation<T, E, F> {
             let result = outcome.map(|outcome| (self.policy.ok.codec, outcome));
             let mut replacement = replacement(seen_record, &request, result);
             if let Some(ttl) = ttl {
-                replacement.ttl = kept_for(ttl);
+                replacement.ttl = clamp_ttl(ttl);
             } else if self.options.ttl.is_some() {
                 replacement.ttl = request.ttl;
             }

@@ -1,7 +1,8 @@
-//! axum's response types, where they carry data that can be replayed.
+//! axum's response types as results, if they carry data that can be replayed.
 //!
-//! A response that says "try again" (5xx, 408, 425, 429) is handed to the caller and released, not recorded; under
-//! `on_crash = fail` it is in doubt, unless `on_err = rerun` says that nothing happened.
+//! A response that says "try again" (5xx, 408, 425, 429) is returned to the caller and not
+//! recorded, and the key is released. Under `on_crash = fail` the key is in doubt instead, unless
+//! `on_err = rerun` says that nothing happened.
 
 use axum::{
     Json,
@@ -15,18 +16,19 @@ use crate::{
     codec::{self, MessagePack},
 };
 
-/// Marks the implementations for axum's types; it is found by inference.
+/// The marker of the implementations for axum's types, found by inference.
 #[cfg(feature = "axum")]
 #[derive(Clone, Copy, Debug)]
 pub struct Axum;
 
-/// What is recorded of a response. The same form for all three types, so that a header may be added later.
+/// The recorded form of a response. It is the same for all three types, so that a function may add
+/// headers later.
 #[derive(Serialize, Deserialize)]
 struct Parts<T> {
     status: u16,
     #[serde(default)]
     headers: Vec<(String, Vec<u8>)>,
-    /// Which of the headers are sensitive: their `Debug` shows no value.
+    /// The indexes of the headers that are sensitive: their `Debug` shows no value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     sensitive: Vec<usize>,
     body: T,

@@ -1,4 +1,5 @@
-//! One operation with one key: what the attribute's expansion calls, and what anybody may call by hand.
+//! The builder of one operation with one key: what the attribute's expansion calls, and what may be
+//! called by hand.
 
 mod admin;
 #[cfg(feature = "axum")]
@@ -31,7 +32,7 @@ pub use result::{
 
 /// One operation with one key, to be [`run`](Operation::run) once.
 ///
-/// This is what `#[idempotent]` writes, and the same by hand:
+/// `#[idempotent]` makes one. By hand:
 ///
 /// ```
 /// # use idempotent_fn::{operation, Error, SharedStore, store::MemoryStore};
@@ -67,7 +68,8 @@ pub use result::{
 /// # }
 /// ```
 ///
-/// Calls written by hand may share a scope, and then share records: give them the same result type and codec.
+/// Calls written by hand may share a scope, and then share records: give them the same result type
+/// and codec.
 #[must_use = "an operation does nothing until it is run"]
 pub struct Operation<T, E, F = ByFrom> {
     pub(crate) options: Options,
@@ -77,9 +79,10 @@ pub struct Operation<T, E, F = ByFrom> {
 
 /// An [`Operation<T, E>`](Operation) that returns `R`, a `Result<T, E>`, for one key.
 ///
-/// `scope` is the operation's durable name. `key` has one part, `&[&order]`, or more, `&(&user, &order)`, each of them not
-/// empty; different parts never meet in one key. A bad key is reported by [`Operation::run`] as [`Error::InvalidKey`]. `M` is
-/// found by inference ([`Recorded`]).
+/// `scope` is the operation's durable name. `key` has one part, `&[&order]`, or several,
+/// `&(&user, &order)`. No part may be empty, and different parts never make the same key.
+/// [`Operation::run`] reports a bad key as [`Error::InvalidKey`]. `M` is found by inference
+/// ([`Recorded`]).
 ///
 /// ```
 /// # use idempotent_fn::{Error, store::MemoryStore, with_store};
@@ -102,12 +105,13 @@ where
     R::operation(scope, key)
 }
 
-/// The operation whose record stands at `key`, as [`SharedStore::list`] shows it: for operators and their tools, who know
-/// neither the function nor the parts of its key. Where only [`inspect`](Operation::inspect), [`forget`](Operation::forget)
-/// and [`Resolution::Rerun`] are asked for, any `R` will do; a result given by
-/// [`Resolution::Done`] is recorded as an `R`.
+/// The operation whose record is at `key`, as [`SharedStore::list`] shows it. It is for operators
+/// and their tools, who know neither the function nor the parts of its key. For
+/// [`inspect`](Operation::inspect), [`forget`](Operation::forget) and [`Resolution::Rerun`], any
+/// `R` will do. A result given by [`Resolution::Done`] is recorded as an `R`.
 ///
-/// The key says nothing of its store: name the one that listed it, by [`store`](Operation::store), with its namespace.
+/// The key does not name its store. Name the store that listed it by [`store`](Operation::store),
+/// with its namespace.
 ///
 /// ```
 /// # use idempotent_fn::{operation::Resolution, operation_at, Error, SharedStore, StoreError};
@@ -166,7 +170,7 @@ impl<T, E> Operation<T, E> {
         }
     }
 
-    /// How the library's [`Error`] becomes the function's own; by default `E::from`.
+    /// How the library's [`Error`] becomes the function's error. By default, `E::from`.
     ///
     /// ```
     /// # use idempotent_fn::{operation, store::MemoryStore};
@@ -191,11 +195,12 @@ impl<T, E> Operation<T, E> {
 }
 
 impl<T, E, F> Operation<T, E, F> {
-    /// Keeps the scope for this operation: another one that asks for the same scope is refused with [`Error::Config`]
-    /// when it is first run, since the two would replay each other's results. The attribute does this.
+    /// Reserves the scope for this operation. Another operation that reserves the same scope is
+    /// refused with [`Error::Config`] when it is first run, because the two would replay each
+    /// other's results. The attribute does this.
     ///
-    /// An operation is this place in the code together with the type of the body: in a generic function, each choice of
-    /// the type parameters is an operation.
+    /// An operation is this place in the code together with the type of the body. In a generic
+    /// function, each choice of the type parameters is an operation.
     #[inline]
     #[track_caller]
     pub fn unique_scope(mut self) -> Self {
@@ -203,8 +208,9 @@ impl<T, E, F> Operation<T, E, F> {
         self
     }
 
-    /// Pins the payload: the same key with another fingerprint is [`Error::KeyReused`]. The value is hashed (128 bits,
-    /// map order plays no part); it is not kept.
+    /// Binds the key to this payload: a call with the same key and another fingerprint is
+    /// [`Error::KeyReused`]. The value is hashed to 128 bits and not kept. The order of maps plays
+    /// no part.
     ///
     /// ```
     /// # use idempotent_fn::{Error, SharedStore, operation, store::MemoryStore};
@@ -225,16 +231,17 @@ impl<T, E, F> Operation<T, E, F> {
         self
     }
 
-    /// How long a completed result is replayed, from 1 ms on; by default 24 hours. More than 100 years is 100 years.
+    /// How long a completed result is replayed: from 1 ms to 100 years, by default 24 hours. A
+    /// longer time counts as 100 years.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.options.ttl = Some(ttl);
         self
     }
 
-    /// How long a completed result is replayed, by the result itself: a decline for a minute, say, and a payment for a
-    /// week. It is asked once, when the body has returned, and its answer is the record's; less than 1 ms is 1 ms.
-    /// [`ttl`](Self::ttl) remains what is kept where there is no result to ask about: a record in doubt, and one that is resolved
-    /// to be run again.
+    /// How long a completed result is replayed, depending on the result: a decline for a minute,
+    /// say, and a payment for a week. `ttl` is called once, when the body has returned. Less than 1
+    /// ms counts as 1 ms. [`ttl`](Self::ttl) still applies where there is no result: to a record in
+    /// doubt, and to one that is resolved to run again.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -256,24 +263,26 @@ impl<T, E, F> Operation<T, E, F> {
         self
     }
 
-    /// How long a silent owner is believed alive, from 1 ms to 1 day in whole milliseconds; by default 30 seconds. It is
-    /// renewed every third of it while the body is pending.
+    /// How long a silent owner counts as alive: from 1 ms to 1 day, in whole milliseconds, by
+    /// default 30 seconds. While the body is pending, the lease is renewed every third of it.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.options.lease = lease;
         self
     }
 
-    /// How long a duplicate waits for the running owner's result, zero for not at all; by default 10 seconds.
+    /// How long a duplicate waits for the running owner's result: by default 10 seconds, and not at
+    /// all if zero.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.options.wait = wait;
         self
     }
 
-    /// How long the body may run, from 1 ms on; by default for as long as it takes. Then it is stopped (dropped, at the
-    /// await point where it is), also where its caller has gone, and the caller gets [`Error::TimedOut`]. `on_crash` says
-    /// what that means for the key: under [`OnCrash::Rerun`] it is free, under [`OnCrash::Fail`] it is in doubt.
+    /// How long the body may run: at least 1 ms, by default without limit. A body that runs longer
+    /// is dropped at the await point where it is, also if its caller has gone. The caller gets
+    /// [`Error::TimedOut`]. `on_crash` says what that means for the key: under [`OnCrash::Rerun`]
+    /// it is free, under [`OnCrash::Fail`] it is in doubt.
     ///
-    /// A body that blocks its thread is stopped at its next await point.
+    /// A body that blocks its thread is only stopped at its next await point.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -292,15 +301,16 @@ impl<T, E, F> Operation<T, E, F> {
         self
     }
 
-    /// What an `Err` of the body means. By default [`OnErr::Rerun`], and [`OnErr::Fail`] under [`OnCrash::Fail`].
-    /// [`OnErr::Record`] needs [`record_err`](Self::record_err) too.
+    /// What an `Err` of the body means. By default [`OnErr::Rerun`], and [`OnErr::Fail`] under
+    /// [`OnCrash::Fail`]. [`OnErr::Record`] also needs [`record_err`](Self::record_err).
     pub fn on_err(mut self, on_err: OnErr) -> Self {
         self.policy.on_err = Some(on_err);
         self
     }
 
-    /// What an `Err` of the body means, decided case by case: by a function that answers [`OnErr`], for errors that can be
-    /// recorded, or [`RerunOrFail`](crate::RerunOrFail), for any. `M` is found by inference.
+    /// What an `Err` of the body means, decided for each error by a function. It returns [`OnErr`]
+    /// if errors can be recorded, or [`RerunOrFail`](crate::RerunOrFail) for any error. `M` is
+    /// found by inference.
     ///
     /// ```
     /// # use idempotent_fn::{operation, Error, RerunOrFail, store::MemoryStore};
@@ -325,7 +335,7 @@ impl<T, E, F> Operation<T, E, F> {
         D::decide(self, decide)
     }
 
-    /// Makes errors recordable: an `Err` is final and replayed, unless [`on_err`](Self::on_err) or
+    /// Records errors too: an `Err` is final and replayed, unless [`on_err`](Self::on_err) or
     /// [`on_err_with`](Self::on_err_with) says otherwise.
     ///
     /// ```
@@ -350,14 +360,16 @@ impl<T, E, F> Operation<T, E, F> {
         self
     }
 
-    /// What it means that an owner vanished. By default [`OnCrash::Rerun`].
+    /// What a lapsed lease means: the owner vanished, and nobody knows what its body did. By
+    /// default [`OnCrash::Rerun`].
     pub fn on_crash(mut self, on_crash: OnCrash) -> Self {
         self.options.on_crash = on_crash;
         self
     }
 
-    /// This store instead of the default one: a [`SharedStore`] or a reference to one. A new `SharedStore` for each call
-    /// would know nothing of the duplicates in flight in this process, so make it once.
+    /// Uses this store instead of the default one: a [`SharedStore`] or a reference to one. Make it
+    /// once. A new `SharedStore` for each call would know nothing of the duplicates in flight in
+    /// this process.
     pub fn store(mut self, store: impl Into<SharedStore>) -> Self {
         self.options.store = Some(store.into());
         self

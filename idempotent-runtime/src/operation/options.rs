@@ -1,4 +1,5 @@
-//! Which record a call is about, and what it asks of the store: all of an operation but its types.
+//! The options of an operation, without its types: their checks, the choice of the store, and the
+//! replay from this process.
 
 use std::{cmp, fmt::Display, ops::Deref, panic::Location, sync::Arc, time::Duration};
 
@@ -21,27 +22,28 @@ use crate::{
     store::{ClaimRequest, counters::Turn},
 };
 
-/// A body that may not run at all is a mistake.
+/// The shortest `timeout`. Zero, with which no body could run, is a mistake.
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// An operation without the types of its result: compiled here, and not once for each of them.
+/// An operation without the types of its result, so that its code is compiled once and not for each
+/// function.
 pub(crate) struct Options {
     pub(crate) scope: &'static str,
     pub(crate) key: Key,
-    pub(crate) invalid: Option<InvalidKeyError>,
-    /// A part of the key is missing, and the body runs as if there were no record of it anywhere.
+    pub(crate) key_error: Option<InvalidKeyError>,
+    /// The optional key is `None`: the body runs without a record.
     pub(crate) is_unprotected: bool,
-    /// The call has let others run before it began, as its task's cooperative budget was used up.
+    /// Whether the call has yielded before it began: see `give_way`.
     pub(crate) gave_way: bool,
     pub(crate) store: Option<SharedStore>,
-    /// Where the operation is written, if it wants its scope for itself.
+    /// Where the operation stands in the code, if its scope is reserved for it.
     pub(crate) unique_at: Option<&'static Location<'static>>,
-    /// What the compiler calls the body.
+    /// The body's type name.
     body: Option<fn() -> &'static str>,
-    /// Why it may not have that.
+    /// Why the scope cannot be reserved: another operation has it.
     pub(crate) scope_conflict: Option<Arc<str>>,
     pub(crate) on_crash: OnCrash,
-    /// Where none was given, the default counts.
+    /// `None` means the default; see [`ttl`](Self::ttl).
     pub(crate) ttl: Option<Duration>,
     pub(crate) lease: Duration,
     pub(crate) wait: Duration,
@@ -49,33 +51,35 @@ pub(crate) struct Options {
     pub(crate) fingerprint: Option<Result<Fingerprint, FingerprintError>>,
 }
 
-/// The key that an operation's parts make, if they are good.
+/// The key that is made from an operation's parts, and what is wrong with them.
 struct KeyText {
     key: Key,
-    invalid: Option<InvalidKeyError>,
+    key_error: Option<InvalidKeyError>,
     is_unprotected: bool,
 }
 
 impl KeyText {
-    /// One call for a key, which is compiled here.
+    /// Writes the key. Not inlined, so that users' functions contain one call for a key.
     #[inline(never)]
     fn write(&mut self, scope: &str, parts: Option<&[&dyn Display]>) {
         match parts {
-            Some(parts) => self.invalid = self.key.write(scope, parts).err(),
+            Some(parts) => self.key_error = self.key.write(scope, parts).err(),
             None => self.is_unprotected = true,
         }
     }
 }
 
 impl Options {
-    /// Inlined, and the key is written before there are options: so no address of them is known to anybody, and they are
-    /// put together where it stays in the end, with one move of the key. Otherwise it is moved
-    /// twice as a whole, 330 bytes that were just written in smaller pieces: 22 ns more a replay.
+    /// The options' defaults, with the key that `parts` make.
+    ///
+    /// It is inlined, and writes the key before it makes the options. So the compiler builds the
+    /// options in their final place. Otherwise it would move all their 330 bytes once more, right
+    /// after they were written: 22 ns more for a replay.
     #[inline]
     pub(crate) fn new(scope: &'static str, parts: &(impl KeyParts + ?Sized)) -> Self {
         let mut key_text = KeyText {
             key: Key::empty(),
-            invalid: None,
+            key_error: None,
             is_unprotected: false,
         };
         match parts.stored() {
@@ -85,7 +89,7 @@ impl Options {
         Self {
             scope,
             key: key_text.key,
-            invalid: key_text.invalid,
+            key_error: key_text.key_error,
             is_unprotected: key_text.is_unprotected,
             gave_way: false,
             store: None,
@@ -101,7 +105,8 @@ impl Options {
         }
     }
 
-    /// Claims the scope for the operation with this type of body, if it wants its scope for itself.
+    /// Reserves the scope for the operation with this type of body, if
+    /// [`Operation::unique_scope`](super::Operation::unique_scope) asked for it.
     #[inline]
     pub(crate) fn claim_scope(&mut self, body: scope::BodyType) {
         self.body = Some(body.name);
@@ -112,14 +117,15 @@ impl Options {
         }
     }
 
-    /// Refuses a default scope that is not safe in a store that other processes use.
+    /// Refuses a default scope that is not unique, if the store is shared with other processes: see
+    /// [`scope::default_scope_conflict`].
     pub(crate) fn check_scope_in(&self, store: &SharedStore) -> Result<(), Error> {
         if store.local().is_some() || self.unique_at.is_none() {
             return Ok(());
         }
         let shared = self
             .body
-            .and_then(|body| scope::shared_default(self.scope, body()));
+            .and_then(|body| scope::default_scope_conflict(self.scope, body()));
         shared.map_or(Ok(()), |reason| Err(self.config(reason)))
     }
 
@@ -128,24 +134,24 @@ impl Options {
     }
 
     pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
-        // An error was refused by `check`, before anything asks.
+        // `check` has refused a fingerprint that is an error.
         self.fingerprint
             .as_ref()
             .and_then(|fingerprint| fingerprint.as_ref().ok().copied())
     }
 
-    /// The operation and its key as far as they may be shown.
+    /// The operation's name for errors and logs, with a digest of its key.
     pub(crate) fn operation_id(&self) -> OperationId {
         OperationId {
             scope: self.scope,
-            digest: (self.invalid.is_none() && !self.is_unprotected).then(|| self.key.digest()),
+            digest: (self.key_error.is_none() && !self.is_unprotected).then(|| self.key.digest()),
         }
     }
 
-    /// The store this call goes to, and the key as it stands there.
-    pub(crate) fn store_and_key(&self) -> Result<(Chosen, Key), Error> {
+    /// The store of this call, and the key with the store's namespace.
+    pub(crate) fn store_and_key(&self) -> Result<(ChosenStore, Key), Error> {
         self.check()?;
-        let store = self.choose()?;
+        let store = self.choose_store()?;
         if store.needs_io() {
             self.runtime(true)?;
         }
@@ -153,16 +159,17 @@ impl Options {
         Ok((store, key))
     }
 
-    /// The store that was named, by the operation or around it.
-    pub(crate) fn named(&self) -> Option<SharedStore> {
+    /// The store of the operation, or that of `with_store` around it.
+    pub(crate) fn named_store(&self) -> Option<SharedStore> {
         self.store.clone().or_else(Context::store)
     }
 
-    pub(crate) fn choose(&self) -> Result<Chosen, Error> {
-        Ok(match self.named() {
-            Some(store) => Chosen::Named(store),
-            None => match default_store::standing() {
-                Ok(store) => Chosen::Standing(store),
+    /// The named store, or else the default store.
+    pub(crate) fn choose_store(&self) -> Result<ChosenStore, Error> {
+        Ok(match self.named_store() {
+            Some(store) => ChosenStore::Named(store),
+            None => match default_store::get_or_init() {
+                Ok(store) => ChosenStore::Default(store),
                 Err(reason) => return Err(self.config(reason)),
             },
         })
@@ -172,16 +179,16 @@ impl Options {
         Error::config(self.operation_id(), reason)
     }
 
-    /// As much of [`check`](Self::check) as a replay needs.
+    /// The part of [`check`](Self::check) that a replay needs.
     #[inline]
-    pub(crate) fn may_replay(&self) -> bool {
-        self.invalid.is_none()
+    pub(crate) fn may_replay_locally(&self) -> bool {
+        self.key_error.is_none()
             && !self.is_unprotected
             && !matches!(self.fingerprint, Some(Err(_)))
             && self.scope_conflict.is_none()
     }
 
-    /// Whether anything is wrong with what was asked for, a key that is `None` included.
+    /// Checks all options. A key that is `None` is an error here.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.is_unprotected {
             return Err(self.config("its key is `None`, so there is no record"));
@@ -189,8 +196,9 @@ impl Options {
         self.check_options()
     }
 
+    /// Checks all options; the key may be `None`.
     pub(crate) fn check_options(&self) -> Result<(), Error> {
-        if let Some(reason) = self.invalid {
+        if let Some(reason) = self.key_error {
             let operation = self.operation_id();
             return Err(Error::InvalidKey { operation, reason });
         }
@@ -224,10 +232,13 @@ impl Options {
         Ok(())
     }
 
-    /// Shows `read` the record, where it is in this process and nothing is in its way; `read` answers whether it was of
-    /// use. Whatever is not plain to see here, the claim finds out.
-    pub(crate) fn peek(&self, read: &mut dyn FnMut(&RecordRef<'_>) -> bool) {
-        if !self.may_replay() {
+    /// Shows `read` the key's record if this process has it, in a local store or a near cache.
+    /// `read` returns whether it could use the record; then this counts and reports a replay.
+    ///
+    /// It handles only the plain case. In all others it does nothing, and the call goes on to its
+    /// claim.
+    pub(crate) fn replay_local(&self, read: &mut dyn FnMut(&RecordRef<'_>) -> bool) {
+        if !self.may_replay_locally() {
             return;
         }
         let is_watched = observe::is_watched();
@@ -238,7 +249,7 @@ impl Options {
             inherited = Context::store();
             match inherited
                 .as_ref()
-                .map_or_else(|| default_store::standing().ok(), Some)
+                .map_or_else(|| default_store::get_or_init().ok(), Some)
             {
                 Some(store) => store,
                 None => return,
@@ -249,17 +260,18 @@ impl Options {
             && local.is_some()
             && Context::with(|context| context.observer().is_some()) == Some(true)
         {
-            // Whoever observes wants to know more of the record than is seen here, and the store is near enough to be asked.
+            // An observer wants more of the record than is shown here. The claim gets it, at little
+            // cost.
             return;
         }
         let key = &*store.qualified(&self.key);
         let mut is_read = false;
-        let mut look = |record: &RecordRef<'_>| is_read = read(record);
+        let mut show = |record: &RecordRef<'_>| is_read = read(record);
         let turn = if let Some(local) = local {
-            local.peek(key, &mut look);
+            local.peek(key, &mut show);
             Turn::ReplayedByStore
         } else {
-            store.peek_near(key, &mut look);
+            store.peek_near(key, &mut show);
             Turn::ReplayedByNearCache
         };
         if !is_read {
@@ -268,13 +280,13 @@ impl Options {
         store.counters().count(self.scope, turn);
         if is_watched {
             Context::with(|context| {
-                context.answered(self.scope, Some(key), Observation::near());
+                context.note_answer(self.scope, Some(key), Observation::near());
             });
         }
         Span::new(self.scope, Some(key)).in_scope(|| events::replayed(self.scope, key));
     }
 
-    /// The claim that an attempt called `nonce` makes in this store.
+    /// The claim of the attempt with this `nonce`.
     #[inline]
     pub(crate) fn request(&self, store: &SharedStore, nonce: Nonce) -> ClaimRequest {
         let ttl = cmp::min(self.ttl(), MAX_TTL);
@@ -283,14 +295,14 @@ impl Options {
             lease: self.lease,
             on_crash: self.on_crash,
             fingerprint: self.fingerprint(),
-            // Whole milliseconds, as the record keeps it.
+            // In whole milliseconds, as in the record.
             ttl: Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000),
             owner: store.claims_as(),
             trace: store.current_trace(),
         }
     }
 
-    /// The current runtime, if it has timers, and I/O where that is needed.
+    /// The current Tokio runtime. An error if it has no timers, or no I/O although `needs_io`.
     #[inline]
     pub(crate) fn runtime(&self, needs_io: bool) -> Result<Handle, Error> {
         let tokio = |what| self.config(format!("it must be called in a Tokio runtime{what}"));
@@ -300,27 +312,28 @@ impl Options {
     }
 }
 
-/// A store that was chosen for one call. The process' default store is not cloned: that would be a count that all threads
-/// share.
-pub(crate) enum Chosen {
-    /// By the call, or around it by `with_store`.
+/// The store of one call. The default store is not cloned, because all threads would then write to
+/// one reference count.
+pub(crate) enum ChosenStore {
+    /// The store of the operation, or that of `with_store`.
     Named(SharedStore),
-    Standing(&'static SharedStore),
+    Default(&'static SharedStore),
 }
 
-impl Deref for Chosen {
+impl Deref for ChosenStore {
     type Target = SharedStore;
 
     fn deref(&self) -> &SharedStore {
         match self {
             Self::Named(store) => store,
-            Self::Standing(store) => store,
+            Self::Default(store) => store,
         }
     }
 }
 
-/// The store that counts a call with no store of its own: the one `named`, or the default store if it is in use.
+/// The store whose counters count a call that goes to no store: the one `named`, or the default
+/// store if there is one already.
 pub(crate) fn counting_store(named: Option<&SharedStore>) -> Option<&SharedStore> {
-    let default = || default_store::in_use().map(|store| -> &SharedStore { store });
+    let default = || default_store::get().map(|store| -> &SharedStore { store });
     named.or_else(default)
 }

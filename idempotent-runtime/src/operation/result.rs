@@ -1,4 +1,5 @@
-//! Which types an operation can return.
+//! The types that an operation can return: traits that turn a missing bound into one clear compile
+//! error.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -10,9 +11,9 @@ use crate::{
 
 /// A value that can be recorded and replayed.
 ///
-/// Every type with serde's `Serialize` and `DeserializeOwned` is. `M` is a marker that says how, and is found by
-/// inference; it lets other implementations live beside that one, such as those for axum's response types (feature
-/// `axum`), and yours for a foreign type:
+/// Every type with serde's `Serialize` and `DeserializeOwned` is one. The marker `M` names the way,
+/// and is found by inference. It allows other implementations beside that one: those for axum's
+/// response types (feature `axum`), and yours for a foreign type:
 ///
 /// ```
 /// # use idempotent_fn::{codec::CodecError, operation::Recorded};
@@ -38,7 +39,7 @@ use crate::{
             feature `axum`: return one of them instead of a `Response`, a `StatusCode`, a text or other headers"
 )]
 pub trait Recorded<M>: Sized {
-    /// Names the format in every record, as [`Codec::ID`].
+    /// The id of the format in every record, as [`Codec::ID`].
     const CODEC: u32;
 
     /// Appends the value's bytes.
@@ -53,9 +54,10 @@ pub trait Recorded<M>: Sized {
     /// As [`Codec::decode`].
     fn decode(bytes: &[u8]) -> Result<Self, CodecError>;
 
-    /// Whether this value, though returned as `Ok`, stands for a failure that may pass (an HTTP 503, say): it is then
-    /// handed to the caller and released, not recorded. Under [`OnCrash::Fail`](crate::OnCrash::Fail) it is in doubt
-    /// instead, as an `Err` is there: only `on_err = rerun` says that nothing happened.
+    /// Whether this value, though returned as `Ok`, stands for a failure that may pass (an HTTP
+    /// 503, say). Then it is returned to the caller and not recorded, and the key is released.
+    /// Under [`OnCrash::Fail`](crate::OnCrash::Fail) the key is in doubt instead, as after an
+    /// `Err`: only `on_err = rerun` says that nothing happened.
     fn is_transient(&self) -> bool {
         false
     }
@@ -81,12 +83,12 @@ impl<T: Serialize + DeserializeOwned> Recorded<MessagePack> for T {
     note = "the error side tells the caller what the store says: a key in flight, reused, or in doubt"
 )]
 pub trait Fallible: sealed::Sealed {
-    /// The value that is recorded.
+    /// The value, which is recorded.
     type Ok;
-    /// The error that, by default, is not.
+    /// The error, which by default is not recorded.
     type Err;
-    /// [`Operation<Ok, Err>`](Operation). A name for it lets [`operation`](crate::operation()) say only once that a type
-    /// is no `Result`.
+    /// [`Operation<Ok, Err>`](Operation). With this name, [`operation`](crate::operation()) reports
+    /// only once that a type is no `Result`.
     type Operation;
 }
 
@@ -126,8 +128,8 @@ pub trait RecordedErr<M>: Recorded<M> {}
 #[diagnostic::do_not_recommend]
 impl<E: Recorded<M>, M> RecordedErr<M> for E {}
 
-/// What [`on_err_with`](Operation::on_err_with) may answer about an `E`: [`OnErr`] if errors can be recorded, or else
-/// [`RerunOrFail`].
+/// What a function given to [`on_err_with`](Operation::on_err_with) may return about an `E`:
+/// [`OnErr`] if errors can be recorded, or [`RerunOrFail`].
 #[diagnostic::on_unimplemented(
     message = "`on_err` answers `{Self}` here, and `{E}` cannot be recorded",
     label = "must answer `OnErr` or `RerunOrFail`",
@@ -139,7 +141,7 @@ pub trait Decision<E, M>: Sized {
     fn decide<T, F>(operation: Operation<T, E, F>, by: fn(&E) -> Self) -> Operation<T, E, F>;
 }
 
-/// A function that looks at an error, of either kind.
+/// The function given to [`on_err_with`](Operation::on_err_with).
 pub(crate) enum Classify<E> {
     Full(fn(&E) -> OnErr),
     Unrecorded(fn(&E) -> RerunOrFail),
@@ -179,7 +181,7 @@ impl<E> Decision<E, Never> for RerunOrFail {
     }
 }
 
-/// Marks a decision that never records.
+/// The marker of a decision that never records.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Never;
@@ -198,7 +200,8 @@ mod sealed {
     impl<T, E> Sealed for Result<T, E> {}
 }
 
-/// An error of a body that is finished even when its caller goes away: any that is `Send + 'static`.
+/// The error of a body that is finished even when its caller goes away. Any `Send + 'static` type
+/// is one.
 #[diagnostic::on_unimplemented(
     message = "the error `{Self}` cannot be sent between threads, and the body is finished even when its caller goes away",
     label = "needs `Send`",
@@ -210,7 +213,7 @@ pub trait SendErr: Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<E: Send + 'static> SendErr for E {}
 
-/// How the library's [`Error`] becomes the function's own: by `From`, or by `map_err`.
+/// How the library's [`Error`] becomes the function's error: by `From`, or by `map_err`.
 #[diagnostic::on_unimplemented(
     message = "`{E}` cannot be made from `idempotent_fn::Error`",
     label = "needs `From<idempotent_fn::Error>`",

@@ -1,4 +1,5 @@
-//! What was agreed of an operation's results, and what it makes of a recorded or a returned result.
+//! How an operation's results are recorded: which of them, for how long, by which codec, and how
+//! they are read back.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,10 +11,10 @@ use crate::{
     record::{Record, RecordRef, RecordedBytes, RecordedBytesRef},
 };
 
-/// How long a result is kept.
+/// See [`Operation::ttl_with`](super::Operation::ttl_with).
 type TtlOf<T, E> = fn(&Result<T, E>) -> Duration;
 
-/// How an operation's results are recorded and read.
+/// The options of an operation that depend on its result's type.
 pub(crate) struct ResultPolicy<T, E> {
     pub(crate) ok: Format<T>,
     pub(crate) err: Option<Format<E>>,
@@ -50,8 +51,9 @@ impl<T, E> ResultPolicy<T, E> {
         Ok(())
     }
 
-    /// The recorded result, if nothing is in its way: the whole of a replay from this process.
-    pub(crate) fn read(
+    /// The recorded result, for a replay from this process. `None` in all cases that are not plain:
+    /// the claim handles them.
+    pub(crate) fn read_local(
         &self,
         record: &RecordRef<'_>,
         fingerprint: Option<Fingerprint>,
@@ -70,21 +72,21 @@ impl<T, E> ResultPolicy<T, E> {
         }
     }
 
-    /// The recorded result, as the function returns it.
+    /// The recorded result, as the function returns it, or the error why it cannot be replayed.
     pub(crate) fn replay(
         &self,
         operation_id: &dyn Fn() -> OperationId,
         record: &Record,
     ) -> Result<Result<T, E>, Error> {
         let err = self.err.as_ref();
-        let decoded = match readable(
+        let decoded = match recorded_result(
             record,
             self.ok.codec,
             err.map(|err| err.codec),
             operation_id,
         )? {
-            Readable::Ok(bytes) => (self.ok.decode)(bytes).map(Ok),
-            Readable::Err(bytes) => match err {
+            RecordedResult::Ok(bytes) => (self.ok.decode)(bytes).map(Ok),
+            RecordedResult::Err(bytes) => match err {
                 Some(err) => (err.decode)(bytes).map(Err),
                 None => Err(CodecError::own("errors are not recorded here")),
             },
@@ -92,8 +94,8 @@ impl<T, E> ResultPolicy<T, E> {
         decoded.map_err(|error| undecodable(&error, operation_id))
     }
 
-    /// What an `Ok` means that stands for a passing failure: nothing happened, unless it is the author's word that is
-    /// needed to say so.
+    /// What an `Ok` means that stands for a failure that may pass. Under `on_crash = rerun` it is
+    /// taken as "nothing happened"; under `fail`, only `on_err = rerun` says that.
     pub(crate) fn judge_transient(&self, on_crash: OnCrash) -> OnErr {
         match (on_crash, self.on_err) {
             (_, Some(OnErr::Fail)) => OnErr::Fail,
@@ -116,21 +118,23 @@ impl<T, E> ResultPolicy<T, E> {
     }
 }
 
-enum Readable<'a> {
+/// The bytes of a recorded `Ok` or `Err`.
+enum RecordedResult<'a> {
     Ok(&'a [u8]),
     Err(&'a [u8]),
 }
 
-/// The recorded bytes, where they are of the codec that this function has for them.
-fn readable<'a>(
+/// The recorded bytes. An error if there are none, or if they are not of this function's codec:
+/// `ok` for an `Ok`, `err` for an `Err`.
+fn recorded_result<'a>(
     record: &'a Record,
     ok: u32,
     err: Option<u32>,
     operation_id: &dyn Fn() -> OperationId,
-) -> Result<Readable<'a>, Error> {
-    let (codec, readable) = match &record.outcome {
-        Some(RecordedBytes::Ok(bytes)) => (Some(ok), Readable::Ok(bytes)),
-        Some(RecordedBytes::Err(bytes)) => (err, Readable::Err(bytes)),
+) -> Result<RecordedResult<'a>, Error> {
+    let (codec, result) = match &record.outcome {
+        Some(RecordedBytes::Ok(bytes)) => (Some(ok), RecordedResult::Ok(bytes)),
+        Some(RecordedBytes::Err(bytes)) => (err, RecordedResult::Err(bytes)),
         Some(RecordedBytes::NotRecorded(reason)) => {
             return Err(Error::NotRecorded {
                 operation: operation_id(),
@@ -140,7 +144,7 @@ fn readable<'a>(
         None => return Err(incompatible("it has no result", operation_id)),
     };
     match codec {
-        Some(codec) if codec == record.codec => Ok(readable),
+        Some(codec) if codec == record.codec => Ok(result),
         Some(codec) => {
             let written = record.codec;
             let reason =

@@ -1,7 +1,9 @@
 //! Which operation owns which scope.
 //!
-//! An operation is a place in the code together with the types it is compiled for: a generic function, a trait's default
-//! method or a `macro_rules!` puts many operations in one place.
+//! Two operations with one scope would replay each other's results, so each reserves its scope when
+//! it is first run. An operation is a place in the code together with the types it is compiled for:
+//! a generic function, a trait's default method or a `macro_rules!` macro makes several operations
+//! of one place.
 
 use std::{
     any::{self, TypeId},
@@ -21,12 +23,14 @@ use crate::Key;
 
 type Owners = HashMap<&'static str, ScopeOwner>;
 
+/// The owner of each scope that is reserved in this process.
 static OWNERS: Lazy<Mutex<Owners>> = Lazy::new(Mutex::default);
 
-/// Owners that were found good before: each slot holds the 64-bit mark of one with its scope, so that a call asks no lock.
+/// A cache of `OWNERS`, so that most calls take no lock. Each slot has the [`owner_hash`] of a
+/// scope and its owner.
 static CHECKED: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
 
-/// An operation that wants a scope of its own.
+/// An operation that has reserved a scope.
 #[derive(Clone, Copy)]
 struct ScopeOwner {
     location: &'static Location<'static>,
@@ -39,16 +43,17 @@ impl PartialEq for ScopeOwner {
     }
 }
 
-/// A body's type: it differs for each function, and for each choice of its type parameters.
+/// A body's type. It differs for each function, and for each choice of its type parameters.
 #[derive(Clone, Copy)]
 pub(crate) struct BodyType {
     id: TypeId,
-    /// What the compiler calls it. Two types may have one name: closures, and types that are declared in a block.
+    /// Its name, for messages only: two types may have one name (closures, and types declared in a
+    /// block).
     pub(super) name: fn() -> &'static str,
 }
 
 impl BodyType {
-    /// Lifetimes tell no types apart: nor do they tell operations apart.
+    /// For any body. Lifetimes are ignored: they do not tell operations apart.
     #[inline]
     pub(crate) fn of<B>() -> Self {
         Self {
@@ -57,7 +62,7 @@ impl BodyType {
         }
     }
 
-    /// The same for a type that the compiler knows the identity of.
+    /// As [`of`](Self::of), but cheaper, for a `'static` body.
     #[inline]
     pub(crate) fn of_static<B: 'static>() -> Self {
         Self {
@@ -67,8 +72,9 @@ impl BodyType {
     }
 }
 
-/// The function as the compiler names it: without the closures and `async` blocks that the body is within it.
-fn function(body: &'static str) -> &'static str {
+/// The path of the function whose body this is: a body's type name without the closures and `async`
+/// blocks at its end.
+fn function_name(body: &'static str) -> &'static str {
     let mut function = body;
     while let Some(outer) = function.strip_suffix("::{{closure}}") {
         function = outer;
@@ -78,22 +84,24 @@ fn function(body: &'static str) -> &'static str {
 
 impl fmt::Display for ScopeOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(function((self.body.name)()))
+        f.write_str(function_name((self.body.name)()))
     }
 }
 
-/// Says why a store that outlives the process cannot keep results under `scope`, if that is the default scope of a function
-/// that is not alone with it.
+/// Returns the reason if `scope` is a default scope that several functions may have. Their records
+/// would be confused in a store that other processes use.
 ///
-/// The default scope is a module and a function's name. An associated function without `self` shares it with those of other
-/// types, and a function within another with those in other functions. [`claim`] tells them apart in one process. A record
-/// outlives the process, and names no type.
-pub(crate) fn shared_default(scope: &str, body: &'static str) -> Option<String> {
-    let function = function(body);
+/// The default scope is a module and a function's name. So associated functions of two types in one
+/// module have the same one, and so do functions inside of two functions. Within a process,
+/// [`claim`] tells them apart by their types. A record outlives the process and does not name a
+/// type.
+pub(crate) fn default_scope_conflict(scope: &str, body: &'static str) -> Option<String> {
+    let (module, name) = scope.rsplit_once(':')?;
+    let module = module.strip_suffix(':')?;
+    let function = function_name(body);
     if function == scope {
         return None;
     }
-    let (module, name) = scope.rsplit_once("::")?;
     let (owner, own_name) = function.rsplit_once("::")?;
     let plain = |name: &'static str| name.strip_prefix("r#").unwrap_or(name);
     let is_within = owner.starts_with('<')
@@ -109,25 +117,27 @@ pub(crate) fn shared_default(scope: &str, body: &'static str) -> Option<String> 
     })
 }
 
-/// Lets the operation at `location` with this type of body use `scope`, if no other operation does.
+/// Reserves `scope` for the operation at `location` with this type of body. An error if another
+/// operation has it.
 #[inline]
 pub(crate) fn claim(
     scope: &'static str,
     location: &'static Location<'static>,
     body: BodyType,
 ) -> Result<(), String> {
-    let mark = mark(scope, location, body.id);
-    let slot = &CHECKED[usize::from(mark.to_le_bytes()[7])];
-    if slot.load(Ordering::Relaxed) == mark {
+    let hash = owner_hash(scope, location, body.id);
+    let slot = &CHECKED[usize::from(hash.to_le_bytes()[7])];
+    if slot.load(Ordering::Relaxed) == hash {
         return Ok(());
     }
-    look_up(scope, ScopeOwner { location, body })?;
-    slot.store(mark, Ordering::Relaxed);
+    claim_slowly(scope, ScopeOwner { location, body })?;
+    slot.store(hash, Ordering::Relaxed);
     Ok(())
 }
 
+/// [`claim`], if the cache does not know the owner.
 #[cold]
-fn look_up(scope: &'static str, owner: ScopeOwner) -> Result<(), String> {
+fn claim_slowly(scope: &'static str, owner: ScopeOwner) -> Result<(), String> {
     match OWNERS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -158,11 +168,11 @@ fn conflict(first: ScopeOwner, second: ScopeOwner) -> String {
     )
 }
 
-/// Scopes that were read from keys. They stay: an operation names its scope for as long as the process lives, and there are as
-/// many as there are functions.
+/// Scopes that were read from keys. They are leaked, because an operation's scope is `&'static`.
+/// There are no more of them than there are functions.
 static STORED: Lazy<Mutex<HashSet<&'static str>>> = Lazy::new(Mutex::default);
 
-/// The scope of a key that a store has, as it was before it was written into the key.
+/// The scope of a key that was read from a store.
 pub(crate) fn of_stored(key: &Key) -> &'static str {
     let scope = key.plain_scope();
     let mut stored = STORED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,10 +184,10 @@ pub(crate) fn of_stored(key: &Key) -> &'static str {
     kept
 }
 
-/// A scope's and its owner's mark: scope and place live for ever, so their addresses mark them. (Each may have several
-/// addresses; each combination is looked up once.)
+/// A hash of a scope and its owner. Scope and location are statics, so their addresses are hashed.
+/// (One scope may have several addresses: then each is looked up once.)
 #[inline]
-fn mark(scope: &'static str, location: &'static Location<'static>, id: TypeId) -> u64 {
+fn owner_hash(scope: &'static str, location: &'static Location<'static>, id: TypeId) -> u64 {
     let mix = |value: usize| (value as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let location: *const Location<'static> = location;
     let mut body = Bits(0);
@@ -189,7 +199,7 @@ fn mark(scope: &'static str, location: &'static Location<'static>, id: TypeId) -
         | 1
 }
 
-/// Takes the bits of a type's identity, which are a hash already.
+/// Takes the bits of a `TypeId` as they are: they are a hash already.
 struct Bits(u64);
 
 impl Hasher for Bits {

@@ -1,4 +1,4 @@
-//! A record's bytes, and their check.
+//! Encodes and decodes records, and computes their checks. The layout is in [`super`].
 
 use std::time::Duration;
 
@@ -17,13 +17,22 @@ pub(super) const NOT_RECORDED: u8 = 8;
 pub(super) const HAS_TRACE: u8 = 16;
 const KNOWN_FLAGS: u8 = FAIL_ON_CRASH | HAS_FINGERPRINT | IS_ERR | NOT_RECORDED | HAS_TRACE;
 
-const TOKEN: usize = 18;
-const EXPIRES: usize = 39;
+// Where each field of the header begins.
+pub(super) const STATE: usize = 1;
+pub(super) const NONCE: usize = 2;
+pub(super) const TOKEN: usize = 18;
+pub(super) const LEASE: usize = 26;
+pub(super) const FLAGS: usize = 30;
+const ATTEMPTS: usize = 31;
+pub(super) const CODEC: usize = 35;
+pub(super) const EXPIRES: usize = 39;
+const TTL: usize = 47;
 const CHECK: usize = 55;
+const OWNER_LENGTH: usize = 63;
 
-/// `expires` is below this.
-const LAST_END: u64 = (1 << 48) - 1;
-/// The largest prime below 2^16: every single bit of a number counts modulo this.
+/// The largest `expires`.
+pub(super) const LAST_END: u64 = (1 << 48) - 1;
+/// The largest prime below 2^16. A change of any one bit changes a number modulo this.
 const GUARD: u64 = 65_521;
 
 /// Bytes that are not a record this version can read. They are never overwritten.
@@ -43,11 +52,12 @@ pub enum DecodeError {
     Foreign,
 }
 
-/// A record seen as what it is written from: its fields, and the end that it is to have.
+/// What a record's bytes are written from: a record, with another end in place of its own. So a
+/// done record is written without a copy of the record or of its result.
 pub(crate) struct Parts<'a> {
-    /// All else.
+    /// The other fields.
     pub(crate) record: &'a Record,
-    /// As in [`Record`], and likewise the rest.
+    /// In place of the record's field, like the next three.
     pub(crate) state: State,
     pub(crate) codec: u32,
     pub(crate) expires: u64,
@@ -74,22 +84,22 @@ impl<'a> Parts<'a> {
             .split_first_chunk_mut::<HEADER>()
             .expect("room for a header");
         header[0] = VERSION;
-        header[1] = self.state.letter();
-        header[2..TOKEN].copy_from_slice(record.nonce.as_bytes());
-        header[TOKEN..26].copy_from_slice(&record.token.to_be_bytes());
-        header[26..30].copy_from_slice(&whole_millis(record.lease).to_be_bytes());
-        header[30] = self.flags();
-        header[31..35].copy_from_slice(&record.attempts.to_be_bytes());
-        header[35..EXPIRES].copy_from_slice(&self.codec.to_be_bytes());
-        header[EXPIRES..47].copy_from_slice(&guarded(self.expires).to_be_bytes());
-        header[47..CHECK].copy_from_slice(&millis(record.ttl).to_be_bytes());
-        header[CHECK..63].copy_from_slice(&check.to_be_bytes());
+        header[STATE] = self.state.letter();
+        header[NONCE..TOKEN].copy_from_slice(record.nonce.as_bytes());
+        header[TOKEN..LEASE].copy_from_slice(&record.token.to_be_bytes());
+        header[LEASE..FLAGS].copy_from_slice(&whole_millis(record.lease).to_be_bytes());
+        header[FLAGS] = self.flags();
+        header[ATTEMPTS..CODEC].copy_from_slice(&record.attempts.to_be_bytes());
+        header[CODEC..EXPIRES].copy_from_slice(&self.codec.to_be_bytes());
+        header[EXPIRES..TTL].copy_from_slice(&guarded(self.expires).to_be_bytes());
+        header[TTL..CHECK].copy_from_slice(&millis(record.ttl).to_be_bytes());
+        header[CHECK..OWNER_LENGTH].copy_from_slice(&check.to_be_bytes());
         #[expect(
             clippy::cast_possible_truncation,
             reason = "an owner has 64 bytes at most"
         )]
         {
-            header[63] = self.owner().len() as u8;
+            header[OWNER_LENGTH] = self.owner().len() as u8;
         }
         if let Some(fingerprint) = &record.fingerprint {
             rest = append(rest, fingerprint.as_bytes());
@@ -118,6 +128,7 @@ impl<'a> Parts<'a> {
         }
     }
 
+    /// The owner's name, if the state has one.
     fn owner(&self) -> &'a [u8] {
         match (self.state, &self.record.owner) {
             (State::Running | State::Lost, Some(owner)) => owner.as_str().as_bytes(),
@@ -129,7 +140,7 @@ impl<'a> Parts<'a> {
         self.outcome.map_or(&[], RecordedBytesRef::bytes)
     }
 
-    /// The check of this record under `key`; 0 unless it is done.
+    /// The check of this record under `key`. 0 unless it is done.
     pub(crate) fn check(&self, key: &str) -> u64 {
         if self.state != State::Done {
             return 0;
@@ -143,7 +154,7 @@ impl<'a> Parts<'a> {
         xxh3_64_with_seed(self.result(), key) ^ self.record.token
     }
 
-    /// How many bytes it has.
+    /// The length of its bytes.
     pub(crate) fn len(&self) -> usize {
         let record = self.record;
         let optional = |there: bool| if there { 16 } else { 0 };
@@ -179,7 +190,8 @@ pub(crate) fn append<'p>(place: &'p mut [u8], piece: &[u8]) -> &'p mut [u8] {
 }
 
 impl Record {
-    /// The record's bytes. Exactly the done records have an outcome; others have no bytes that can be read again.
+    /// The record's bytes. Done records must have an outcome, and only they: the bytes of other
+    /// records do not decode.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let parts = Parts::of(self);
@@ -196,16 +208,17 @@ impl Record {
         match bytes.first() {
             None => return Err(DecodeError::Truncated(0)),
             Some(&VERSION) => {}
-            // Releases count up from 1: a printable or huge first byte is somebody else's value.
+            // Versions count up from 1. A larger first byte, such as a printable one, is another
+            // program's value.
             Some(&version @ 1..=31) => return Err(DecodeError::Version(version)),
             Some(_) => return Err(DecodeError::Foreign),
         }
         let Some((header, mut rest)) = bytes.split_first_chunk::<HEADER>() else {
             return Err(DecodeError::Truncated(bytes.len()));
         };
-        let state = State::from_letter(header[1]).ok_or(DecodeError::Foreign)?;
+        let state = State::from_letter(header[STATE]).ok_or(DecodeError::Foreign)?;
         let token = u64::from_be_bytes(array(header, TOKEN));
-        let flags = header[30];
+        let flags = header[FLAGS];
         let kind = flags & (IS_ERR | NOT_RECORDED);
         if token > MAX_TOKEN || flags & !KNOWN_FLAGS != 0 || kind == IS_ERR | NOT_RECORDED {
             return Err(DecodeError::Foreign);
@@ -218,7 +231,7 @@ impl Record {
         };
         let fingerprint = optional(HAS_FINGERPRINT)?;
         let trace = optional(HAS_TRACE)?;
-        let (owner, result) = owner(state, header[63], rest)?;
+        let (owner, result) = owner(state, header[OWNER_LENGTH], rest)?;
         let outcome = (state == State::Done).then(|| match kind {
             IS_ERR => RecordedBytes::Err(result.into()),
             NOT_RECORDED => RecordedBytes::NotRecorded(result.into()),
@@ -229,19 +242,19 @@ impl Record {
         }
         Ok(Self {
             state,
-            nonce: Nonce::from_bytes(array(header, 2)),
+            nonce: Nonce::from_bytes(array(header, NONCE)),
             token,
-            lease: Duration::from_millis(u32::from_be_bytes(array(header, 26)).into()),
+            lease: Duration::from_millis(u32::from_be_bytes(array(header, LEASE)).into()),
             on_crash: if flags & FAIL_ON_CRASH == 0 {
                 OnCrash::Rerun
             } else {
                 OnCrash::Fail
             },
-            attempts: u32::from_be_bytes(array(header, 31)),
+            attempts: u32::from_be_bytes(array(header, ATTEMPTS)),
             fingerprint: fingerprint.map(Fingerprint::from_bytes),
-            codec: u32::from_be_bytes(array(header, 35)),
+            codec: u32::from_be_bytes(array(header, CODEC)),
             expires,
-            ttl: Duration::from_millis(u64::from_be_bytes(array(header, 47))),
+            ttl: Duration::from_millis(u64::from_be_bytes(array(header, TTL))),
             check,
             owner,
             trace,
@@ -249,20 +262,22 @@ impl Record {
         })
     }
 
-    /// Puts the check into a done record that is to be kept under `key`, as the store has it. Whoever completes a record
-    /// does this last; [`SharedStore`](crate::SharedStore) does it for all that it sends.
+    /// Puts the check into a done record that is to be kept under `key`, which is the whole key as
+    /// the store has it. It is the last step of completing a record;
+    /// [`SharedStore`](crate::SharedStore) does it for all that it sends.
     pub fn seal(&mut self, key: &Key) {
         self.check = Parts::of(self).check(key.as_str());
     }
 
-    /// Whether this record is as it was sealed, for this `key`. Records that are not done have no check.
+    /// Whether this record's check fits it and this `key`. Records that are not done have no check,
+    /// and are always sound.
     #[must_use]
     pub fn is_sound(&self, key: &Key) -> bool {
         self.state != State::Done || self.check == Parts::of(self).check(key.as_str())
     }
 }
 
-/// An owner's name of this length, and the result behind it.
+/// Splits `rest` into an owner's name of this length, and the result.
 fn owner(state: State, length: u8, rest: &[u8]) -> Result<(Option<Owner>, &[u8]), DecodeError> {
     let length = usize::from(length);
     let may_have = matches!(state, State::Running | State::Lost) && length <= Owner::MAX;
@@ -287,12 +302,13 @@ fn array<const N: usize>(header: &[u8; HEADER], at: usize) -> [u8; N] {
     bytes
 }
 
-/// A number below 2^48 with its own check: one bit of either that changes shows.
+/// `expires` in 48 bits, and its own check above them. A change of any one bit is found.
 pub(crate) fn guarded(expires: u64) -> u64 {
     let expires = expires.min(LAST_END);
     (expires % GUARD) << 48 | expires
 }
 
+/// The reverse of [`guarded`].
 pub(crate) fn unguarded(guarded: u64) -> Result<u64, DecodeError> {
     let expires = guarded & LAST_END;
     if guarded >> 48 == expires % GUARD {
@@ -302,7 +318,7 @@ pub(crate) fn unguarded(guarded: u64) -> Result<u64, DecodeError> {
     }
 }
 
-/// A lease in the format's unit. Leases are at most a day, which fits many times over.
+/// A lease in milliseconds. It is at most a day, which fits.
 fn whole_millis(lease: Duration) -> u32 {
     u32::try_from(lease.as_millis()).unwrap_or(u32::MAX)
 }

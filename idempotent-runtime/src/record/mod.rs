@@ -1,7 +1,7 @@
 //! What a store keeps for one key, and its bytes.
 //!
-//! Layout, version 2, all integers big-endian. The first eighteen bytes never move in any version, so that every
-//! version can tell whose record it is and leave it alone:
+//! The layout, version 2, with all integers big-endian. The first eighteen bytes stay the same in
+//! all versions, so that every version can tell whose record it is, and leave it alone:
 //!
 //! ```text
 //!  0  version      u8     2
@@ -12,28 +12,29 @@
 //! 30  flags        u8     1 on_crash = fail · 2 has fingerprint · 4 result is an Err · 8 result was not recorded
 //!                         · 16 has trace
 //! 31  attempts     u32    grants so far
-//! 35  codec        u32    who can read the result (done, else 0)
+//! 35  codec        u32    the id of the result's codec (done, else 0)
 //! 39  expires      u64    end of retention by the store's clock (done and failed, else 0): the low 48 bits are
 //!                         milliseconds since 1970, the high 16 bits are the low 48 modulo 65521
 //! 47  ttl          u64    milliseconds that a result of this attempt is kept
 //! 55  check        u64    guards a done record (else 0), see below
 //! 63  owner length u8     at most 64 (running and lost, else 0)
-//! 64  fingerprint  16     where flag 2 says so
-//!     trace        16     where flag 16 says so
+//! 64  fingerprint  16     if flag 2 is set
+//!     trace        16     if flag 16 is set
 //!     owner        …      UTF-8
 //!     result       …      the codec's bytes (done, else none)
 //! ```
 //!
-//! Records are damaged, and copied to other keys, by whoever else can write to a store. So whoever completes a record
-//! puts a `check` into it, which is compared before the result is replayed:
+//! Whoever else can write to a store may damage records, or copy them to other keys. So whoever
+//! completes a record puts a `check` into it, which is compared before the result is replayed:
 //!
 //! ```text
-//! head  = bytes 0 to 95 (as far as fingerprint and trace are there), with token, expires and check as zeros
+//! head  = the first 64 bytes, with token, expires and check as zeros, and fingerprint and trace if there
 //! check = XXH3(result, seed: XXH3(the key's text, seed: XXH3(head))) xor token
 //! ```
 //!
-//! It is no secret and no signature: it finds accidents, not forgeries. Two fields stand outside of the hash, because a
-//! script on a server sets them, which cannot hash: the token is mixed in by xor, and `expires` guards itself.
+//! It is neither a secret nor a signature: it finds accidents, not forgeries. Two fields are not
+//! hashed, because a script on a server sets them, and it cannot hash. The token is mixed in by
+//! xor, and `expires` has a check of its own.
 
 mod bytes;
 mod nonce;
@@ -58,8 +59,8 @@ pub(crate) use view::View;
 
 /// How long an unfinished record (running or lost) is kept, and a failed one at most: 7 days.
 ///
-/// A constant of the format, not an option: the age of a lease is `HOLD` minus the time the record has left, so a
-/// deploy that changes `ttl` or `lease` touches no live owner.
+/// It is a constant of the format, not an option. The age of a lease is `HOLD` minus the time that
+/// the record has left. So a deploy that changes `ttl` or `lease` does not affect a live owner.
 pub const HOLD: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The shortest lease an operation may ask for.
@@ -76,32 +77,33 @@ pub const MAX_TOKEN: u64 = (1 << 53) - 1;
 pub const VERSION: u8 = 2;
 /// The length of a record's fixed part; no record is shorter.
 pub const HEADER: usize = 64;
-/// What a done record has beside its result, at most: the fixed part, a fingerprint and a trace.
+/// The most bytes that a done record has beside its result: the fixed part, a fingerprint and a
+/// trace.
 pub const DONE_HEADER: usize = HEADER + 32;
 
-/// How long a result is kept that is to be kept for `ttl`: in whole milliseconds, as a record has it.
-pub(crate) fn kept_for(ttl: Duration) -> Duration {
+/// `ttl` as a record has it: in whole milliseconds, from 1 ms to [`MAX_TTL`].
+pub(crate) fn clamp_ttl(ttl: Duration) -> Duration {
     let ttl = ttl.clamp(Duration::from_millis(1), MAX_TTL);
     Duration::new(ttl.as_secs(), ttl.subsec_millis() * 1_000_000)
 }
 
-/// Why a result of so many bytes is not recorded.
+/// The reason why a result of so many bytes is not recorded.
 pub(crate) fn too_large(bytes: usize, limit: usize) -> String {
     let whole = DONE_HEADER + bytes;
     format!("it has {whole} bytes with its record's head, the store takes {limit}")
 }
 
-/// Where a record stands.
+/// The state of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
-    /// An owner holds the claim; its lease says how long it is believed alive.
+    /// An owner runs. It counts as alive until its lease lapses.
     Running,
-    /// A result is recorded. Final for as long as it is kept.
+    /// A result is recorded. It is final, for as long as it is kept.
     Done,
-    /// Released: nothing is recorded and the next claim runs.
+    /// Released: there is no result, and the next claim runs.
     Failed,
-    /// The owner vanished with its effects unknown (`on_crash = fail`).
+    /// The owner vanished, and its effects are unknown (`on_crash = fail`).
     Lost,
 }
 
@@ -141,7 +143,7 @@ pub enum RecordedBytes {
 }
 
 impl RecordedBytes {
-    /// The outcome, seen where it lies.
+    /// The outcome, borrowed.
     #[must_use]
     pub fn as_ref(&self) -> RecordedBytesRef<'_> {
         match self {
@@ -160,7 +162,7 @@ impl RecordedBytes {
     }
 }
 
-/// [`RecordedBytes`] seen where it lies.
+/// [`RecordedBytes`], borrowed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordedBytesRef<'a> {
@@ -181,7 +183,7 @@ impl<'a> RecordedBytesRef<'a> {
         }
     }
 
-    /// A copy of it.
+    /// An owned copy.
     #[must_use]
     pub fn to_owned(self) -> RecordedBytes {
         match self {
@@ -211,19 +213,19 @@ impl fmt::Debug for RecordedBytesRef<'_> {
     }
 }
 
-/// What a replay needs of a [`Record`], seen where it lies.
+/// The part of a [`Record`] that a replay needs, borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordRef<'a> {
-    /// Where the operation stands.
+    /// The state.
     pub state: State,
     /// The attempt this record belongs to.
     pub nonce: Nonce,
-    /// The payload's fingerprint, where the operation has one.
+    /// The payload's fingerprint, if the operation has one.
     pub fingerprint: Option<Fingerprint>,
-    /// Who can read the outcome's bytes; 0 while there are none.
+    /// The id of the codec that wrote the outcome; 0 while there is none.
     pub codec: u32,
-    /// What the body left, once done.
+    /// What the body left, if the record is done.
     pub outcome: Option<RecordedBytesRef<'a>>,
 }
 
@@ -236,45 +238,47 @@ impl RecordRef<'_> {
     }
 }
 
-/// What a store keeps for one key. It is made by [`ClaimRequest::record`](crate::store::ClaimRequest::record), or
-/// [decoded](Self::decode).
+/// What a store keeps for one key. It is made by
+/// [`ClaimRequest::record`](crate::store::ClaimRequest::record), or [decoded](Self::decode).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
-    /// Where the operation stands.
+    /// The state.
     pub state: State,
     /// The attempt this record belongs to.
     pub nonce: Nonce,
-    /// The fencing token: grows with every grant of this key, below 2^53.
+    /// The fencing token. It grows with every grant of this key, and is below 2^53.
     pub token: u64,
-    /// How long the owner may be silent before it is believed dead. Whole milliseconds.
+    /// How long the owner may be silent before it counts as dead, in whole milliseconds.
     pub lease: Duration,
-    /// What a lapsed lease means for this record, whatever a later caller's option says.
+    /// What a lapsed lease means for this record. A later caller's option does not matter.
     pub on_crash: OnCrash,
-    /// Grants of this key so far, this one included.
+    /// The number of grants of this key so far, this one included.
     pub attempts: u32,
-    /// The payload's fingerprint, where the operation has one.
+    /// The payload's fingerprint, if the operation has one.
     pub fingerprint: Option<Fingerprint>,
-    /// Who can read the outcome's bytes ([`Codec::ID`](crate::codec::Codec::ID)); 0 while there are none.
+    /// The id of the codec that wrote the outcome ([`Codec::ID`](crate::codec::Codec::ID)); 0 while
+    /// there is none.
     pub codec: u32,
-    /// End of retention in milliseconds since 1970 by the store's clock; 0 unless done or failed. The store sets it.
+    /// The end of retention, in milliseconds since 1970 by the store's clock. The store sets it. 0
+    /// unless done or failed.
     pub expires: u64,
-    /// How long a result of this attempt is kept, in whole milliseconds. Whoever ends the attempt, also by hand and
-    /// without knowing its function, takes it from here.
+    /// How long a result of this attempt is kept, in whole milliseconds. It is stored here for
+    /// whoever ends the attempt, who may be an operator and not know its function.
     pub ttl: Duration,
-    /// Guards a done record against damage, and against being taken for another key's: see [`seal`](Self::seal). 0 in
-    /// all others, and where only one process reaches the store.
+    /// Guards a done record against damage, and against being read under another key: see
+    /// [`seal`](Self::seal). 0 in other states, and in a store that only one process reaches.
     pub check: u64,
-    /// Who runs it. Running and lost records show it; the bytes of others do not have it.
+    /// The process that runs the attempt. Only the bytes of running and lost records have it.
     pub owner: Option<Owner>,
-    /// The trace that the attempt was part of, where its process told one.
+    /// The trace that the attempt is part of, if its process gives one.
     pub trace: Option<[u8; 16]>,
-    /// What the body left, once done.
+    /// What the body left, if the record is done.
     pub outcome: Option<RecordedBytes>,
 }
 
 impl Record {
-    /// The same record with another token, which the `check` of a done one then fits.
+    /// The same record with another token. The `check` of a done record is adapted.
     pub(crate) fn with_token(self, token: u64) -> Self {
         let check = match self.state {
             State::Done => self.check ^ self.token ^ token,
@@ -287,22 +291,23 @@ impl Record {
         }
     }
 
-    /// Whether its retention is over at `now`, in microseconds since 1970 by the store's clock. Nobody is shown it then. One
-    /// whose end was never set has none: better kept than run again.
+    /// Whether its retention is over at `now`, in microseconds since 1970 by the store's clock.
+    /// Then it is shown to nobody. A record whose end was never set has none: it is better to keep
+    /// it than to run again.
     #[must_use]
     pub fn has_ended(&self, now: u64) -> bool {
         let has_end = matches!(self.state, State::Done | State::Failed) && self.expires != 0;
         has_end && now / 1000 >= self.expires
     }
 
-    /// Whether this record pins a payload other than `fingerprint`. Failed records pin none; where either side has no
-    /// fingerprint, they match.
+    /// Whether this record is of another payload than `fingerprint`. A failed record is of none. If
+    /// either side has no fingerprint, they match.
     #[must_use]
     pub fn conflicts_with(&self, fingerprint: Option<Fingerprint>) -> bool {
         self.as_ref().conflicts_with(fingerprint)
     }
 
-    /// The record, seen where it lies.
+    /// The part of the record that a replay needs, borrowed.
     #[must_use]
     pub fn as_ref(&self) -> RecordRef<'_> {
         RecordRef {

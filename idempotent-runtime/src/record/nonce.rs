@@ -1,19 +1,20 @@
-//! The name of one attempt.
+//! The nonce, which names one attempt.
 
 use std::{cell::RefCell, fmt};
 
 use arrayvec::ArrayVec;
 
-/// 128 random bits that name one attempt. Every change of a record names the nonce it applies to.
+/// 128 random bits that name one attempt. Every change of a record names the nonce that it applies
+/// to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Nonce([u8; SIZE]);
 
 const SIZE: usize = 16;
-/// As many as an operating system gives in one piece: 256 bytes.
+/// How many are drawn at once: 256 bytes, which an operating system gives in one piece.
 const DRAWN: usize = 16;
 
 thread_local! {
-    /// Nonces that were drawn ahead of their attempts.
+    /// Nonces drawn in advance.
     static AHEAD: RefCell<ArrayVec<Nonce, DRAWN>> = const { RefCell::new(ArrayVec::new_const()) };
 }
 
@@ -28,13 +29,15 @@ impl Nonce {
         Ok(Self(bytes))
     }
 
-    /// A nonce for records that only this process reaches, at a tenth of the cost: several are drawn at once.
+    /// A nonce for records that only this process reaches. It costs a tenth, because several are
+    /// drawn at once.
     ///
-    /// A machine that is copied while it runs, and a process that forks, would use the same ones twice. That does no harm
-    /// where the records are copied with them; in a store that both reach, the second would be taken for the first.
+    /// After a fork, or in a copy of a running machine, the nonces drawn in advance exist twice.
+    /// That does no harm if the records are copied with them. In a store that both processes reach,
+    /// one attempt would be taken for the other.
     #[inline]
     pub(crate) fn within_process() -> Result<Self, NonceError> {
-        // At its end a thread keeps nothing any more.
+        // A thread-local is not accessible while its thread ends.
         match AHEAD.try_with(|ahead| ahead.borrow_mut().pop()) {
             Ok(Some(nonce)) => Ok(nonce),
             Ok(None) => Self::draw(),
@@ -42,7 +45,7 @@ impl Nonce {
         }
     }
 
-    /// One, and more for later.
+    /// Draws [`DRAWN`] nonces, keeps the others, and returns one.
     #[cold]
     fn draw() -> Result<Self, NonceError> {
         let mut drawn = [[0; SIZE]; DRAWN];
@@ -104,7 +107,8 @@ mod tests {
             store::{MemoryStore, redis::RedisStore},
         };
 
-        /// How many are left after a call to `store` has drawn its nonce. It goes no further: nothing is connected to.
+        /// How many are left after a call to `store` has drawn its nonce. The call goes no further,
+        /// so nothing connects.
         fn ahead_after_a_call_to(store: &SharedStore) -> usize {
             let call = operation::<Result<u8, Error>, _>("nonce", &[&"key"]).store(store);
             assert!(call.prepare().is_ok());

@@ -1,11 +1,12 @@
-//! Who runs an attempt.
+//! The owner of an attempt, by name.
 
 use std::{
     fmt, fs, process,
     sync::{Arc, OnceLock},
 };
 
-/// The name of the process, or of whatever else, that runs an attempt: for people who look at a record that is stuck.
+/// The name of the process that runs an attempt. It is for people who look at a record that is
+/// running or in doubt.
 ///
 /// By default it is `host:pid`; see [`SharedStore::with_owner`](crate::SharedStore::with_owner).
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -15,8 +16,8 @@ impl Owner {
     /// The longest name, in bytes.
     pub const MAX: usize = 64;
 
-    /// The owner called `name`, cut after the last whole character within [`MAX`](Self::MAX) bytes. `None` where
-    /// nothing is left.
+    /// The owner called `name`, which is cut after the last whole character within
+    /// [`MAX`](Self::MAX) bytes. `None` if it is empty.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         let name = cut(name, Self::MAX);
@@ -29,14 +30,15 @@ impl Owner {
         &self.0
     }
 
-    /// This process: `host:pid`. A process that forks keeps its parent's name, if that was asked for before.
+    /// This process: `host:pid`. It is computed once, so after a fork a process may have its
+    /// parent's name.
     pub(crate) fn here() -> Option<Self> {
         static HERE: OnceLock<Option<Owner>> = OnceLock::new();
         HERE.get_or_init(|| Self::of(&host(), process::id()))
             .clone()
     }
 
-    /// The host's name is cut, not the process' number.
+    /// If the name is too long, the host is cut, and not the process' number.
     fn of(host: &str, pid: u32) -> Option<Self> {
         let pid = format!(":{pid}");
         let host = cut(host, Self::MAX - pid.len());
@@ -44,7 +46,7 @@ impl Owner {
     }
 }
 
-/// As much of `text` as `bytes` hold, in whole characters.
+/// The beginning of `text`, of at most `bytes` bytes, in whole characters.
 fn cut(text: &str, bytes: usize) -> &str {
     let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {
@@ -53,7 +55,7 @@ fn cut(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
-/// The host's name: where the system tells it as a file, else as the environment does.
+/// The host's name, from a file of the system, or else from the environment.
 fn host() -> String {
     let files = ["/proc/sys/kernel/hostname", "/etc/hostname"];
     let names = files

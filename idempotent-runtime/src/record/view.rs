@@ -1,14 +1,18 @@
-//! A record's bytes, read where they lie: for a store that has written them itself.
+//! Reads single fields of a record's bytes, without decoding it: for a store in this process, which
+//! has written the bytes itself.
 
 use std::time::Duration;
 
 use super::{
     HEADER, Nonce, RecordRef, RecordedBytesRef, State,
-    bytes::{HAS_FINGERPRINT, HAS_TRACE, IS_ERR, NOT_RECORDED},
+    bytes::{
+        CODEC, EXPIRES, FLAGS, HAS_FINGERPRINT, HAS_TRACE, IS_ERR, LAST_END, LEASE, NONCE,
+        NOT_RECORDED, STATE,
+    },
 };
 use crate::fingerprint::Fingerprint;
 
-/// The bytes of a record that this process has written.
+/// The bytes of a record. They were written by this process, so they are not checked.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     header: &'a [u8; HEADER],
@@ -16,7 +20,7 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// They are at least a header.
+    /// The record with these `bytes`, which are at least a header.
     #[inline]
     pub(crate) fn of(bytes: &'a [u8]) -> Self {
         let (header, rest) = bytes.split_first_chunk().expect("a record's header");
@@ -25,27 +29,27 @@ impl<'a> View<'a> {
 
     #[inline]
     pub(crate) fn state(self) -> State {
-        State::from_letter(self.header[1]).expect("a state that was written")
+        State::from_letter(self.header[STATE]).expect("a state that was written")
     }
 
     #[inline]
     pub(crate) fn nonce(self) -> Nonce {
-        Nonce::from_bytes(self.array(2))
+        Nonce::from_bytes(self.array(NONCE))
     }
 
     #[cfg(test)]
     pub(crate) fn token(self) -> u64 {
-        u64::from_be_bytes(self.array(18))
+        u64::from_be_bytes(self.array(super::bytes::TOKEN))
     }
 
     pub(crate) fn lease(self) -> Duration {
-        Duration::from_millis(u32::from_be_bytes(self.array(26)).into())
+        Duration::from_millis(u32::from_be_bytes(self.array(LEASE)).into())
     }
 
-    /// End of retention in milliseconds since 1970; 0 unless done or failed.
+    /// The end of retention in milliseconds since 1970; 0 unless done or failed.
     #[inline]
     pub(crate) fn expires(self) -> u64 {
-        u64::from_be_bytes(self.array(39)) & ((1 << 48) - 1)
+        u64::from_be_bytes(self.array(EXPIRES)) & LAST_END
     }
 
     /// Whether it is done or failed.
@@ -61,10 +65,10 @@ impl<'a> View<'a> {
         self.is_finished() && expires != 0 && now / 1000 >= expires
     }
 
-    /// The record as a look at it needs it.
+    /// The part of the record that a replay needs.
     #[inline]
     pub(crate) fn peek(self) -> RecordRef<'a> {
-        let flags = self.header[30];
+        let flags = self.header[FLAGS];
         let mut rest = self.rest;
         let mut fingerprint = None;
         if flags & HAS_FINGERPRINT != 0
@@ -86,7 +90,7 @@ impl<'a> View<'a> {
             state,
             nonce: self.nonce(),
             fingerprint,
-            codec: u32::from_be_bytes(self.array(35)),
+            codec: u32::from_be_bytes(self.array(CODEC)),
             outcome,
         }
     }

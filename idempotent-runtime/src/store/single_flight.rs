@@ -1,8 +1,18 @@
-//! Duplicates in one process: one of them asks the store, the others wait for what it learns.
+//! Duplicates in one process share one claim. The calls that wait for one key are a *flight*: the
+//! first, its *leader*, asks the store, and the *followers* wait for what it learns.
 //!
-//! They wait on shared state, never on the leader's future, and a leader is believed only as long as it is seen at work:
-//! one that runs for its lease, one that asks or waits for [`SEEN`]. Whoever comes after a leader that nobody polls asks
-//! for itself: a flight saves commands, the store decides.
+//! ```text
+//! join ─┬─ Leader ── claims, waits or runs ──┬─ lands with a record or an error: followers take it
+//!       │                                    └─ is dropped: the flight is free, and followers join anew
+//!       ├─ Follower ── waits until the flight lands, its own time is over, or the leader is silent
+//!       └─ Bypass (another payload) ── asks the store for itself
+//! ```
+//!
+//! A flight only saves commands; the store decides who runs. So followers wait on shared state,
+//! never on the leader's future, and trust a leader only for a while: for [`LEADER_TIMEOUT`] after
+//! it has sent a claim, and after each poll while it waits; for a lease after each heartbeat while
+//! its body runs. If it is silent for longer, a follower removes the flight, and the next call to
+//! join asks the store.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -20,21 +30,22 @@ use crate::{
     },
 };
 
-/// How long a leader that asks or waits is believed after it was last polled.
-pub(crate) const SEEN: Duration = Duration::from_secs(1);
+/// How long a leader is trusted after it has sent a claim, or was last polled while it waits.
+pub(crate) const LEADER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The flights of one store. Clones are one table.
+/// The flights of one store. Clones share one table.
 #[derive(Clone, Default)]
 pub(crate) struct Flights {
     by_key: Arc<DashMap<Key, Arc<Flight>, foldhash::fast::RandomState>>,
 }
 
-/// It costs a call little that nobody follows, as nearly all are: no more than a lock and a list that is empty.
+/// One flight. Nearly all flights have no followers: then it costs a lock and an empty list of
+/// waiters.
 struct Flight {
     key: Key,
     fingerprint: Option<Fingerprint>,
     state: Mutex<FlightState>,
-    /// Notified of each new state.
+    /// Notified when the state changes.
     changed: Notify,
 }
 
@@ -43,7 +54,7 @@ impl Flight {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, state: FlightState) {
+    fn set_state(&self, state: FlightState) {
         *self.state() = state;
         self.changed.notify_waiters();
     }
@@ -54,34 +65,34 @@ enum FlightState {
     Landed(FlightOutcome),
 }
 
-/// Until when a flight is trusted.
+/// The deadlines of a flight that has not landed.
 #[derive(Clone, Copy)]
 struct Deadlines {
-    /// The leader is at work until then.
+    /// Until when the leader is trusted.
     leader: Instant,
-    /// Whoever runs, the leader or another process' owner, holds its lease until then, as the store has said. `None`: it
-    /// has not said anything yet.
+    /// The end of the running owner's lease, be it the leader or another process. `None`: the store
+    /// has not answered yet.
     owner: Option<Instant>,
 }
 
-/// What a flight lands with.
+/// The result that a flight lands with.
 #[derive(Clone)]
 pub(crate) enum FlightOutcome {
     /// The recorded result.
     Record(Arc<Record>),
-    /// Nothing to share: the next one asks the store.
+    /// There is nothing to share: the next call asks the store.
     Free,
-    /// The store could not be asked.
+    /// The store could not be asked, and this is its error.
     Failed(StoreError),
 }
 
 /// A call's role among its duplicates.
 pub(crate) enum Role {
-    /// Ask the store, then say what it said.
+    /// It asks the store, and lands the flight with what it learns.
     Leader(Lead),
-    /// Somebody is asking already.
+    /// Another call asks already; it waits for that one.
     Follower(Follow),
-    /// Somebody is asking with another payload: ask for yourself.
+    /// Another call asks with another payload; it asks for itself.
     Bypass,
 }
 
@@ -90,13 +101,15 @@ impl Flights {
         self.by_key.len()
     }
 
+    /// Removes this flight, unless a new one has taken its place.
     fn remove(&self, flight: &Arc<Flight>) {
         mutant!("anybody ends a flight" => self.by_key.remove_if(&flight.key, |_, _| true));
         self.by_key
             .remove_if(&flight.key, |_, current| Arc::ptr_eq(current, flight));
     }
 
-    /// Lets nobody else join the flight of `key`: what it learns may be older than what was written just now.
+    /// Removes the flight of `key`, so that nobody else joins it: an operator has written the
+    /// record, and what the flight learns may be older.
     pub(crate) fn close(&self, key: &Key) {
         self.by_key.remove_if(key, |_, _| true);
     }
@@ -115,9 +128,9 @@ impl Flights {
                 })
             }
             Entry::Vacant(entry) => {
-                // From now on, and not from when the call began: that may be long ago.
+                // From now, because the call may have begun long ago.
                 let deadlines = Deadlines {
-                    leader: time::now() + SEEN,
+                    leader: time::now() + LEADER_TIMEOUT,
                     owner: None,
                 };
                 let flight = Arc::new(Flight {
@@ -136,59 +149,53 @@ impl Flights {
     }
 }
 
-/// The leader's side. Dropping it frees the followers to ask for themselves.
+/// The leader's side of a flight. Its drop frees the followers to ask the store.
 pub(crate) struct Lead {
     flights: Flights,
     flight: Option<Arc<Flight>>,
 }
 
 impl Lead {
-    /// The leader runs, was just seen at work, and may be silent for `lease` from now on.
+    /// The leader runs the body and was polled just now. It may be silent for `lease`.
     pub(crate) fn extend(&self, lease: Duration) {
         self.set_deadlines(lease, lease);
     }
 
-    /// The leader waits for another process' owner, which may be silent for `lease_left`.
-    pub(crate) fn waits(&self, lease_left: Duration) {
-        self.set_deadlines(SEEN, lease_left);
+    /// The leader waits for another process' owner, whose lease ends after `lease_left`.
+    pub(crate) fn set_waiting(&self, lease_left: Duration) {
+        self.set_deadlines(LEADER_TIMEOUT, lease_left);
     }
 
     fn set_deadlines(&self, leader: Duration, owner: Duration) {
         if let Some(flight) = &self.flight {
             let now = time::now();
-            flight.enter(FlightState::Flying(Deadlines {
+            flight.set_state(FlightState::Flying(Deadlines {
                 leader: now + leader,
                 owner: Some(now + owner),
             }));
         }
     }
 
-    /// What the leader shows itself with while it asks or waits.
-    pub(crate) fn pulse(&self) -> Option<Pulse> {
-        self.flight.clone().map(Pulse)
+    /// Trusts the leader for [`LEADER_TIMEOUT`] from now. This wakes nobody: a follower looks again
+    /// before it gives the leader up.
+    pub(crate) fn beat(&self) {
+        let Some(flight) = &self.flight else { return };
+        if let FlightState::Flying(deadlines) = &mut *flight.state() {
+            deadlines.leader = deadlines.leader.max(time::now() + LEADER_TIMEOUT);
+        }
     }
 
+    /// Ends the flight with `outcome`, which all followers take.
     pub(crate) fn land(mut self, outcome: FlightOutcome) {
         self.end(outcome);
     }
 
     fn end(&mut self, outcome: FlightOutcome) {
         if let Some(flight) = self.flight.take() {
-            // Out of the map first: whoever comes now asks the store, and finds what has landed.
+            // Removed from the table first: a call that comes now asks the store, and finds what
+            // the flight has landed with.
             self.flights.remove(&flight);
-            flight.enter(FlightState::Landed(outcome));
-        }
-    }
-}
-
-/// Says of a leader that it is polled.
-pub(crate) struct Pulse(Arc<Flight>);
-
-impl Pulse {
-    /// The leader is being polled. Nobody is woken for this: who waits looks again before it doubts.
-    pub(crate) fn beat(&self) {
-        if let FlightState::Flying(deadlines) = &mut *self.0.state() {
-            deadlines.leader = deadlines.leader.max(time::now() + SEEN);
+            flight.set_state(FlightState::Landed(outcome));
         }
     }
 }
@@ -200,29 +207,31 @@ impl Drop for Lead {
     }
 }
 
-/// A follower's side.
+/// A follower's side of a flight.
 pub(crate) struct Follow {
     flights: Flights,
     flight: Arc<Flight>,
 }
 
-/// How a follower's waiting ended.
+/// How the waiting of a follower ended.
 pub(crate) enum FollowResult {
     Landed(FlightOutcome),
-    /// The leader has been silent for too long; the flight is over and the next one asks the store.
+    /// The leader was silent for too long. The flight is removed; the next call asks the store.
     Stalled,
-    /// The follower's own time is over; whoever runs has this much left of its lease, as the store has said.
+    /// The follower's own time is over. By the store's last answer, the owner has this much left of
+    /// its lease.
     TimedOut(Duration),
-    /// The follower's own time is over, and the store has not answered the leader.
+    /// The follower's own time is over, and the store has not answered the leader yet.
     Unanswered,
 }
 
 impl Follow {
-    /// Waits until the flight lands, until `deadline`; or for as long as an answer may be waited for, until `answered`, where the
-    /// store has said nothing yet. Cancel-safe.
-    pub(crate) async fn landed(self, deadline: Instant, answered: Instant) -> FollowResult {
+    /// Waits until the flight lands, the leader is silent for too long, or the follower's time is
+    /// over: at `deadline`, or at `answer_by` while the store has not answered the leader.
+    /// Cancel-safe.
+    pub(crate) async fn wait_landed(self, deadline: Instant, answer_by: Instant) -> FollowResult {
         loop {
-            // Before it looks: a change that comes in between is told of too.
+            // Registered before it looks, so that it misses no change in between.
             let changed = self.flight.changed.notified();
             let deadlines = match &*self.flight.state() {
                 FlightState::Landed(outcome) => return FollowResult::Landed(outcome.clone()),
@@ -237,15 +246,15 @@ impl Follow {
                 Some(owner) if now >= deadline => {
                     return FollowResult::TimedOut(owner.saturating_duration_since(now));
                 }
-                None if now >= answered => return FollowResult::Unanswered,
+                None if now >= answer_by => return FollowResult::Unanswered,
                 Some(_) => deadline,
-                None => answered,
+                None => answer_by,
             };
             mutant!("a follower listens after it has looked" => {
                 self.flight.changed.notified().await;
                 continue;
             });
-            // A time-out is looked at above.
+            // If it times out, the next round sees which deadline it was.
             let _ = time::timeout_at(deadlines.leader.min(until), changed).await;
         }
     }

@@ -1,4 +1,5 @@
-//! Makes a store's records older, where a test can only move them: it cannot move the store's clock.
+//! Makes a store's records older, where a test can only move them: it cannot move the store's
+//! clock.
 
 use std::{
     collections::HashMap,
@@ -13,8 +14,8 @@ use idempotent_runtime::{
     store::{ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Subscription},
 };
 
-/// The store as it would answer had time gone by: what a test took off the end of a finished record is on it again in what
-/// is shown.
+/// The store as it would answer had time gone by: what a test took off the end of a finished record
+/// is on it again in what is shown.
 pub(crate) struct Aged<S> {
     store: S,
     taken: Taken,

@@ -28,7 +28,8 @@ async fn child() {
     }
 }
 
-/// A child that plays `case` on the file at `path`. Its output is read, and what it reads is written, by the test.
+/// A child that plays `case` on the file at `path`. Its output is read, and what it reads is
+/// written, by the test.
 pub(crate) fn start(case: &str, path: &Path) -> Child {
     let program = env::current_exe().expect("this program");
     start_by(&mut Command::new(program), case, path)

@@ -1,4 +1,5 @@
-//! A disk that takes no more: what was answered stands, what was not is told as it is, and replays go on.
+//! A disk that takes no more: what was answered stands, what was not is told as it is, and replays
+//! go on.
 #![cfg(unix)]
 
 use std::io::Read;

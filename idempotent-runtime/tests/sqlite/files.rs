@@ -143,7 +143,8 @@ async fn names_that_are_no_tables_are_refused() {
     store.open("records.db").expect("the one schema");
 }
 
-/// What is written to a file that is gone nobody else sees. Replays are refused too: whoever asks elsewhere runs the body.
+/// What is written to a file that is gone nobody else sees. Replays are refused too: whoever asks
+/// elsewhere runs the body.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_file_that_is_gone_or_replaced_is_told() {

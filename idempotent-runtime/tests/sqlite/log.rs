@@ -1,4 +1,5 @@
-//! The log, cut anywhere: what a power cut leaves of it. What was answered before is there, and nothing else.
+//! The log, cut anywhere: what a power cut leaves of it. What was answered before is there, and
+//! nothing else.
 
 use std::{collections::HashMap, fs};
 
@@ -27,7 +28,8 @@ struct Answered {
     told: Told,
 }
 
-/// First calls of some sizes, errors that are released, renewals: one at a time, so that each answer is one commit.
+/// First calls of some sizes, errors that are released, renewals: one at a time, so that each
+/// answer is one commit.
 async fn work(file: &File, store: &SqliteStore) -> Vec<Answered> {
     let mut answered = Vec::new();
     let mut now = Told::new();

@@ -1,5 +1,5 @@
-//! Four processes, few keys, leases that lapse all the time: no token twice, nothing granted after a result, and all replays
-//! agree.
+//! Four processes, few keys, leases that lapse all the time: no token twice, nothing granted after
+//! a result, and all replays agree.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

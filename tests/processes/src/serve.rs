@@ -17,7 +17,8 @@ use crate::{
 /// Longer than the client's patience.
 const BODY: Duration = Duration::from_millis(400);
 
-/// Serves `POST /charge/KEY`, and behind the layer `POST /rerun` and `POST /fail`, on a free port. Says `listening PORT`.
+/// Serves `POST /charge/KEY`, and behind the layer `POST /rerun` and `POST /fail`, on a free port.
+/// Says `listening PORT`.
 pub async fn serve() -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     say(&format!("listening {}", listener.local_addr()?.port()));

@@ -12,7 +12,7 @@ use crate::{
     SharedStore,
     store::{
         MemoryStore,
-        single_flight::{FlightOutcome, FollowResult, Role, SEEN},
+        single_flight::{FlightOutcome, FollowResult, LEADER_TIMEOUT, Role},
     },
     sync::time,
 };
@@ -72,7 +72,7 @@ async fn call(world: Arc<World>, gives_up: bool) {
             Role::Bypass => panic!("there is one payload"),
         };
         let patience = time::now() + LEASE * 100;
-        match follow.landed(patience, patience).await {
+        match follow.wait_landed(patience, patience).await {
             FollowResult::Landed(FlightOutcome::Record(_)) => {
                 let recorded = world.recorded.load(Ordering::SeqCst);
                 assert!(recorded, "answered with nothing recorded");
@@ -106,7 +106,7 @@ pub fn stalled() {
     let calls = (0..3).map(|_| spawn(call(Arc::clone(&world), false)));
     let mut calls: Vec<_> = calls.collect();
     calls.push(spawn(async move {
-        time::advance(SEEN);
+        time::advance(LEADER_TIMEOUT);
         yield_now().await;
         drop(lead);
     }));

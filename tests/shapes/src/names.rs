@@ -1,5 +1,6 @@
 //! Modules whose items have names that an expansion could want for its variables. A variable cannot
-//! have the name of a `const`, of a `static` or of a unit struct in scope: hygiene is for variables only.
+//! have the name of a `const`, of a `static` or of a unit struct in scope: hygiene is for variables
+//! only.
 
 /// Functions that make the expansion bind every variable it can.
 macro_rules! functions {

@@ -1,4 +1,4 @@
-//! Duplicates in this process: one asks the store for all of them.
+//! Duplicates in this process: one of them, the leader, asks the store for all.
 
 use std::{
     cmp,
@@ -10,29 +10,29 @@ use std::{
 
 use tokio::time::{self, Instant};
 
-use super::{Acquire, Acquired, retry::SHORTEST_PATIENCE};
+use super::{Acquire, Acquired, retry::MIN_RETRY_TIME};
 use crate::{
     Error, StoreError, StoreErrorKind,
     call::attempt::Attempt,
     record::Record,
     store::{
         counters::Turn,
-        single_flight::{FlightOutcome, FollowResult, Lead, Pulse, Role},
+        single_flight::{FlightOutcome, FollowResult, Lead, Role},
     },
 };
 
-/// How often a leader shows itself while it asks or waits.
-const BEAT: Duration = Duration::from_millis(250);
+/// How often a leader shows that it is polled, while it waits.
+const PULSE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Result of joining a flight.
 pub(super) enum JoinResult {
-    /// This call asks the store, for all if it has the lead.
+    /// This call asks the store: for all if it has the lead, else (another payload) for itself.
     Leads(Option<Lead>),
-    /// Another call has asked.
+    /// Another call has asked, and this is the outcome.
     Landed(Result<Acquired, Error>),
 }
 
-/// Finds out who asks for all duplicates of this process, and waits for that one if it is another.
+/// Joins the flight of this key. A follower waits for its outcome.
 pub(super) async fn join_flight(acquire: &mut Acquire<'_>) -> JoinResult {
     let attempt = acquire.attempt;
     loop {
@@ -46,10 +46,12 @@ pub(super) async fn join_flight(acquire: &mut Acquire<'_>) -> JoinResult {
             Role::Follower(follow) => follow,
         };
         acquire.waits.get_or_insert_with(Instant::now);
-        // As long as it would wait for an answer itself.
-        let answered = cmp::max(acquire.deadline, Instant::now() + SHORTEST_PATIENCE);
-        return JoinResult::Landed(match follow.landed(acquire.deadline, answered).await {
-            // The leader asked while it stood; its end has come since, and this call may have come after that.
+        // As long as this call would wait for an answer of its own.
+        let answer_by = cmp::max(acquire.deadline, Instant::now() + MIN_RETRY_TIME);
+        let landed = follow.wait_landed(acquire.deadline, answer_by).await;
+        return JoinResult::Landed(match landed {
+            // The record was there when the leader asked. It has ended since, and this call may
+            // have begun after that.
             FollowResult::Landed(FlightOutcome::Record(record)) if has_ended(attempt, &record) => {
                 continue;
             }
@@ -71,25 +73,26 @@ pub(super) async fn join_flight(acquire: &mut Acquire<'_>) -> JoinResult {
     }
 }
 
-/// Whether the record is past its end by now, as far as the store's time is known.
+/// Whether the record's retention is over. `false` if the store's time is not known.
 fn has_ended(attempt: &Attempt, record: &Record) -> bool {
     let now = attempt.store.clock();
     now.is_some_and(|now| record.has_ended(now))
 }
 
-/// Runs `asking`, and shows the followers of the flight that it is polled.
-pub(super) async fn with_pulse<T>(pulse: Option<Pulse>, asking: impl Future<Output = T>) -> T {
-    let Some(pulse) = pulse else {
-        return asking.await;
+/// Runs `waiting`, and shows the followers of the flight, at least every [`PULSE_INTERVAL`], that
+/// its leader is polled.
+pub(super) async fn with_pulse<T>(lead: Option<&Lead>, waiting: impl Future<Output = T>) -> T {
+    let Some(lead) = lead else {
+        return waiting.await;
     };
-    let (mut asking, mut next) = (pin!(asking), pin!(time::sleep(BEAT)));
+    let (mut waiting, mut next) = (pin!(waiting), pin!(time::sleep(PULSE_INTERVAL)));
     poll_fn(|cx| {
-        pulse.beat();
-        if let Poll::Ready(done) = asking.as_mut().poll(cx) {
+        lead.beat();
+        if let Poll::Ready(done) = waiting.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
         while next.as_mut().poll(cx).is_ready() {
-            next.as_mut().reset(Instant::now() + BEAT);
+            next.as_mut().reset(Instant::now() + PULSE_INTERVAL);
         }
         Poll::Pending
     })

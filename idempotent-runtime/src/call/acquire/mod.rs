@@ -1,4 +1,15 @@
 //! Acquires the right to run, or the recorded result.
+//!
+//! ```text
+//! network store: join the flight ─┬─ follow: wait for what the leader learns
+//!                                 └─ lead:   claim; while another owner runs, wait and claim again
+//! local store:                               the same, without a flight
+//! ```
+//!
+//! Two rules hold while it waits. The first wait only subscribes and claims again, because the
+//! owner may have finished before the subscription was in force. And a record that vanished is no
+//! permission to run: if its owner ran under `fail`, nobody knows what that owner has done, so the
+//! key is in doubt.
 
 mod flight;
 mod retry;
@@ -12,7 +23,7 @@ use self::{
     retry::{ClaimAnswer, Tries, claim_with_retry},
 };
 use super::{
-    background::{PATIENCE, with_timeout},
+    background::{REPLY_TIMEOUT, with_timeout},
     claim::Claim,
 };
 use crate::{
@@ -30,27 +41,31 @@ use crate::{
     },
 };
 
-/// How long a waiting call sleeps at most when changes are pushed to it, should a message be lost.
+/// How long a waiting call sleeps at most if the store pushes changes: a message may be lost.
 const PUSH_POLL: Duration = Duration::from_secs(5);
-/// How often a waiting call looks when the store pushes nothing, or a lease has lapsed that nobody takes over.
+/// The pauses of a waiting call if the store pushes nothing, or if a lease has lapsed and nobody
+/// takes over.
 const POLL: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
-/// What a call is to do.
+
+/// What a call has acquired.
 pub(crate) enum Acquired {
     Run(Box<Claim>),
     Replay(Replay),
 }
 
-/// A recorded result, and how this call came by it.
+/// A recorded result, and how this call got it.
 pub(crate) struct Replay {
     pub(crate) record: Arc<Record>,
     pub(crate) outcome: Observed,
     pub(crate) turn: Turn,
 }
 
-/// Asks the store, waits for whoever runs, and asks again, until there is an answer or `wait` is over.
+/// Claims, waits for the running owner, and claims again, until there is a grant or a result, or
+/// `wait` is over.
 pub(crate) async fn acquire(attempt: &Arc<Attempt>) -> Result<Acquired, Error> {
     let mut acquire = Acquire::new(attempt);
-    // A store in this process is asked as cheaply as a flight is joined, and wakes its waiters itself.
+    // A local store has no flights: to claim costs no more than to join one, and it wakes its
+    // waiters itself.
     let mut lead = None;
     if attempt.store.local().is_none() {
         lead = match join_flight(&mut acquire).await {
@@ -61,20 +76,21 @@ pub(crate) async fn acquire(attempt: &Arc<Attempt>) -> Result<Acquired, Error> {
             }
         };
     }
-    let pulse = lead.as_ref().and_then(Lead::pulse);
-    let acquired = with_pulse(pulse, acquire.claim_or_wait(lead)).await;
+    let acquired = acquire.claim_or_wait(lead).await;
     acquire.emit_waited();
     acquired
 }
 
+/// The state of one call that acquires.
 struct Acquire<'a> {
     attempt: &'a Arc<Attempt>,
+    /// When `wait` is over.
     deadline: Instant,
-    /// Since when it has been waiting, if it ever did.
+    /// Since when it has waited, if it has.
     waits: Option<Instant>,
     subscription: Option<Subscription>,
     poll: Backoff,
-    /// A running owner was seen whose effects must not be repeated.
+    /// Whether it has seen an owner run under `fail`, whose effects must not be repeated.
     saw_fail: bool,
 }
 
@@ -91,6 +107,7 @@ impl<'a> Acquire<'a> {
         }
     }
 
+    /// Counts and reports the waiting, if there was any.
     fn emit_waited(&self) {
         if let Some(since) = self.waits {
             self.attempt.count(Turn::Waited);
@@ -98,25 +115,27 @@ impl<'a> Acquire<'a> {
         }
     }
 
-    /// Asks the store, and waits for another process' owner.
+    /// Claims until there is a grant or a result, and waits in between for the owner that runs. If
+    /// this call leads a flight, it lands it with the result.
     async fn claim_or_wait(&mut self, mut lead: Option<Lead>) -> Result<Acquired, Error> {
         loop {
-            if self.saw_fail && self.has_vanished().await? {
+            if self.saw_fail && Box::pin(with_pulse(lead.as_ref(), self.has_vanished())).await? {
                 return Err(self.indeterminate());
             }
             let answer = claim_with_retry(self.attempt, lead, self.deadline).await?;
             if self.attempt.is_orphaned() {
-                // The claim has been seen through, and nobody is left to run or wait for. If it was granted, dropping
-                // it releases the key.
+                // The claim has its answer, and its caller has gone. If it was granted, its drop
+                // here releases the key.
                 return Err(self.in_flight(Duration::ZERO));
             }
             let (record, lease_left) = match answer {
                 ClaimAnswer::Granted(mut claim)
                     if self.saw_fail && claim.record().attempts == 1 =>
                 {
-                    // The record vanished between looking and asking: the same doubt, and now ours to keep.
+                    // A first grant: the record vanished after `has_vanished` has looked. The key
+                    // is in doubt, and as its new owner this attempt records that.
                     claim.end(lost(claim.record()));
-                    claim.finish().await;
+                    Box::pin(claim.finish()).await;
                     return Err(self.indeterminate());
                 }
                 ClaimAnswer::Granted(claim) => return Ok(Acquired::Run(Box::new(claim))),
@@ -136,14 +155,16 @@ impl<'a> Acquire<'a> {
             }
             self.saw_fail |= record.on_crash == OnCrash::Fail;
             if let Some(lead) = &lead {
-                lead.waits(lease_left);
+                lead.set_waiting(lease_left);
             }
-            self.wait(lease_left).await?;
+            // Boxed because rare: keeps the common future small.
+            Box::pin(with_pulse(lead.as_ref(), self.wait(lease_left))).await?;
         }
     }
 
-    /// Waits for the running owner: until its record changes, its lease lapses, or the time is over. The first time it
-    /// only subscribes, for the owner may finish before the subscription is in force: the caller asks again.
+    /// Waits until the owner's record changes, its lease lapses, or `wait` is over, which is an
+    /// error. The first wait only subscribes: the caller then claims again, because the owner may
+    /// have finished before the subscription was in force.
     async fn wait(&mut self, lease_left: Duration) -> Result<(), Error> {
         let attempt = self.attempt;
         let now = Instant::now();
@@ -153,7 +174,7 @@ impl<'a> Acquire<'a> {
         let Some(subscription) = &mut self.subscription else {
             self.waits.get_or_insert(now);
             let subscription = attempt.store.subscribe(&attempt.key);
-            let patience = cmp::min(PATIENCE, self.deadline - now);
+            let patience = cmp::min(REPLY_TIMEOUT, self.deadline - now);
             let subscription = with_timeout(attempt, patience, subscription).await;
             self.subscription = Some(subscription.unwrap_or_else(|error| {
                 events::not_subscribed(attempt, &error);
@@ -161,8 +182,8 @@ impl<'a> Acquire<'a> {
             }));
             return Ok(());
         };
-        // A lease that is over and stays over is asked about less and less often: whoever held it is gone, and this call may
-        // be one that only reads.
+        // If the lease has lapsed and nobody takes over, it looks less and less often. Its owner is
+        // gone, and this call may be one that adopts, which takes nothing over.
         let pause = if lease_left.is_zero() {
             self.poll.pause()
         } else if subscription.is_push() {
@@ -170,14 +191,15 @@ impl<'a> Acquire<'a> {
         } else {
             cmp::min(lease_left, self.poll.pause())
         };
-        // Clocks differ by a moment.
+        // At least 1 ms, because clocks differ a little.
         let pause = cmp::max(pause, Duration::from_millis(1));
         let until = cmp::min(self.deadline, now + pause);
         let _ = time::timeout_at(until, subscription.changed()).await;
         Ok(())
     }
 
-    /// Waits for the recorded result of whoever overtook this attempt. It asks for nothing: the attempt has run.
+    /// Waits for the result of the attempt that took over. It only reads and never claims: this
+    /// attempt has run already.
     async fn adopt(
         &mut self,
         mut record: Record,
@@ -197,16 +219,17 @@ impl<'a> Acquire<'a> {
                 State::Running if self.wait(lease_left).await.is_ok() => {}
                 _ => return Err(superseded),
             }
-            match self.read(PATIENCE).await {
+            match self.read(REPLY_TIMEOUT).await {
                 Ok(Some(read)) => (record, lease_left) = read,
                 Ok(None) => return Err(superseded),
-                // The record stands as it was last seen, as far as anybody knows.
+                // Goes on with the record as it was last seen.
                 Err(error) => events::heartbeat_failed(self.attempt, &error),
             }
         }
     }
 
-    /// What a record that is not running means for this call. The fingerprint comes first, always.
+    /// What a record that is not running means for this call. The fingerprint is compared first,
+    /// always.
     fn judge(&self, record: Arc<Record>, turn: Turn) -> Result<Acquired, Error> {
         let attempt = self.attempt;
         if record.conflicts_with(attempt.request.fingerprint) {
@@ -223,21 +246,24 @@ impl<'a> Acquire<'a> {
                 turn,
             })),
             State::Lost => Err(self.indeterminate()),
-            // Neither is held against a claim; a store that says so is asked again by the caller's retry.
+            // A store grants such a key instead of showing its record. If one does show it, the
+            // caller's retry asks again.
             State::Running | State::Failed => Err(self.in_flight(Duration::ZERO)),
         }
     }
 
-    /// Whether there is no record any more. Asked as patiently as a claim is: a lost answer ends no waiting.
+    /// Whether the record has vanished. It retries as a claim does, so a lost answer does not end
+    /// the waiting.
     async fn has_vanished(&self) -> Result<bool, Error> {
-        let mut tries = Tries::new(self.deadline);
+        let mut tries = Tries::new(Instant::now(), self.deadline);
         loop {
-            let error = match self.read(tries.patience()).await {
+            let error = match self.read(tries.reply_timeout(Instant::now())).await {
                 Ok(read) => return Ok(read.is_none()),
                 Err(error) => error,
             };
-            if !tries.again_after(&error).await {
-                return Err(Error::store(self.attempt.operation_id(), tries.told(error)));
+            if !tries.pause_before_retry(&error).await {
+                let error = tries.told(error);
+                return Err(Error::store(self.attempt.operation_id(), error));
             }
         }
     }
@@ -259,7 +285,8 @@ impl<'a> Acquire<'a> {
     }
 }
 
-/// The result of whoever overtook this attempt: recorded, or waited for, or [`Error::Superseded`].
+/// Returns the result of the attempt that took over, and waits for it if need be.
+/// [`Error::Superseded`] if there is none.
 pub(crate) async fn adopt(
     attempt: &Arc<Attempt>,
     record: Record,

@@ -1,4 +1,8 @@
-//! Sends a claim until there is an answer.
+//! Sends a claim until it is answered.
+//!
+//! The attempt is armed before the claim is sent. If the answer is lost, the store may have granted
+//! the claim, so it is *in doubt*: it is sent again with the same nonce, which the store knows. If
+//! the caller leaves or gives up meanwhile, the background asks on, and releases a grant.
 
 use std::{cmp, mem, sync::Arc, time::Duration};
 
@@ -9,7 +13,7 @@ use crate::{
     backoff::Backoff,
     call::attempt::Attempt,
     call::{
-        background::{PATIENCE, PAUSES, is_transient, owe_claim, report, with_timeout},
+        background::{REPLY_TIMEOUT, RETRY_BACKOFF, is_retryable, owe_claim, report, with_timeout},
         claim::Claim,
     },
     record::Record,
@@ -19,91 +23,94 @@ use crate::{
     },
 };
 
-/// How often a claim is sent at most while its caller waits, when there is no answer.
-const TRIES: u32 = 4;
-/// How long at most, where `wait` is shorter: time for a second try.
-pub(crate) const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
+/// How often a claim without an answer is sent at most, while its caller waits.
+const MAX_TRIES: u32 = 4;
+/// How long a claim is tried at least, even if `wait` is shorter: long enough for a second try.
+pub(crate) const MIN_RETRY_TIME: Duration = Duration::from_secs(1);
 
-/// What the store said to a claim.
+/// The store's answer to a claim.
 pub(crate) enum ClaimAnswer {
     Granted(Claim),
+    /// The lead comes back, with the record that is there and what is left of its lease.
     Held(Option<Lead>, Record, Duration),
 }
 
-/// The guard of a claim that has no answer yet: it is armed before the claim is sent, and dropping it asks again with the
-/// same nonce until answered, and releases. Nothing ran.
+/// The guard of a claim that has no answer yet. It is armed before the claim is sent. Its drop asks
+/// in the background, with the same nonce, until answered, and releases a grant: nothing ran.
 struct InDoubtGuard<'a> {
     attempt: &'a Arc<Attempt>,
     lead: Option<Lead>,
-    is_open: bool,
+    is_armed: bool,
 }
 
 impl<'a> InDoubtGuard<'a> {
     fn new(attempt: &'a Arc<Attempt>, lead: Option<Lead>) -> Self {
-        attempt.arm(true);
+        attempt.set_armed(true);
         Self {
             attempt,
             lead,
-            is_open: true,
+            is_armed: true,
         }
     }
 
-    /// There is an answer, or the claim never came through: nothing is owed.
+    /// Disarms: there is an answer, or the claim never reached the store. Gives the lead back.
     fn close(&mut self) -> Option<Lead> {
-        self.is_open = false;
-        self.attempt.arm(false);
+        self.is_armed = false;
+        self.attempt.set_armed(false);
         self.lead.take()
     }
 }
 
 impl Drop for InDoubtGuard<'_> {
     fn drop(&mut self) {
-        if mem::take(&mut self.is_open) {
+        if mem::take(&mut self.is_armed) {
             owe_claim(Arc::clone(self.attempt));
-            self.attempt.arm(false);
+            self.attempt.set_armed(false);
         }
     }
 }
 
-/// How often, and for how long, a question is asked again that had no answer, or none that lasts.
+/// How often, and for how long, a command is sent again that had no answer, or a refusal that may
+/// pass.
 pub(crate) struct Tries {
     sent: u32,
     pauses: Backoff,
     deadline: Instant,
-    give_up: Instant,
-    /// The last failure that said why, before the question was asked again.
+    give_up_at: Instant,
+    /// The last failure that said why, before the claim was sent again.
     earlier: Option<StoreError>,
 }
 
 impl Tries {
-    /// For a caller who waits until `deadline`, or long enough for a second try.
-    pub(crate) fn new(deadline: Instant) -> Self {
+    /// For a caller that waits from `now` until `deadline`, but at least for [`MIN_RETRY_TIME`].
+    pub(crate) fn new(now: Instant, deadline: Instant) -> Self {
         Self {
             sent: 1,
-            pauses: PAUSES,
+            pauses: RETRY_BACKOFF,
             deadline,
-            give_up: cmp::max(deadline, Instant::now() + SHORTEST_PATIENCE),
+            give_up_at: cmp::max(deadline, now + MIN_RETRY_TIME),
             earlier: None,
         }
     }
 
-    /// How long to wait for the next answer.
-    pub(crate) fn patience(&self) -> Duration {
+    /// How long to wait for the answer to a try that is sent `now`.
+    pub(crate) fn reply_timeout(&self, now: Instant) -> Duration {
         cmp::min(
-            PATIENCE,
-            self.give_up.saturating_duration_since(Instant::now()),
+            REPLY_TIMEOUT,
+            self.give_up_at.saturating_duration_since(now),
         )
     }
 
-    /// Pauses, if the question is worth asking again after this error; `false`: the error is the answer.
-    pub(crate) async fn again_after(&mut self, error: &StoreError) -> bool {
+    /// Pauses, and returns `true`, if a retry makes sense after this error. `false` means that the
+    /// error is final.
+    pub(crate) async fn pause_before_retry(&mut self, error: &StoreError) -> bool {
         let next = Instant::now() + self.pauses.pause();
         let again = if error.is_transient() {
-            // It will serve soon, it says: worth the caller's whole `wait`.
+            // The store says that it will serve soon, which is worth the caller's whole `wait`.
             next < self.deadline
         } else {
-            let refused = error.kind() == StoreErrorKind::Refused || !is_transient(error);
-            !refused && self.sent < TRIES && next < self.give_up
+            let refused = error.kind() == StoreErrorKind::Refused || !is_retryable(error);
+            !refused && self.sent < MAX_TRIES && next < self.give_up_at
         };
         if again {
             self.sent += 1;
@@ -125,8 +132,8 @@ impl Tries {
     }
 }
 
-/// Asks for the right to run. An answer that is lost is asked for again with the same nonce, for a short while; then the
-/// runtime sees the claim through.
+/// Sends the claim, and sends it again with the same nonce if there is no answer. If the tries run
+/// out while it is in doubt, the background asks on.
 pub(crate) async fn claim_with_retry(
     attempt: &Arc<Attempt>,
     lead: Option<Lead>,
@@ -135,21 +142,23 @@ pub(crate) async fn claim_with_retry(
     let mut guard = InDoubtGuard::new(attempt, lead);
     let mut in_doubt = false;
     let begun = Instant::now();
-    let mut tries = Tries::new(deadline);
+    let mut tries = Tries::new(begun, deadline);
+    let mut now = begun;
     let error = loop {
-        let patience = tries.patience();
+        let patience = tries.reply_timeout(now);
         let reply = attempt.store.claim(&attempt.key, &attempt.request);
         let mut reply = with_timeout(attempt, patience, reply).await;
         if is_late(attempt, &reply, begun) {
-            // The grant stands, whatever becomes of this: who gives up now has to see the claim through.
+            // The store has granted, even if the renewal fails. Whoever gives up from now on has to
+            // release.
             in_doubt = true;
-            reply = Box::pin(renew_first(attempt, patience, reply)).await;
+            reply = Box::pin(renew_late_grant(attempt, patience, reply)).await;
         }
         match reply {
             Ok(ClaimReply::Granted { record, takeover }) => {
                 let lead = guard.lead.take();
                 let claim = Claim::new(Arc::clone(attempt), lead, record, takeover);
-                guard.is_open = false;
+                guard.is_armed = false;
                 return Ok(ClaimAnswer::Granted(claim));
             }
             Ok(ClaimReply::Held { record, lease_left }) => {
@@ -157,8 +166,12 @@ pub(crate) async fn claim_with_retry(
             }
             Err(error) => {
                 in_doubt |= error.is_ambiguous();
-                if !tries.again_after(&error).await {
+                if !tries.pause_before_retry(&error).await {
                     break tries.told(error);
+                }
+                now = Instant::now();
+                if let Some(lead) = &guard.lead {
+                    lead.beat();
                 }
             }
         }
@@ -174,8 +187,9 @@ pub(crate) async fn claim_with_retry(
     Err(Error::store(attempt.operation_id(), error))
 }
 
-/// The lease of a grant counts from the first asking that reached the store, since `begun`: where the answer was long in
-/// coming, the lease is renewed before the body may begin on it.
+/// Whether much of a grant's lease may be over before the body begins. The lease counts from the
+/// first try that reached the store, which may have been sent as early as `begun`. A late grant is
+/// renewed before the body runs.
 fn is_late(attempt: &Attempt, reply: &Result<ClaimReply, StoreError>, begun: Instant) -> bool {
     let Ok(ClaimReply::Granted { record, .. }) = reply else {
         return false;
@@ -183,8 +197,9 @@ fn is_late(attempt: &Attempt, reply: &Result<ClaimReply, StoreError>, begun: Ins
     attempt.store.local().is_none() && begun.elapsed() > record.lease / 3
 }
 
-/// Renews the lease of a grant that came late.
-async fn renew_first(
+/// Renews the lease of a grant that came late. If another attempt has taken over meanwhile, returns
+/// that one's record.
+async fn renew_late_grant(
     attempt: &Attempt,
     patience: Duration,
     granted: Result<ClaimReply, StoreError>,

@@ -1,4 +1,8 @@
-//! What is owed to the store in the background, and how an answer of the store is taken.
+//! What the store is owed after a caller left or gave up, and how the store's answers are taken.
+//!
+//! Two things can be owed. A claim *in doubt*: it was sent and not answered, so it is sent again
+//! until answered, and a grant is released. An *outcome*: an attempt has ended, so its finish is
+//! sent until answered. `spawn` has the tasks.
 
 pub(super) mod spawn;
 
@@ -24,35 +28,37 @@ use crate::{
 
 pub use spawn::drain;
 
-/// How long one command's answer is waited for, where the store itself is more patient.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// The pauses of a caller that waits.
-pub(crate) const PAUSES: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_secs(1));
+/// How long to wait for the answer to one command at most.
+pub(crate) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pauses between tries while a caller waits.
+pub(crate) const RETRY_BACKOFF: Backoff = Backoff::new(FIRST_PAUSE, Duration::from_secs(1));
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// How long the background pauses at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause between tries in the background.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// How much one store may be owed of what its lease settles just as well, only later: claims in doubt, and releases.
-const CLAIMS_OWED: usize = 1024;
-/// How much it may be owed of what bodies have done, which would be done again for want of a record.
-const OUTCOMES_OWED: usize = 16 * 1024;
+/// The most claims in doubt and releases that one store is owed. If they are dropped, the lease
+/// settles them, only later.
+const MAX_OWED_CLAIMS: usize = 1024;
+/// The most outcomes of bodies that one store is owed. If one is dropped, its body may run again.
+const MAX_OWED_OUTCOMES: usize = 16 * 1024;
 
-/// Sees the attempt's claim through, in the background.
+/// Asks in the background until the attempt's claim is answered, and releases a grant.
 pub(crate) fn owe_claim(attempt: Arc<Attempt>) {
-    owe(attempt, CLAIMS_OWED, release_in_doubt);
+    owe(attempt, MAX_OWED_CLAIMS, release_in_doubt);
 }
 
-/// Tells the store how the attempt ended, in the background.
+/// Sends the attempt's finish in the background until it is answered.
 pub(crate) fn owe_outcome(attempt: Arc<Attempt>, target: Record) {
     let limit = match target.state {
-        State::Done | State::Lost => OUTCOMES_OWED,
-        State::Running | State::Failed => CLAIMS_OWED,
+        State::Done | State::Lost => MAX_OWED_OUTCOMES,
+        State::Running | State::Failed => MAX_OWED_CLAIMS,
     };
     owe(attempt, limit, |attempt| deliver_finish(attempt, target));
 }
 
-/// Hands over the `work` that the store is owed, unless `limit` are owed already: a store that does not answer must not cost
-/// this process its memory, nor itself be drowned when it comes back.
+/// Runs `work` in the background, unless the store is owed `limit` things already. Without a limit,
+/// a store that does not answer would cost this process its memory, and would be flooded when it
+/// comes back.
 fn owe<W>(attempt: Arc<Attempt>, limit: usize, work: impl FnOnce(Arc<Attempt>) -> W)
 where
     W: Future<Output = ()> + Send + 'static,
@@ -69,7 +75,7 @@ where
     });
 }
 
-/// As long as this is there, the store is owed something.
+/// Counts one thing that the store is owed, while it lives.
 struct DebtGuard(Arc<Attempt>);
 
 impl DebtGuard {
@@ -85,35 +91,36 @@ impl Drop for DebtGuard {
     }
 }
 
-/// How long it makes sense to tell the store that nothing ran. Under `rerun` the lease says the same once it has lapsed;
-/// under `fail` the key is in doubt without this.
-fn until_lapsed(attempt: &Attempt) -> Duration {
+/// How long a release is tried. Under `rerun`, for twice the lease, or a minute if that is longer:
+/// once the lease has lapsed, the key is free anyway. Under `fail`, as long as the record is kept:
+/// without the release the key would be in doubt.
+fn release_time_limit(attempt: &Attempt) -> Duration {
     match attempt.request.on_crash {
-        OnCrash::Rerun => cmp::max(attempt.request.lease * 2, LONGEST_PAUSE),
+        OnCrash::Rerun => cmp::max(attempt.request.lease * 2, MAX_PAUSE),
         OnCrash::Fail => HOLD,
     }
 }
 
-/// Asks until answered, and then releases.
+/// Sends a claim in doubt until it is answered, and releases a grant.
 async fn release_in_doubt(attempt: Arc<Attempt>) {
-    let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-    let give_up = Instant::now() + until_lapsed(&attempt);
+    let mut pauses = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
+    let give_up_at = Instant::now() + release_time_limit(&attempt);
     loop {
         let reply = attempt.store.claim(&attempt.key, &attempt.request);
-        let error = match with_timeout(&attempt, PATIENCE, reply).await {
+        let error = match with_timeout(&attempt, REPLY_TIMEOUT, reply).await {
             Ok(ClaimReply::Granted { record, .. }) => {
                 return deliver_finish(attempt, released(&record)).await;
             }
-            // It never came through.
+            // The claim never reached the store.
             Ok(ClaimReply::Held { .. }) => return,
             Err(error) => error,
         };
-        // A refusal says that this asking changed nothing, and an earlier one may have; whatever else is not passing
-        // will not be answered otherwise, and the lease settles it.
-        if !is_transient(&error) {
+        // A refusal is retryable here: this try changed nothing, but an earlier one may have. Other
+        // errors would come again, and the lease settles the claim.
+        if !is_retryable(&error) {
             return;
         }
-        if Instant::now() >= give_up {
+        if Instant::now() >= give_up_at {
             attempt.count(Turn::OwedDropped);
             return events::gave_up(&attempt, &error);
         }
@@ -121,20 +128,22 @@ async fn release_in_doubt(attempt: Arc<Attempt>) {
     }
 }
 
-/// Tells the store how the attempt ended, until answered or the record would be past its end.
+/// Sends a finish until it is answered, or until its record would have ended anyway.
 async fn deliver_finish(attempt: Arc<Attempt>, mut target: Record) {
     let is_release = target.state == State::Failed;
-    let give_up = match target.state {
-        State::Failed => until_lapsed(&attempt),
+    let time_limit = match target.state {
+        State::Failed => release_time_limit(&attempt),
         state => retention(state, target.ttl),
     };
-    let give_up = Instant::now() + give_up;
-    // Often enough that the lease, if it stands still, does not lapse in between.
-    let longest = (target.lease / 3).clamp(Duration::from_secs(1), LONGEST_PAUSE);
+    let give_up_at = Instant::now() + time_limit;
+    // Often enough that `keep_alive` renews the lease before it lapses.
+    let longest = (target.lease / 3).clamp(Duration::from_secs(1), MAX_PAUSE);
     let mut pauses = Backoff::new(FIRST_PAUSE, longest);
     loop {
+        // An earlier finish may have been carried out long ago, so this one's answer does not tell
+        // the near cache when the record ends.
         let reply = attempt.store.finish_again(&attempt.key, &target);
-        let error = match with_timeout(&attempt, PATIENCE, reply).await {
+        let error = match with_timeout(&attempt, REPLY_TIMEOUT, reply).await {
             Ok(settled) => {
                 if !is_release && !matches!(settled, Settled::Stale { .. }) {
                     attempt.count(Turn::RecordedLater);
@@ -147,11 +156,11 @@ async fn deliver_finish(attempt: Arc<Attempt>, mut target: Record) {
             target = smaller;
             continue;
         }
-        if error.kind() == StoreErrorKind::Incompatible || Instant::now() >= give_up {
+        if error.kind() == StoreErrorKind::Incompatible || Instant::now() >= give_up_at {
             attempt.count(Turn::OwedDropped);
             return events::gave_up(&attempt, &error);
         }
-        if is_release && !is_transient(&error) {
+        if is_release && !is_retryable(&error) {
             return events::gave_up(&attempt, &error);
         }
         let pause = Instant::now() + pauses.pause();
@@ -162,11 +171,12 @@ async fn deliver_finish(attempt: Arc<Attempt>, mut target: Record) {
     }
 }
 
-/// As many characters of a store's words are recorded.
-const REASON: usize = 500;
+/// How many characters of a store's error are recorded at most.
+const MAX_REASON_CHARS: usize = 500;
 
-/// What is to be recorded where the store refuses the `target` because of what it carries: that it has run, without its
-/// result. A retry must not run it again because of its size.
+/// The record to write instead of `target` if the store refuses its result as too large: done,
+/// without the result. So a retry does not run the body again. `None` for other errors, and if
+/// `target` has no result.
 pub(crate) fn without_result(
     attempt: &Attempt,
     target: &Record,
@@ -179,17 +189,18 @@ pub(crate) fn without_result(
     if error.kind() != StoreErrorKind::TooLarge || !carries {
         return None;
     }
-    // Whether it was sent at all, and which limit it is, the store knows.
+    // The store's own text says which limit it is.
     let reason = format!("the store does not take it: {error}");
-    // A store of somebody's may say any amount, and this has to fit where the result did not.
-    let reason: String = reason.chars().take(REASON).collect();
+    // Cut, because a custom store's text may be long, and this must fit where the result did not.
+    let reason: String = reason.chars().take(MAX_REASON_CHARS).collect();
     attempt.count(Turn::NotRecordable);
     events::not_recordable(attempt, &reason);
     Some(not_recorded(target, &reason))
 }
 
-/// While the store answers, and refuses to take what has been done, nobody may do it again: its lease is renewed. Where
-/// there is no answer at all, there is none to this either, and the finish itself is asked for as often.
+/// Renews the lease of an attempt whose finish the store has answered with an error, so that nobody
+/// takes over while the finish is tried again. If the store did not answer at all, it would not
+/// answer this either; then it does nothing.
 async fn keep_alive(attempt: &Attempt, target: &Record, refused: &StoreError, until: Instant) {
     if matches!(
         refused.kind(),
@@ -198,15 +209,20 @@ async fn keep_alive(attempt: &Attempt, target: &Record, refused: &StoreError, un
         return;
     }
     let renewed = attempt.store.renew(&attempt.key, target);
-    let patience = cmp::min(PATIENCE, until.saturating_duration_since(Instant::now()));
+    let patience = cmp::min(
+        REPLY_TIMEOUT,
+        until.saturating_duration_since(Instant::now()),
+    );
     match with_timeout(attempt, cmp::max(patience, FIRST_PAUSE), renewed).await {
-        // Also where another attempt owns the record: the finish will be told the same, and settles it.
+        // If another attempt owns the record, the next finish is told so, and settles this.
         Ok(_) => {}
         Err(error) => events::heartbeat_failed(attempt, &error),
     }
 }
 
-/// The store's answer, or that there was none for so long: then nobody knows whether the command is carried out.
+/// Waits for the store's answer for at most `patience`. After that it is
+/// [`Ambiguous`](StoreErrorKind::Ambiguous): the command may still be carried out. A local store is
+/// not timed.
 pub(crate) async fn with_timeout<R>(
     attempt: &Attempt,
     patience: Duration,
@@ -222,7 +238,7 @@ pub(crate) async fn with_timeout<R>(
     })
 }
 
-/// Counts and reports what a finish or a renew met.
+/// Counts and reports the answer to a finish or a renew, if it is not the usual one.
 pub(crate) fn report(attempt: &Attempt, settled: &Settled) {
     match settled {
         Settled::Applied => {}
@@ -237,8 +253,8 @@ pub(crate) fn report(attempt: &Attempt, settled: &Settled) {
     }
 }
 
-/// Whether asking again may get an answer.
-pub(crate) fn is_transient(error: &StoreError) -> bool {
+/// Whether sending the same command again may succeed.
+pub(crate) fn is_retryable(error: &StoreError) -> bool {
     matches!(
         error.kind(),
         StoreErrorKind::Ambiguous | StoreErrorKind::NotSent | StoreErrorKind::Refused

@@ -1,4 +1,4 @@
-//! Work that outlives its caller.
+//! Tasks that outlive their callers, and [`drain`], which waits for them.
 
 use std::{
     future::Future,
@@ -17,15 +17,15 @@ use crate::runtime_check;
 static PENDING: AtomicUsize = AtomicUsize::new(0);
 static CHANGED: Lazy<watch::Sender<()>> = Lazy::new(|| watch::Sender::new(()));
 
-/// Waits for bodies, claims and finishes that callers left behind, in the whole process, until none is left or
-/// `timeout` has passed. Returns how many are left.
+/// Waits for bodies, claims and finishes that callers left behind, in the whole process, until none
+/// is left or `timeout` has passed. Returns how many are left.
 ///
-/// For command-line tools and orderly shutdown, before the runtime ends: what a runtime drops on its way out is settled
-/// by its lease, as a crash is.
+/// Call it in command-line tools and at an orderly shutdown, before the runtime ends. What a
+/// runtime drops when it ends is settled by its lease, as after a crash.
 ///
 /// In a runtime without timers it does not wait.
 ///
-/// Cancel-safe: it only looks.
+/// Cancel-safe: it changes nothing.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -45,7 +45,7 @@ pub async fn drain(timeout: Duration) -> usize {
     let mut changed = CHANGED.subscribe();
     let empty = async {
         while PENDING.load(Ordering::SeqCst) > 0 {
-            // The sender is static: `changed` does not fail.
+            // It does not fail, because the sender is a static.
             let _ = changed.changed().await;
         }
     };
@@ -53,15 +53,16 @@ pub async fn drain(timeout: Duration) -> usize {
     PENDING.load(Ordering::SeqCst)
 }
 
-/// Carries the library's own `work` on in `runtime`. What can be done at once, without waiting, is done before this
-/// returns. It is called from destructors, so it does not panic, whatever a store does.
+/// Runs the library's own `work` to its end, in `runtime` if it has to wait. It polls the work once
+/// before it returns, so a local store is told at once. It is called in destructors, so it catches
+/// panics, which a store's code may have.
 pub(crate) fn finish_in_background(
     runtime: &Handle,
     work: impl Future<Output = ()> + Send + 'static,
 ) {
     let mut work = Tracked::new(work);
     let deliver = AssertUnwindSafe(|| {
-        // The drop that brought us here may happen outside of any runtime, and timers need one.
+        // The drop may happen outside of any runtime, and timers need one.
         let _entered = runtime.enter();
         if Pin::new(&mut work)
             .poll(&mut Context::from_waker(Waker::noop()))
@@ -70,17 +71,19 @@ pub(crate) fn finish_in_background(
             runtime.spawn(work);
         }
     });
-    // The panic itself has been reported by its hook, and what was not delivered is settled by its lease.
+    // The panic hook has reported the panic. What was not delivered is settled by its lease.
     let _ = panic::catch_unwind(deliver);
 }
 
-/// Carries a user's `body` on in `runtime`, and polls it nowhere else: whoever drops a call may hold a lock that the body
-/// asks for, or be unwinding, where a second panic ends the process.
+/// Spawns a user's `body` on `runtime`. It does not poll the body here: whoever drops a call may
+/// hold a lock that the body wants, or may be unwinding, when a second panic would abort the
+/// process.
 pub(crate) fn spawn_body(runtime: &Handle, body: impl Future<Output = ()> + Send + 'static) {
     let body = Tracked::new(body);
     let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(runtime.spawn(body))));
 }
 
+/// A task that [`drain`] waits for.
 struct Tracked {
     work: Pin<Box<dyn Future<Output = ()> + Send>>,
     _pending: Pending,

@@ -1,4 +1,4 @@
-//! What a value is made of: the entries of sequences and maps, and the fields of structs.
+//! Writes the entries of sequences and maps, and the fields of structs.
 
 use std::ops::Range;
 
@@ -18,16 +18,20 @@ pub(super) enum Shape {
 pub(super) struct Entries<'w, 'a> {
     pub(super) writer: &'w mut Writer<'a>,
     pub(super) shape: Shape,
-    pub(super) said: Option<usize>,
-    /// Where the header is, or will be.
+    /// The length that the `Serialize` has declared.
+    pub(super) declared: Option<usize>,
+    /// Where the header is, or will be inserted.
     pub(super) at: usize,
+    /// How many levels of nesting it has begun.
     pub(super) levels: usize,
-    /// Of a map: its keys.
+    /// How many entries were written; of a map, its keys.
     pub(super) count: usize,
+    /// Where a map's first key is.
     pub(super) first_key: Range<usize>,
 }
 
 impl Entries<'_, '_> {
+    /// The same, inside a variant, which is a level of its own.
     pub(super) fn of_variant(mut self) -> Self {
         self.levels = 2;
         self
@@ -44,7 +48,7 @@ impl Entries<'_, '_> {
         let out = &*self.writer.out;
         #[cfg(feature = "json")]
         if self.writer.target == Target::Json && !matches!(out[start], 0xa0..=0xbf | 0xd9..=0xdb) {
-            // JSON makes text of it, and what serde has buffered is not made a number again.
+            // JSON writes it as text, and serde does not turn a buffered text back into a number.
             self.writer.is_doubtful = true;
         }
         let text = match out[start] {
@@ -52,12 +56,12 @@ impl Entries<'_, '_> {
             0xd9 => out.get(start + 2),
             _ => None,
         };
-        // `$serde_json::private::RawValue` as a map's key is a word between a type and its format too.
+        // See `Writer::check_name`; such a name may also be a map's key.
         self.writer.is_doubtful |= text == Some(&b'$');
         if self.count == 0 {
             self.first_key = start..out.len();
         } else if out[self.first_key.clone()] == out[start..] {
-            // A field with the name of the enum's tag.
+            // Doubtful: the first key may be an enum's tag, and this field has its name.
             self.writer.is_doubtful = true;
         }
         self.count += 1;
@@ -68,12 +72,12 @@ impl Entries<'_, '_> {
     fn finish(self) -> Written {
         let Self { writer, at, .. } = self;
         writer.depth -= self.levels;
-        match self.said {
-            Some(said) if said == self.count => Ok(()),
+        match self.declared {
+            Some(declared) if declared == self.count => Ok(()),
             Some(_) => Err(writer.refuse(OTHER_LENGTH)),
             None => {
                 let end = writer.out.len();
-                writer.header(self.shape, self.count)?;
+                writer.write_header(self.shape, self.count)?;
                 let header = writer.out.len() - end;
                 writer.out[at..].rotate_right(header);
                 Ok(())
@@ -123,16 +127,19 @@ impl ser::SerializeMap for Entries<'_, '_> {
     }
 }
 
-/// The fields of a struct. Their names are text, and known beforehand: that takes half the time of a map's keys.
+/// The fields of a struct. Their names are static texts, so they take half the time of a map's
+/// keys.
 pub(super) struct Fields<'w, 'a> {
     pub(super) writer: &'w mut Writer<'a>,
     /// Where the header is.
     pub(super) at: usize,
     /// How many fields are still to come.
     pub(super) left: usize,
+    /// The first field's name.
     pub(super) first: Option<&'static str>,
+    /// How many levels of nesting it has begun.
     pub(super) levels: usize,
-    /// Whether it stands for a number.
+    /// Whether it stands for a number: see [`number`](crate::codec::number).
     pub(super) is_number: bool,
 }
 
@@ -143,10 +150,10 @@ impl Fields<'_, '_> {
             return Err(self.writer.refuse(OTHER_LENGTH));
         };
         self.left = left;
-        self.writer.text(name);
+        self.writer.write_text(name);
         match self.first {
             None => self.first = Some(name),
-            // A field with the name of the enum's tag.
+            // Doubtful: the first field may be an enum's tag, and this one has its name.
             Some(first) => self.writer.is_doubtful |= name == first,
         }
         value.serialize(&mut *self.writer)
@@ -157,7 +164,7 @@ impl Fields<'_, '_> {
         let Self { writer, at, .. } = self;
         writer.depth -= self.levels;
         if self.is_number {
-            writer.number(at);
+            writer.replace_by_number(at);
         }
         if self.left > 0 {
             return Err(writer.refuse(OTHER_LENGTH));

@@ -1,51 +1,58 @@
-//! Writes values as `MessagePack`, and refuses those that would not come back as they are.
+//! Writes values as `MessagePack`, and refuses those that would not be read back as they are.
 //!
-//! What serde buffers before it knows the type (untagged, internally and adjacently tagged enums, `flatten`) is always read
-//! as human-readable, so everything is written so: an address is text inside an enum and outside.
+//! Everything is written as human-readable: an address is text, inside an enum and outside. The
+//! reason is that serde reads as human-readable what it buffers before it knows the type (untagged,
+//! internally and adjacently tagged enums, `flatten`).
 //!
-//! Three kinds of values are told apart:
+//! There are three kinds of values:
 //!
-//! | the value | what happens |
-//! |---|---|
-//! | surely comes back | it is written |
-//! | surely does not: `Some(None)`, too deep, a length that is a lie | it is refused here |
-//! | may not, which only the type knows: bytes, `u128` and `i128`, `flatten` | it is written and said to be doubtful: the caller reads it back |
+//! | will it be read back as it is? | values | what happens |
+//! |---|---|---|
+//! | yes | most | written |
+//! | no | `Some(None)`, too deep, a wrong length | refused |
+//! | only the type knows | bytes, `u128` and `i128`, `flatten` | written, and *doubtful* |
+//!
+//! The caller reads a doubtful value back before it is recorded.
 
 mod compound;
+mod serializer;
 
 use std::fmt;
 
-use rmp::encode as mark;
+use rmp::encode;
 use serde::ser::{self, Serialize};
 
 use self::compound::{Entries, Fields, Shape};
-use super::number::{self, Number};
+use super::number::Number;
 
-/// As deeply as values may be nested. Each level takes stack when it is read, and running out of it ends the process.
+/// How deeply values may be nested. Each level takes stack when it is read, and a stack overflow
+/// ends the process.
 pub(super) const MAX_DEPTH: usize = 128;
 
-/// As deeply as what leaves no trace in the bytes may be nested: a `Some`, and a newtype. It takes stack when it is written.
+/// How deeply wrappers may be nested that leave no trace in the bytes: `Some`, and a newtype. Each takes stack when it is
+/// written.
 const MAX_WRAPPERS: usize = 384;
 
-/// Appends `value`. True: it may not come back as it is, and has to be read to know.
+/// Appends `value`. Returns whether it is doubtful.
 pub(super) fn write<T: Serialize + ?Sized>(
     value: &T,
     bytes: &mut Vec<u8>,
 ) -> Result<bool, Refused> {
-    Writer::new(bytes, Target::MessagePack).whole(value)
+    Writer::new(bytes, Target::MessagePack).write_whole(value)
 }
 
-/// The same for a value that JSON is to carry; nothing is written.
+/// Checks a value that will be written as JSON; it writes nothing. Returns whether the value is
+/// doubtful.
 #[cfg(feature = "json")]
-pub(super) fn examine_for_json<T: Serialize + ?Sized>(value: &T) -> Result<bool, Refused> {
-    Writer::new(&mut Vec::new(), Target::Json).whole(value)
+pub(super) fn check_for_json<T: Serialize + ?Sized>(value: &T) -> Result<bool, Refused> {
+    Writer::new(&mut Vec::new(), Target::Json).write_whole(value)
 }
 
 /// Why a value is not written.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) reason: Box<str>,
-    /// The words are ours, and not of somebody's `Serialize`: they may be shown.
+    /// Whether the text is our own, which may be shown, and not that of a `Serialize`.
     pub(super) is_own: bool,
 }
 
@@ -81,7 +88,7 @@ type Written = Result<(), Refused>;
 const NIL: u8 = 0xc0;
 const OTHER_LENGTH: &str = "its `Serialize` says another length than it gives";
 
-/// Where the value goes in the end.
+/// The format that the value will have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Target {
     MessagePack,
@@ -93,7 +100,7 @@ impl Target {
     fn max_depth(self) -> usize {
         match self {
             Self::MessagePack => MAX_DEPTH,
-            // `serde_json` reads one level less than the 128 that it counts down from.
+            // `serde_json` counts down from 128, and reads one level less.
             #[cfg(feature = "json")]
             Self::Json => MAX_DEPTH - 1,
         }
@@ -106,14 +113,15 @@ struct Writer<'a> {
     depth: usize,
     /// How many `Some`s and newtypes are around the value.
     wrappers: usize,
-    /// Only the type knows whether it comes back.
+    /// Whether only the type knows if the value will be read back as it is.
     is_doubtful: bool,
-    /// A `Serialize` implementation may pass over an error that it got, and leave half a value behind.
+    /// Whether anything was refused. A `Serialize` implementation may ignore the error and leave
+    /// half a value.
     has_refused: bool,
 }
 
-/// Writing to a vector cannot fail; the markers' functions do not know it.
-fn sure<T, E>(_: Result<T, E>) {}
+/// Drops the result of writing to a vector, which cannot fail.
+fn infallible<T, E>(_: Result<T, E>) {}
 
 impl<'a> Writer<'a> {
     fn new(out: &'a mut Vec<u8>, target: Target) -> Self {
@@ -127,7 +135,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn whole<T: Serialize + ?Sized>(mut self, value: &T) -> Result<bool, Refused> {
+    /// Writes one value, and checks that its `Serialize` has ended all that it began.
+    fn write_whole<T: Serialize + ?Sized>(mut self, value: &T) -> Result<bool, Refused> {
         value.serialize(&mut self)?;
         if self.has_refused || self.depth != 0 {
             return Err(Refused::own("its `Serialize` went on after an error"));
@@ -151,9 +160,9 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes what a `Some` or a newtype has in it.
+    /// Writes the value within a `Some` or a newtype.
     #[inline]
-    fn unwrapped<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
+    fn write_wrapped<T: Serialize + ?Sized>(&mut self, value: &T) -> Written {
         if self.wrappers == MAX_WRAPPERS {
             return Err(self.refuse(format_args!(
                 "it has more than {MAX_WRAPPERS} `Some`s and newtypes in one another"
@@ -166,45 +175,46 @@ impl<'a> Writer<'a> {
     }
 
     #[inline]
-    fn header(&mut self, shape: Shape, len: usize) -> Written {
+    fn write_header(&mut self, shape: Shape, len: usize) -> Written {
         let Ok(len) = u32::try_from(len) else {
             return Err(self.refuse("it has too many entries"));
         };
         match shape {
-            Shape::Sequence => sure(mark::write_array_len(self.out, len)),
-            Shape::Map => sure(mark::write_map_len(self.out, len)),
+            Shape::Sequence => infallible(encode::write_array_len(self.out, len)),
+            Shape::Map => infallible(encode::write_map_len(self.out, len)),
         }
         Ok(())
     }
 
-    /// Names are short, and there are many.
+    /// Writes a text. The short form comes first, because names are short and many.
     #[inline]
-    fn text(&mut self, text: &str) {
+    fn write_text(&mut self, text: &str) {
         match u8::try_from(text.len()) {
             Ok(len @ 0..=31) => {
                 self.out.push(0xa0 | len);
                 self.out.extend_from_slice(text.as_bytes());
             }
-            _ => sure(mark::write_str(self.out, text)),
+            _ => infallible(encode::write_str(self.out, text)),
         }
     }
 
-    /// Begins `shape`. Where the length is not said, its header is put in at the end.
+    /// Begins a sequence or a map. If its length is not declared, the header is inserted at its
+    /// end.
     #[inline]
     fn begin<'w>(
         &'w mut self,
         shape: Shape,
-        said: Option<usize>,
+        declared: Option<usize>,
     ) -> Result<Entries<'w, 'a>, Refused> {
         self.enter()?;
         let at = self.out.len();
-        if let Some(len) = said {
-            self.header(shape, len)?;
+        if let Some(len) = declared {
+            self.write_header(shape, len)?;
         }
         Ok(Entries {
             writer: self,
             shape,
-            said,
+            declared,
             at,
             levels: 1,
             count: 0,
@@ -217,7 +227,7 @@ impl<'a> Writer<'a> {
     fn begin_fields<'w>(&'w mut self, len: usize) -> Result<Fields<'w, 'a>, Refused> {
         self.enter()?;
         let at = self.out.len();
-        self.header(Shape::Map, len)?;
+        self.write_header(Shape::Map, len)?;
         Ok(Fields {
             writer: self,
             at,
@@ -228,237 +238,45 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// A variant with data is a map of one entry: its name and the data.
+    /// Begins a variant with data: a map of one entry, its name and the data.
     fn begin_variant(&mut self, variant: &str) -> Written {
         self.enter()?;
-        sure(mark::write_map_len(self.out, 1));
-        sure(mark::write_str(self.out, variant));
+        infallible(encode::write_map_len(self.out, 1));
+        infallible(encode::write_str(self.out, variant));
         Ok(())
     }
 
-    /// Writes, in place of the map that stands from `at` on, the number whose text is the map's only value, if a number
-    /// says as much.
-    fn number(&mut self, at: usize) {
-        use rmp::decode::read_str_from_slice as text;
-        let entry = text(self.out.get(at + 1..).unwrap_or_default());
-        let value = entry.and_then(|(_, rest)| text(rest));
+    /// Replaces the map that begins at `at`, whose only value is a number's text, by the number. If
+    /// the text says more than a number of 64 bits, the map stays, and is doubtful. See
+    /// [`number`](super::number).
+    fn replace_by_number(&mut self, at: usize) {
+        use rmp::decode::read_str_from_slice;
+        let entry = read_str_from_slice(self.out.get(at + 1..).unwrap_or_default());
+        let value = entry.and_then(|(_, rest)| read_str_from_slice(rest));
         let Some(number) = value.ok().and_then(|(value, _)| Number::exactly(value)) else {
             self.is_doubtful = true;
             return;
         };
         self.out.truncate(at);
         match number {
-            Number::Unsigned(number) => sure(mark::write_uint(self.out, number)),
-            Number::Negative(number) => sure(mark::write_sint(self.out, number)),
-            Number::Float(number) => sure(mark::write_f64(self.out, number)),
+            Number::Unsigned(number) => infallible(encode::write_uint(self.out, number)),
+            Number::Negative(number) => infallible(encode::write_sint(self.out, number)),
+            Number::Float(number) => infallible(encode::write_f64(self.out, number)),
         }
     }
 
-    /// Names such as `$serde_json::private::RawValue` are words between a type and one format; this one does not know them.
-    fn hear(&mut self, name: &str) {
+    /// Names such as `$serde_json::private::RawValue` have a meaning to one format, which is not
+    /// this one. A value with such a name is doubtful.
+    fn check_name(&mut self, name: &str) {
         self.is_doubtful |= name.starts_with(['$', '_']);
     }
 
-    /// Refuses a float that the format has no word for.
+    /// Refuses a float that JSON cannot write.
     #[cfg(feature = "json")]
-    fn float(&mut self, is_finite: bool) -> Written {
+    fn check_finite(&mut self, is_finite: bool) -> Written {
         if self.target == Target::Json && !is_finite {
             return Err(self.refuse("JSON has no word for a number that is not finite"));
         }
         Ok(())
-    }
-}
-
-macro_rules! small_integers {
-    ($($method:ident: $type:ty => $write:ident)*) => {$(
-        #[inline]
-        fn $method(self, value: $type) -> Written {
-            sure(mark::$write(self.out, value.into()));
-            Ok(())
-        }
-    )*};
-}
-
-impl<'w, 'a> ser::Serializer for &'w mut Writer<'a> {
-    type Ok = ();
-    type Error = Refused;
-    type SerializeSeq = Entries<'w, 'a>;
-    type SerializeTuple = Entries<'w, 'a>;
-    type SerializeTupleStruct = Entries<'w, 'a>;
-    type SerializeTupleVariant = Entries<'w, 'a>;
-    type SerializeMap = Entries<'w, 'a>;
-    type SerializeStruct = Fields<'w, 'a>;
-    type SerializeStructVariant = Fields<'w, 'a>;
-
-    small_integers! {
-        serialize_i8: i8 => write_sint
-        serialize_i16: i16 => write_sint
-        serialize_i32: i32 => write_sint
-        serialize_i64: i64 => write_sint
-        serialize_u8: u8 => write_uint
-        serialize_u16: u16 => write_uint
-        serialize_u32: u32 => write_uint
-        serialize_u64: u64 => write_uint
-    }
-
-    fn is_human_readable(&self) -> bool {
-        true
-    }
-
-    fn serialize_i128(self, value: i128) -> Written {
-        self.serialize_bytes(&value.to_be_bytes())
-    }
-
-    fn serialize_u128(self, value: u128) -> Written {
-        self.serialize_bytes(&value.to_be_bytes())
-    }
-
-    fn serialize_bool(self, value: bool) -> Written {
-        sure(mark::write_bool(self.out, value));
-        Ok(())
-    }
-
-    fn serialize_f32(self, value: f32) -> Written {
-        sure(mark::write_f32(self.out, value));
-        #[cfg(feature = "json")]
-        self.float(value.is_finite())?;
-        Ok(())
-    }
-
-    fn serialize_f64(self, value: f64) -> Written {
-        sure(mark::write_f64(self.out, value));
-        #[cfg(feature = "json")]
-        self.float(value.is_finite())?;
-        Ok(())
-    }
-
-    fn serialize_char(self, value: char) -> Written {
-        self.serialize_str(value.encode_utf8(&mut [0; 4]))
-    }
-
-    #[inline]
-    fn serialize_str(self, value: &str) -> Written {
-        if u32::try_from(value.len()).is_err() {
-            return Err(self.refuse("it is too long"));
-        }
-        self.text(value);
-        Ok(())
-    }
-
-    /// Doubtful: an untagged enum may read them as text, and buffered integers of 128 bits are not read from them.
-    fn serialize_bytes(self, value: &[u8]) -> Written {
-        if u32::try_from(value.len()).is_err() {
-            return Err(self.refuse("it is too long"));
-        }
-        self.is_doubtful = true;
-        sure(mark::write_bin(self.out, value));
-        Ok(())
-    }
-
-    fn serialize_none(self) -> Written {
-        self.serialize_unit()
-    }
-
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Written {
-        let at = self.out.len();
-        self.unwrapped(value)?;
-        if self.out[at..] == [NIL] {
-            let reason = "it has a `Some` of nothing (`Some(None)`, `Some(())`), which would come back as `None`";
-            return Err(self.refuse(reason));
-        }
-        Ok(())
-    }
-
-    fn serialize_unit(self) -> Written {
-        self.out.push(NIL);
-        Ok(())
-    }
-
-    fn serialize_unit_struct(self, _: &'static str) -> Written {
-        self.serialize_unit()
-    }
-
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Written {
-        self.serialize_str(variant)
-    }
-
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        name: &'static str,
-        value: &T,
-    ) -> Written {
-        self.hear(name);
-        self.unwrapped(value)
-    }
-
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        _: u32,
-        variant: &'static str,
-        value: &T,
-    ) -> Written {
-        self.begin_variant(variant)?;
-        value.serialize(&mut *self)?;
-        self.depth -= 1;
-        Ok(())
-    }
-
-    fn serialize_seq(self, len: Option<usize>) -> Result<Entries<'w, 'a>, Refused> {
-        self.begin(Shape::Sequence, len)
-    }
-
-    fn serialize_tuple(self, len: usize) -> Result<Entries<'w, 'a>, Refused> {
-        self.begin(Shape::Sequence, Some(len))
-    }
-
-    fn serialize_tuple_struct(
-        self,
-        name: &'static str,
-        len: usize,
-    ) -> Result<Entries<'w, 'a>, Refused> {
-        self.hear(name);
-        self.begin(Shape::Sequence, Some(len))
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        variant: &'static str,
-        len: usize,
-    ) -> Result<Entries<'w, 'a>, Refused> {
-        self.begin_variant(variant)?;
-        Ok(self.begin(Shape::Sequence, Some(len))?.of_variant())
-    }
-
-    /// A struct with flattened fields is a map whose length is not said: two of its fields may have one name.
-    fn serialize_map(self, len: Option<usize>) -> Result<Entries<'w, 'a>, Refused> {
-        self.is_doubtful |= len.is_none();
-        self.begin(Shape::Map, len)
-    }
-
-    #[inline]
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'w, 'a>, Refused> {
-        let is_number = name == number::TOKEN && len == 1 && self.target == Target::MessagePack;
-        if !is_number {
-            self.hear(name);
-        }
-        let mut fields = self.begin_fields(len)?;
-        fields.is_number = is_number;
-        Ok(fields)
-    }
-
-    fn serialize_struct_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        variant: &'static str,
-        len: usize,
-    ) -> Result<Fields<'w, 'a>, Refused> {
-        self.begin_variant(variant)?;
-        let mut fields = self.begin_fields(len)?;
-        fields.levels = 2;
-        Ok(fields)
     }
 }

@@ -98,8 +98,8 @@ pub async fn of_many_claimers_one_is_granted<S: Subject>(subject: &S) {
     }
 }
 
-/// Two claimers that begin together: whoever comes too late to see the winner's record before it decides is answered all the
-/// same, and with that record.
+/// Two claimers that begin together: whoever comes too late to see the winner's record before it
+/// decides is answered all the same, and with that record.
 pub async fn both_of_two_claimers_are_answered<S: Subject>(subject: &S) {
     let handles = handles(subject).await;
     for _ in 0..4 * ROUNDS {
@@ -130,7 +130,8 @@ pub async fn both_of_two_claimers_are_answered<S: Subject>(subject: &S) {
     }
 }
 
-/// A record that is removed between two looks at it: whoever has seen it run is granted the free key, as all others are.
+/// A record that is removed between two looks at it: whoever has seen it run is granted the free
+/// key, as all others are.
 pub async fn a_record_that_vanishes_between_two_looks_is_claimed<S: Subject>(subject: &S) {
     let (trial, handles) = (Trial::of(subject).await, handles(subject).await);
     let rule = "a record past its time is no record: the key is free, and nothing is in doubt";

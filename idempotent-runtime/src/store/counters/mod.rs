@@ -106,8 +106,8 @@ turns! {
     misconfigured Misconfigured
     /// Bodies that were stopped because their `timeout` was over.
     timed_out TimedOut
-    /// Bodies that panicked, also where their caller had gone, and results whose `on_err`, `ttl` or encoding did. The panic
-    /// goes on to whoever polls.
+    /// Bodies that panicked, also where their caller had gone, and results whose `on_err`, `ttl` or
+    /// encoding did. The panic goes on to whoever polls.
     panicked Panicked
     /// Leases taken over from a silent owner.
     taken_over TakenOver

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The latest time of a manual clock, in µs since 1970: some days before the largest token.
-const LAST: u64 = MAX_TOKEN - (1 << 40);
+const MAX_TIME: u64 = MAX_TOKEN - (1 << 40);
 
 /// A clock that stands still until a test moves it.
 ///
@@ -68,7 +68,7 @@ impl ManualClock {
     /// Moves the clock forward, at most to the year 2255, and wakes all waiters.
     pub fn advance(&self, by: Duration) {
         let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
-        let add = |now: u64| Some(cmp::min(now.saturating_add(micros), LAST));
+        let add = |now: u64| Some(cmp::min(now.saturating_add(micros), MAX_TIME));
         // `fetch_update` fails only where the closure returns `None`.
         let _ = self
             .shared
@@ -76,13 +76,13 @@ impl ManualClock {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
         // Called after the lock is released: a waker may run anybody's code, this function too.
         let moved = self.listeners().clone();
-        for told in moved {
-            told();
+        for listener in moved {
+            listener();
         }
     }
 
-    pub(crate) fn on_advance(&self, tell: impl Fn() + Send + Sync + 'static) {
-        self.listeners().push(Arc::new(tell));
+    pub(crate) fn on_advance(&self, listener: impl Fn() + Send + Sync + 'static) {
+        self.listeners().push(Arc::new(listener));
     }
 
     fn listeners(&self) -> MutexGuard<'_, Vec<Listener>> {
@@ -141,7 +141,7 @@ impl MemoryClock {
             Self::Manual(clock) => clock.shared.micros.load(Ordering::SeqCst),
             Self::Tokio { start, unix } => {
                 let since = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-                cmp::min(unix.saturating_add(since), LAST)
+                cmp::min(unix.saturating_add(since), MAX_TIME)
             }
         }
     }

@@ -28,7 +28,7 @@ pub(super) struct Expiry {
 /// once.
 type Ends = BTreeMap<u64, Vec<Vec<KeyHash>>>;
 
-/// When an entry is due, in units of 2^[`FINEST`] µs since 1970.
+/// When an entry is due, in units of 2^[`FINEST_BITS`] µs since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due(pub(super) NonZeroU32);
 
@@ -36,23 +36,23 @@ const LISTS: usize = 8;
 const BATCH: usize = 256;
 /// Keys swept per call. A call adds at most one, so two drain the backlog. More would risk slow
 /// calls: an allocator may defer its work for freed memory, and then do it all at once.
-const SWEPT: usize = 2;
+const SWEPT_PER_CALL: usize = 2;
 /// Ends are rounded to 2^21 µs, about two seconds, or more: so they fit into 32 bits.
-const FINEST: u32 = 21;
+const FINEST_BITS: u32 = 21;
 
 impl Due {
-    /// The end of the time span that contains `delete_at`. A span is at most a 64th of the time left
-    /// until then. Fewer spans mean fuller batches.
+    /// The end of the time span that contains `delete_at`. A span is at most a 64th of the time
+    /// left until then. Fewer spans mean fuller batches.
     pub(super) fn of(delete_at: u64, now: u64) -> Self {
         let left = delete_at.saturating_sub(now).max(1);
-        let bits = left.ilog2().saturating_sub(6).max(FINEST);
-        let end = (delete_at | ((1 << bits) - 1)) >> FINEST;
+        let bits = left.ilog2().saturating_sub(6).max(FINEST_BITS);
+        let end = (delete_at | ((1 << bits) - 1)) >> FINEST_BITS;
         let due = u32::try_from(end + 1).unwrap_or(u32::MAX);
         Self(NonZeroU32::new(due).unwrap_or(NonZeroU32::MAX))
     }
 
     fn micros(self) -> u64 {
-        u64::from(self.0.get()) << FINEST
+        u64::from(self.0.get()) << FINEST_BITS
     }
 }
 
@@ -90,7 +90,7 @@ impl Expiry {
     }
 
     /// Takes a few due entries from this hash's list, or from the next list that has some.
-    pub(super) fn take(&self, hash: KeyHash, now: u64) -> ArrayVec<(KeyHash, Due), SWEPT> {
+    pub(super) fn take(&self, hash: KeyHash, now: u64) -> ArrayVec<(KeyHash, Due), SWEPT_PER_CALL> {
         let mut taken = ArrayVec::new();
         let mut lists = (0..LISTS).map(|step| (hash.list(LISTS) + step) % LISTS);
         let Some(list) = lists.find(|list| self.is_list_due(*list, now)) else {
@@ -100,11 +100,11 @@ impl Expiry {
         if let Some(mut entry) = ends.first_entry()
             && *entry.key() <= now
         {
-            let due = u32::try_from(*entry.key() >> FINEST).unwrap_or(u32::MAX);
+            let due = u32::try_from(*entry.key() >> FINEST_BITS).unwrap_or(u32::MAX);
             let due = Due(NonZeroU32::new(due).unwrap_or(NonZeroU32::MAX));
             let batches = entry.get_mut();
             if let Some(batch) = batches.last_mut() {
-                let rest = batch.len().saturating_sub(SWEPT);
+                let rest = batch.len().saturating_sub(SWEPT_PER_CALL);
                 taken.extend(batch.drain(rest..).map(|hash| (hash, due)));
             }
             batches.pop_if(|batch| batch.is_empty());

@@ -53,7 +53,7 @@ impl Position {
 
 /// About how many records one page examines: a listing that matches little must not block its
 /// thread for long.
-const LOOKED_AT: usize = 4_096;
+const MAX_EXAMINED: usize = 4_096;
 
 /// Returns a page, shard by shard in the order of the hashes. Records that share a hash stay on one
 /// page.
@@ -65,18 +65,18 @@ pub(super) fn list(
 ) -> Result<Page<Found>, StoreError> {
     let mut position = Position::of(cursor)?;
     let mut page = Vec::new();
-    let mut looked_at = 0;
+    let mut examined = 0;
     while position.shard < records.shards() {
         let mut kept = records.of_shard(position.shard);
         kept.retain(|(hash, _)| position.after.is_none_or(|after| *hash > after));
         kept.sort_unstable_by_key(|(hash, _)| *hash);
         for (hash, packed) in &kept {
-            let is_full = page.len() >= filter.page || looked_at >= LOOKED_AT;
+            let is_full = page.len() >= filter.page || examined >= MAX_EXAMINED;
             if is_full && position.after != Some(*hash) {
                 return Ok(Page::new(page, Some(position.cursor())));
             }
             page.extend(found(packed, now, filter));
-            looked_at += 1;
+            examined += 1;
             position.after = Some(*hash);
         }
         position = Position {

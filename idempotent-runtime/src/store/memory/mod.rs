@@ -1,4 +1,8 @@
 //! Records in this process' memory.
+//!
+//! A record and its key are one block of bytes (`layout`), in a table of shards (`table`). A step
+//! locks the key's shard, lets `protocol` decide, and writes (`step`). Each call also removes a few
+//! records that are past their end (`expiry`).
 
 mod clock;
 mod expiry;
@@ -34,10 +38,10 @@ use table::RecordTable;
 pub use clock::ManualClock;
 
 /// Records up to this many bytes are copied when read. Longer ones are shared.
-const COPIED: usize = 1024;
+const MAX_COPIED: usize = 1024;
 
-/// Keeps records in a [`DashMap`](https://docs.rs/dashmap) of this process: for one process, or for tests.
-/// They end with the process.
+/// Keeps records in a [`DashMap`](https://docs.rs/dashmap) of this process: for one process, or for
+/// tests. They end with the process.
 ///
 /// Clones are the same store. Each key has its own entry: no key waits for another's body, nor for
 /// another's result to be decoded. Later calls remove expired records in small steps, never all at
@@ -162,7 +166,7 @@ impl fmt::Debug for MemoryStore {
 impl LocalStore for MemoryStore {
     fn peek(&self, key: &Key, look: &mut dyn FnMut(&RecordRef<'_>)) {
         let shared = &*self.shared;
-        let mut copied = ArrayVec::<u8, COPIED>::new();
+        let mut copied = ArrayVec::<u8, MAX_COPIED>::new();
         let mut long = None;
         shared.records.look(key.as_str().as_bytes(), |packed| {
             if copied.try_extend_from_slice(packed.bytes()).is_err() {

@@ -3,7 +3,7 @@
 use std::{mem, time::Duration};
 
 use super::{
-    COPIED,
+    MAX_COPIED,
     clock::MemoryClock,
     expiry::{Due, Expiry},
     layout::Packed,
@@ -34,9 +34,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Runs one atomic step on one key: `decide` sees the record and the time, and returns what to
-    /// write. It runs under a lock, so it does not see the result, which may be long. The result is
-    /// put into the reply afterwards.
+    /// Runs one atomic step on one key. `decide` sees the record and the time, and returns what to
+    /// write. It runs under a lock, so it does not see the record's result, which may be long. The
+    /// result is put into the reply afterwards.
     pub(super) fn step<R: Reply>(
         &self,
         key: &Key,
@@ -102,7 +102,7 @@ impl Shared {
             added = due;
             new
         });
-        drop(replaced); // Not under the lock: a long one takes its time.
+        drop(replaced); // After the lock is released: to free a long record takes time.
         if let Some(due) = added {
             shared.expiry.add(hash, due);
         }
@@ -120,7 +120,7 @@ impl Shared {
             parts.expires = protocol::expires(State::Done, ttl, now);
             Packed::new(key.as_str().as_bytes(), parts, check, 0)
         };
-        let is_long = parts.len() > COPIED;
+        let is_long = parts.len() > MAX_COPIED;
         let mut packed = is_long.then(|| pack(parts, self.clock.now()));
         let owner = parts.record.nonce;
         let mut is_own = false;
@@ -159,16 +159,16 @@ impl Shared {
                 mutant!("a sweep takes live records" => return true);
                 packed.delete_at() <= now
             };
-            let goes_by_it = |packed: &Packed| packed.due == Some(due);
+            let is_its_entry = |packed: &Packed| packed.due == Some(due);
             let removed = self
                 .records
-                .remove(hash, |packed| is_past_end(packed) && goes_by_it(packed));
+                .remove(hash, |packed| is_past_end(packed) && is_its_entry(packed));
             if removed.is_some() {
                 self.len.fetch_sub(1, Ordering::Relaxed);
                 continue;
             }
             let mut again = None;
-            self.records.update(hash, goes_by_it, |packed| {
+            self.records.update(hash, is_its_entry, |packed| {
                 let is_running = packed.view().state() == State::Running;
                 again = (!is_running).then(|| Due::of(packed.delete_at(), now));
                 packed.due = again;

@@ -102,8 +102,8 @@ impl RecordTable {
         self.map.shards().len()
     }
 
-    /// The records of one shard, with their hashes. The lock is held only while the table is copied,
-    /// which is one pointer for each record.
+    /// The records of one shard, with their hashes. The lock is held only while the table is
+    /// copied, which is one pointer for each record.
     pub(super) fn of_shard(&self, shard: usize) -> Vec<(KeyHash, Packed)> {
         let table = self.map.shards()[shard].read().clone();
         let records = table.into_iter().map(|(record, _)| record);

@@ -24,10 +24,10 @@ use crate::{
 };
 
 /// The overhead of an entry beyond its key and result: its fields and its share of the tables.
-const ENTRY: usize = 256;
+const ENTRY_BYTES: usize = 256;
 /// A shard has room for at least this many bytes, or is the only one, so that large results fit.
-const SHARD: usize = 2 * 1024 * 1024;
-const MOST_SHARDS: usize = 16;
+const MIN_SHARD_BYTES: usize = 2 * 1024 * 1024;
+const MAX_SHARDS: usize = 16;
 
 pub(super) struct Records {
     shards: Box<[RwLock<Shard>]>,
@@ -85,13 +85,13 @@ impl Entry {
     }
 
     fn bytes(&self, key: &str) -> usize {
-        ENTRY + key.len() + self.outcome.bytes().len()
+        ENTRY_BYTES + key.len() + self.outcome.bytes().len()
     }
 }
 
 impl Records {
     pub(super) fn new(max_bytes: usize) -> Self {
-        let shards = (max_bytes / SHARD).clamp(1, MOST_SHARDS);
+        let shards = (max_bytes / MIN_SHARD_BYTES).clamp(1, MAX_SHARDS);
         let shard = || RwLock::new(Shard::new(max_bytes / shards));
         Self {
             shards: (0..shards).map(|_| shard()).collect(),

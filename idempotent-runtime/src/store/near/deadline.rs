@@ -11,6 +11,7 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
+    /// The present, by both clocks.
     pub(super) fn now() -> Self {
         Self {
             monotonic: Instant::now(),
@@ -18,7 +19,7 @@ impl Deadline {
         }
     }
 
-    /// `None` if a clock cannot represent it.
+    /// The deadline `by` later. `None` if a clock cannot represent it.
     pub(super) fn after(self, by: Duration) -> Option<Self> {
         Some(Self {
             monotonic: self.monotonic.checked_add(by)?,
@@ -32,7 +33,7 @@ impl Deadline {
     }
 }
 
-/// This machine's wall clock.
+/// The time since 1970 by this machine's wall clock.
 pub(super) fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

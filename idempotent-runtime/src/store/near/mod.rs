@@ -22,11 +22,11 @@ use crate::{
 };
 
 /// How far the store's time and this process' estimate of it may differ.
-const CLOCKS: Duration = Duration::from_secs(60);
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// The rates of two clocks may differ by one part in this many.
-const DRIFT: u32 = 1000;
+const MAX_DRIFT: u32 = 1000;
 /// A store ends a record at a whole millisecond: it may go so much earlier than its `ttl` says.
-const ROUNDED: Duration = Duration::from_millis(1);
+const ROUNDING: Duration = Duration::from_millis(1);
 
 /// How much a near cache keeps, and for how long: see [`SharedStore::with_near_cache`].
 ///
@@ -141,7 +141,7 @@ impl Lookup<'_> {
 
     /// Keeps a result that the store keeps for at least `left` from the question on.
     fn keep(&self, record: &Record, left: Duration) {
-        let life = cmp::min(surely(left), self.near.max_age);
+        let life = cmp::min(at_least(left), self.near.max_age);
         let entry = match (&record.outcome, self.at.after(life)) {
             (Some(outcome @ (RecordedBytes::Ok(_) | RecordedBytes::Err(_))), Some(until))
                 if self.store.replays_near() && record.state == State::Done && !life.is_zero() =>
@@ -157,8 +157,9 @@ impl Lookup<'_> {
 }
 
 /// For how much of `left` the store surely has the record.
-fn surely(left: Duration) -> Duration {
-    left.saturating_sub(left / DRIFT).saturating_sub(ROUNDED)
+fn at_least(left: Duration) -> Duration {
+    left.saturating_sub(left / MAX_DRIFT)
+        .saturating_sub(ROUNDING)
 }
 
 /// How long the store keeps a shown record from now on, at least. `clock` is the store's time in µs
@@ -167,7 +168,7 @@ fn left(record: &Record, clock: Option<u64>) -> Duration {
     let known = clock.map_or_else(deadline::since_1970, Duration::from_micros);
     // A token is a time of the store's, so the store's clock has reached it.
     let now = cmp::max(known, Duration::from_micros(record.token));
-    Duration::from_millis(record.expires).saturating_sub(now + CLOCKS)
+    Duration::from_millis(record.expires).saturating_sub(now + MAX_CLOCK_SKEW)
 }
 
 /// An operator's decision in progress. When it is dropped, whatever the outcome, the entry is

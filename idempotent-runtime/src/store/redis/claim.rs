@@ -10,7 +10,7 @@ use redis::{Cmd, Value};
 
 use super::{
     RedisStore,
-    connection::per_runtime::Hub,
+    connection::{per_runtime::Hub, slot::Connection},
     scripts::{self, Argument, RedisKey},
 };
 use crate::{
@@ -36,6 +36,7 @@ enum StepResult {
 /// One claim in progress.
 struct RedisClaim<'a> {
     store: &'a RedisStore,
+    /// The connections of the current runtime.
     hub: Arc<Hub>,
     key: &'a Key,
     request: &'a ClaimRequest,
@@ -44,6 +45,7 @@ struct RedisClaim<'a> {
     bytes: Vec<u8>,
 }
 
+/// Claims `key`, as [`protocol::claim`](crate::store::protocol::claim) decides.
 pub(super) async fn claim(
     store: &RedisStore,
     key: &Key,
@@ -52,7 +54,10 @@ pub(super) async fn claim(
     let hub = store.hub()?;
     let mut fresh = request.record();
     fresh.lease = whole_millis(request.lease);
-    fresh.token = store.time(&hub, key).await?;
+    // The token is the server's time, as the clock of this process estimates it. The connection, if
+    // there is one for all keys, is alive: the first command goes to it.
+    let (now, mut connection) = store.time(&hub, key).await?;
+    fresh.token = now;
     let bytes = fresh.encode();
     let claim = RedisClaim {
         store,
@@ -66,7 +71,7 @@ pub(super) async fn claim(
     for _ in 0..ROUNDS {
         let record = match seen.take() {
             Some(record) => record,
-            None => match claim.set_nx().await? {
+            None => match claim.set_nx(connection.take()).await? {
                 SetNxResult::Fresh => return Ok(claim.granted()),
                 SetNxResult::Found(record) => record,
                 SetNxResult::Answered(reply) => return Ok(reply),
@@ -106,8 +111,8 @@ impl RedisClaim<'_> {
     }
 
     /// Sends `SET key record NX GET PX HOLD`: it claims a free key, and returns the record of any
-    /// other.
-    async fn set_nx(&self) -> Result<SetNxResult, StoreError> {
+    /// other. `connection` was found alive just now.
+    async fn set_nx(&self, connection: Option<Arc<Connection>>) -> Result<SetNxResult, StoreError> {
         let mut command = Cmd::with_capacity(7, self.bytes.len() + self.key.as_str().len() + 64);
         command
             .arg("SET")
@@ -117,7 +122,11 @@ impl RedisClaim<'_> {
             .arg("GET")
             .arg("PX");
         command.arg(Argument::Millis(HOLD));
-        match self.store.send(&self.hub, &command).await {
+        let sent = match connection {
+            Some(connection) => connection.send(&command).await,
+            None => self.store.send(&self.hub, &command).await,
+        };
+        match sent {
             Ok(Value::Nil) => Ok(SetNxResult::Fresh),
             Ok(value) => {
                 let bytes = scripts::text(value).ok_or_else(scripts::unexpected)?;
@@ -224,6 +233,7 @@ impl RedisClaim<'_> {
                 "a takeover",
             )
             .await?;
+        // The letters are explained at the head of `takeover.lua`.
         match answer.verdict {
             b'G' if seen.nonce == self.request.nonce => {
                 Ok(StepResult::Answered(granted_before(answer.record()?)))

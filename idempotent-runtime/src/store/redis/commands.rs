@@ -76,20 +76,26 @@ impl RedisStore {
         self.connection(hub, None).await.map(drop)
     }
 
-    /// The time of the server that has the key, µs since 1970. It connects first, with bounded
-    /// patience, so a claim without a connection fails as not sent.
-    pub(super) async fn time(&self, hub: &Arc<Hub>, key: &Key) -> Result<u64, StoreError> {
+    /// The time of the server that has the key, µs since 1970, and the connection to it, if one
+    /// serves all keys. It connects first, with bounded patience, so a claim without a connection
+    /// fails as not sent.
+    pub(super) async fn time(
+        &self,
+        hub: &Arc<Hub>,
+        key: &Key,
+    ) -> Result<(u64, Option<Arc<Connection>>), StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
-            return Box::pin(self.time_of_node(hub, key)).await;
+            return Ok((Box::pin(self.time_of_node(hub, key)).await?, None));
         }
         let _ = key;
         // The connection first: connecting learns the time.
-        self.connection(hub, SOON).await?;
-        match self.inner.clock.recent() {
-            Some(now) => Ok(now),
-            None => Box::pin(self.ask_time(hub)).await,
-        }
+        let connection = self.connection(hub, SOON).await?;
+        let now = match self.inner.clock.recent() {
+            Some(now) => now,
+            None => Box::pin(self.ask_time(hub)).await?,
+        };
+        Ok((now, Some(connection)))
     }
 
     async fn ask_time(&self, hub: &Arc<Hub>) -> Result<u64, StoreError> {

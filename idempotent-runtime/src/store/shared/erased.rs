@@ -1,4 +1,5 @@
-//! Any store as one type: boxes around its answers. It seals what is sent, and verifies what is shown.
+//! Any store as one type: boxes around its answers. It seals what is sent, and verifies what is
+//! shown.
 
 use std::{borrow::Cow, future::Future, pin::Pin, time::Duration};
 
@@ -16,7 +17,7 @@ use crate::{
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Passes an answer to the near cache, if there is one.
-pub(super) fn noting_near<'a, T: Send + 'a>(
+pub(super) fn feed_near_cache<'a, T: Send + 'a>(
     reply: Pending<'a, T>,
     lookup: Option<Lookup<'a>>,
     note: impl FnOnce(&Lookup<'_>, &T) + Send + 'a,

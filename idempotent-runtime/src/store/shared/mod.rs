@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use self::erased::{Erased, Pending, noting_near, verify};
+use self::erased::{Erased, Pending, feed_near_cache, verify};
 use super::{
     ClaimReply, ClaimRequest, Cursor, DEFAULT_MAX_RESULT, Filter, Found, LocalStore, Page, Settled,
     Store, Subscription, counters::Counters, near::Near, single_flight::Flights,
@@ -23,8 +23,8 @@ use crate::{
     record::{Owner, Record},
 };
 
-/// A store as operations share it. `install`, `store = …` and `with_store` take one, a reference to one, or what becomes
-/// one: any [`Store`].
+/// A store as operations share it. `install`, `store = …` and `with_store` take one, a reference to
+/// one, or what becomes one: any [`Store`].
 ///
 /// Cloning is cheap, and clones are one store: they share records, duplicates in flight and
 /// counters.
@@ -93,7 +93,7 @@ impl SharedStore {
     }
 
     /// The same store, with other options.
-    fn seen(&self, change: impl FnOnce(&mut Handle)) -> Self {
+    fn with_handle(&self, change: impl FnOnce(&mut Handle)) -> Self {
         let mut handle = Handle::clone(&self.0);
         change(&mut handle);
         Self(Arc::new(handle))
@@ -122,7 +122,7 @@ impl SharedStore {
     /// ```
     #[must_use]
     pub fn with_namespace(&self, namespace: &str) -> Self {
-        self.seen(|handle| {
+        self.with_handle(|handle| {
             let path = key::namespace_path(handle.namespace.as_deref(), namespace);
             handle.namespace = Some(path);
         })
@@ -147,12 +147,12 @@ impl SharedStore {
     /// ```
     #[must_use]
     pub fn with_max_result(&self, bytes: usize) -> Self {
-        self.seen(|handle| handle.max_result = bytes)
+        self.with_handle(|handle| handle.max_result = bytes)
     }
 
     /// The same store, with the name under which this process claims. Operators see it on a record
-    /// that is running or in doubt ([`Inspection::owner`](crate::operation::Inspection::owner)). By default it
-    /// is `host:pid`.
+    /// that is running or in doubt ([`Inspection::owner`](crate::operation::Inspection::owner)). By
+    /// default it is `host:pid`.
     ///
     /// A name has up to 64 bytes; a longer one is cut. An empty one means the default.
     ///
@@ -172,7 +172,7 @@ impl SharedStore {
     /// ```
     #[must_use]
     pub fn with_owner(&self, name: &str) -> Self {
-        self.seen(|handle| handle.owner = Owner::new(name))
+        self.with_handle(|handle| handle.owner = Owner::new(name))
     }
 
     /// The same store, with a function that returns the current trace's 16 bytes. They are stored
@@ -191,7 +191,7 @@ impl SharedStore {
     /// ```
     #[must_use]
     pub fn with_trace(&self, current: fn() -> Option<[u8; 16]>) -> Self {
-        self.seen(|handle| handle.trace = Some(current))
+        self.with_handle(|handle| handle.trace = Some(current))
     }
 
     /// The owner's name for claims through this handle. A store in this process needs none, unless
@@ -228,7 +228,7 @@ impl SharedStore {
 
     /// The same store, through a handle that uses its near cache.
     pub(super) fn replaying_near(&self) -> Self {
-        self.seen(|handle| handle.replays_near = true)
+        self.with_handle(|handle| handle.replays_near = true)
     }
 
     pub(super) fn replays_near(&self) -> bool {
@@ -305,7 +305,7 @@ impl SharedStore {
     ) -> Pending<'a, ClaimReply> {
         let lookup = self.lookup(key);
         let reply = self.0.inner.store.claim(key, request);
-        noting_near(reply, lookup, |lookup, reply| {
+        feed_near_cache(reply, lookup, |lookup, reply| {
             lookup.observed(match reply {
                 ClaimReply::Held { record, .. } => Some(record),
                 ClaimReply::Granted { .. } => None,
@@ -321,7 +321,7 @@ impl SharedStore {
     pub(crate) fn finish<'a>(&'a self, key: &'a Key, target: &'a Record) -> Pending<'a, Settled> {
         let lookup = self.lookup(key);
         let settled = self.finish_again(key, target);
-        noting_near(settled, lookup, move |lookup, settled| match settled {
+        feed_near_cache(settled, lookup, move |lookup, settled| match settled {
             Settled::Applied | Settled::PutBack => lookup.acknowledged(target),
             Settled::Stale { record, .. } => {
                 lookup.observed(Some(record).filter(|it| it.is_sound(key)));
@@ -343,7 +343,7 @@ impl SharedStore {
     pub(crate) fn read<'a>(&'a self, key: &'a Key) -> Pending<'a, Option<(Record, Duration)>> {
         let lookup = self.lookup(key);
         let read = self.0.inner.store.read(key);
-        noting_near(read, lookup, |lookup, read| {
+        feed_near_cache(read, lookup, |lookup, read| {
             lookup.observed(read.as_ref().map(|(record, _)| record));
         })
     }
@@ -355,7 +355,8 @@ impl SharedStore {
         replacement: &Record,
     ) -> Result<Settled, StoreError> {
         let _overruling = self.overruling(key);
-        // Calls that begin later must not be told what was read before; also where the answer is lost, or nobody waits for it.
+        // Calls that begin later must not be told what was read before; also where the answer is
+        // lost, or nobody waits for it.
         let _closing = FlightCloser(self.flights(), key);
         let store = &self.0.inner.store;
         store.overrule(key, seen, replacement).await

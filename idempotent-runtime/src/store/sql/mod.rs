@@ -1,4 +1,4 @@
-//! Records in the table of an SQL database: what the stores over one share.
+//! Records in the table of an SQL database: each is a row. This module has what such stores share.
 
 mod command;
 pub(crate) mod sqlite;

@@ -219,12 +219,12 @@ pub(crate) fn login(error: &ServerError, server_name: &str) -> StoreError {
     if text.starts_with("max number of clients reached") {
         return no_room(server_name);
     }
-    let told = refused(error, "the connection", server_name);
+    let refusal = refused(error, "the connection", server_name);
     match meaning(error) {
         Meaning::Forbidden(_) | Meaning::UnknownCommand => {
-            StoreError::new(StoreErrorKind::Config, told.to_string())
+            StoreError::new(StoreErrorKind::Config, refusal.to_string())
         }
-        _ => told,
+        _ => refusal,
     }
 }
 

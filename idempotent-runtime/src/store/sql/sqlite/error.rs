@@ -4,17 +4,17 @@ use rusqlite::{Error, ffi, ffi::ErrorCode};
 
 use crate::{StoreError, StoreErrorKind};
 
-/// SQLite's general error: a table or column that is not there, as a rule.
+/// SQLite's general error, mostly for a missing table or column.
 const SQLITE_ERROR: i32 = 1;
 
-/// Where in a transaction an error came.
+/// The part of a transaction in which an error occurred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// At its beginning: no lock was had, and nothing else was tried.
+    /// At its beginning. The lock was not acquired, and nothing was tried.
     Begin,
-    /// After that, before its end. It is rolled back: nothing changed.
+    /// Between its beginning and its commit. It is rolled back, and nothing changed.
     Before,
-    /// While it was committed. Where the disk failed, what was written may be found there after a restart.
+    /// During its commit. If the disk failed, the commit may still be found after a restart.
     Commit,
 }
 
@@ -30,13 +30,13 @@ impl Failure {
         move |error| Self { error, stage }
     }
 
-    /// The store's error for it, in the file called `name`.
+    /// The store's error for this failure, in the file called `name`.
     pub(super) fn explain(self, name: &str) -> StoreError {
         explain(self.error, name, self.stage)
     }
 }
 
-/// The store's error for what SQLite says of the file called `name`.
+/// The store's error for an error of SQLite, about the file called `name`.
 pub(super) fn explain(error: Error, name: &str, stage: Stage) -> StoreError {
     let Some(&ffi::Error {
         code,
@@ -47,19 +47,16 @@ pub(super) fn explain(error: Error, name: &str, stage: Stage) -> StoreError {
         return StoreError::new(StoreErrorKind::Config, reason).with_source(error);
     };
     let (kind, reason) = meaning(code, extended_code, stage);
-    let told = StoreError::new(
-        kind,
-        format!("{name} {reason} (SQLite error {extended_code})"),
-    );
+    let text = format!("{name} {reason} (SQLite error {extended_code})");
     let is_transient = matches!(
         code,
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed
     );
-    let told = told.with_source(error);
+    let error = StoreError::new(kind, text).with_source(error);
     if is_transient && kind == StoreErrorKind::Refused {
-        told.transient()
+        error.transient()
     } else {
-        told
+        error
     }
 }
 
@@ -117,7 +114,7 @@ fn meaning(code: ErrorCode, extended_code: i32, stage: Stage) -> (StoreErrorKind
 mod tests {
     use super::*;
 
-    fn told(extended: i32, stage: Stage) -> StoreError {
+    fn explained(extended: i32, stage: Stage) -> StoreError {
         explain(
             Error::SqliteFailure(ffi::Error::new(extended), None),
             "SQLite at a.db",
@@ -128,7 +125,8 @@ mod tests {
     #[test]
     fn each_code_says_whether_something_changed() {
         use StoreErrorKind::{Ambiguous, Config, Refused, TooLarge};
-        // BUSY, BUSY_RECOVERY, LOCKED, FULL, NOMEM; READONLY, CANTOPEN, NOTADB, CORRUPT, ERROR; TOOBIG
+        // BUSY, BUSY_RECOVERY, LOCKED, FULL, NOMEM; READONLY, CANTOPEN, NOTADB, CORRUPT, ERROR;
+        // TOOBIG
         for stage in [Stage::Before, Stage::Commit] {
             for (codes, kind) in [
                 (&[5, 261, 6, 13, 7][..], Refused),
@@ -136,26 +134,26 @@ mod tests {
                 (&[18][..], TooLarge),
             ] {
                 for code in codes {
-                    assert_eq!(told(*code, stage).kind(), kind, "{code}");
+                    assert_eq!(explained(*code, stage).kind(), kind, "{code}");
                 }
             }
         }
         // IOERR_WRITE, IOERR_FSYNC, and what has no meaning here
         for code in [778, 1034, 19] {
-            assert_eq!(told(code, Stage::Before).kind(), Refused, "{code}");
-            assert_eq!(told(code, Stage::Commit).kind(), Ambiguous, "{code}");
+            assert_eq!(explained(code, Stage::Before).kind(), Refused, "{code}");
+            assert_eq!(explained(code, Stage::Commit).kind(), Ambiguous, "{code}");
         }
-        assert!(told(5, Stage::Before).is_transient());
-        assert!(!told(13, Stage::Before).is_transient());
+        assert!(explained(5, Stage::Before).is_transient());
+        assert!(!explained(13, Stage::Before).is_transient());
     }
 
     #[test]
     fn what_is_wrong_is_told_with_what_to_do() {
-        let text = told(14, Stage::Before).to_string();
+        let text = explained(14, Stage::Before).to_string();
         assert!(
             text.starts_with("SQLite at a.db cannot be opened"),
             "{text}"
         );
-        assert!(told(1, Stage::Before).to_string().contains("migrate"));
+        assert!(explained(1, Stage::Before).to_string().contains("migrate"));
     }
 }
