@@ -65,23 +65,19 @@ fn reply<R>(step: Step<R>, wrap: fn(R) -> Reply) -> Step<Reply> {
 /// than the row's, even if the clock went back.
 pub(super) fn claim(row: Option<&Row>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
     let current = row.and_then(|row| row.current(now));
-    match (row, current) {
-        (Some(row), None) => {
-            let write = protocol::first_grant(request, row.record.token, now);
-            let record = write.record.clone();
-            Step {
-                write: Some(write),
-                reply: ClaimReply::Granted {
-                    record,
-                    takeover: false,
-                },
-            }
-        }
-        _ => {
-            let ahead = row.map_or(Duration::ZERO, |row| row.ahead(now));
-            protocol::redated(protocol::claim(current, request, now), ahead, now)
-        }
+    if let (Some(row), None) = (row, current) {
+        let write = protocol::first_grant(request, row.record.token, now);
+        let record = write.record.clone();
+        return Step {
+            write: Some(write),
+            reply: ClaimReply::Granted {
+                record,
+                takeover: false,
+            },
+        };
     }
+    let ahead = row.map_or(Duration::ZERO, |row| row.ahead(now));
+    protocol::redated(protocol::claim(current, request, now), ahead, now)
 }
 
 /// Decides a read.
