@@ -46,7 +46,8 @@ pub(crate) fn evaluate(
     let fingerprint = fingerprint.map(|Given { name, value }| {
         let method = Ident::new("fingerprint", site.located_at(name.span()));
         let value = if value.is_tuple {
-            quote_spanned!(site=> &(#(#fingerprint_parts,)*))
+            let parts = quote_spanned!(site=> #(#fingerprint_parts,)*);
+            listed(value, Delimiter::Parenthesis, parts)
         } else {
             quote_spanned!(site=> #(#fingerprint_parts)*)
         };

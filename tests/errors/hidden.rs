@@ -235,6 +235,78 @@ async fn what_requests_hold() {
     hides(&Problem::from(&error));
 }
 
+/// The services, their futures and the bodies of their responses: first, replayed, and passed on as it
+/// came.
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn what_services_hold() {
+    use axum::body::Body;
+    use http::Request;
+    use idempotent_fn::http::{Finish, IdempotencyLayer, MarkReplayed};
+    use tower::{Layer, Service, service_fn};
+
+    let answering = service_fn(async |request: Request<Body>| {
+        let mut response = http::Response::new(Body::from(SECRET));
+        if request.headers().contains_key("x-unrecorded") {
+            response
+                .extensions_mut()
+                .insert(Finish::CompleteWithoutResponse);
+        }
+        Ok::<_, std::convert::Infallible>(response)
+    });
+    let store = SharedStore::new(MemoryStore::new());
+    let layer = IdempotencyLayer::shared("errors.hidden.service").store(&store);
+    let mut service = layer.layer(answering);
+    hides(&service);
+    hides(&MarkReplayed.layer(service.clone()));
+    for (key, header) in [
+        (Some(SECRET), "x-other"),
+        (Some(SECRET), "x-other"),
+        (Some("customer-4711"), "x-unrecorded"),
+        (Some("4711 4711"), "x-other"),
+        (None, "x-other"),
+    ] {
+        let request = Request::post(format!("/{SECRET}")).header(header, SECRET);
+        let request = match key {
+            Some(key) => request.header("idempotency-key", key),
+            None => request,
+        };
+        let answered = service.call(request.body(Body::from(SECRET)).unwrap());
+        hides(&answered);
+        hides(answered.await.unwrap().body());
+    }
+}
+
+#[cfg(feature = "reqwest")]
+#[test]
+fn what_clients_hold() {
+    let header = http::HeaderName::from_static("x-key");
+    hides(&idempotent_fn::client::Retry::new().with_header(header));
+}
+
+/// A file of somebody else's: what it holds is none of a log's business.
+#[cfg(feature = "sqlite-system")]
+#[tokio::test]
+async fn what_foreign_files_hold() {
+    use idempotent_fn::store::SqliteOptions;
+
+    let directory = tempfile::tempdir().unwrap();
+    let no_database = directory.path().join("text.db");
+    std::fs::write(&no_database, SECRET.repeat(100)).unwrap();
+    let options = SqliteOptions::new();
+    hides(&options);
+    let store = options.open(&no_database).unwrap();
+    hides(&store);
+    let claim = ClaimRequest::new(Nonce::from_bytes([7; 16]));
+    let error = store.claim(&key(), &claim).await.unwrap_err();
+    hides(&error);
+    hides(&error.to_string());
+    let call = charge(&SharedStore::new(store)).run(async { Ok(String::new()) });
+    let error = call.await.unwrap_err();
+    hides(&error);
+    hides(&error.to_string());
+}
+
 #[cfg(feature = "sqlite-system")]
 #[tokio::test]
 async fn what_files_hold() {

@@ -4,7 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use crate::common::{Answer, Effects, GENEROUS, faulty::Faulty, poll_until, settled, until};
 use idempotent_fn::{
-    Error, OnCrash, Operation, SharedStore,
+    Error, OnCrash, OnErr, Operation, SharedStore,
     key::Key,
     operation,
     operation::{Inspection, Resolution},
@@ -14,6 +14,7 @@ use idempotent_fn::{
 };
 
 const LEASE: Duration = Duration::from_secs(30);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 type Call = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
@@ -39,6 +40,12 @@ fn charge(store: &SharedStore, on_crash: OnCrash) -> Operation<u32, Error> {
 
 fn fail(store: &SharedStore) -> Operation<u32, Error> {
     charge(store, OnCrash::Fail)
+}
+
+/// An error that a body can return.
+async fn refusal() -> Error {
+    let unnamed = operation::<Answer, _>("", &[&"k"]).store(MemoryStore::new());
+    unnamed.run(async { Ok(1) }).await.unwrap_err()
 }
 
 async fn look(store: &SharedStore) -> Inspection {
@@ -209,7 +216,6 @@ async fn a_given_result_is_kept_for_as_long_as_it_says_itself() {
 /// Whoever resolves by hand does not know the function's options: the record does.
 #[tokio::test]
 async fn a_given_result_is_kept_for_the_ttl_of_the_attempt_in_doubt() {
-    const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
     for (store, clock) in stores() {
         let effects = Effects::new();
         drop(running(fail(&store).ttl(WEEK), &effects, 1000).await);
@@ -267,6 +273,70 @@ async fn a_result_that_is_recorded_is_not_resolved() {
             );
         }
         assert_eq!(fail(&store).run(async { Ok(3) }).await.unwrap(), 1);
+    }
+}
+
+/// In one step: the key is never free, and what the operator does not know stays.
+#[tokio::test]
+async fn a_recorded_result_is_corrected_in_one_step() {
+    for (store, clock) in stores() {
+        let effects = Effects::new();
+        fail(&store).ttl(WEEK).run(async { Ok(1) }).await.unwrap();
+        let before = look(&store).await;
+        clock.advance(Duration::from_secs(1));
+        for value in [2, 3, 3] {
+            fail(&store).correct(value).await.unwrap();
+            assert_eq!(fail(&store).run(effects.body(0)).await.unwrap(), value);
+        }
+        let after = look(&store).await;
+        assert_eq!((after.state, after.ttl), (State::Done, WEEK));
+        assert_eq!(after.attempts, before.attempts);
+        assert!(after.fencing_token > before.fencing_token);
+        assert!(after.expires > before.expires, "its `ttl` begins anew");
+        assert_eq!(effects.started(), 0);
+        // Another payload's result is not this operation's to correct.
+        let other = operation::<Result<u32, Error>, _>("by_hand.print", &[&"k"]).store(&store);
+        other.fingerprint(&1).run(async { Ok(1) }).await.unwrap();
+        let other = operation::<Result<u32, Error>, _>("by_hand.print", &[&"k"]).store(&store);
+        let refused = other.fingerprint(&2).correct(2).await;
+        assert!(
+            matches!(refused, Err(Error::KeyReused { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_a_recorded_result_is_corrected() {
+    for (store, _) in stores() {
+        let no_result = async |what: &str| {
+            let refused = fail(&store).correct(2).await.unwrap_err();
+            let text = refused.to_string();
+            assert!(
+                text.contains("no recorded result to correct"),
+                "{what}: {text}"
+            );
+        };
+        no_result("no record").await;
+        let owner = running(fail(&store), &Effects::new(), 1).await;
+        let refused = fail(&store).correct(2).await;
+        assert!(
+            matches!(refused, Err(Error::InFlight { .. })),
+            "{refused:?}"
+        );
+        drop(owner);
+        settled(&store).await;
+        fail(&store).forget().await.unwrap();
+        no_result("released").await;
+        let doubt = fail(&store)
+            .on_err(OnErr::Fail)
+            .run(async { Err(refusal().await) });
+        doubt.await.unwrap_err();
+        no_result("in doubt").await;
+        // It was recorded, and has no result to replay.
+        fail(&store).resolve(Resolution::Done(1)).await.unwrap();
+        fail(&store).correct(2).await.unwrap();
+        assert_eq!(fail(&store).run(async { Ok(7) }).await.unwrap(), 2);
     }
 }
 

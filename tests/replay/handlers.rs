@@ -10,7 +10,9 @@ use axum::{
     response::IntoResponse,
     routing::post,
 };
-use idempotent_fn::{Error, OnCrash, OnErr, SharedStore, operation, store::MemoryStore};
+use idempotent_fn::{
+    Error, OnCrash, OnErr, SharedStore, operation, operation::Resolution, store::MemoryStore,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -201,4 +203,56 @@ async fn a_client_that_gives_up_and_retries_is_charged_once_and_answered() {
     assert_eq!((shop.effects.started(), shop.effects.finished()), (1, 1));
     settled(&shop.store).await;
     serving.abort();
+}
+
+/// An operator knows the value, and need not know that the function is a handler. Where its response has a status too,
+/// the value alone does not tell it: then the refusal says what to do.
+#[tokio::test]
+async fn a_result_given_without_its_json_is_replayed() {
+    let store = memory();
+    let by_hand = || operation::<Result<Vec<u8>, Error>, _>("axum.by_hand", &[&"k"]).store(&store);
+    by_hand()
+        .resolve_unseen(Resolution::Done(vec![7]))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let handler = operation::<Result<Json<Vec<u8>>, Error>, _>("axum.by_hand", &[&"k"]);
+        let handler = handler.store(&store).run(async { Ok(Json(vec![0])) });
+        let Json(body) = handler.await.unwrap();
+        assert_eq!(body, [7]);
+    }
+    let handler = || {
+        let handler =
+            operation::<Result<(StatusCode, Json<Vec<u8>>), Error>, _>("axum.by_hand", &[&"k"]);
+        handler.store(&store)
+    };
+    let refused = handler()
+        .run(async { Ok((StatusCode::OK, Json(vec![0]))) })
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, Error::Incompatible { .. }), "{refused:?}");
+    assert!(
+        refused
+            .to_string()
+            .contains("by `correct`, with the function's own type"),
+        "{refused}"
+    );
+    handler()
+        .correct((StatusCode::CREATED, Json(vec![8])))
+        .await
+        .unwrap();
+    let (status, Json(body)) = handler()
+        .run(async { Ok((StatusCode::OK, Json(vec![0]))) })
+        .await
+        .unwrap();
+    assert_eq!((status, &*body), (StatusCode::CREATED, &[8][..]));
+    // A value of another type is no value of this one.
+    let text = operation::<Result<String, Error>, _>("axum.by_hand", &[&"text"]).store(&store);
+    text.resolve_unseen(Resolution::Done("no list".into()))
+        .await
+        .unwrap();
+    let handler =
+        operation::<Result<Json<Vec<u8>>, Error>, _>("axum.by_hand", &[&"text"]).store(&store);
+    let refused = handler.run(async { Ok(Json(vec![0])) }).await.unwrap_err();
+    assert!(matches!(refused, Error::Incompatible { .. }), "{refused:?}");
 }

@@ -336,6 +336,8 @@ pub(crate) struct Format<T> {
     pub(crate) codec: u32,
     pub(crate) encode: fn(&T, &mut Vec<u8>) -> Result<(), CodecError>,
     pub(crate) decode: fn(&[u8]) -> Result<T, CodecError>,
+    /// See [`Recorded::decode_from`](crate::operation::Recorded::decode_from).
+    pub(crate) decode_from: fn(u32, &[u8]) -> Option<Result<T, CodecError>>,
     /// See [`Recorded::is_transient`](crate::operation::Recorded::is_transient).
     pub(crate) is_transient: fn(&T) -> bool,
 }
@@ -354,6 +356,7 @@ impl<T> Format<T> {
             codec: C::ID,
             encode: C::encode,
             decode: C::decode,
+            decode_from: |_, _| None,
             is_transient: |_| false,
         }
     }

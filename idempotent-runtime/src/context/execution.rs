@@ -77,7 +77,9 @@ impl Execution {
 
     /// An idempotency key for a service this body calls: 32 hex characters, the same on every
     /// attempt with this key, and different for every `label`, key, scope and namespace. Use one
-    /// label per effect (`"stripe"`, `"mail"`). Without [protection](Self::is_protected) it is
+    /// label per effect (`"stripe"`, `"mail"`). It stays the same after the `ttl` is over and after a
+    /// [`forget`](crate::Operation::forget): a service that still knows it answers with what it did
+    /// then. Without [protection](Self::is_protected) it is
     /// different in every call: the service takes each for a new one.
     ///
     /// The format is frozen: the first 16 bytes of SHA-256 over `idempotent-fn derived key v1`, the

@@ -182,10 +182,11 @@ pub enum Error {
         reason: Arc<str>,
     },
     /// Only by [`Operation::resolve`](crate::Operation::resolve): the key is not in doubt, because
-    /// a result is recorded. The result stays; [`Operation::forget`](crate::Operation::forget)
-    /// removes it.
+    /// a result is recorded. The result stays; [`Operation::correct`](crate::Operation::correct)
+    /// replaces it, [`Operation::forget`](crate::Operation::forget) removes it.
     #[error(
-        "{operation} has a recorded result, so there is nothing to resolve; `forget` removes it"
+        "{operation} has a recorded result, so there is nothing to resolve; `correct` replaces it, `forget` lets the \
+         next call run"
     )]
     #[non_exhaustive]
     AlreadyRecorded {

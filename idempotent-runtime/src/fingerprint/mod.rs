@@ -103,6 +103,18 @@ impl Fingerprint {
     }
 }
 
+/// A value that can be fingerprinted: anything with serde's `Serialize`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be fingerprinted",
+    label = "needs `serde::Serialize`",
+    note = "derive it, or name what tells one payload from another: `fingerprint = (amount, &currency)`",
+    note = "an extractor of axum's, such as `Json<T>`: name what is in it, `fingerprint = body.0`"
+)]
+pub trait Fingerprinted: Serialize {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + ?Sized> Fingerprinted for T {}
+
 /// Appends a value's encoding.
 #[cfg(feature = "http")]
 pub(crate) fn encode<T: Serialize + ?Sized>(

@@ -169,6 +169,7 @@ fn operation<B, E>(options: Options) -> Exchange<B, E> {
             let (response, trailers) = recorded::decode(bytes)?;
             Ok(Answer::Recorded(response, trailers))
         },
+        decode_from: |_, _| None,
         is_transient: |_| false,
     });
     policy.classify = Some(Classify::Unrecorded(|unfinished| match unfinished {

@@ -335,6 +335,7 @@ impl IdempotencyLayer {
                 codec: recorded::CODEC,
                 encode: encode_given,
                 decode: |bytes| Ok(recorded::decode(bytes)?.0),
+                decode_from: |_, _| None,
                 is_transient: |_| false,
             }),
             into_err: ByFrom,

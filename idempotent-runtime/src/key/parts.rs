@@ -13,7 +13,8 @@ type Show<'a> = dyn FnMut(Option<&[&dyn Display]>) + 'a;
     label = "needs `Display`",
     note = "a struct: name the field that tells one call from another. Several values: a tuple, `key = (a, b)`. \
             A list: the text it stands for, `key = format!(…)`",
-    note = "an `Option`: add `optional_key = true`; a call whose key is `None` then runs without protection"
+    note = "an `Option`: add `optional_key = true`; a call whose key is `None` then runs without protection",
+    note = "an `IdempotencyKey` belongs to whoever sent it: `key = key.of(user.id)`"
 )]
 pub trait KeyPart: Display {}
 
@@ -139,7 +140,8 @@ pub fn optional_part<M>(part: &impl MaybePart<M>) -> OptionalPart<'_> {
     message = "`{Self}` cannot be a key, or a part of one",
     label = "needs `Display`, or an `Option` of it",
     note = "a struct: name the field that tells one call from another. Several values: a tuple, `key = (a, b)`. \
-            A list: the text it stands for, `key = format!(…)`"
+            A list: the text it stands for, `key = format!(…)`",
+    note = "an `IdempotencyKey` belongs to whoever sent it: `key = key.of(user.id)`"
 )]
 pub trait MaybePart<M> {
     #[doc(hidden)]

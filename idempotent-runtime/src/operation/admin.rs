@@ -23,6 +23,16 @@ pub enum Resolution<T> {
     Done(T),
 }
 
+/// What a decision may be about, beside a key in doubt or one that was released.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    InDoubt,
+    /// Also a key without a record.
+    Unseen,
+    /// A recorded result, and nothing else.
+    Recorded,
+}
+
 /// How often a decision is tried if the record changes in between.
 const TRIES: u32 = 8;
 
@@ -116,7 +126,7 @@ impl<T, E, F> Operation<T, E, F> {
     /// [`forget`](Self::forget)); [`Error::Config`] if there is no record, or if the given result
     /// cannot be recorded; those of [`inspect`](Self::inspect).
     pub async fn resolve(self, resolution: Resolution<T>) -> Result<(), Error> {
-        self.decide(resolution, false).await
+        self.decide(resolution, About::InDoubt).await
     }
 
     /// As [`resolve`](Self::resolve), also if the key has no record: because the store has lost it,
@@ -141,14 +151,42 @@ impl<T, E, F> Operation<T, E, F> {
     /// # Errors
     /// Those of [`resolve`](Self::resolve), except for the missing record.
     pub async fn resolve_unseen(self, resolution: Resolution<T>) -> Result<(), Error> {
-        self.decide(resolution, true).await
+        self.decide(resolution, About::Unseen).await
     }
 
-    async fn decide(self, resolution: Resolution<T>, unseen: bool) -> Result<(), Error> {
-        self.note_outcome(self.settle(resolution, unseen)).await
+    /// Replaces the recorded result by `value`, in one step: a wrong one that was given by hand, say, or one that the
+    /// function cannot read. The key is never free in between, as it is between a [`forget`](Self::forget) and a
+    /// [`resolve_unseen`](Self::resolve_unseen). The new result is kept for the record's `ttl` from now on, or for as
+    /// long as this operation says. Whoever got the old result keeps it, and the near caches of other processes may
+    /// replay it for a while.
+    ///
+    /// ```
+    /// # use idempotent_fn::{Error, SharedStore, operation, operation::Resolution, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let store = SharedStore::new(MemoryStore::new());
+    /// let charge = || operation::<Result<u64, Error>, _>("payments.charge", &[&"order-42"]).store(&store);
+    /// charge().resolve_unseen(Resolution::Done(4711)).await?; // a slip
+    /// charge().correct(4712).await?;
+    /// assert_eq!(charge().run(async { Ok(0) }).await?, 4712);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel-safe: it is done or it is not; doing it again does no harm.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where no result is recorded; else those of [`resolve`](Self::resolve). A record that is damaged
+    /// is [`Error::Incompatible`], and stays.
+    pub async fn correct(self, value: T) -> Result<(), Error> {
+        self.decide(Resolution::Done(value), About::Recorded).await
     }
 
-    async fn settle(&self, resolution: Resolution<T>, unseen: bool) -> Result<(), Error> {
+    async fn decide(self, resolution: Resolution<T>, about: About) -> Result<(), Error> {
+        self.note_outcome(self.settle(resolution, about)).await
+    }
+
+    async fn settle(&self, resolution: Resolution<T>, about: About) -> Result<(), Error> {
         let (store, key) = self.options.store_and_key()?;
         let operation = self.options.operation_id();
         let (outcome, ttl) = match resolution {
@@ -164,7 +202,7 @@ impl<T, E, F> Operation<T, E, F> {
                 return Err(Error::KeyReused { operation });
             }
             match seen.map(|seen| seen.state) {
-                None if !unseen => {
+                None if about == About::InDoubt => {
                     return Err(Error::config(
                         operation,
                         "there is no record of this key, so it may be the wrong one; `resolve_unseen` decides all the same",
@@ -173,8 +211,16 @@ impl<T, E, F> Operation<T, E, F> {
                 Some(State::Running) if !lease_left.is_zero() => {
                     return Err(Error::in_flight(operation, Duration::ZERO, lease_left));
                 }
-                Some(State::Done) => {
+                Some(State::Done) if about != About::Recorded => {
                     return Err(Error::AlreadyRecorded { operation });
+                }
+                None | Some(State::Running | State::Failed | State::Lost)
+                    if about == About::Recorded =>
+                {
+                    return Err(Error::config(
+                        operation,
+                        "there is no recorded result to correct; `resolve` settles a key in doubt",
+                    ));
                 }
                 _ => {}
             }

@@ -97,6 +97,12 @@ impl<T: Serialize + DeserializeOwned> Recorded<Axum> for Json<T> {
     fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         decode(bytes).map(|(_, _, body)| Self(body))
     }
+
+    /// The value without the `Json` around it. The other types have a status too, which that does not
+    /// tell.
+    fn decode_from(codec: u32, bytes: &[u8]) -> Option<Result<Self, CodecError>> {
+        (codec == <MessagePack as Codec<T>>::ID).then(|| MessagePack::decode(bytes).map(Self))
+    }
 }
 
 #[diagnostic::do_not_recommend]

@@ -11,13 +11,11 @@ pub(crate) mod scope;
 
 use std::{fmt, panic::Location, time::Duration};
 
-use serde::Serialize;
-
 use self::{options::Options, result::format_of, result_policy::ResultPolicy};
 use crate::{
     Codec, Error, Key, OnCrash, OnErr, SharedStore,
     codec::Format,
-    fingerprint::Fingerprint,
+    fingerprint::{Fingerprint, Fingerprinted},
     key::{KeyParts, Stored},
 };
 
@@ -226,7 +224,7 @@ impl<T, E, F> Operation<T, E, F> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn fingerprint(mut self, payload: &(impl Serialize + ?Sized)) -> Self {
+    pub fn fingerprint(mut self, payload: &(impl Fingerprinted + ?Sized)) -> Self {
         self.options.fingerprint = Some(Fingerprint::of(payload));
         self
     }

@@ -54,6 +54,14 @@ pub trait Recorded<M>: Sized {
     /// As [`Codec::decode`].
     fn decode(bytes: &[u8]) -> Result<Self, CodecError>;
 
+    /// Reads a value that another codec has written: a result that was given by hand for another type
+    /// than the function's. `None` if that codec's bytes do not tell this value.
+    #[doc(hidden)]
+    fn decode_from(codec: u32, bytes: &[u8]) -> Option<Result<Self, CodecError>> {
+        let _ = (codec, bytes);
+        None
+    }
+
     /// Whether this value, though returned as `Ok`, stands for a failure that may pass (an HTTP
     /// 503, say). Then it is returned to the caller and not recorded, and the key is released.
     /// Under [`OnCrash::Fail`](crate::OnCrash::Fail) the key is in doubt instead, as after an
@@ -191,6 +199,7 @@ pub(crate) fn format_of<T: Recorded<M>, M>() -> Format<T> {
         codec: T::CODEC,
         encode: T::encode,
         decode: T::decode,
+        decode_from: T::decode_from,
         is_transient: T::is_transient,
     }
 }

@@ -79,6 +79,14 @@ impl<T, E> ResultPolicy<T, E> {
         record: &Record,
     ) -> Result<Result<T, E>, Error> {
         let err = self.err.as_ref();
+        if let Some(RecordedBytes::Ok(bytes)) = &record.outcome
+            && record.codec != self.ok.codec
+            && let Some(decoded) = (self.ok.decode_from)(record.codec, bytes)
+        {
+            return decoded
+                .map(Ok)
+                .map_err(|error| undecodable(&error, operation_id));
+        }
         let decoded = match recorded_result(
             record,
             self.ok.codec,
@@ -147,8 +155,10 @@ fn recorded_result<'a>(
         Some(codec) if codec == record.codec => Ok(result),
         Some(codec) => {
             let written = record.codec;
-            let reason =
-                format!("it was written by codec {written}, this function has codec {codec}");
+            let reason = format!(
+                "it was written by codec {written}, this function has codec {codec}; a result that was given by hand is \
+                 given again by `correct`, with the function's own type and codec"
+            );
             Err(incompatible(reason, operation_id))
         }
         None => Err(incompatible(

@@ -181,3 +181,36 @@ async fn a_file_that_is_gone_or_replaced_is_told() {
             .expect("it is back"),
     );
 }
+
+/// A table of somebody else's under this name, and a row that is no record: the errors show nothing of what is there.
+#[tokio::test]
+async fn what_is_in_a_foreign_file_is_not_shown() {
+    let secret = "customer-4711";
+    let (other_table, other_row) = (File::new(), File::new());
+    let columns = format!(
+        "CREATE TABLE idempotent_records (\"{secret}\" TEXT PRIMARY KEY);
+         INSERT INTO idempotent_records VALUES ('{secret}')"
+    );
+    other_table
+        .outsider()
+        .execute_batch(&columns)
+        .expect("a table");
+    other_row.store().check().await.expect("a file");
+    let row = "INSERT INTO idempotent_records VALUES (?1, 1, 9000000000000000, ?2)";
+    let row = other_row
+        .outsider()
+        .execute(row, rusqlite::params![key("1").as_str(), secret.as_bytes()]);
+    row.expect("a row");
+    for file in [&other_table, &other_row] {
+        let store = file.store();
+        let claimed = store.claim(&key("1"), &request()).await;
+        let error = claimed.expect_err("it is not ours");
+        let read = store.read(&key("1")).await.expect_err("it is not ours");
+        for shown in [
+            format!("{error} {error:?} {read} {read:?}"),
+            format!("{store:?}"),
+        ] {
+            assert!(!shown.contains("4711"), "{shown}");
+        }
+    }
+}
