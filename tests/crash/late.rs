@@ -83,6 +83,30 @@ async fn a_late_claim_does_not_undo_on_err_fail() {
     assert_eq!(effects.started(), 1);
 }
 
+/// A stalled server carries out a claim when it wakes. However long the stall, the claim is sent
+/// again at least twice in each lease, so it is released before the lease is over: nothing ran.
+#[tokio::test(start_paused = true)]
+async fn a_claim_in_doubt_is_asked_for_within_each_lease() {
+    let lease = Duration::from_secs(30);
+    let (faulty, store, _) = store();
+    let effects = Effects::new();
+    faulty.always(Op::Claim, Fault::LostCommand);
+    let claim = charge(&store).lease(lease).wait(Duration::ZERO);
+    let claim = claim.on_crash(OnCrash::Fail).run(effects.body(0));
+    let refused = claim.await.unwrap_err();
+    assert!(matches!(refused, Error::Unavailable { .. }), "{refused:?}");
+    tokio::time::sleep(lease * 10).await;
+    for _ in 0..10 {
+        let sent = faulty.sent(Op::Claim);
+        tokio::time::sleep(lease).await;
+        assert!(faulty.sent(Op::Claim) >= sent + 2);
+    }
+    faulty.always(Op::Claim, Fault::None);
+    settled(&store).await;
+    assert_eq!(effects.started(), 0);
+    assert_eq!(charge(&store).run(effects.body(0)).await.unwrap(), 1);
+}
+
 /// Whatever an owner sent, arriving after everything else, changes no recorded result.
 #[tokio::test]
 async fn late_messages_of_a_finished_owner_change_nothing() {

@@ -10,7 +10,7 @@ use idempotent_fn::{
     operation::{Inspection, Resolution},
     operation_at,
     record::State,
-    store::{Filter, ManualClock, MemoryStore},
+    store::{Filter, ManualClock, MemoryStore, Settled, Store},
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -433,6 +433,33 @@ async fn a_running_owner_is_not_resolved() {
         let refused = fail(&store).resolve(Resolution::Rerun).await.unwrap_err();
         assert_eq!(refused.lease_left(), Some(Duration::from_millis(5)));
         assert_eq!(owner.await.unwrap(), 1);
+    }
+}
+
+/// The owner renews its lease after the operator has seen that it was over: it goes on, and nothing
+/// is decided.
+#[tokio::test]
+async fn an_owner_that_renews_after_the_look_is_not_resolved() {
+    for on_crash in [OnCrash::Fail, OnCrash::Rerun] {
+        for resolution in [Resolution::Rerun, Resolution::Done(42)] {
+            let (effects, clock) = (Effects::new(), ManualClock::new());
+            let memory = MemoryStore::with_clock(&clock);
+            let faulty = Faulty::around(memory.clone());
+            let store = SharedStore::new(faulty.clone());
+            let owner = running(charge(&store, on_crash), &effects, 3).await;
+            clock.advance(LEASE);
+            let sent = faulty.sent_in_all();
+            let mut resolving = Box::pin(charge(&store, on_crash).resolve(resolution));
+            // It has looked, and what it decides is on its way.
+            poll_until(&mut resolving, || faulty.sent_in_all() == sent + 2).await;
+            let key = Key::new("operator", &[&"k"]).unwrap();
+            let (owned, _) = memory.read(&key).await.unwrap().expect("the owner's");
+            let renewed = memory.renew(&key, &owned).await.unwrap();
+            assert!(matches!(renewed, Settled::Applied), "{renewed:?}");
+            let refused = resolving.await.expect_err("an owner runs");
+            assert_eq!(refused.lease_left(), Some(LEASE), "{refused:?}");
+            assert_eq!(owner.await.unwrap(), 1);
+        }
     }
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::task::coop::unconstrained;
 
 use crate::{
-    Error, Key, Operation, SharedStore,
+    Error, Key, OnCrash, Operation, SharedStore,
     codec::redact::shape_of,
     context::Context,
-    record::{DONE_HEADER, Nonce, Record, RecordedBytes, State, clamp_ttl, too_large},
-    store::{Settled, inspection::Inspection, protocol::replacement},
+    record::{DONE_HEADER, MIN_LEASE, Nonce, Record, RecordedBytes, State, clamp_ttl, too_large},
+    store::{ClaimReply, ClaimRequest, Settled, inspection::Inspection, protocol::replacement},
 };
 
 /// How an operation that is in doubt is settled.
@@ -31,6 +31,14 @@ enum About {
     Unseen,
     /// A recorded result, and nothing else.
     Recorded,
+}
+
+/// What a decision does to an owner whose lease is not over when it is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// The decision is refused.
+    Spared,
+    Stopped,
 }
 
 /// How often a decision is tried if the record changes in between.
@@ -197,7 +205,7 @@ impl<T, E, F> Operation<T, E, F> {
             }
         };
         let fingerprint = self.options.fingerprint();
-        self.overrule(&store, &key, ttl, |seen, lease_left| {
+        self.overrule(&store, &key, ttl, Owner::Spared, |seen, lease_left| {
             if seen.is_some_and(|seen| seen.conflicts_with(fingerprint)) {
                 return Err(Error::KeyReused { operation });
             }
@@ -253,9 +261,22 @@ impl<T, E, F> Operation<T, E, F> {
     pub async fn forget(self) -> Result<(), Error> {
         let reset = async {
             let (store, key) = self.options.store_and_key()?;
-            self.overrule(&store, &key, None, |_, _| Ok(None)).await
+            self.overrule(&store, &key, None, Owner::Stopped, |_, _| Ok(None))
+                .await
         };
         self.note_outcome(reset).await
+    }
+
+    /// A claim that makes a lapsed record of `fail` lost, and takes one of `rerun`. If this process
+    /// ends before the decision, the key is free.
+    fn lapsed_claim(&self, store: &SharedStore) -> Result<ClaimRequest, Error> {
+        let nonce = Nonce::random().map_err(|error| self.options.config(error.to_string()))?;
+        Ok(ClaimRequest {
+            lease: MIN_LEASE,
+            on_crash: OnCrash::Rerun,
+            fingerprint: None,
+            ..self.options.request(store, nonce)
+        })
     }
 
     /// Replaces the record, as `decide` says: by a done record with the outcome that it returns,
@@ -265,6 +286,7 @@ impl<T, E, F> Operation<T, E, F> {
         store: &SharedStore,
         key: &Key,
         ttl: Option<Duration>,
+        owner: Owner,
         decide: impl Fn(Option<&Record>, Duration) -> Result<Option<RecordedBytes>, Error>,
     ) -> Result<(), Error> {
         let operation = self.options.operation_id();
@@ -273,6 +295,7 @@ impl<T, E, F> Operation<T, E, F> {
         // already.
         let nonce = Nonce::random().map_err(|error| Error::config(operation, error.to_string()))?;
         let request = self.options.request(store, nonce);
+        let claim = self.lapsed_claim(store)?;
         let mut seen = unconstrained(store.read(key)).await.map_err(failed)?;
         for _ in 0..TRIES {
             let outcome = decide(
@@ -287,7 +310,22 @@ impl<T, E, F> Operation<T, E, F> {
             } else if self.options.ttl.is_some() {
                 replacement.ttl = request.ttl;
             }
-            let overruled = store.overrule(key, seen_record, &replacement);
+            let current = match seen_record {
+                // The owner may renew its lease after it was seen to be over. A claim takes the
+                // record only if the lease is over, in the same step.
+                Some(record) if record.state == State::Running && owner == Owner::Spared => {
+                    let claimed = unconstrained(store.claim(key, &claim)).await;
+                    match claimed.map_err(failed)? {
+                        ClaimReply::Granted { record, .. } => Some(record),
+                        ClaimReply::Held { record, lease_left } => {
+                            seen = Some((record, lease_left));
+                            continue;
+                        }
+                    }
+                }
+                _ => seen_record.cloned(),
+            };
+            let overruled = store.overrule(key, current.as_ref(), &replacement);
             seen = match unconstrained(overruled).await.map_err(failed)? {
                 Settled::Applied | Settled::PutBack => return Ok(()),
                 Settled::Stale { record, lease_left } => Some((record, lease_left)),

@@ -101,9 +101,15 @@ fn release_time_limit(attempt: &Attempt) -> Duration {
     }
 }
 
+/// The longest pause between tries. A third of the lease is often enough: a claim that a server
+/// carries out after a stall is released before its lease lapses, and `keep_alive` renews in time.
+fn longest_pause(lease: Duration) -> Duration {
+    (lease / 3).clamp(Duration::from_secs(1), MAX_PAUSE)
+}
+
 /// Sends a claim in doubt until it is answered, and releases a grant.
 async fn release_in_doubt(attempt: Arc<Attempt>) {
-    let mut pauses = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
+    let mut pauses = Backoff::new(FIRST_PAUSE, longest_pause(attempt.request.lease));
     let give_up_at = Instant::now() + release_time_limit(&attempt);
     loop {
         let reply = attempt.store.claim(&attempt.key, &attempt.request);
@@ -136,9 +142,7 @@ async fn deliver_finish(attempt: Arc<Attempt>, mut target: Record) {
         state => retention(state, target.ttl),
     };
     let give_up_at = Instant::now() + time_limit;
-    // Often enough that `keep_alive` renews the lease before it lapses.
-    let longest = (target.lease / 3).clamp(Duration::from_secs(1), MAX_PAUSE);
-    let mut pauses = Backoff::new(FIRST_PAUSE, longest);
+    let mut pauses = Backoff::new(FIRST_PAUSE, longest_pause(target.lease));
     loop {
         // An earlier finish may have been carried out long ago, so this one's answer does not tell
         // the near cache when the record ends.
