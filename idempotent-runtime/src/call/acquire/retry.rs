@@ -77,7 +77,7 @@ pub(crate) struct Tries {
     pauses: Backoff,
     deadline: Instant,
     give_up_at: Instant,
-    /// The last failure that said why, before the claim was sent again.
+    /// The last failure before this try that was not a silence.
     earlier: Option<StoreError>,
 }
 
@@ -122,9 +122,9 @@ impl Tries {
         again
     }
 
-    /// The last failure, as the caller is told it. If the store only said nothing at last, what it said before is the
-    /// reason: a lock, no room for a client.
-    pub(crate) fn told(&self, error: StoreError) -> StoreError {
+    /// The error for the caller. If the last try had no answer, an earlier failure may name the
+    /// cause: a lock, or no room for another client.
+    pub(crate) fn final_error(&self, error: StoreError) -> StoreError {
         match &self.earlier {
             Some(earlier) if error.is_ambiguous() => error.after(earlier),
             _ => error,
@@ -167,7 +167,7 @@ pub(crate) async fn claim_with_retry(
             Err(error) => {
                 in_doubt |= error.is_ambiguous();
                 if !tries.pause_before_retry(&error).await {
-                    break tries.told(error);
+                    break tries.final_error(error);
                 }
                 now = Instant::now();
                 if let Some(lead) = &guard.lead {
@@ -176,6 +176,8 @@ pub(crate) async fn claim_with_retry(
             }
         }
     };
+    // In doubt, the guard stays armed: its drop at the end of this function asks on in the
+    // background.
     let lead = if in_doubt {
         guard.lead.take()
     } else {

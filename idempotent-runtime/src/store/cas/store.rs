@@ -92,7 +92,7 @@ impl<T: CasTable> CasStore<T> {
             }
             let was_sent = !matches!(doubt, Doubt::None);
             let loaded = self.table.load(key).await;
-            let Loaded { row, time } = loaded.map_err(|error| unread(error, &doubt))?;
+            let Loaded { row, time } = loaded.map_err(|error| load_error(error, &doubt))?;
             let (value, version) =
                 row.map_or((None, None), |row| (Some(row.value), Some(row.version)));
             if let Doubt::Unanswered(expected, error) = doubt
@@ -127,7 +127,7 @@ impl<T: CasTable> CasStore<T> {
 
 /// The error for a row that could not be loaded: ambiguous if a write of the same step may have
 /// been carried out.
-fn unread<V>(error: StoreError, doubt: &Doubt<V>) -> StoreError {
+fn load_error<V>(error: StoreError, doubt: &Doubt<V>) -> StoreError {
     match doubt {
         Doubt::None if error.is_ambiguous() => error.of_kind(StoreErrorKind::NotSent),
         Doubt::None => error,
@@ -192,7 +192,7 @@ impl<T: CasTable> Store for CasStore<T> {
         cursor: Option<&Cursor>,
     ) -> Result<Page<Found>, StoreError> {
         let scanned = self.table.scan(&filter.prefix, cursor, filter.page).await;
-        let scanned = scanned.map_err(|error| unread(error, &Doubt::<()>::None))?;
+        let scanned = scanned.map_err(|error| load_error(error, &Doubt::<()>::None))?;
         let found = scanned
             .rows
             .iter()

@@ -10,7 +10,7 @@ use redis::{Cmd, Value};
 
 use super::{
     RedisStore,
-    connection::{per_runtime::Hub, slot::Connection},
+    connection::{liveness::Connection, per_runtime::Hub},
     scripts::{self, Argument, RedisKey},
 };
 use crate::{
@@ -217,7 +217,7 @@ impl RedisClaim<'_> {
     /// it, and a running one only if its lease was seen `lapsed`.
     async fn run_takeover(&self, seen: Record, lapsed: bool) -> Result<StepResult, StoreError> {
         let arguments = [
-            Argument::Bytes(&scripts::seen(&seen)),
+            Argument::Bytes(&scripts::seen_argument(&seen)),
             Argument::Bytes(&self.bytes),
             Argument::Millis(MAX_LEASE),
             Argument::Number(MAX_LEASE_GROWTH),

@@ -203,7 +203,7 @@ pub(crate) fn refused(error: &ServerError, doing: &str, server_name: &str) -> St
 }
 
 /// The store error for a server that has as many clients as it takes.
-pub(crate) fn no_room(server_name: &str) -> StoreError {
+pub(crate) fn too_many_clients(server_name: &str) -> StoreError {
     StoreError::new(
         StoreErrorKind::NotSent,
         format!(
@@ -217,7 +217,7 @@ pub(crate) fn no_room(server_name: &str) -> StoreError {
 pub(crate) fn login(error: &ServerError, server_name: &str) -> StoreError {
     let text = error.details().unwrap_or_default();
     if text.starts_with("max number of clients reached") {
-        return no_room(server_name);
+        return too_many_clients(server_name);
     }
     let refusal = refused(error, "the connection", server_name);
     match meaning(error) {

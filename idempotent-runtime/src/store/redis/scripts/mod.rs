@@ -7,7 +7,7 @@ use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
 use crate::{
     StoreError, StoreErrorKind,
     key::Key,
-    record::{Record, State},
+    record::Record,
     store::{Settled, protocol},
 };
 
@@ -26,7 +26,7 @@ pub(super) static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_
 
 /// A retention at least this long may be counted from the sending of a finish instead of its
 /// writing.
-pub(super) const LONG: Duration = Duration::from_secs(3_600);
+pub(super) const LONG_RETENTION: Duration = Duration::from_secs(3_600);
 
 /// All scripts, to be loaded at connect.
 pub(super) fn all() -> [&'static Script; 5] {
@@ -255,28 +255,16 @@ pub(super) fn text(value: Value) -> Option<Vec<u8>> {
 }
 
 /// How a script is told which record was seen: its state's letter and its nonce.
-pub(super) fn seen(record: &Record) -> [u8; 17] {
+pub(super) fn seen_argument(record: &Record) -> [u8; 17] {
     let mut seen = [0; 17];
     seen[0] = record.state.letter();
     seen[1..].copy_from_slice(record.nonce.as_bytes());
     seen
 }
 
-/// The record as it was granted, reconstructed from the attempt's target.
-pub(super) fn granted(target: &Record) -> Record {
-    Record {
-        state: State::Running,
-        codec: 0,
-        expires: 0,
-        check: 0,
-        outcome: None,
-        ..target.clone()
-    }
-}
-
 /// A replacement as the script gets it, with token zero. The script sets the token, and mixes it
 /// into a done record's check.
-pub(super) fn undecided(replacement: &Record) -> protocol::Write {
+pub(super) fn undated_replacement(replacement: &Record) -> protocol::Write {
     protocol::Write::undated(replacement.clone().with_token(0))
 }
 
@@ -300,7 +288,7 @@ mod tests {
     use crate::{
         OnCrash,
         fingerprint::Fingerprint,
-        record::{HOLD, MAX_TOKEN, Nonce, Owner, RecordedBytes},
+        record::{HOLD, MAX_TOKEN, Nonce, Owner, RecordedBytes, State},
         store::{ClaimRequest, protocol},
     };
 
@@ -333,7 +321,7 @@ mod tests {
             });
             let ends = [protocol::released(&owned), protocol::lost(&owned)];
             for end in done.iter().chain(&ends) {
-                assert_eq!(granted(end).encode(), owned.encode(), "{end:?}");
+                assert_eq!(protocol::granted(end).encode(), owned.encode(), "{end:?}");
             }
         }
     }
