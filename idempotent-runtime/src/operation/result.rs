@@ -57,6 +57,7 @@ pub trait Recorded<M>: Sized {
     /// Reads a value that another codec has written: a result that was given by hand for another type
     /// than the function's. `None` if that codec's bytes do not tell this value.
     #[doc(hidden)]
+    #[must_use]
     fn decode_from(codec: u32, bytes: &[u8]) -> Option<Result<Self, CodecError>> {
         let _ = (codec, bytes);
         None
