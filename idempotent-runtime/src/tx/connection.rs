@@ -114,8 +114,8 @@ impl error::Error for Failure {
 ///
 /// ```
 /// # mod library { pub struct Connection; #[derive(Debug, thiserror::Error)] #[error("…")] pub struct Error; pub type Value = ();
-/// #   impl Connection { pub async fn query(&mut self, _: &str, _: &[()]) -> Result<Option<super::Row>, Error> { Ok(None) } }
-/// #   impl Error { pub fn sqlstate(&self) -> &str { "40001" } } pub fn value(_: &super::Param<'_>) {} }
+/// #   impl Connection { pub async fn query(&mut self, _: &str, _: &[()]) -> Result<Option<idempotent_fn::tx::Row>, Error> { Ok(None) } }
+/// #   impl Error { pub fn sqlstate(&self) -> &str { "40001" } } pub fn value(_: &idempotent_fn::tx::Param<'_>) {} }
 /// use idempotent_fn::tx::{Dialect, Failure, Param, Row, TxConnection};
 ///
 /// struct Mine<'a>(&'a mut library::Connection);

@@ -13,7 +13,8 @@ use std::sync::{
 use idempotent_fn::{Error, idempotent};
 use idempotent_test_support::PostgresServer;
 use sqlx::{
-    ConnectOptions, Connection, PgConnection, Postgres, Transaction, postgres::PgConnectOptions,
+    ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
 };
 
 /// The server of all tests, which do it no harm.
@@ -124,6 +125,13 @@ impl Shop {
             options = options.options([(name, value)]);
         }
         options.connect().await.expect("the server answers")
+    }
+
+    pub(crate) async fn pool(&self) -> PgPool {
+        let options: PgConnectOptions = SERVER.url().parse().expect("a URL");
+        let options = options.options([("search_path", &*self.schema)]);
+        let pool = PgPoolOptions::new().connect_with(options).await;
+        pool.expect("the server answers")
     }
 
     pub(crate) fn orders(&self) -> u32 {
