@@ -7,6 +7,8 @@
 //! | `memory` (default) | [`store::MemoryStore`], records in this process |
 //! | `sqlite` | [`store::SqliteStore`], records in one file; it brings its own `SQLite` |
 //! | `sqlite-system` | the same with the `SQLite` of the system, 3.37 or later |
+//! | `postgres` | [`store::PostgresStore`], records in a table of PostgreSQL, 14 or later |
+//! | `postgres-tls` | `sslmode=require`, by rustls (with `postgres`) |
 //! | `redis` | [`store::RedisStore`], records in one Redis or Valkey server |
 //! | `redis-cluster` | Redis Cluster (with `redis`) |
 //! | `redis-sentinel` | servers found by Sentinels (with `redis`) |

@@ -30,8 +30,8 @@
 //!
 //! Every name is at `mixed_site`: the user's code does not see `__operation` or `__result`. That
 //! hides variables from each other, but not from items: a variable cannot have the name of a
-//! `const`, a `static` or a unit struct that is in scope, and no span of stable Rust hides those. So
-//! every variable of the expansion begins with `__`.
+//! `const`, a `static` or a unit struct that is in scope, and no span of stable Rust hides those.
+//! So every variable of the expansion begins with `__`.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};

@@ -91,8 +91,8 @@ use annotate::annotate;
 /// ## `fingerprint = expr`
 /// The payload that belongs to the key, `Serialize`; a tuple for several values. A hash of it is
 /// kept with the record, and the same key with another payload is `Error::KeyReused`. A literal is
-/// refused, as for the key. A payload nested more deeply than 512 levels is `Error::Config`. By default
-/// nothing is compared.
+/// refused, as for the key. A payload nested more deeply than 512 levels is `Error::Config`. By
+/// default nothing is compared.
 ///
 /// ## `ttl = duration`
 /// How long a completed result is replayed, counted from completion; at least 1 ms, by default 24

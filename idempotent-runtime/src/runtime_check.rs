@@ -81,7 +81,7 @@ fn probe(needed: Found) -> Result<(), &'static str> {
 }
 
 /// Registers a socket with the runtime. It sends nothing.
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 fn open_socket() {
     let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0));
     let socket = socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
@@ -89,7 +89,7 @@ fn open_socket() {
     drop(socket.map(tokio::net::UdpSocket::from_std));
 }
 
-#[cfg(not(feature = "redis"))]
+#[cfg(not(any(feature = "postgres", feature = "redis")))]
 fn open_socket() {}
 
 fn does_not_panic(probe: impl FnOnce()) -> bool {

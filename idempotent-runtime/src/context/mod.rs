@@ -240,7 +240,8 @@ impl Context {
         }
     }
 
-    /// A look or a decision by hand that was made here ended.
+    /// An inspection or a decision by hand, made here, has ended: with this error if it was
+    /// refused.
     pub(crate) fn note_by_hand(&self, scope: &'static str, key: &Key, refused: Option<&Error>) {
         if let Some(refusals) = self.refusals() {
             refusals.note_by_hand(scope, key, refused.is_some_and(Error::may_pass));

@@ -192,10 +192,10 @@ pub enum Error {
         /// Which operation.
         operation: OperationId,
     },
-    /// This call ran the body, but lost its key: it was silent for longer than its lease and another
-    /// attempt took over, or an operator reset the key ([`forget`](crate::Operation::forget),
-    /// [`resolve`](crate::Operation::resolve)). No result is recorded yet. Retrying gets the recorded
-    /// result, or runs the body if there is none.
+    /// This call ran the body, but lost its key: it was silent for longer than its lease and
+    /// another attempt took over, or an operator reset the key
+    /// ([`forget`](crate::Operation::forget), [`resolve`](crate::Operation::resolve)). No result is
+    /// recorded yet. Retrying gets the recorded result, or runs the body if there is none.
     #[error(
         "{operation}: the body ran, but lost its key: another attempt took over while this one was silent, or the key \
          was reset by hand; no result is recorded yet"

@@ -298,6 +298,19 @@ pub fn overrule(
     Step::write(replacement.clone().with_token(token), now, Settled::Applied)
 }
 
+/// The record as it was granted, reconstructed from the attempt's target.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) fn granted(target: &Record) -> Record {
+    Record {
+        state: State::Running,
+        codec: 0,
+        expires: 0,
+        check: 0,
+        outcome: None,
+        ..target.clone()
+    }
+}
+
 /// The target of an attempt that has done nothing: the key is free.
 #[must_use]
 pub fn released(owned: &Record) -> Record {

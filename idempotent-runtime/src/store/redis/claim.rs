@@ -10,7 +10,7 @@ use redis::{Cmd, Value};
 
 use super::{
     RedisStore,
-    connection::{per_runtime::Hub, slot::Connection},
+    connection::{liveness::Connection, per_runtime::Hub},
     scripts::{self, Argument, RedisKey},
 };
 use crate::{

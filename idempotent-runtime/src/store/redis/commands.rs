@@ -11,12 +11,16 @@ use redis::{Cmd, Value};
 use super::connection::target::Target;
 use super::{
     Inner, RedisStore,
-    clock::Clock,
-    connection::{per_runtime::Hub, shared_try::CONNECT_PATIENCE, slot::Connection},
+    connection::{liveness::Connection, per_runtime::Hub},
     error::Failure,
     scripts::{self, Answer, Argument, Script},
 };
-use crate::{StoreError, key::Key, record::Record};
+use crate::{
+    StoreError,
+    key::Key,
+    record::Record,
+    store::connection::{clock::Clock, shared_try::CONNECT_PATIENCE},
+};
 
 /// An answer, and in a cluster the clock of the node that gave it.
 pub(super) type Noted = (Value, Option<Arc<Clock>>);

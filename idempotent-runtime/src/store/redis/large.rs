@@ -11,8 +11,8 @@ use super::{
     commands::{Noted, is_unknown},
     connection::{
         limits::{self, Limits, ServerLimits},
+        liveness::Connection,
         per_runtime::Hub,
-        slot::Connection,
     },
     error::Failure,
     scripts::{Argument, Script},

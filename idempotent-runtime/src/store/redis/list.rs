@@ -9,7 +9,7 @@ use redis::Value;
 use super::connection::target::Target;
 use super::{
     RedisStore,
-    connection::{per_runtime::Hub, slot::Connection},
+    connection::{liveness::Connection, per_runtime::Hub},
     scripts::{self, Answer, PREFIX},
 };
 use crate::{

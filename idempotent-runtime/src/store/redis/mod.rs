@@ -4,7 +4,6 @@
 //! it by its scope: `redis-cli --scan --pattern 'idempotent:payments.charge|*'`.
 
 mod claim;
-mod clock;
 mod commands;
 mod connection;
 mod error;
@@ -17,11 +16,10 @@ mod scripts;
 use std::{fmt, sync::Arc, time::Duration};
 
 use self::{
-    clock::Clock,
     connection::{
         Connector,
         limits::Limits,
-        per_runtime::{Hub, Hubs},
+        per_runtime::{Connections, Hub, Hubs},
         target::Target,
         url::{self, Named},
     },
@@ -34,6 +32,7 @@ use crate::{
     record::Record,
     store::{
         ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Store, Subscription,
+        connection::clock::Clock,
         protocol::{self, Write},
     },
 };
@@ -231,7 +230,7 @@ impl RedisStore {
     }
 
     fn hub(&self) -> Result<Arc<Hub>, StoreError> {
-        self.inner.hubs.here()
+        self.inner.hubs.here(Connections::default)
     }
 
     fn server_name(&self) -> &str {
@@ -245,7 +244,7 @@ impl Store for RedisStore {
     }
 
     async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
-        let running = scripts::granted(owned).encode();
+        let running = protocol::granted(owned).encode();
         let arguments = [Argument::Bytes(&running)];
         self.run(
             &self.hub()?,
@@ -267,7 +266,7 @@ impl Store for RedisStore {
         let now = self
             .fresh_time(&hub, key)
             .filter(|_| shown >= scripts::LONG_RETENTION);
-        let granted = scripts::granted(target).encode();
+        let granted = protocol::granted(target).encode();
         let target = target.clone();
         let write = match now {
             Some(now) => Write::new(target, now),

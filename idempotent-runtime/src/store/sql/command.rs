@@ -49,6 +49,7 @@ impl Command {
     }
 
     /// Whether waiters are woken when it is carried out.
+    #[cfg(feature = "sqlite-system")]
     pub(super) fn wakes(&self) -> bool {
         matches!(self, Self::Finish(_) | Self::Overrule { .. })
     }

@@ -1,6 +1,10 @@
 //! The table's name, its keys and its rows.
 
-use std::{borrow::Cow, fmt::Write, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+    time::Duration,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -79,6 +83,16 @@ impl TableName {
     }
 }
 
+/// As statements have it.
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(schema) = &self.schema {
+            write!(f, "{schema}.")?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
 /// A row as it was read.
 pub(crate) struct Row {
     pub(crate) record: Record,
@@ -153,6 +167,7 @@ mod tests {
             (billing.schema.as_deref(), &*billing.name),
             (Some("billing"), "records")
         );
+        assert_eq!(billing.to_string(), "billing.records");
         for text in [
             "", "a.b.c", ".a", "a.", "a b", "a\"b", "1a", "a;b", "é", "a-b",
         ] {

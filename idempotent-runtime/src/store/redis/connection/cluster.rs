@@ -14,16 +14,18 @@ use tokio::task::JoinSet;
 
 use super::{
     Connector,
+    liveness::{Connection, ConnectionSlot},
     per_runtime::Hub,
-    shared_try::SharedTry,
-    slot::{Connection, ConnectionSlot},
     slot_map::Slots,
     target::Target,
     transport::Address,
 };
 use crate::{
     StoreError, StoreErrorKind,
-    store::redis::{clock::Clock, error::Failure},
+    store::{
+        connection::{clock::Clock, shared_try::SharedTry},
+        redis::error::Failure,
+    },
 };
 
 /// How often moved slots cause the map to be read again, at most: each move already tells its
@@ -143,7 +145,8 @@ impl Cluster {
             .map()
             .is_some_and(|slots| slots.read.elapsed() > MAP_REFRESH_PAUSE)
         {
-            self.reading.kick(&hub.runtime, || self.read(connector));
+            self.reading
+                .kick(&hub.runtime, || None, || self.read(connector));
         }
     }
 

@@ -5,19 +5,16 @@ pub(super) mod cluster;
 mod command_check;
 pub(super) mod credentials;
 pub(super) mod limits;
+pub(super) mod liveness;
 pub(super) mod per_runtime;
 #[cfg(feature = "redis-cluster")]
 pub(super) mod route;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
 mod server_check;
-pub(super) mod shared_try;
-pub(super) mod slot;
 #[cfg(feature = "redis-cluster")]
 pub(super) mod slot_map;
 pub(super) mod target;
-#[cfg(feature = "redis-tls")]
-pub(super) mod tls;
 pub(super) mod transport;
 pub(super) mod url;
 
@@ -31,17 +28,16 @@ use redis::{
 use self::{
     command_check::Trial,
     limits::{Limits, ServerLimits},
-    slot::{Connection, Liveness, PushListener},
+    liveness::{Connection, Liveness, PushListener},
     target::{Server, Target},
     transport::{Address, Transport},
 };
 use super::{
-    clock::Clock,
     error::{self, Failure, server_text},
     options::RedisOptions,
     scripts,
 };
-use crate::{StoreError, StoreErrorKind};
+use crate::{StoreError, StoreErrorKind, store::connection::clock::Clock};
 
 pub use credentials::RedisCredentials;
 pub(crate) use url::is_scheme;

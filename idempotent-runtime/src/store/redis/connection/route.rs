@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use redis::{Cmd, Value};
 
 use super::{Connector, per_runtime::Hub, slot_map};
-use crate::store::redis::{clock::Clock, error::Failure};
+use crate::store::{connection::clock::Clock, redis::error::Failure};
 
 /// How often a command is sent before the caller gets the cluster's answer.
 const ROUNDS: u32 = 7;

@@ -20,8 +20,8 @@ use super::connection::target::Target;
 use super::{
     connection::{
         Connector,
+        liveness::{Connection, ConnectionSlot, PushListener},
         per_runtime::Hub,
-        slot::{Connection, ConnectionSlot, PushListener},
     },
     error::Failure,
     scripts::{PREFIX, RedisKey},

@@ -15,7 +15,7 @@ use crate::{
     key::Key,
     store::redis::{
         connection::{
-            Connector, cluster::Node, per_runtime::Hub, slot::Connection, slot_map,
+            Connector, cluster::Node, liveness::Connection, per_runtime::Hub, slot_map,
             transport::Address,
         },
         error::Failure,

@@ -7,7 +7,7 @@ use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
 use crate::{
     StoreError, StoreErrorKind,
     key::Key,
-    record::{Record, State},
+    record::Record,
     store::{Settled, protocol},
 };
 
@@ -262,18 +262,6 @@ pub(super) fn seen_argument(record: &Record) -> [u8; 17] {
     seen
 }
 
-/// The record as it was granted, reconstructed from the attempt's target.
-pub(super) fn granted(target: &Record) -> Record {
-    Record {
-        state: State::Running,
-        codec: 0,
-        expires: 0,
-        check: 0,
-        outcome: None,
-        ..target.clone()
-    }
-}
-
 /// A replacement as the script gets it, with token zero. The script sets the token, and mixes it
 /// into a done record's check.
 pub(super) fn undated_replacement(replacement: &Record) -> protocol::Write {
@@ -300,7 +288,7 @@ mod tests {
     use crate::{
         OnCrash,
         fingerprint::Fingerprint,
-        record::{HOLD, MAX_TOKEN, Nonce, Owner, RecordedBytes},
+        record::{HOLD, MAX_TOKEN, Nonce, Owner, RecordedBytes, State},
         store::{ClaimRequest, protocol},
     };
 
@@ -333,7 +321,7 @@ mod tests {
             });
             let ends = [protocol::released(&owned), protocol::lost(&owned)];
             for end in done.iter().chain(&ends) {
-                assert_eq!(granted(end).encode(), owned.encode(), "{end:?}");
+                assert_eq!(protocol::granted(end).encode(), owned.encode(), "{end:?}");
             }
         }
     }

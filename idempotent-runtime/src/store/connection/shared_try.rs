@@ -120,13 +120,17 @@ impl<T: Clone + Send + Sync + 'static> SharedTry<T> {
         Err(under_way.unwrap_or_else(|| self.start(&mut state, runtime, make())))
     }
 
-    /// Starts `make` in a task, unless a try is in progress, without waiting.
-    #[cfg(feature = "redis-cluster")]
-    pub(crate) fn kick<F>(&self, runtime: &Handle, make: impl FnOnce() -> F)
-    where
+    /// As [`join`](Self::join), without waiting, and without a value.
+    #[cfg(any(feature = "postgres", feature = "redis-cluster"))]
+    pub(crate) fn kick<F>(
+        &self,
+        runtime: &Handle,
+        there: impl Fn() -> Option<T>,
+        make: impl FnOnce() -> F,
+    ) where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let _ = self.join_or_start(runtime, || None, make);
+        let _ = self.join_or_start(runtime, there, make);
     }
 
     fn start(

@@ -1,20 +1,22 @@
-//! One connection, made when needed and made again when lost.
+//! One connection, and whether it is of use.
 
 use std::{
-    fmt,
     future::Future,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection};
-use tokio::{runtime::Handle, task::AbortHandle};
+use tokio::task::AbortHandle;
 
-use super::{limits::ServerLimits, shared_try::SharedTry, transport::Activity};
-use crate::{StoreError, store::redis::error::Failure};
+use super::{limits::ServerLimits, transport::Activity};
+use crate::store::{
+    connection::slot::{self, Alive},
+    redis::error::Failure,
+};
 
 /// A caller that gives up after at least this fraction of the response timeout, on a connection
 /// that was silent meanwhile, gives up the connection too.
@@ -56,15 +58,6 @@ impl Connection {
             limits: Mutex::default(),
             driver: driver.abort_handle(),
         }
-    }
-
-    /// Whether commands may be sent on it. A connection that was silent for longer than any answer
-    /// may take is given up here, because the callers who sent those commands may have gone.
-    pub(crate) fn is_alive(&self) -> bool {
-        if self.liveness.is_alive() && self.activity.is_silent_for(self.response_timeout) {
-            self.retire();
-        }
-        self.liveness.is_alive()
     }
 
     /// Stores the limits that the server told.
@@ -114,6 +107,17 @@ impl Connection {
     /// Gives the connection up: the next caller makes another. Commands in progress keep this one.
     pub(crate) fn retire(&self) {
         self.liveness.retire();
+    }
+}
+
+impl Alive for Connection {
+    /// A connection that was silent for longer than any answer may take is given up here, because
+    /// the callers who sent those commands may have gone.
+    fn is_alive(&self) -> bool {
+        if self.liveness.is_alive() && self.activity.is_silent_for(self.response_timeout) {
+            self.retire();
+        }
+        self.liveness.is_alive()
     }
 }
 
@@ -222,57 +226,4 @@ impl Drop for EndGuard {
 }
 
 /// The slot of one connection.
-#[derive(Clone, Default)]
-pub(crate) struct ConnectionSlot {
-    slot: Arc<RwLock<Option<Arc<Connection>>>>,
-    connecting: SharedTry<Arc<Connection>>,
-}
-
-impl ConnectionSlot {
-    pub(crate) fn current(&self) -> Option<Arc<Connection>> {
-        self.slot
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .filter(|connection| connection.is_alive())
-            .cloned()
-    }
-
-    /// The connection. If there is none, `open` makes it in a task on `runtime`. A caller that
-    /// comes meanwhile waits for it, and shares its failure.
-    pub(crate) async fn connection<F>(
-        &self,
-        runtime: &Handle,
-        patience: Option<Duration>,
-        open: impl FnOnce() -> F,
-    ) -> Result<Arc<Connection>, StoreError>
-    where
-        F: Future<Output = Result<Connection, StoreError>> + Send + 'static,
-    {
-        if let Some(connection) = self.current() {
-            return Ok(connection);
-        }
-        let make = || {
-            let (slot, opening) = (self.slot.clone(), open());
-            async move {
-                let connection = Arc::new(opening.await?);
-                *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
-                Ok(connection)
-            }
-        };
-        // Boxed because rare: nearly every call finds the connection made.
-        Box::pin(
-            self.connecting
-                .join(runtime, patience, || self.current(), make),
-        )
-        .await
-    }
-}
-
-impl fmt::Debug for ConnectionSlot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionSlot")
-            .field("connected", &self.current().is_some())
-            .finish()
-    }
-}
+pub(crate) type ConnectionSlot = slot::ConnectionSlot<Connection>;

@@ -29,7 +29,7 @@ const RECENT_FOR: u64 = 3_600_000_000;
 /// derives its token from the record's. So a clock may be wrong by nearly that long. That is more
 /// than an answer takes, and more than the clocks of a cluster's nodes differ, between which a slot
 /// may move. Each node has a clock of its own, and nothing compares two.
-pub(super) struct Clock {
+pub(crate) struct Clock {
     origin: Instant,
     /// A lower bound of the server's time at `origin`, µs since 1970; 0 while unknown.
     ahead: AtomicU64,
@@ -43,7 +43,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             origin: Instant::now(),
             ahead: AtomicU64::new(0),
@@ -54,7 +54,7 @@ impl Clock {
     }
 
     /// Learns the server's time, µs since 1970, from an answer to a command sent at `asked`.
-    pub(super) fn learn(&self, server: u64, asked: Instant) {
+    pub(crate) fn learn(&self, server: u64, asked: Instant) {
         let elapsed = micros(self.origin.elapsed());
         let trip = micros(asked.elapsed());
         self.wall.store(wall_origin(elapsed), Ordering::Relaxed);
@@ -69,19 +69,19 @@ impl Clock {
 
     /// The server's time, µs since 1970, or a little earlier. `None` while it is unknown, or after
     /// this machine has slept.
-    pub(super) fn now(&self) -> Option<u64> {
+    pub(crate) fn now(&self) -> Option<u64> {
         self.server_time_at(micros(self.origin.elapsed()))
     }
 
     /// As [`now`](Self::now), for a token: `None` if it was learned too long ago.
-    pub(super) fn recent(&self) -> Option<u64> {
+    pub(crate) fn recent(&self) -> Option<u64> {
         let elapsed = micros(self.origin.elapsed());
         self.server_time_at(elapsed)
             .filter(|_| self.age(elapsed) <= RECENT_FOR)
     }
 
     /// The server's time, µs since 1970, or a little later. `None` unless it was learned just now.
-    pub(super) fn fresh(&self) -> Option<u64> {
+    pub(crate) fn fresh(&self) -> Option<u64> {
         let elapsed = micros(self.origin.elapsed());
         let now = self
             .server_time_at(elapsed)
