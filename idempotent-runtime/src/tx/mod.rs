@@ -62,3 +62,5 @@ pub use begin::Begun;
 pub use connection::{Dialect, Failure, Param, Row, TxConnection};
 pub use running::Running;
 pub use table::{OnTable, Table};
+
+pub use crate::store::sql::schema::{POSTGRES_SCHEMA, SQLITE_SCHEMA};

@@ -6,10 +6,7 @@ use idempotent_fn::{
     Error, idempotent,
     tx::{Dialect, Failure, Param, Row, Table, TxConnection},
 };
-use sqlx::{
-    Connection, Postgres, SqliteConnection, Transaction, pool::PoolConnection,
-    postgres::PgPoolOptions,
-};
+use sqlx::{Connection, Postgres, SqliteConnection, Transaction, pool::PoolConnection};
 use tokio_postgres::NoTls;
 
 use super::{PlaceError, Placed, SERVER, Shop, write};

@@ -4,13 +4,14 @@ mod duplicates;
 mod ended;
 mod libraries;
 mod records;
+mod stores;
 
 use std::sync::{
     LazyLock,
     atomic::{AtomicU32, Ordering},
 };
 
-use idempotent_fn::{Error, idempotent};
+use idempotent_fn::{Error, SharedStore, idempotent, store::PostgresOptions, tx::POSTGRES_SCHEMA};
 use idempotent_test_support::PostgresServer;
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction,
@@ -19,17 +20,6 @@ use sqlx::{
 
 /// The server of all tests, which do it no harm.
 pub(crate) static SERVER: LazyLock<PostgresServer> = LazyLock::new(PostgresServer::start);
-
-const TABLE: &str = r#"
-    CREATE TABLE idempotent_records (
-        key text COLLATE "C" PRIMARY KEY,
-        record bytea NOT NULL,
-        renewed bigint NOT NULL,
-        expires bigint NOT NULL,
-        waited boolean NOT NULL DEFAULT false
-    );
-    COMMENT ON TABLE idempotent_records IS 'idempotent-fn 1';
-"#;
 
 /// A schema of its own, with orders and the table of records.
 #[derive(Clone)]
@@ -93,7 +83,7 @@ pub(crate) async fn run(tx: &mut PgConnection, sql: &'static str) -> Result<(), 
 impl Shop {
     pub(crate) fn new() -> Self {
         let shop = Self::without_records();
-        shop.sql(TABLE);
+        shop.sql(POSTGRES_SCHEMA);
         shop
     }
 
@@ -109,6 +99,15 @@ impl Shop {
     pub(crate) fn sql(&self, sql: &str) -> String {
         let text = SERVER.sql(&format!("SET search_path = {}; {sql}", self.schema));
         text.trim_start().to_owned()
+    }
+
+    /// The store on the same table.
+    pub(crate) fn store(&self) -> SharedStore {
+        let table = format!("{}.idempotent_records", self.schema);
+        let store = PostgresOptions::new()
+            .with_table(&table)
+            .open(&SERVER.url());
+        SharedStore::new(store.expect("a URL"))
     }
 
     pub(crate) async fn connect(&self) -> PgConnection {
