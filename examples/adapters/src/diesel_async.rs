@@ -35,12 +35,22 @@ impl TxConnection for Diesel<'_> {
         None // the server is asked
     }
 
-    async fn fetch(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Option<Row>, Failure> {
-        let query = params.iter().fold(diesel::sql_query(sql).into_boxed::<Pg>(), |query, param| match *param {
-            Param::Text(text) => query.bind::<Text, _>(text.to_owned()),
-            Param::Bytes(bytes) => query.bind::<Binary, _>(bytes.to_vec()),
-            Param::Integer(integer) => query.bind::<BigInt, _>(integer),
-        });
+    async fn fetch(
+        &mut self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<Option<Row>, Failure> {
+        let query =
+            params
+                .iter()
+                .fold(
+                    diesel::sql_query(sql).into_boxed::<Pg>(),
+                    |query, param| match *param {
+                        Param::Text(text) => query.bind::<Text, _>(text.to_owned()),
+                        Param::Bytes(bytes) => query.bind::<Binary, _>(bytes.to_vec()),
+                        Param::Integer(integer) => query.bind::<BigInt, _>(integer),
+                    },
+                );
         let row = query.get_result::<Columns>(&mut *self.0).await.optional();
         Ok(row.map_err(failure)?.map(|columns| columns.0))
     }

@@ -2,7 +2,9 @@
 
 use idempotent_fn::tx::{Dialect, Failure, Param, Row, TxConnection};
 use idempotent_fn::{Error, idempotent};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqlxError, Statement, Value};
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqlxError, Statement, Value,
+};
 
 /// sea-orm's transaction.
 pub struct SeaOrm<'a>(pub &'a mut DatabaseTransaction);
@@ -16,7 +18,11 @@ impl TxConnection for SeaOrm<'_> {
         Some(true)
     }
 
-    async fn fetch(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Option<Row>, Failure> {
+    async fn fetch(
+        &mut self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<Option<Row>, Failure> {
         let values = params.iter().map(|param| match *param {
             Param::Text(text) => Value::from(text),
             Param::Bytes(bytes) => Value::from(bytes.to_vec()),
@@ -34,10 +40,12 @@ impl TxConnection for SeaOrm<'_> {
 
 fn failure(error: DbErr) -> Failure {
     let code = match &error {
-        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => match &**error {
-            SqlxError::Database(error) => error.code().map(|code| code.into_owned()),
-            _ => None,
-        },
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
+            match &**error {
+                SqlxError::Database(error) => error.code().map(|code| code.into_owned()),
+                _ => None,
+            }
+        }
         _ => None,
     };
     let failure = Failure::new(error);
@@ -68,6 +76,10 @@ impl From<DbErr> for PlaceError {
 /// Places an order, once.
 #[idempotent(scope = "orders.place", key = order, in_tx = &mut SeaOrm(tx))]
 pub async fn place(tx: &mut DatabaseTransaction, order: i64) -> Result<u64, PlaceError> {
-    let insert = Statement::from_sql_and_values(DbBackend::Postgres, "INSERT INTO orders VALUES ($1)", [order.into()]);
+    let insert = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "INSERT INTO orders VALUES ($1)",
+        [order.into()],
+    );
     Ok(tx.execute_raw(insert).await?.rows_affected())
 }

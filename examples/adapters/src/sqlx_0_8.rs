@@ -16,19 +16,28 @@ impl TxConnection for Sqlx<'_> {
         None // the server is asked
     }
 
-    async fn fetch(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Option<Row>, Failure> {
-        let query = params.iter().fold(sqlx::query(sql), |query, param| match *param {
-            Param::Text(text) => query.bind(text.to_owned()),
-            Param::Bytes(bytes) => query.bind(bytes.to_owned()),
-            Param::Integer(integer) => query.bind(integer),
-        });
+    async fn fetch(
+        &mut self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<Option<Row>, Failure> {
+        let query = params
+            .iter()
+            .fold(sqlx::query(sql), |query, param| match *param {
+                Param::Text(text) => query.bind(text.to_owned()),
+                Param::Bytes(bytes) => query.bind(bytes.to_owned()),
+                Param::Integer(integer) => query.bind(integer),
+            });
         let row = query.fetch_optional(&mut *self.0).await.map_err(failure)?;
         Ok(row.map(|row| Row::new(row.get(0), row.get(1), row.get(2), row.get(3))))
     }
 }
 
 fn failure(error: sqlx::Error) -> Failure {
-    let code = error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned());
+    let code = error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .map(|code| code.into_owned());
     let failure = Failure::new(error);
     code.into_iter().fold(failure, Failure::with_code)
 }
