@@ -25,8 +25,8 @@ pub enum Param<'a> {
     Integer(i64),
 }
 
-/// The first four columns of a row, which every statement that answers has: one of bytes and three numbers, each of them
-/// `NULL` or not.
+/// The first four columns of a row: `record`, which is bytes, and the numbers `renewed`, `expires` and `now`. Every statement that
+/// answers has them, each `NULL` or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     pub(super) record: Option<Vec<u8>>,
@@ -39,16 +39,16 @@ impl Row {
     /// The row with these columns, in their order.
     #[must_use]
     pub const fn new(
-        first: Option<Vec<u8>>,
-        second: Option<i64>,
-        third: Option<i64>,
-        fourth: Option<i64>,
+        record: Option<Vec<u8>>,
+        renewed: Option<i64>,
+        expires: Option<i64>,
+        now: Option<i64>,
     ) -> Self {
         Self {
-            record: first,
-            renewed: second,
-            expires: third,
-            now: fourth,
+            record,
+            renewed,
+            expires,
+            now,
         }
     }
 }
@@ -114,8 +114,8 @@ impl error::Error for Failure {
 ///
 /// ```
 /// # mod library { pub struct Connection; #[derive(Debug, thiserror::Error)] #[error("…")] pub struct Error; pub type Value = ();
-/// #   impl Connection { pub async fn query(&mut self, _: &str, _: &[()]) -> Result<Option<super::Row>, Error> { Ok(None) } }
-/// #   impl Error { pub fn sqlstate(&self) -> &str { "40001" } } pub fn value(_: &super::Param<'_>) {} }
+/// #   impl Connection { pub async fn query(&mut self, _: &str, _: &[()]) -> Result<Option<idempotent_fn::tx::Row>, Error> { Ok(None) } }
+/// #   impl Error { pub fn sqlstate(&self) -> &str { "40001" } } pub fn value(_: &idempotent_fn::tx::Param<'_>) {} }
 /// use idempotent_fn::tx::{Dialect, Failure, Param, Row, TxConnection};
 ///
 /// struct Mine<'a>(&'a mut library::Connection);

@@ -51,23 +51,23 @@ impl Statements {
     fn sqlite(table: &str) -> Self {
         let swap = text(format!(
             "UPDATE {table} SET record = ?2, renewed = ?4, expires = ?5 WHERE key = ?1 AND record = ?3 \
-             RETURNING NULL, renewed, expires, renewed"
+             RETURNING NULL AS record, renewed, expires, renewed AS now"
         ));
         let insert = text(format!(
             "INSERT INTO {table} (key, record, renewed, expires) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING \
-             RETURNING NULL, renewed, expires, renewed"
+             RETURNING NULL AS record, renewed, expires, renewed AS now"
         ));
         Self {
             probe: "BEGIN",
             insert,
             insert_at_once: insert,
             read: text(format!(
-                "SELECT record, renewed, expires, NULL FROM {table} WHERE key = ?1"
+                "SELECT record, renewed, expires, NULL AS now FROM {table} WHERE key = ?1"
             )),
             swap,
             finish: swap,
             delete: text(format!(
-                "DELETE FROM {table} WHERE key = ?1 AND record = ?2 RETURNING NULL, 0, 0, 0"
+                "DELETE FROM {table} WHERE key = ?1 AND record = ?2 RETURNING NULL AS record, 0 AS renewed, 0 AS expires, 0 AS now"
             )),
         }
     }
@@ -84,12 +84,14 @@ impl Statements {
             probe: fill("LOCK TABLE TABLE_NAME IN ACCESS SHARE MODE"),
             insert: fill(INSERT),
             insert_at_once: fill(INSERT_AT_ONCE),
-            read: fill("SELECT record, renewed, expires, CLOCK FROM TABLE_NAME WHERE key = $1"),
+            read: fill(
+                "SELECT record, renewed, expires, CLOCK AS now FROM TABLE_NAME WHERE key = $1",
+            ),
             swap: fill(SWAP),
             finish: fill(FINISH),
             delete: fill(
                 "DELETE FROM TABLE_NAME WHERE key = $1 AND record = $2 \
-                 RETURNING NULL::bytea, 0::bigint, 0::bigint, 0::bigint",
+                 RETURNING NULL::bytea AS record, 0::bigint AS renewed, 0::bigint AS expires, 0::bigint AS now",
             ),
         }
     }
@@ -130,7 +132,7 @@ const INSERT_AT_ONCE: &str = "\
     ins AS (INSERT INTO TABLE_NAME (key, record, renewed, expires) \
         SELECT $1::text, $2::bytea, CLOCK, CLOCK + 604800000000 FROM b WHERE b.bound IS NOT NULL \
         ON CONFLICT (key) DO NOTHING RETURNING CLOCK AS renewed, pg_current_xact_id()::text::bigint AS xid) \
-    SELECT x.record, x.renewed, x.expires, CASE WHEN l.got THEN x.now ELSE -CLOCK END, \
+    SELECT x.record, x.renewed, x.expires, CASE WHEN l.got THEN x.now ELSE -CLOCK END AS now, \
         CASE WHEN l.got THEN set_config('lock_timeout', b.old, true) END \
     FROM l LEFT JOIN b ON true LEFT JOIN ( \
         SELECT NULL::bytea AS record, renewed, NULL::bigint AS expires, xid AS now FROM ins \
@@ -142,7 +144,7 @@ const SWAP: &str = "\
     WITH b AS MATERIALIZED (BOUND), \
     u AS (UPDATE TABLE_NAME SET record = $2::bytea, renewed = CLOCK, expires = CLOCK + 604800000000 FROM b \
         WHERE key = $1 AND record = $4 AND b.bound IS NOT NULL RETURNING renewed, pg_current_xact_id()::text::bigint AS xid) \
-    SELECT NULL::bytea, u.renewed, NULL::bigint, u.xid, set_config('lock_timeout', b.old, true) FROM b LEFT JOIN u ON true";
+    SELECT NULL::bytea AS record, u.renewed, NULL::bigint AS expires, u.xid AS now, set_config('lock_timeout', b.old, true) FROM b LEFT JOIN u ON true";
 
 /// $1 key, $2 the new record, $3 for how long it is kept and $4 shown, in µs, $5 the record that was written, $6 the
 /// transaction that it was written in. The end of a done (68) or failed (70) record is written into its bytes.
@@ -152,4 +154,4 @@ const FINISH: &str = "\
             int8send((((t.now + $4::bigint) / 1000 % 65521) << 48) | ((t.now + $4::bigint) / 1000)) FROM 40) ELSE $2::bytea END \
     FROM (SELECT CLOCK AS now OFFSET 0) t \
     WHERE key = $1 AND record = $5 AND pg_current_xact_id()::text::bigint = $6::bigint \
-    RETURNING NULL::bytea, renewed, expires, t.now";
+    RETURNING NULL::bytea AS record, renewed, expires, t.now";

@@ -8,6 +8,7 @@
 pub(crate) mod command;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+pub(crate) mod schema;
 #[cfg(feature = "sqlite-system")]
 pub(crate) mod sqlite;
 #[cfg_attr(

@@ -1,10 +1,12 @@
 //! What each library's types give.
 
-use idempotent_fn::{Error, idempotent, tx::Table};
-use sqlx::{
-    Connection, Postgres, SqliteConnection, Transaction, pool::PoolConnection,
-    postgres::PgPoolOptions,
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use idempotent_fn::{
+    Error, idempotent,
+    tx::{Dialect, Failure, Param, Row, Table, TxConnection},
 };
+use sqlx::{Connection, Postgres, SqliteConnection, Transaction, pool::PoolConnection};
 use tokio_postgres::NoTls;
 
 use super::{PlaceError, Placed, SERVER, Shop, write};
@@ -25,9 +27,7 @@ async fn sqlx_by_its_transaction_and_its_pooled_connection() {
         write(connection, text).await
     }
     let shop = Shop::new();
-    let options = SERVER.url().parse::<sqlx::postgres::PgConnectOptions>();
-    let options = options.unwrap().options([("search_path", &*shop.schema)]);
-    let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
+    let pool = shop.pool().await;
     for _ in 0..2 {
         let mut tx = pool.begin().await.unwrap();
         let placed = is_send(by_transaction(&mut tx, "tea")).await;
@@ -137,4 +137,51 @@ async fn sqlx_on_sqlite() {
         .unwrap();
     let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM orders");
     assert_eq!(count.fetch_one(&mut connection).await.unwrap(), 2);
+}
+
+/// A type of the user's own around a connection, which counts the statements.
+struct Counted<'a>(&'a mut Transaction<'static, Postgres>, &'a AtomicU32);
+
+impl TxConnection for Counted<'_> {
+    fn dialect(&self) -> Dialect {
+        self.0.dialect()
+    }
+
+    fn in_transaction(&self) -> Option<bool> {
+        self.0.in_transaction()
+    }
+
+    async fn fetch(
+        &mut self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<Option<Row>, Failure> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.fetch(sql, params).await
+    }
+}
+
+#[tokio::test]
+async fn a_first_call_is_two_statements_and_a_replay_is_one() {
+    #[idempotent(scope = "orders.counted", key = text, in_tx = &mut Counted(tx, count))]
+    async fn counted(
+        tx: &mut Transaction<'static, Postgres>,
+        text: &str,
+        count: &AtomicU32,
+    ) -> Placed {
+        write(&mut *tx, text).await
+    }
+    let shop = Shop::new();
+    let pool = shop.pool().await;
+    for (old, expected) in [(false, 2), (false, 1), (true, 3)] {
+        if old {
+            shop.sql("UPDATE idempotent_records SET renewed = 1, expires = 1");
+        }
+        let count = AtomicU32::new(0);
+        let mut tx = pool.begin().await.unwrap();
+        let placed = is_send(counted(&mut tx, "tea", &count)).await;
+        assert_eq!(placed.unwrap(), "placed tea");
+        tx.commit().await.unwrap();
+        assert_eq!(count.into_inner(), expected);
+    }
 }

@@ -4,31 +4,22 @@ mod duplicates;
 mod ended;
 mod libraries;
 mod records;
+mod stores;
 
 use std::sync::{
     LazyLock,
     atomic::{AtomicU32, Ordering},
 };
 
-use idempotent_fn::{Error, idempotent};
+use idempotent_fn::{Error, SharedStore, idempotent, store::PostgresOptions, tx::POSTGRES_SCHEMA};
 use idempotent_test_support::PostgresServer;
 use sqlx::{
-    ConnectOptions, Connection, PgConnection, Postgres, Transaction, postgres::PgConnectOptions,
+    ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
 };
 
 /// The server of all tests, which do it no harm.
 pub(crate) static SERVER: LazyLock<PostgresServer> = LazyLock::new(PostgresServer::start);
-
-const TABLE: &str = r#"
-    CREATE TABLE idempotent_records (
-        key text COLLATE "C" PRIMARY KEY,
-        record bytea NOT NULL,
-        renewed bigint NOT NULL,
-        expires bigint NOT NULL,
-        waited boolean NOT NULL DEFAULT false
-    );
-    COMMENT ON TABLE idempotent_records IS 'idempotent-fn 1';
-"#;
 
 /// A schema of its own, with orders and the table of records.
 #[derive(Clone)]
@@ -92,7 +83,7 @@ pub(crate) async fn run(tx: &mut PgConnection, sql: &'static str) -> Result<(), 
 impl Shop {
     pub(crate) fn new() -> Self {
         let shop = Self::without_records();
-        shop.sql(TABLE);
+        shop.sql(POSTGRES_SCHEMA);
         shop
     }
 
@@ -110,6 +101,15 @@ impl Shop {
         text.trim_start().to_owned()
     }
 
+    /// The store on the same table.
+    pub(crate) fn store(&self) -> SharedStore {
+        let table = format!("{}.idempotent_records", self.schema);
+        let store = PostgresOptions::new()
+            .with_table(&table)
+            .open(&SERVER.url());
+        SharedStore::new(store.expect("a URL"))
+    }
+
     pub(crate) async fn connect(&self) -> PgConnection {
         self.connect_with("").await
     }
@@ -124,6 +124,13 @@ impl Shop {
             options = options.options([(name, value)]);
         }
         options.connect().await.expect("the server answers")
+    }
+
+    pub(crate) async fn pool(&self) -> PgPool {
+        let options: PgConnectOptions = SERVER.url().parse().expect("a URL");
+        let options = options.options([("search_path", &*self.schema)]);
+        let pool = PgPoolOptions::new().connect_with(options).await;
+        pool.expect("the server answers")
     }
 
     pub(crate) fn orders(&self) -> u32 {

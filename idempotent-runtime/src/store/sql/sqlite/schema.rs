@@ -11,54 +11,7 @@ use crate::{
     store::sql::table::{MARK, SCHEMA_NUMBER, TABLE},
 };
 
-/// SQL for the number whose hex digits are at these positions of `h`. SQLite cannot parse hex
-/// itself.
-macro_rules! hex {
-    ($($digit:literal)+) => {
-        concat!("0" $(, " << 4 | instr('123456789ABCDEF', substr(h, ", $digit, ", 1))")+)
-    };
-}
-
-/// The table of a [`SqliteStore`](super::SqliteStore), to paste into your own migrations. By
-/// default the store creates it
-/// ([`with_table_creation`](super::SqliteOptions::with_table_creation)). Keep the comment in it,
-/// which has the table's version.
-///
-/// The view is for people. It shows the fields of the record's bytes, with times in UTC.
-#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
-pub const SQLITE_SCHEMA: &str = concat!(
-    "CREATE TABLE IF NOT EXISTS idempotent_records ( -- idempotent-fn 1
-    key     TEXT PRIMARY KEY NOT NULL,
-    renewed INTEGER NOT NULL, -- microseconds since 1970: granted, renewed or ended
-    expires INTEGER NOT NULL, -- microseconds since 1970: from then on as if it were not there
-    record  BLOB NOT NULL
-) STRICT;
-
-CREATE VIEW IF NOT EXISTS idempotent_records_view AS
-SELECT key, state, token, lease_ms, attempts,
-       strftime('%Y-%m-%d %H:%M:%f', renewed / 1e6, 'unixepoch') AS renewed,
-       strftime('%Y-%m-%d %H:%M:%f', CASE WHEN shown_until = 0 THEN expires / 1e6 ELSE shown_until / 1e3 END, 'unixepoch') AS expires,
-       CASE state WHEN 'done' THEN length - 64 - 8 * (flags & 2) - (flags & 16) END AS result_bytes
-FROM (SELECT key, renewed, expires, length,
-             CASE substr(h, 3, 2) WHEN '52' THEN 'running' WHEN '44' THEN 'done' WHEN '46' THEN 'failed' WHEN '4C' THEN 'lost' END AS state,
-             ",
-    hex!(39 40 41 42 43 44 45 46 47 48 49 50 51 52),
-    " AS token,
-             ",
-    hex!(53 54 55 56 57 58 59 60),
-    " AS lease_ms,
-             ",
-    hex!(61 62),
-    " AS flags,
-             ",
-    hex!(63 64 65 66 67 68 69 70),
-    " AS attempts,
-             ",
-    hex!(83 84 85 86 87 88 89 90 91 92 93 94),
-    " AS shown_until
-      FROM (SELECT key, renewed, expires, length(record) AS length, hex(substr(record, 1, 64)) AS h FROM idempotent_records));
-"
-);
+pub use crate::store::sql::schema::SQLITE_SCHEMA;
 
 /// What exists under the table's name.
 enum Found {
