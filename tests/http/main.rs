@@ -5,6 +5,7 @@ mod common;
 
 #[cfg(feature = "reqwest")]
 mod client;
+mod contracts;
 mod handlers;
 mod in_flight;
 mod key;
