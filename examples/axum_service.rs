@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Send it again: the same order, marked as replayed. Change the amount: 422. Leave the header out:
-//! 400. Give up after 100 ms (`curl --max-time 0.1`) and retry: one order, answered.
+//! 400. Give up after 300 ms (`curl --max-time 0.3`) and retry: one order, answered.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -42,20 +42,24 @@ async fn place(
     key: IdempotencyKey,
     Json(order): Json<Order>,
 ) -> Result<(StatusCode, Json<Placed>), Error> {
-    tokio::time::sleep(Duration::from_millis(300)).await; // slower than an impatient client
+    tokio::time::sleep(Duration::from_millis(500)).await; // slower than an impatient client
     let number = PLACED.fetch_add(1, Ordering::Relaxed) + 1;
     println!("order {number} placed");
     Ok((StatusCode::CREATED, Json(Placed { number, order })))
+}
+
+/// The whole service, which a test asks as README does.
+pub(crate) fn app() -> Router {
+    Router::new()
+        .route("/orders", post(place))
+        .layer(MarkReplayed)
 }
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
     println!("listening on http://{}/orders", listener.local_addr()?);
-    let app = Router::new()
-        .route("/orders", post(place))
-        .layer(MarkReplayed);
-    axum::serve(listener, app)
+    axum::serve(listener, app())
         .with_graceful_shutdown(async { _ = tokio::signal::ctrl_c().await })
         .await?;
     // Bodies whose clients have gone are finished before the process ends.

@@ -155,6 +155,20 @@ pub(crate) fn not_subscribed(call: &impl Subject, error: &StoreError) {
     event!(WARN, call, "waiting by polling", error = error.to_string());
 }
 
+/// A layer's options cannot be used: it refuses each request with a key.
+#[cfg(feature = "http")]
+pub(crate) fn layer_refuses_all(scope: &'static str, error: &Error) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(
+        target: "idempotent_fn",
+        scope,
+        error = %error,
+        "the layer refuses each request with a key"
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = (scope, error);
+}
+
 /// Notes in the call's span how the call ended.
 fn outcome(how: &'static str) {
     #[cfg(feature = "tracing")]

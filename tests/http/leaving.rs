@@ -19,7 +19,7 @@ use crate::{
 
 /// How many callers have gone before their answer, as what stands outside of the layer sees it.
 #[derive(Clone, Default)]
-struct Gone(Runs);
+pub(crate) struct Gone(pub(crate) Runs);
 
 struct Caller<'a>(Option<&'a Gone>);
 
@@ -31,7 +31,7 @@ impl Drop for Caller<'_> {
     }
 }
 
-fn watched(app: Router) -> (Router, Gone) {
+pub(crate) fn watched(app: Router) -> (Router, Gone) {
     let gone = Gone::default();
     let seen = gone.clone();
     let app = app.layer(from_fn(move |request: Request, next: Next| {

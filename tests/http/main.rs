@@ -5,7 +5,9 @@ mod common;
 
 #[cfg(feature = "reqwest")]
 mod client;
+mod contracts;
 mod handlers;
+mod http2;
 mod in_flight;
 mod key;
 mod layers;
@@ -14,6 +16,8 @@ mod limits;
 mod payload;
 mod principal;
 mod problems;
+mod readme;
 mod responses;
+mod sockets;
 mod streams;
 mod support;

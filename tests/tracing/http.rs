@@ -69,3 +69,46 @@ async fn no_key_is_shown_of_a_request() {
         log.shows_no(text);
     }
 }
+
+/// Nobody should need a request to learn that a layer refuses them all. Each option that can be
+/// wrong is told once, however many routes the layer is put on.
+#[tokio::test]
+async fn a_layer_with_bad_options_says_so_at_once() {
+    let shop = || IdempotencyLayer::shared("shop").store(SharedStore::new(MemoryStore::new()));
+    let day = Duration::from_secs(24 * 3600);
+    for (layer, what) in [
+        (shop().lease(Duration::ZERO), "`lease`"),
+        (shop().lease(2 * day), "`lease`"),
+        (shop().ttl(Duration::ZERO), "`ttl`"),
+        (IdempotencyLayer::shared(""), "scope"),
+    ] {
+        let (log, _listening) = Log::start();
+        let app: Router = Router::new()
+            .route("/a", axum::routing::post(handler))
+            .route("/b", axum::routing::post(handler))
+            .layer(layer.clone())
+            .layer(layer);
+        let events = log.take_events();
+        let [event] = &events[..] else {
+            panic!("not one event, but {events:?}");
+        };
+        assert_eq!(
+            event["message"],
+            "the layer refuses each request with a key"
+        );
+        assert!(event["error"].contains(what), "{event:?}");
+        let request = Request::post("/a").header("Idempotency-Key", "k");
+        let request = request.body(Body::empty()).unwrap();
+        assert_eq!(app.oneshot(request).await.unwrap().status(), 500);
+        assert!(!log.events().iter().any(|event| event == "in the handler"));
+    }
+    // One that is mended is looked at again, and says nothing.
+    let (log, _listening) = Log::start();
+    let layer = shop().lease(Duration::ZERO);
+    let _: Router = Router::new().layer(layer.clone());
+    log.take_events();
+    let _: Router = Router::new()
+        .route("/a", axum::routing::post(handler))
+        .layer(layer.lease(day));
+    assert_eq!(log.events(), [""; 0]);
+}

@@ -13,8 +13,9 @@ use tower_service::Service;
 use super::{
     Finish, IdempotencyKey, Problem, ResponseBody,
     body::{BoxError, Collected, announced_length, collect, read_request},
-    layer::{Config, Principal},
+    config::{Config, Meaning, Principal},
     mark_as_replayed,
+    payload::original_uri,
     problem::Kind,
     recorded,
 };
@@ -53,7 +54,7 @@ where
         Ok(principal) => principal,
         Err(refusal) => return Ok(refusal.map(ResponseBody::from)),
     };
-    let mut options = config.options(principal.as_deref(), &key);
+    let mut options = config.options(principal.as_deref(), &key, original_uri(&parts).path());
     let body = if config.coverage.needs_body() {
         let bytes = match read_request(body, &parts.headers, config.body_limit).await {
             Ok(bytes) => bytes,
@@ -222,10 +223,10 @@ where
 }
 
 fn meaning(config: &Config, parts: &response::Parts) -> Finish {
-    if let Some(said) = config.finish(parts) {
-        return said;
-    }
-    let finish = Finish::of(parts.status, config.on_crash);
+    let finish = match config.finish(parts) {
+        Meaning::Said(finish) => return finish,
+        Meaning::ByStatus(finish) => finish,
+    };
     // An idempotent function that the handler called was refused for now, and the response looks as
     // if it told of that.
     let is_refused =

@@ -2,9 +2,7 @@
 
 use std::{
     fmt::{self, Display},
-    future::Future,
-    pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -13,19 +11,19 @@ use http::{HeaderName, Method, Response, request, response};
 use serde::Serialize;
 use tower_layer::Layer;
 
+#[cfg(feature = "axum")]
+use super::config::Extracted;
 use super::{
-    Finish, IDEMPOTENCY_KEY, Idempotency, IdempotencyKey, Payload,
+    Contract, Finish, Idempotency, IdempotencyKey, Payload,
+    config::{Config, Principal},
     payload::Coverage,
     recorded::{self, HeaderRules},
 };
 use crate::{
-    CodecError, DEFAULT_LEASE, DEFAULT_WAIT, Error, OnCrash, Operation, SharedStore,
+    CodecError, Error, OnCrash, Operation, SharedStore,
     codec::Format,
-    operation::{ByFrom, options::Options, result_policy::ResultPolicy},
+    operation::{ByFrom, result_policy::ResultPolicy},
 };
-
-/// As axum's own limit: the layer refuses nothing that a handler would have taken.
-const DEFAULT_BODY_LIMIT: u64 = 2 * 1024 * 1024;
 
 /// Makes requests with an `Idempotency-Key` idempotent: the first one with a key is passed on, and
 /// its response recorded. Every other one with that key gets the recorded response.
@@ -66,89 +64,10 @@ pub struct IdempotencyLayer {
     config: Arc<Config>,
 }
 
-/// A response's meaning, as the application sees it.
-type OnResponse = dyn Fn(&response::Parts) -> Finish + Send + Sync;
-type ByParts = dyn Fn(&request::Parts) -> Option<String> + Send + Sync;
-/// The principal, or the extractor's refusal.
-type Extracted<'a> = Pin<Box<dyn Future<Output = Result<String, Response<Bytes>>> + Send + 'a>>;
-type ByExtractor = dyn for<'a> Fn(&'a mut request::Parts) -> Extracted<'a> + Send + Sync;
-
-#[derive(Clone)]
-pub(super) enum Principal {
-    /// All clients share their keys.
-    Shared,
-    Parts(Arc<ByParts>),
-    #[cfg_attr(
-        not(feature = "axum"),
-        expect(dead_code, reason = "only axum has extractors")
-    )]
-    Extractor(Arc<ByExtractor>),
-}
-
-#[derive(Clone)]
-pub(super) struct Config {
-    pub(super) scope: &'static str,
-    pub(super) principal: Principal,
-    pub(super) header: HeaderName,
-    pub(super) methods: Vec<Method>,
-    pub(super) is_required: bool,
-    pub(super) accept_key: Option<fn(&str) -> bool>,
-    pub(super) coverage: Coverage,
-    pub(super) body_limit: u64,
-    on_response: Option<Arc<OnResponse>>,
-    pub(super) header_rules: HeaderRules,
-    pub(super) answer_within: Option<Duration>,
-    pub(super) docs: Option<Arc<str>>,
-    pub(super) on_crash: OnCrash,
-    ttl: Option<Duration>,
-    lease: Duration,
-    wait: Duration,
-    store: Option<SharedStore>,
-}
-
-impl Config {
-    /// What the handler's response means for the record.
-    pub(super) fn finish(&self, parts: &response::Parts) -> Option<Finish> {
-        let said = parts.extensions.get::<Finish>().copied();
-        said.or_else(|| Some(self.on_response.as_ref()?(parts)))
-    }
-
-    pub(super) fn options(&self, principal: Option<&str>, key: &IdempotencyKey) -> Options {
-        let mut options = match principal {
-            Some(principal) => Options::new(self.scope, &[&key.of(principal)]),
-            None => Options::new(self.scope, &[key.shared()]),
-        };
-        options.store.clone_from(&self.store);
-        options.on_crash = self.on_crash;
-        options.ttl = self.ttl;
-        options.lease = self.lease;
-        options.wait = self.wait;
-        options
-    }
-}
-
 impl IdempotencyLayer {
     fn new(scope: &'static str, principal: Principal) -> Self {
         Self {
-            config: Arc::new(Config {
-                scope,
-                principal,
-                header: IDEMPOTENCY_KEY,
-                methods: vec![Method::POST, Method::PATCH],
-                is_required: false,
-                accept_key: None,
-                coverage: Coverage::Payload(Payload::default()),
-                body_limit: DEFAULT_BODY_LIMIT,
-                on_response: None,
-                header_rules: HeaderRules::default(),
-                answer_within: None,
-                docs: None,
-                on_crash: OnCrash::Rerun,
-                ttl: None,
-                lease: DEFAULT_LEASE,
-                wait: DEFAULT_WAIT,
-                store: None,
-            }),
+            config: Arc::new(Config::new(scope, principal)),
         }
     }
 
@@ -182,7 +101,9 @@ impl IdempotencyLayer {
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        change(Arc::make_mut(&mut self.config));
+        let config = Arc::make_mut(&mut self.config);
+        change(config);
+        config.checked = OnceLock::new();
         self
     }
 
@@ -190,6 +111,21 @@ impl IdempotencyLayer {
     #[must_use]
     pub fn require_key(self) -> Self {
         self.with(|config| config.is_required = true)
+    }
+
+    /// Behaves as a published contract says: its status codes, what is recorded, which requests need
+    /// a key, and the form of refusals. Options that are set after it overrule it.
+    ///
+    /// ```
+    /// # use idempotent_fn::http::{Contract, IdempotencyLayer};
+    /// let checkout = IdempotencyLayer::by_principal("checkout", |parts| {
+    ///     parts.extensions.get::<String>().cloned()
+    /// })
+    /// .contract(Contract::AgenticCheckout);
+    /// ```
+    #[must_use]
+    pub fn contract(self, contract: Contract) -> Self {
+        self.with(|config| contract.apply(config))
     }
 
     /// The header that has the key; by default `Idempotency-Key`.
@@ -324,13 +260,24 @@ impl IdempotencyLayer {
         principal: impl Display,
         key: &IdempotencyKey,
     ) -> Operation<Response<Bytes>, Error> {
+        self.operation_at("", principal, key)
+    }
+
+    /// The same, where a key belongs to one path ([`Contract::AgenticCheckout`]). There, an empty
+    /// path is refused. In other layers the path plays no part.
+    pub fn operation_at(
+        &self,
+        path: &str,
+        principal: impl Display,
+        key: &IdempotencyKey,
+    ) -> Operation<Response<Bytes>, Error> {
         let principal = principal.to_string();
         let principal = match self.config.principal {
             Principal::Shared => None,
             _ => Some(&*principal),
         };
         Operation {
-            options: self.config.options(principal, key),
+            options: self.config.options(principal, key, path),
             policy: ResultPolicy::new(Format {
                 codec: recorded::CODEC,
                 encode: encode_given,
@@ -353,6 +300,7 @@ impl<S> Layer<S> for IdempotencyLayer {
     type Service = Idempotency<S>;
 
     fn layer(&self, inner: S) -> Idempotency<S> {
+        self.config.check();
         Idempotency::new(inner, Arc::clone(&self.config))
     }
 }

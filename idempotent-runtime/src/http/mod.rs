@@ -35,6 +35,8 @@
 #[cfg(feature = "axum")]
 mod axum;
 mod body;
+mod config;
+mod contract;
 mod exchange;
 mod finish;
 mod key;
@@ -48,6 +50,7 @@ mod service;
 use http::{HeaderName, HeaderValue, Response};
 
 pub use body::ResponseBody;
+pub use contract::Contract;
 pub use finish::Finish;
 pub use key::{IdempotencyKey, KeySyntaxError, PrincipalKey};
 pub use layer::IdempotencyLayer;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::{Finish, KeySyntaxError};
+use super::{Contract, Finish, KeySyntaxError};
 use crate::{Error, InvalidKeyError, key::KeyDigest};
 
 /// Where the problems are documented, unless a server says where.
@@ -40,6 +40,8 @@ pub struct Problem {
     docs: Option<Arc<str>>,
     /// What it was made from.
     error: Option<Box<Error>>,
+    /// Whose form and status it has.
+    contract: Option<Contract>,
 }
 
 macro_rules! kinds {
@@ -104,7 +106,12 @@ impl Problem {
             instance: None,
             docs: None,
             error: None,
+            contract: None,
         }
+    }
+
+    pub(super) fn in_form_of(self, contract: Option<Contract>) -> Self {
+        Self { contract, ..self }
     }
 
     /// The problem's name: the end of its `type`.
@@ -121,7 +128,10 @@ impl Problem {
     /// The response's status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.kind.text().1
+        let other = self
+            .contract
+            .and_then(|contract| contract.status(self.kind));
+        other.unwrap_or(self.kind.text().1)
     }
 
     /// Whether the same request may succeed later.
@@ -143,7 +153,12 @@ impl Problem {
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(4);
-        let json = HeaderValue::from_static("application/problem+json");
+        let is_own = self.body_of_contract().is_some();
+        let json = HeaderValue::from_static(if is_own {
+            "application/json"
+        } else {
+            "application/problem+json"
+        });
         headers.insert(header::CONTENT_TYPE, json);
         headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static("en"));
         let link = format!("<{}>; rel=\"describedby\"", self.address());
@@ -159,7 +174,26 @@ impl Problem {
     /// The response's body.
     #[must_use]
     pub fn body(&self) -> Bytes {
-        serde_json::to_vec(self).unwrap_or_default().into()
+        let body = match self.body_of_contract() {
+            Some(body) => serde_json::to_vec(&body),
+            None => serde_json::to_vec(self),
+        };
+        body.unwrap_or_default().into()
+    }
+
+    fn body_of_contract(&self) -> Option<serde_json::Value> {
+        let status = self.status().as_u16();
+        let detail = self.detail();
+        self.contract?.body(self.kind, self.name(), status, &detail)
+    }
+
+    /// What happened and what to do, with the rule that was broken.
+    fn detail(&self) -> String {
+        let detail = self.kind.text().3;
+        match self.reason {
+            Some(reason) => format!("{detail} The reason: {reason}."),
+            None => detail.to_owned(),
+        }
     }
 
     /// The whole response. Made from an [`Error`], it has that as an extension, which is not sent: for
@@ -208,18 +242,12 @@ impl Problem {
 
 impl Serialize for Problem {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (_, status, title, detail) = self.kind.text();
+        let title = self.kind.text().2;
         let mut members = serializer.serialize_map(None)?;
         members.serialize_entry("type", &self.address())?;
         members.serialize_entry("title", title)?;
-        members.serialize_entry("status", &status.as_u16())?;
-        match self.reason {
-            Some(reason) => {
-                members
-                    .serialize_entry("detail", &format_args!("{detail} The reason: {reason}."))?;
-            }
-            None => members.serialize_entry("detail", detail)?,
-        }
+        members.serialize_entry("status", &self.status().as_u16())?;
+        members.serialize_entry("detail", &self.detail())?;
         members.serialize_entry("retryable", &self.is_retryable)?;
         if let Some(digest) = self.instance {
             let instance = format_args!("urn:idempotency-key:{digest}").to_string();

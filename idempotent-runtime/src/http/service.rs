@@ -10,14 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    IdempotencyKey, KeySyntaxError, Problem, ResponseBody, body::BoxError, exchange::exchange,
-    layer::Config, problem::Kind,
+    IdempotencyKey, KeySyntaxError, Problem, ResponseBody, body::BoxError, config::Config,
+    exchange::exchange, problem::Kind,
 };
 
 /// The service that [`IdempotencyLayer`](super::IdempotencyLayer) makes.
@@ -68,15 +68,15 @@ impl Config {
         Admission::Keyed(key)
     }
 
-    fn refused(&self, problem: Problem) -> Admission {
-        Admission::Refused(self.documented(problem).into_response())
+    /// The key as it was sent, where the response repeats it.
+    fn echo<B>(&self, request: &Request<B>) -> Option<(HeaderName, HeaderValue)> {
+        self.contract.filter(|contract| contract.echoes_key())?;
+        let sent = request.headers().get(&self.header)?;
+        Some((self.header.clone(), sent.clone()))
     }
 
-    pub(super) fn documented(&self, problem: Problem) -> Problem {
-        match &self.docs {
-            Some(docs) => problem.with_docs(Arc::clone(docs)),
-            None => problem,
-        }
+    fn refused(&self, problem: Problem) -> Admission {
+        Admission::Refused(self.documented(problem).into_response())
     }
 }
 
@@ -133,8 +133,15 @@ where
                 let fresh = self.inner.clone();
                 drop(mem::replace(&mut self.inner, fresh.clone()));
                 let config = Arc::clone(&self.config);
+                let echo = config.echo(&request);
+                let response = exchange(config, fresh, request, key);
+                let response = async {
+                    let mut response = response.await?;
+                    response.headers_mut().extend(echo);
+                    Ok(response)
+                };
                 Answer::Keyed {
-                    response: Box::pin(exchange(config, fresh, request, key)),
+                    response: Box::pin(response),
                 }
             }
         };

@@ -36,6 +36,8 @@ type Choose = dyn Fn(&Parts, &Bytes, &mut Vec<u8>) -> Result<(), FingerprintErro
 #[derive(Clone)]
 pub(super) enum Coverage {
     Payload(Payload),
+    /// The body alone, as JSON whatever its type says.
+    JsonBody,
     Chosen(Arc<Choose>),
 }
 
@@ -43,6 +45,7 @@ impl fmt::Debug for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Payload(payload) => payload.fmt(f),
+            Self::JsonBody => f.write_str("JsonBody"),
             Self::Chosen(_) => f.write_str("Chosen"),
         }
     }
@@ -67,6 +70,9 @@ impl Coverage {
         parts: &Parts,
         body: &Bytes,
     ) -> Result<Fingerprint, FingerprintError> {
+        if let Self::JsonBody = self {
+            return json_body(body);
+        }
         let uri = original_uri(parts);
         let mut encoding = Vec::with_capacity(256 + body.len());
         encoding.push(b'[');
@@ -74,7 +80,7 @@ impl Coverage {
         encode(uri.path(), &mut encoding)?;
         encode(&uri.query(), &mut encoding)?;
         match self {
-            Self::Payload(Payload::Ignored) => {}
+            Self::Payload(Payload::Ignored) | Self::JsonBody => {}
             Self::Payload(payload) => {
                 let content_type = content_type(&parts.headers);
                 encode(&content_type.as_deref().map(Raw), &mut encoding)?;
@@ -101,6 +107,16 @@ impl Coverage {
     }
 }
 
+/// A body that is JSON counts by its value, any other by its bytes.
+fn json_body(body: &Bytes) -> Result<Fingerprint, FingerprintError> {
+    let mut encoding = Vec::with_capacity(body.len());
+    if !json::encode(body, &mut encoding) {
+        encoding.clear();
+        encode(&Raw(body), &mut encoding)?;
+    }
+    Ok(Fingerprint::of_encoding(&encoding))
+}
+
 /// Bytes that are no sequence of numbers.
 struct Raw<'a>(&'a [u8]);
 
@@ -112,7 +128,7 @@ impl Serialize for Raw<'_> {
 
 /// The address as the client has sent it. Inside of `nest`, axum shows a handler only the rest of
 /// the path, and `/v1/orders` and `/v2/orders` would be one.
-fn original_uri(parts: &Parts) -> &Uri {
+pub(super) fn original_uri(parts: &Parts) -> &Uri {
     #[cfg(feature = "axum")]
     if let Some(original) = parts.extensions.get::<axum::extract::OriginalUri>() {
         return &original.0;
