@@ -8,6 +8,8 @@ use std::{
 
 /// Where GitHub shows a file of this repository.
 const FILES: &str = "https://github.com/idempotent-fn/idempotent-fn/blob/main/";
+/// Where it has the bytes of one: a picture.
+const BYTES: &str = "https://raw.githubusercontent.com/idempotent-fn/idempotent-fn/main/";
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -78,7 +80,8 @@ fn assert_leads_somewhere(document: &Path, target: &str, path: &Path) {
 fn links_lead_somewhere() {
     for (document, text) in documents() {
         for target in targets(&text) {
-            if let Some(path) = target.strip_prefix(FILES) {
+            let own = target.strip_prefix(FILES);
+            if let Some(path) = own.or_else(|| target.strip_prefix(BYTES)) {
                 assert_leads_somewhere(&document, target, Path::new(path));
             } else if let Some(fragment) = target.strip_prefix('#') {
                 let path = format!("{}#{fragment}", document.display());

@@ -83,14 +83,12 @@ async fn a_reset_stream_loses_no_response() {
 #[tokio::test]
 async fn a_record_is_replayed_over_every_version() {
     let handler = |_, request: Request| async move {
-        match request.uri().path() {
-            "/stream" => Response::new(streamed(["one", "two"])),
-            // Which HTTP/2 forbids.
-            _ => {
-                let fields = [(header::CONNECTION, "x-hop"), (header::UPGRADE, "x")];
-                (fields, "onetwo").into_response()
-            }
+        if request.uri().path() == "/stream" {
+            return Response::new(streamed(["one", "two"]));
         }
+        // Which HTTP/2 forbids.
+        let fields = [(header::CONNECTION, "x-hop"), (header::UPGRADE, "x")];
+        (fields, "onetwo").into_response()
     };
     let (server, runs) = serve_counted(shared(), handler).await;
     let client = second_version();
