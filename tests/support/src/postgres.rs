@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
@@ -22,7 +23,7 @@ const USERS: [&str; 2] = ["postgres", "nobody"];
 #[derive(Debug)]
 pub struct PostgresServer {
     // Dropped before the folder it writes to.
-    process: Process,
+    process: Mutex<Process>,
     binaries: PathBuf,
     port: Port,
     settings: Vec<String>,
@@ -103,7 +104,7 @@ impl PostgresServer {
         }
         let process = serve(&binaries, port.number(), &settings, folder.path())?;
         Some(Self {
-            process,
+            process: Mutex::new(process),
             binaries,
             port,
             settings,
@@ -113,21 +114,25 @@ impl PostgresServer {
     }
 
     /// An immediate shutdown, as a crash: without a checkpoint, and without a word to transactions.
-    pub fn kill(&mut self) {
-        self.process.end(Signal::QUIT);
+    pub fn kill(&self) {
+        self.process().end(Signal::QUIT);
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts the server again, on the same port and data, after [`kill`](Self::kill).
-    pub fn restart(&mut self) {
+    pub fn restart(&self) {
         self.kill();
         let (port, folder) = (self.port.number(), self.folder.path());
         let process = serve(&self.binaries, port, &self.settings, folder);
-        self.process = process.expect("the port is kept");
+        *self.process() = process.expect("the port is kept");
     }
 
     /// SIGSTOP to the server and all its processes: connections stay, and nobody answers.
     pub fn pause(&self) {
-        self.process.pause();
+        self.process().pause();
         for child in self.children() {
             let _already_gone = kill_process(child, Signal::STOP);
         }
@@ -138,7 +143,7 @@ impl PostgresServer {
         for child in self.children() {
             let _already_gone = kill_process(child, Signal::CONT);
         }
-        self.process.resume();
+        self.process().resume();
     }
 
     fn children(&self) -> Vec<Pid> {
@@ -169,6 +174,15 @@ impl PostgresServer {
         let file = self.folder.path().join("data/pg_hba.conf");
         fs::write(file, text).expect("the folder is writable");
         self.sql("SELECT pg_reload_conf()");
+    }
+
+    /// Settings that differ from those of the start, from now on, also for sessions that are open.
+    pub fn configure(&self, lines: &str) {
+        let file = self.folder.path().join("data/postgresql.auto.conf");
+        fs::write(file, format!("{lines}\n")).expect("the folder is writable");
+        let server = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
+        let server = server.expect("a process id is a positive i32");
+        kill_process(server, Signal::HUP).expect("a running server takes signals");
     }
 
     /// The server's log so far.
@@ -202,7 +216,7 @@ impl PostgresServer {
     /// The process id.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.process.id()
+        self.process().id()
     }
 
     /// Runs SQL through `psql`; rows come back one a line, columns parted by `|`. Panics on an
@@ -248,7 +262,7 @@ impl PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         // An immediate shutdown: after a SIGKILL its shared memory would stay behind.
-        self.process.end(Signal::QUIT);
+        self.process().end(Signal::QUIT);
     }
 }
 
