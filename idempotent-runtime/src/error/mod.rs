@@ -192,10 +192,10 @@ pub enum Error {
         /// Which operation.
         operation: OperationId,
     },
-    /// This call ran the body, but lost its key: it was silent for longer than its lease and another
-    /// attempt took over, or an operator reset the key ([`forget`](crate::Operation::forget),
-    /// [`resolve`](crate::Operation::resolve)). No result is recorded yet. Retrying gets the recorded
-    /// result, or runs the body if there is none.
+    /// This call ran the body, but lost its key: it was silent for longer than its lease and
+    /// another attempt took over, or an operator reset the key
+    /// ([`forget`](crate::Operation::forget), [`resolve`](crate::Operation::resolve)). No result is
+    /// recorded yet. Retrying gets the recorded result, or runs the body if there is none.
     #[error(
         "{operation}: the body ran, but lost its key: another attempt took over while this one was silent, or the key \
          was reset by hand; no result is recorded yet"
@@ -238,6 +238,32 @@ pub enum Error {
         #[source]
         source: StoreError,
     },
+    /// Only with `in_tx`: the body has run and has not failed, but its transaction cannot be
+    /// committed, so nothing stays of it. Roll back, and call again in a new transaction.
+    #[error(
+        "{operation}: the body has run, but its transaction cannot be committed, so nothing stays of it; roll back and begin \
+         again: {source}"
+    )]
+    #[non_exhaustive]
+    Uncommitted {
+        /// Which operation.
+        operation: OperationId,
+        /// What the database said.
+        #[source]
+        source: StoreError,
+    },
+    /// Only with `in_tx`: the body has run, and has ended its caller's transaction, or gone back to
+    /// a savepoint from before the call. So its effects and its record were not committed as one:
+    /// some may stay without the other. Leave COMMIT and ROLLBACK to the caller.
+    #[error(
+        "{operation}: the body has ended its caller's transaction, so nobody knows which of its effects stay; leave COMMIT and \
+         ROLLBACK to the caller, and check what was done"
+    )]
+    #[non_exhaustive]
+    TransactionEnded {
+        /// Which operation.
+        operation: OperationId,
+    },
     /// The program is set up wrongly; retrying does not help.
     #[error("{operation}: {reason}")]
     #[non_exhaustive]
@@ -255,7 +281,7 @@ pub enum BodyRan {
     /// A body for this key ran to its end, an operator has said so, or a body was running when it
     /// was superseded or reached its `timeout`.
     Yes,
-    /// This call did not run the body.
+    /// This call did not run the body, or nothing stays of what the body did.
     No,
     /// An earlier attempt may have run the body.
     Unknown,
@@ -268,7 +294,7 @@ impl Error {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::InFlight { .. } | Self::Superseded { .. } => true,
+            Self::InFlight { .. } | Self::Superseded { .. } | Self::Uncommitted { .. } => true,
             Self::TimedOut { on_crash, .. } => matches!(on_crash, OnCrash::Rerun),
             Self::Unavailable { source, .. } => !matches!(
                 source.kind,
@@ -310,7 +336,8 @@ impl Error {
             Self::Superseded { .. }
             | Self::NotRecorded { .. }
             | Self::AlreadyRecorded { .. }
-            | Self::TimedOut { .. } => BodyRan::Yes,
+            | Self::TimedOut { .. }
+            | Self::TransactionEnded { .. } => BodyRan::Yes,
             Self::Indeterminate { .. } | Self::Incompatible { .. } => BodyRan::Unknown,
             _ => BodyRan::No,
         }
@@ -331,6 +358,8 @@ impl Error {
             | Self::TimedOut { operation, .. }
             | Self::InvalidKey { operation, .. }
             | Self::Unavailable { operation, .. }
+            | Self::Uncommitted { operation, .. }
+            | Self::TransactionEnded { operation }
             | Self::Config { operation, .. } => *operation,
         }
     }

@@ -39,7 +39,7 @@ pub struct Problem {
     instance: Option<KeyDigest>,
     docs: Option<Arc<str>>,
     /// What it was made from.
-    error: Option<Error>,
+    error: Option<Box<Error>>,
 }
 
 macro_rules! kinds {
@@ -188,7 +188,7 @@ impl Problem {
         // Inside of a layer it is the response of a handler, and never one to be recorded.
         response.extensions_mut().insert(self.finish());
         if let Some(error) = self.error {
-            response.extensions_mut().insert(error);
+            response.extensions_mut().insert(*error);
         }
         response
     }
@@ -244,9 +244,11 @@ impl From<&Error> for Problem {
             Error::InFlight { .. } | Error::Superseded { .. } => Kind::InFlight,
             Error::KeyReused { .. } => Kind::KeyReused,
             Error::TimedOut { .. } if error.is_retryable() => Kind::TimedOut,
-            Error::Indeterminate { .. } | Error::TimedOut { .. } => Kind::Indeterminate,
+            Error::Indeterminate { .. }
+            | Error::TimedOut { .. }
+            | Error::TransactionEnded { .. } => Kind::Indeterminate,
             Error::NotRecorded { .. } => Kind::NotRecorded,
-            Error::Unavailable { .. } => Kind::Unavailable,
+            Error::Unavailable { .. } | Error::Uncommitted { .. } => Kind::Unavailable,
             Error::InvalidKey {
                 reason: InvalidKeyError::EmptyPart(_),
                 ..
@@ -256,7 +258,7 @@ impl From<&Error> for Problem {
         let mut problem = Self::new(kind);
         problem.is_retryable = error.is_retryable();
         problem.instance = error.operation().digest();
-        problem.error = Some(error.clone());
+        problem.error = Some(Box::new(error.clone()));
         problem.retry_after = problem.is_retryable.then(|| {
             let after = error.retry_after().unwrap_or_default();
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);

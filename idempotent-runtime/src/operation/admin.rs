@@ -56,11 +56,15 @@ impl<T, E, F> Operation<T, E, F> {
                 .map_err(|error| Error::store(self.options.operation_id(), error))?;
             Ok(read.map(|(record, lease_left)| Inspection::of(&store, record, lease_left)))
         };
-        self.noted(look).await
+        self.note_outcome(look).await
     }
 
-    /// What is done here may be done in a body. Refused for now, it is no part of that body's final result, as no call is.
-    async fn noted<R>(&self, work: impl Future<Output = Result<R, Error>>) -> Result<R, Error> {
+    /// Runs an operator's call, and notes its end with the body that it may be made in. If it is
+    /// refused for now, that body's `Err` is not final, as after any refused call.
+    async fn note_outcome<R>(
+        &self,
+        work: impl Future<Output = Result<R, Error>>,
+    ) -> Result<R, Error> {
         let ended = work.await;
         let (scope, key) = (self.options.scope, &self.options.key);
         Context::with(|context| context.note_by_hand(scope, key, ended.as_ref().err()));
@@ -141,7 +145,7 @@ impl<T, E, F> Operation<T, E, F> {
     }
 
     async fn decide(self, resolution: Resolution<T>, unseen: bool) -> Result<(), Error> {
-        self.noted(self.settle(resolution, unseen)).await
+        self.note_outcome(self.settle(resolution, unseen)).await
     }
 
     async fn settle(&self, resolution: Resolution<T>, unseen: bool) -> Result<(), Error> {
@@ -205,7 +209,7 @@ impl<T, E, F> Operation<T, E, F> {
             let (store, key) = self.options.store_and_key()?;
             self.overrule(&store, &key, None, |_, _| Ok(None)).await
         };
-        self.noted(reset).await
+        self.note_outcome(reset).await
     }
 
     /// Replaces the record, as `decide` says: by a done record with the outcome that it returns,

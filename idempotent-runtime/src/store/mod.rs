@@ -18,7 +18,6 @@ pub mod protocol;
 pub(crate) mod redis;
 mod shared;
 pub(crate) mod single_flight;
-#[cfg(any(feature = "postgres", feature = "sqlite-system"))]
 pub(crate) mod sql;
 #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite-system"))]
 mod warning;

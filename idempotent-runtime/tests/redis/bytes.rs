@@ -41,7 +41,7 @@ fn now() -> u64 {
 struct Server {
     connection: redis::Connection,
     store: RedisStore,
-    server: RedisServer,
+    redis: RedisServer,
 }
 
 impl Server {
@@ -53,7 +53,7 @@ impl Server {
         Self {
             connection,
             store,
-            server,
+            redis: server,
         }
     }
 
@@ -125,7 +125,7 @@ impl Server {
             assert_eq!(error.kind(), StoreErrorKind::Incompatible, "{what}");
         }
         assert_eq!(
-            value(&self.server, &key("1")).as_deref(),
+            value(&self.redis, &key("1")).as_deref(),
             Some(bytes),
             "{what}"
         );

@@ -176,6 +176,8 @@ pub(crate) async fn claim_with_retry(
             }
         }
     };
+    // In doubt, the guard stays armed: its drop at the end of this function asks on in the
+    // background.
     let lead = if in_doubt {
         guard.lead.take()
     } else {

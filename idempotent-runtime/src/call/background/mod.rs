@@ -111,7 +111,7 @@ async fn release_in_doubt(attempt: Arc<Attempt>) {
             Ok(ClaimReply::Granted { record, .. }) => {
                 return deliver_finish(attempt, released(&record)).await;
             }
-            // The claim never reached the store.
+            // It was not granted: another attempt's record is there.
             Ok(ClaimReply::Held { .. }) => return,
             Err(error) => error,
         };

@@ -64,7 +64,7 @@ fn reply<R>(step: Step<R>, wrap: fn(R) -> Reply) -> Step<Reply> {
 
 /// Decides a claim. If the row's time is over and it is not deleted yet, the new token is larger
 /// than the row's, even if the clock went back.
-pub(super) fn claim(row: Option<&Row>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
+pub(crate) fn claim(row: Option<&Row>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
     let current = row.and_then(|row| row.current(now));
     if let (Some(row), None) = (row, current) {
         let write = protocol::first_grant(request, row.record.token, now);

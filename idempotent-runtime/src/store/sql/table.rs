@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The default name of the table.
-pub(super) const TABLE: &str = "idempotent_records";
+pub(crate) const TABLE: &str = "idempotent_records";
 /// The version of the table's columns. It is in a comment on the table, after [`MARK`].
 pub(super) const SCHEMA_NUMBER: u32 = 1;
 /// The beginning of the comment on the table.
@@ -29,7 +29,7 @@ const SHORTENED_KEY: usize = 200;
 
 /// The key of a row. A key over [`MAX_KEY`] bytes, which has many namespaces, becomes its
 /// beginning, `~`, and its SHA-256 in hex. No other key has a `~` there.
-pub(super) fn row_key(key: &Key) -> Cow<'_, str> {
+pub(crate) fn row_key(key: &Key) -> Cow<'_, str> {
     let text = key.as_str();
     if text.len() <= MAX_KEY {
         return Cow::Borrowed(text);
@@ -48,15 +48,15 @@ pub(super) fn row_key(key: &Key) -> Cow<'_, str> {
 
 /// The name of a table, with its schema if one was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TableName {
-    pub(super) schema: Option<String>,
-    pub(super) name: String,
+pub(crate) struct TableName {
+    pub(crate) schema: Option<String>,
+    pub(crate) name: String,
 }
 
 impl TableName {
     /// Accepts letters, digits and `_`, with at most one dot between. So the name needs no escaping
     /// in a statement.
-    pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, StoreError> {
         let (schema, name) = match text.split_once('.') {
             Some((schema, name)) => (Some(schema), name),
             None => (None, text),
@@ -94,8 +94,8 @@ impl fmt::Display for TableName {
 }
 
 /// A row as it was read.
-pub(super) struct Row {
-    pub(super) record: Record,
+pub(crate) struct Row {
+    pub(crate) record: Record,
     /// When the record was granted, renewed or ended, in µs since 1970.
     pub(super) renewed: i64,
     /// The time from which the row counts as absent, in µs since 1970.
@@ -103,7 +103,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn read(record: &[u8], renewed: i64, expires: i64) -> Result<Self, DecodeError> {
+    pub(crate) fn read(record: &[u8], renewed: i64, expires: i64) -> Result<Self, DecodeError> {
         Ok(Self {
             record: Record::decode(record)?,
             renewed,
@@ -113,7 +113,7 @@ impl Row {
 
     /// The record that the protocol decides about. `None` if the row's time is over, and it is only
     /// not deleted yet.
-    pub(super) fn current(&self, now: u64) -> Option<Current<'_>> {
+    pub(crate) fn current(&self, now: u64) -> Option<Current<'_>> {
         (signed(now) < self.expires).then_some(Current {
             record: &self.record,
             age: between(self.renewed, signed(now)),
@@ -121,7 +121,7 @@ impl Row {
     }
 
     /// How far it is dated ahead of `now`.
-    pub(super) fn ahead(&self, now: u64) -> Duration {
+    pub(crate) fn ahead(&self, now: u64) -> Duration {
         between(signed(now), self.renewed)
     }
 }
@@ -132,7 +132,7 @@ fn between(from: i64, to: i64) -> Duration {
 }
 
 /// A time in the type of a column.
-pub(super) fn signed(micros: u64) -> i64 {
+pub(crate) fn signed(micros: u64) -> i64 {
     i64::try_from(micros).unwrap_or(i64::MAX)
 }
 
