@@ -285,6 +285,8 @@ pub enum Kind {
     LockHeld,
     /// The log is copied into the file, and emptied.
     Checkpoint,
+    /// The server takes no writes for a moment.
+    ReadOnly,
     /// The machine gave a process no time. Measured, not injected.
     Starved,
     /// More than 200 calls at once in one process.

@@ -21,6 +21,7 @@ pub mod history;
 mod ledger;
 mod load;
 mod manner;
+mod postgres;
 mod pulse;
 pub mod report;
 mod say;

@@ -1,4 +1,4 @@
-//! `chaos [--seconds N] [--seed S] [--on one|cluster|sentinel|sqlite|memory]`
+//! `chaos [--seconds N] [--seed S] [--on one|cluster|sentinel|postgres|sqlite|memory]`
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
@@ -14,7 +14,8 @@ use idempotent_chaos::{
 const SHOWN: usize = 3;
 /// The number of violations listed for each rule.
 const NAMED: usize = 8;
-const USAGE: &str = "chaos [--seconds N] [--seed S] [--on one|cluster|sentinel|sqlite|memory]";
+const USAGE: &str =
+    "chaos [--seconds N] [--seed S] [--on one|cluster|sentinel|postgres|sqlite|memory]";
 
 struct Options {
     seconds: u64,
@@ -59,9 +60,9 @@ fn main() -> ExitCode {
         // Most of the time goes to the topology with the most kinds of failure.
         let share = match (topology, options.on.len()) {
             (_, 1) => 1.0,
-            (Topology::One, _) => 0.45,
-            (Topology::Memory, _) => 0.1,
-            _ => 0.15,
+            (Topology::One, _) => 0.36,
+            (Topology::Memory, _) => 0.08,
+            _ => 0.14,
         };
         let duration = Duration::from_secs(options.seconds).mul_f64(share);
         println!(

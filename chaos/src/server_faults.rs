@@ -13,6 +13,7 @@ use crate::{
     functions::LEASE,
     history::{Entry, Event, Kind, now},
     ledger::Log,
+    postgres,
     signals::{Gate, Signals},
     site::Site,
     sqlite::File,
@@ -42,6 +43,7 @@ pub(crate) fn run(site: &Site, mut rng: Rng, log: &Log, signals: &Signals) {
             Site::Cluster(group) => cluster(group, turn, &mut rng, signals),
             Site::Sentinel(group) => sentinel(group, turn, &mut rng, signals),
             Site::Sqlite(file) => sqlite(file, &mut rng),
+            Site::Postgres(server) => postgres::fault(server, turn, &mut rng),
         };
         let event = Event::Fault {
             kind,
@@ -137,7 +139,7 @@ fn refusals(server: &RedisServer, code: &str) -> u64 {
     count.unwrap_or(0)
 }
 
-fn soon(condition: impl Fn() -> bool) -> bool {
+pub(crate) fn soon(condition: impl Fn() -> bool) -> bool {
     let since = Instant::now();
     while since.elapsed() < TRACE {
         if condition() {

@@ -2,7 +2,8 @@
 
 use std::slice;
 
-use idempotent_test_support::{Proxy, RedisCluster, RedisServer, Sentinel};
+use idempotent_fn::store::POSTGRES_SCHEMA;
+use idempotent_test_support::{PostgresServer, Proxy, RedisCluster, RedisServer, Sentinel};
 
 use crate::{load::LARGEST, sqlite::File, worker::Place};
 
@@ -20,14 +21,17 @@ pub enum Topology {
     Cluster,
     /// A file that all workers open.
     Sqlite,
+    /// One server. Each worker reaches it through a faulty link of its own.
+    Postgres,
 }
 
 impl Topology {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::One,
         Self::Cluster,
         Self::Sentinel,
+        Self::Postgres,
         Self::Sqlite,
         Self::Memory,
     ];
@@ -41,6 +45,7 @@ impl Topology {
             Self::Sentinel => "sentinel",
             Self::Cluster => "cluster",
             Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
         }
     }
 }
@@ -53,6 +58,7 @@ pub(crate) enum Site {
     Sentinel(Sentinel),
     Cluster(RedisCluster),
     Sqlite(File),
+    Postgres(PostgresServer),
 }
 
 impl Site {
@@ -63,13 +69,14 @@ impl Site {
             Topology::Sentinel => Self::Sentinel(sentinel()),
             Topology::Cluster => Self::Cluster(cluster()),
             Topology::Sqlite => Self::Sqlite(File::new()),
+            Topology::Postgres => Self::Postgres(postgres()),
         }
     }
 
     /// The servers that keep records.
     pub(crate) fn servers(&self) -> &[RedisServer] {
         match self {
-            Self::Memory | Self::Sqlite(_) => &[],
+            Self::Memory | Self::Sqlite(_) | Self::Postgres(_) => &[],
             Self::One(server) => slice::from_ref(server),
             Self::Sentinel(group) => group.servers(),
             Self::Cluster(group) => group.nodes(),
@@ -84,7 +91,8 @@ impl Site {
     /// A faulty link for one worker, if the topology has links.
     pub(crate) fn link(&self) -> Option<Proxy> {
         match self {
-            Self::One(server) => Some(Proxy::start(&format!("127.0.0.1:{}", server.port()))),
+            Self::One(server) => Some(link_to(server.port())),
+            Self::Postgres(server) => Some(link_to(server.port())),
             // Their clients are told the servers' own addresses, so a link would be bypassed.
             Self::Memory | Self::Sentinel(_) | Self::Cluster(_) | Self::Sqlite(_) => None,
         }
@@ -97,8 +105,23 @@ impl Site {
             Self::Sentinel(group) => Place::Sentinel(group.master_name().to_owned(), group.urls()),
             Self::Cluster(group) => Place::Cluster(group.urls()),
             Self::Sqlite(file) => Place::Sqlite(file.path()),
+            Self::Postgres(server) => {
+                let port = link.map_or(server.port(), |link| link.address().port());
+                Place::Postgres(format!("postgres://postgres@127.0.0.1:{port}/postgres"))
+            }
         }
     }
+}
+
+fn link_to(port: u16) -> Proxy {
+    Proxy::start(&format!("127.0.0.1:{port}"))
+}
+
+/// It has the table.
+fn postgres() -> PostgresServer {
+    let server = PostgresServer::start();
+    server.sql(POSTGRES_SCHEMA);
+    server
 }
 
 /// It takes no value above the library's own limit, and closes connections that send one.

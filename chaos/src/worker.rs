@@ -12,7 +12,7 @@ use std::{
 
 use idempotent_fn::{
     SharedStore, drain, install,
-    store::{MemoryStore, NearCache, RedisOptions, RedisStore, SqliteStore},
+    store::{MemoryStore, NearCache, PostgresOptions, RedisOptions, RedisStore, SqliteStore},
     with_store,
 };
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,8 @@ pub(crate) enum Place {
     Sentinel(String, Vec<String>),
     /// In this file.
     Sqlite(PathBuf),
+    /// On the PostgreSQL server at this URL.
+    Postgres(String),
 }
 
 /// An order to a worker, one line of JSON each.
@@ -81,6 +83,13 @@ impl Place {
             Self::Memory => return SharedStore::new(Witness::new(MemoryStore::new())),
             Self::Sqlite(path) => {
                 let store = SqliteStore::new(path).expect("the conductor's path is right");
+                return SharedStore::new(Witness::new(store));
+            }
+            Self::Postgres(url) => {
+                let options = PostgresOptions::new()
+                    .with_response_timeout(ANSWER)
+                    .with_connection_timeout(ANSWER);
+                let store = options.open(url).expect("the conductor's URL is right");
                 return SharedStore::new(Witness::new(store));
             }
             Self::One(url) => options.open(url),

@@ -47,7 +47,7 @@ fn done_at_once(place: &Place) -> String {
 
 #[tokio::test]
 async fn what_was_acknowledged_is_there_after_a_crash() {
-    let mut server = PostgresServer::start();
+    let server = PostgresServer::start();
     let place = Place::on(&server);
     let store = place.store();
     let owned = granted(

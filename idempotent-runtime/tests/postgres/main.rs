@@ -11,6 +11,7 @@ mod faults;
 mod from_env;
 mod held;
 mod locks;
+mod pooled;
 #[path = "../common/process.rs"]
 mod process;
 #[path = "../common/stress.rs"]
@@ -20,5 +21,6 @@ mod remote;
 mod rows;
 mod server;
 mod stress;
+mod tls;
 mod two_processes;
 mod waiting;

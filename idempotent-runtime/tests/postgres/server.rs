@@ -110,7 +110,7 @@ async fn rights_that_are_missing_are_named() {
 
 #[tokio::test]
 async fn a_standby_is_refused_for_the_moment() {
-    let mut server = PostgresServer::start();
+    let server = PostgresServer::start();
     let place = Place::on(&server);
     let store = place.store();
     store.check().await.expect("a primary");

@@ -152,7 +152,7 @@ async fn where_notifications_do_not_arrive_waiters_poll() {
 /// The listening connection is lost, with all others: everybody is woken, and asks again.
 #[tokio::test]
 async fn waiters_outlast_a_crash_of_the_server() {
-    let mut server = PostgresServer::start();
+    let server = PostgresServer::start();
     let place = Place::on(&server);
     let (owner, waiter) = (place.store(), place.store());
     let owned = granted(owner.claim(&key("1"), &request()).await.expect("claim"));

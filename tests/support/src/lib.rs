@@ -16,6 +16,7 @@
 
 mod builder;
 mod cluster;
+mod pgbouncer;
 mod port;
 mod postgres;
 mod process;
@@ -29,6 +30,7 @@ mod worker;
 
 pub use builder::Builder;
 pub use cluster::RedisCluster;
+pub use pgbouncer::PgBouncer;
 pub use postgres::PostgresServer;
 pub use process::{eventually, is_alive, wait_until};
 pub use proxy::{Counters, Direction, Proxy};

@@ -1,15 +1,17 @@
 //! One `PostgreSQL` server.
 
 use std::fs::{self, File};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
 use crate::port::Port;
 use crate::process::{Process, log_tail, wait_until};
+use crate::tls::Certificates;
 
 const PACKAGE: &str = "postgresql";
 const LOG: &str = "postgres.log";
@@ -21,10 +23,11 @@ const USERS: [&str; 2] = ["postgres", "nobody"];
 #[derive(Debug)]
 pub struct PostgresServer {
     // Dropped before the folder it writes to.
-    process: Process,
+    process: Mutex<Process>,
     binaries: PathBuf,
     port: Port,
     settings: Vec<String>,
+    certificates: Option<Certificates>,
     folder: TempDir,
 }
 
@@ -38,14 +41,24 @@ impl PostgresServer {
     /// As [`start`](Self::start), with settings as `postgresql.conf` has them: `log_statement=all`.
     #[must_use]
     pub fn start_with(settings: &[&str]) -> Self {
+        Self::start_on_free_port(settings, false)
+    }
+
+    /// As [`start`](Self::start), with certificates: see [`certificates`](Self::certificates).
+    #[must_use]
+    pub fn start_tls() -> Self {
+        Self::start_on_free_port(&["ssl=on"], true)
+    }
+
+    fn start_on_free_port(settings: &[&str], has_tls: bool) -> Self {
         let settings: Vec<_> = settings.iter().map(ToString::to_string).collect();
         (0..10)
-            .find_map(|_| Self::try_start(&settings))
+            .find_map(|_| Self::try_start(&settings, has_tls))
             .expect("ten ports in turn were taken by other programs")
     }
 
     /// `None` if the port is taken.
-    fn try_start(settings: &[String]) -> Option<Self> {
+    fn try_start(settings: &[String], has_tls: bool) -> Option<Self> {
         let (binaries, port) = (binaries(), Port::reserve());
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let user = geteuid().is_root().then(unprivileged);
@@ -74,32 +87,52 @@ impl PostgresServer {
             "initdb: {}",
             String::from_utf8_lossy(&made.stderr)
         );
-        let process = serve(&binaries, port.number(), settings, folder.path())?;
+        let certificates = has_tls.then(|| Certificates::make(folder.path()));
+        let mut settings = settings.to_vec();
+        if let Some(files) = &certificates {
+            settings.extend([
+                format!("ssl_cert_file={}", files.certificate_path().display()),
+                format!("ssl_key_file={}", files.key_path().display()),
+                format!("ssl_ca_file={}", files.ca_path().display()),
+            ]);
+            let key = files.key_path();
+            let private = fs::Permissions::from_mode(0o600);
+            fs::set_permissions(&key, private).expect("the file is ours");
+            if let Some((uid, gid)) = user {
+                chown(&key, Some(uid), Some(gid)).expect("root may give files away");
+            }
+        }
+        let process = serve(&binaries, port.number(), &settings, folder.path())?;
         Some(Self {
-            process,
+            process: Mutex::new(process),
             binaries,
             port,
-            settings: settings.to_vec(),
+            settings,
+            certificates,
             folder,
         })
     }
 
     /// An immediate shutdown, as a crash: without a checkpoint, and without a word to transactions.
-    pub fn kill(&mut self) {
-        self.process.end(Signal::QUIT);
+    pub fn kill(&self) {
+        self.process().end(Signal::QUIT);
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts the server again, on the same port and data, after [`kill`](Self::kill).
-    pub fn restart(&mut self) {
+    pub fn restart(&self) {
         self.kill();
         let (port, folder) = (self.port.number(), self.folder.path());
         let process = serve(&self.binaries, port, &self.settings, folder);
-        self.process = process.expect("the port is kept");
+        *self.process() = process.expect("the port is kept");
     }
 
     /// SIGSTOP to the server and all its processes: connections stay, and nobody answers.
     pub fn pause(&self) {
-        self.process.pause();
+        self.process().pause();
         for child in self.children() {
             let _already_gone = kill_process(child, Signal::STOP);
         }
@@ -110,7 +143,7 @@ impl PostgresServer {
         for child in self.children() {
             let _already_gone = kill_process(child, Signal::CONT);
         }
-        self.process.resume();
+        self.process().resume();
     }
 
     fn children(&self) -> Vec<Pid> {
@@ -125,6 +158,31 @@ impl PostgresServer {
         };
         let listed = String::from_utf8_lossy(&listed);
         listed.lines().filter_map(of_line).collect()
+    }
+
+    /// The certificates of a server started with [`start_tls`](Self::start_tls).
+    #[must_use]
+    pub fn certificates(&self) -> &Certificates {
+        let certificates = self.certificates.as_ref();
+        certificates.expect("the server was started with `start_tls()`")
+    }
+
+    /// Who may connect from now on: the lines of `pg_hba.conf`. The superuser may by the unix
+    /// socket, whatever they say.
+    pub fn set_access(&self, lines: &str) {
+        let text = format!("local all postgres trust\n{lines}\n");
+        let file = self.folder.path().join("data/pg_hba.conf");
+        fs::write(file, text).expect("the folder is writable");
+        self.sql("SELECT pg_reload_conf()");
+    }
+
+    /// Settings that differ from those of the start, from now on, also for sessions that are open.
+    pub fn configure(&self, lines: &str) {
+        let file = self.folder.path().join("data/postgresql.auto.conf");
+        fs::write(file, format!("{lines}\n")).expect("the folder is writable");
+        let server = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
+        let server = server.expect("a process id is a positive i32");
+        kill_process(server, Signal::HUP).expect("a running server takes signals");
     }
 
     /// The server's log so far.
@@ -158,7 +216,7 @@ impl PostgresServer {
     /// The process id.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.process.id()
+        self.process().id()
     }
 
     /// Runs SQL through `psql`; rows come back one a line, columns parted by `|`. Panics on an
@@ -176,8 +234,14 @@ impl PostgresServer {
             "-t",
             "-v",
             "ON_ERROR_STOP=1",
+            "-h",
+            &self.folder.path().to_string_lossy(),
+            "-p",
+            &self.port.number().to_string(),
+            "-U",
+            "postgres",
             "-d",
-            &self.url(),
+            "postgres",
             "-c",
             sql,
         ]);
@@ -198,7 +262,7 @@ impl PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         // An immediate shutdown: after a SIGKILL its shared memory would stay behind.
-        self.process.end(Signal::QUIT);
+        self.process().end(Signal::QUIT);
     }
 }
 
@@ -264,9 +328,9 @@ fn binaries() -> PathBuf {
 }
 
 /// Its numbers: user and group.
-type User = (u32, u32);
+pub(crate) type User = (u32, u32);
 
-fn unprivileged() -> User {
+pub(crate) fn unprivileged() -> User {
     let passwd = fs::read_to_string("/etc/passwd").expect("there is a list of users");
     let find = |name: &str| {
         let line = passwd
@@ -286,7 +350,7 @@ fn unprivileged() -> User {
 
 /// `program`, run by `user` where we are root; `setpriv` becomes the program, so the process id
 /// stays.
-fn command(program: &Path, user: Option<&User>) -> Command {
+pub(crate) fn command(program: &Path, user: Option<&User>) -> Command {
     let Some((uid, gid)) = user else {
         return Command::new(program);
     };

@@ -28,7 +28,7 @@ fn it_answers_on_its_port_and_is_gone_after_drop() {
 
 #[test]
 fn it_can_be_killed_restarted_and_paused() {
-    let mut server = PostgresServer::start_with(&["log_statement=all", "work_mem=5MB"]);
+    let server = PostgresServer::start_with(&["log_statement=all", "work_mem=5MB"]);
     server.sql("CREATE TABLE t (a int)");
     assert_eq!(server.sql("SHOW work_mem"), "5MB");
     assert!(server.log().contains("CREATE TABLE t"));

@@ -206,7 +206,7 @@ impl PostgresStore {
     ) -> Result<Self, StoreError> {
         let connector = Connector {
             #[cfg(feature = "postgres-tls")]
-            tls: tokio_postgres_rustls::MakeRustlsConnect::new(options.tls.config()?),
+            tls: connection::tls::Tls::new(options.tls.config()?),
             config,
             statements: Statements::new(&table),
             table,

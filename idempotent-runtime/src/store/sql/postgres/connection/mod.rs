@@ -3,6 +3,8 @@
 mod pool;
 mod server_check;
 mod session;
+#[cfg(feature = "postgres-tls")]
+pub(super) mod tls;
 pub(super) mod url;
 
 use std::{
@@ -15,10 +17,8 @@ use std::{
     time::Instant,
 };
 
-#[cfg(feature = "postgres-tls")]
-use tokio_postgres::config::SslMode;
 use tokio_postgres::{
-    AsyncMessage, Client, Config, Connection, Error, NoTls, Socket,
+    AsyncMessage, Client, Config, Connection, Error, Socket,
     error::SqlState,
     tls::{MakeTlsConnect, TlsStream},
 };
@@ -56,7 +56,7 @@ pub(super) struct Connector {
     pub(super) may_delete: AtomicBool,
     pub(super) warnings: Warnings,
     #[cfg(feature = "postgres-tls")]
-    pub(super) tls: tokio_postgres_rustls::MakeRustlsConnect,
+    pub(super) tls: tls::Tls,
 }
 
 /// What operators were told, once.
@@ -197,10 +197,9 @@ impl Connector {
 
     async fn open_with(&self, config: &Config, heard: Option<Heard>) -> Result<Opened, Error> {
         #[cfg(feature = "postgres-tls")]
-        if config.get_ssl_mode() != SslMode::Disable {
-            return connect(config, self.tls.clone(), heard).await;
-        }
-        connect(config, NoTls, heard).await
+        return connect(config, self.tls.clone(), heard).await;
+        #[cfg(not(feature = "postgres-tls"))]
+        return connect(config, tokio_postgres::NoTls, heard).await;
     }
 
     fn lock_timeout(&self) -> u64 {

@@ -64,12 +64,6 @@ pub(in crate::store::sql::postgres) fn parse(url: &str) -> Result<Named, StoreEr
             "this URL asks for TLS (`sslmode`): turn on the feature `postgres-tls` of idempotent-fn",
         ));
     }
-    if !has_name(&config) {
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(unreadable("; TLS needs the host's name"));
-        }
-        config.ssl_mode(SslMode::Disable);
-    }
     // Of several servers, the primary.
     if config.get_hosts().len() > 1 {
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -85,12 +79,6 @@ pub(in crate::store::sql::postgres) fn parse(url: &str) -> Result<Named, StoreEr
         config.application_name("idempotent-fn");
     }
     Ok(Named { config, pooled })
-}
-
-/// Whether there is a host whose certificate can be verified: TLS is not for unix sockets.
-fn has_name(config: &Config) -> bool {
-    let mut hosts = config.get_hosts().iter();
-    hosts.any(|host| matches!(host, Host::Tcp(_)))
 }
 
 /// The server's name in messages: hosts, ports and database.
@@ -176,7 +164,6 @@ mod tests {
             "postgres://u:secret@h/d?sslrootcert=secret.pem",
             "host=secret",
             "postgres://",
-            "postgres://u:secret@%2Frun%2Fpg/shop?sslmode=require",
         ] {
             let error = parse(url).err().unwrap_or_else(|| panic!("{url}: read"));
             assert_eq!(error.kind(), StoreErrorKind::Config, "{url}");
