@@ -7,10 +7,14 @@
 //! | `memory` (default) | [`store::MemoryStore`], records in this process |
 //! | `sqlite` | [`store::SqliteStore`], records in one file; it brings its own `SQLite` |
 //! | `sqlite-system` | the same with the `SQLite` of the system, 3.37 or later |
+//! | `postgres` | [`store::PostgresStore`], records in a table of PostgreSQL, 14 or later |
+//! | `postgres-tls` | `sslmode=require`, by rustls (with `postgres`) |
 //! | `redis` | [`store::RedisStore`], records in one Redis or Valkey server |
 //! | `redis-cluster` | Redis Cluster (with `redis`) |
 //! | `redis-sentinel` | servers found by Sentinels (with `redis`) |
 //! | `redis-tls` | `rediss://` URLs, by rustls (with `redis`) |
+//! | `tx-sqlx-postgres`, `tx-sqlx-sqlite` | `in_tx` with sqlx 0.9, which needs Rust 1.94; the second brings its own `SQLite` |
+//! | `tx-tokio-postgres`, `tx-rusqlite` | `in_tx` with those libraries |
 //! | `http` | [`http`], the `Idempotency-Key` header for any Tower service |
 //! | `axum` | `http`, and axum's: the key as an extractor, `Json` as a result, errors as responses |
 //! | `reqwest` | [`client`], a client that keeps its key and retries |
@@ -26,7 +30,7 @@ pub use idempotent_runtime::{
     Error, Execution, Observation, Observed, OnCrash, OnErr, Operation, RerunOrFail, STORE_ENV_VAR,
     SharedStore, Store, StoreError, StoreErrorKind, codec, current, drain, error, fingerprint,
     install, key, observe, operation, operation_at, operation_with_codec, record, store,
-    try_current, with_store,
+    try_current, tx, with_store,
 };
 
 #[cfg(feature = "http")]

@@ -52,6 +52,16 @@ async fn play(case: &str) {
             assert!(text.contains("Redis at 127.0.0.1:6379"), "{text}");
             assert!(text.contains("nobody chose a store"), "{text}");
         }
+        "postgres" => {
+            #[cfg(feature = "tracing")]
+            listener::print_warnings();
+            // Looks only, for a server may be there: the usual local one.
+            let look = operation::<Answer, _>("default_store", &[&"k"]).inspect();
+            let _ = look.await;
+            let text = install(installed).unwrap_err().to_string();
+            assert!(text.contains("PostgreSQL at localhost:5432"), "{text}");
+            assert!(text.contains("nobody chose a store"), "{text}");
+        }
         "file" => {
             let call = operation::<Answer, _>("default_store", &[&"file"]);
             let body = async {
@@ -200,22 +210,29 @@ fn memory_when_the_environment_says_so() {
 /// Swapping the feature swaps the store.
 #[test]
 fn what_is_compiled_in_when_nothing_is_said() {
-    let case = if cfg!(feature = "redis") {
-        "redis"
-    } else {
-        "memory"
+    let (redis, postgres) = (cfg!(feature = "redis"), cfg!(feature = "postgres"));
+    let case = match (redis, postgres) {
+        (true, true) => "refused",
+        (true, false) => "redis",
+        (false, true) => "postgres",
+        (false, false) => "memory",
     };
     for blank in ["", "  "] {
         in_a_process(case, &[(STORE, blank)]);
     }
     let text = in_a_process(case, &[]);
+    if case == "refused" {
+        assert!(text.contains("`redis` and `postgres`"), "{text}");
+        assert!(text.contains(STORE) && text.contains("`install`"), "{text}");
+        return;
+    }
     // Any crate may have turned the feature on: that nobody chose the store is told, and once.
     let told = text
-        .matches("nobody chose one; the feature `redis` made it")
+        .matches(&format!("nobody chose one; the feature `{case}` made it"))
         .count();
     assert_eq!(
         told,
-        usize::from(cfg!(all(feature = "redis", feature = "tracing"))),
+        usize::from(cfg!(feature = "tracing") && (redis || postgres)),
         "{text}"
     );
 }
@@ -273,12 +290,17 @@ fn an_address_that_cannot_be_used_is_refused() {
     let sqlite = sqlite
         .iter()
         .filter(|_| cfg!(not(feature = "sqlite-system")));
+    let postgres = [
+        ("postgres://user:pass4711@host/", "feature `postgres`"),
+        ("postgresql://user:pass4711@host/", "feature `postgres`"),
+    ];
+    let postgres = postgres.iter().filter(|_| cfg!(not(feature = "postgres")));
     let others = [
         ("nonsense://user:pass4711@host", "redis://…"),
-        ("postgres://user:pass4711@host/", "unknown kind"),
+        ("mysql://user:pass4711@host/", "unknown kind"),
         ("pass4711", "unknown kind"),
     ];
-    for &(url, word) in redis.chain(sqlite).chain(&others) {
+    for &(url, word) in redis.chain(postgres).chain(sqlite).chain(&others) {
         let text = in_a_process("refused", &[(STORE, url)]);
         assert!(text.contains(word), "{url}: {text}");
         assert!(text.contains(STORE), "{url}: {text}");

@@ -318,7 +318,7 @@ fn is_lint(attribute: &Attribute) -> bool {
 
 /// Whether the tokens name the variable, also inside a format string. Only a warning depends on it:
 /// an argument that only the options name is not unused.
-fn names(tokens: &TokenStream, variable: &Ident) -> bool {
+pub(crate) fn names(tokens: &TokenStream, variable: &Ident) -> bool {
     tokens.clone().into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident == *variable,
         TokenTree::Group(group) => names(&group.stream(), variable),

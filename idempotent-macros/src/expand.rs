@@ -30,14 +30,14 @@
 //!
 //! Every name is at `mixed_site`: the user's code does not see `__operation` or `__result`. That
 //! hides variables from each other, but not from items: a variable cannot have the name of a
-//! `const`, a `static` or a unit struct that is in scope, and no span of stable Rust hides those. So
-//! every variable of the expansion begins with `__`.
+//! `const`, a `static` or a unit struct that is in scope, and no span of stable Rust hides those.
+//! So every variable of the expansion begins with `__`.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprUnary, Ident, Result, UnOp};
+use syn::{Expr, ExprUnary, Ident, Result, Type, UnOp};
 
 use crate::arguments::{Arguments, use_taken};
 use crate::function::Function;
@@ -46,6 +46,8 @@ use crate::options::{Given, Options, Parts};
 use crate::parts::{by_reference, evaluate};
 use crate::policy::{OnErr, Policy};
 use crate::scope;
+use crate::transaction::Transaction;
+use crate::types::within_the_call;
 
 pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStream> {
     let site = Span::mixed_site();
@@ -55,13 +57,22 @@ pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStre
     let mut signature = function.signature.clone();
     let call = if function.boxed.is_some() {
         let body = use_taken(function.body.clone(), &options.tokens);
-        let call = call(options, key, function, body, &TokenStream::new());
+        let call = call(options, key, function, body, &TokenStream::new())?;
         quote_spanned!(site=> return ::std::boxed::Box::pin(async move { #call });)
+    } else if options.in_tx.is_some() {
+        // The block borrows: the arguments stay where they are.
+        call(
+            options,
+            key,
+            function,
+            function.body.clone(),
+            &TokenStream::new(),
+        )?
     } else {
         let arguments = Arguments::of(&signature, options.detached(), &options.tokens)?;
         signature.inputs = arguments.inputs;
         let body = function.body.clone();
-        call(options, key, function, body, &arguments.moved)
+        call(options, key, function, body, &arguments.moved)?
     };
     let Function {
         attributes,
@@ -83,35 +94,58 @@ pub(crate) fn expand(options: &Options, function: &Function) -> Result<TokenStre
     })
 }
 
-/// `let __operation = …; return __operation.run(async move { … }).await;`
+/// `let __operation = …; return __operation.run(async move { … }).await;`, or what `in_tx` makes
+/// of it.
 fn call(
     options: &Options,
     key: &Parts,
     function: &Function,
     body: TokenStream,
     moved: &TokenStream,
-) -> TokenStream {
+) -> Result<TokenStream> {
     let site = at_result(function);
     let operation = operation(options, key, function);
-    let body = typed(function, body, moved);
+    if let Some(in_tx) = &options.in_tx {
+        let transaction = Transaction::of(&in_tx.value, function)?;
+        let shadow = transaction.shadow(&body);
+        let boxed = function.boxed.as_ref().map(within_the_call);
+        let body = typed(function, boxed.as_ref(), body, &shadow);
+        let call = transaction.call(&body, &facade(options, site), site);
+        return Ok(quote_spanned!(site=> let __operation = #operation; #call));
+    }
+    let body = typed(function, function.boxed.as_ref(), body, moved);
     let run = if options.detached() {
         "run"
     } else {
         "run_attached"
     };
     let run = Ident::new(run, site);
-    quote_spanned! {site=>
+    Ok(quote_spanned! {site=>
         let __operation = #operation;
         return __operation.#run(async move #body).await;
-    }
+    })
 }
 
-/// The user's body, once, in a block that owns the arguments and has a known type.
-fn typed(function: &Function, body: TokenStream, moved: &TokenStream) -> TokenTree {
+/// Where the facade is found.
+fn facade(options: &Options, site: Span) -> TokenStream {
+    options.facade.as_ref().map_or_else(
+        || quote_spanned!(site=> ::idempotent_fn),
+        |facade| facade.value.to_token_stream(),
+    )
+}
+
+/// The user's body, once, in a block that has a known type, after the statements that give it its
+/// arguments.
+fn typed(
+    function: &Function,
+    boxed: Option<&Type>,
+    body: TokenStream,
+    moved: &TokenStream,
+) -> TokenTree {
     let site = Span::mixed_site();
     let user = users_block(body, function.braces);
     let result = &function.result;
-    let typed = match &function.boxed {
+    let typed = match boxed {
         None => quote_spanned! {site=>
             #moved
             if let ::core::option::Option::Some(__result) = ::core::option::Option::None::<#result> {
@@ -121,6 +155,7 @@ fn typed(function: &Function, body: TokenStream, moved: &TokenStream) -> TokenTr
         },
         // In a closure, because the body may `return` its future early.
         Some(boxed) => quote_spanned! {site=>
+            #moved
             let __body = move || -> #boxed { #user };
             __body().await
         },
@@ -164,10 +199,7 @@ fn block(tokens: TokenStream, braces: Span) -> TokenTree {
 /// The expression that builds the operation: scope, key and one method for each option.
 fn operation(options: &Options, key: &Parts, function: &Function) -> TokenStream {
     let site = at_result(function);
-    let facade = options.facade.as_ref().map_or_else(
-        || quote_spanned!(site=> ::idempotent_fn),
-        |facade| facade.value.to_token_stream(),
-    );
+    let facade = facade(options, site);
     let result = at_call(function.result.to_token_stream(), site);
     let start = match &options.codec {
         None => quote_spanned!(site=> operation::<#result, _>),

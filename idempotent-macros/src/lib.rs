@@ -14,6 +14,7 @@ mod options;
 mod parts;
 mod policy;
 mod scope;
+mod transaction;
 mod types;
 
 use annotate::annotate;
@@ -90,8 +91,8 @@ use annotate::annotate;
 /// ## `fingerprint = expr`
 /// The payload that belongs to the key, `Serialize`; a tuple for several values. A hash of it is
 /// kept with the record, and the same key with another payload is `Error::KeyReused`. A literal is
-/// refused, as for the key. A payload nested more deeply than 512 levels is `Error::Config`. By default
-/// nothing is compared.
+/// refused, as for the key. A payload nested more deeply than 512 levels is `Error::Config`. By
+/// default nothing is compared.
 ///
 /// ## `ttl = duration`
 /// How long a completed result is replayed, counted from completion; at least 1 ms, by default 24
@@ -140,6 +141,30 @@ use annotate::annotate;
 /// ## `store = expr`
 /// This `SharedStore` instead of the default one. A variable, a field or a `static` is read by
 /// reference; any other expression gives the store, or a reference to it.
+///
+/// ## `in_tx = expr`
+/// The record is in the caller's own SQL transaction: it is committed with what the body writes there, or
+/// neither is. **Exactly once, for the effects on that connection.** `expr` is the argument that has the
+/// transaction, `tx: &mut Transaction<'_>` or `tx: &mut PgConnection`; or a field or method that gives it,
+/// `ctx.tx`; or, as it stands, a `&mut …`, such as `&mut Mine(tx)`. The caller begins the transaction
+/// and commits it, after an `Err` too if that is meant.
+///
+/// ```ignore
+/// #[idempotent(scope = "orders.place", key = order.id, in_tx = tx)]
+/// async fn place(tx: &mut PgConnection, order: Order) -> Result<Placed, PlaceError> { … }
+/// ```
+///
+/// Features `tx-sqlx-postgres`, `tx-sqlx-sqlite`, `tx-tokio-postgres` and `tx-rusqlite` bring those
+/// libraries; another one is fourteen lines (`TxConnection`). The table is that of `PostgresStore` and
+/// `SqliteStore`.
+///
+/// A duplicate waits for the owner's transaction to end, on PostgreSQL for as long as `wait` says. Then it
+/// replays, or runs if that was rolled back. Under `repeatable read` and `serializable` it is
+/// `Error::Unavailable` instead, and its transaction begins again. After an error of this library, roll back.
+/// The body may borrow. It must not commit or roll back (`Error::TransactionEnded`), and an error of the
+/// database that it swallows is `Error::Uncommitted`. `on_err` says what an `Err` means if the caller commits
+/// all the same: under `rerun`, the default, there is no record. `scope` is required; `store`, `lease`,
+/// `on_crash`, `timeout` and `detach` have no meaning here and are refused.
 ///
 /// ## `codec = Type`
 /// How the result becomes bytes, a `Codec<T>`; also how a type without serde is recorded. By

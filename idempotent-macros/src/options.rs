@@ -16,6 +16,12 @@ pub(crate) struct Given<T> {
     pub(crate) value: T,
 }
 
+impl<T> Given<T> {
+    fn name(&self) -> &Ident {
+        &self.name
+    }
+}
+
 /// Declares [`Options`]. Each line has the option's name, an example for error messages, its field,
 /// and how it is read.
 macro_rules! options {
@@ -54,6 +60,7 @@ options! {
     "on_crash" like "on_crash = fail" => on_crash: Policy = on_crash,
     "detach" like "detach = false" => detach: bool = detach,
     "store" like "store = self.store" => store: Expr = store,
+    "in_tx" like "in_tx = tx" => in_tx: Expr = in_tx,
     "codec" like "codec = Json" => codec: Type = codec,
     "map_err" like "map_err = |error| …" => map_err: Expr = map_err,
     "crate" like "crate = my_crate::idempotent_fn" => facade: Path = path,
@@ -63,7 +70,47 @@ impl Options {
     pub(crate) fn parse(tokens: TokenStream) -> Result<Self> {
         let mut options = Self::parse_list.parse2(tokens.clone())?;
         options.tokens = tokens;
+        options.check_in_tx()?;
         Ok(options)
+    }
+
+    /// Refuses what has no meaning where the record is in the caller's transaction.
+    fn check_in_tx(&self) -> Result<()> {
+        let Some(in_tx) = &self.in_tx else {
+            return Ok(());
+        };
+        let given = [
+            (
+                self.store.as_ref().map(Given::name),
+                "the record is in the transaction's own database",
+            ),
+            (
+                self.lease.as_ref().map(Given::name),
+                "the record is nobody else's until the transaction ends",
+            ),
+            (
+                self.on_crash.as_ref().map(Given::name),
+                "whatever crashes before the commit is rolled back",
+            ),
+            (
+                self.timeout.as_ref().map(Given::name),
+                "give up by dropping the call and rolling back",
+            ),
+            (
+                self.detach.as_ref().map(Given::name),
+                "the body borrows its caller's transaction, and stops with it",
+            ),
+        ];
+        if let Some((name, why)) = given.iter().find_map(|(name, why)| Some(((*name)?, why))) {
+            let message = format!("`{name}` has no meaning with `in_tx`: {why}");
+            return Err(Error::new(name.span(), message));
+        }
+        if self.scope.is_none() {
+            let message = "with `in_tx` the records stand in your database, so give the operation a name that lasts: \
+                           `scope = \"orders.place\"`";
+            return Err(Error::new(in_tx.name.span(), message));
+        }
+        Ok(())
     }
 
     fn parse_list(input: ParseStream<'_>) -> Result<Self> {
@@ -92,7 +139,7 @@ impl Options {
 
     /// Whether the body runs on after its caller went away. It must then own what it uses.
     pub(crate) fn detached(&self) -> bool {
-        self.detach.as_ref().is_none_or(|detach| detach.value)
+        self.in_tx.is_none() && self.detach.as_ref().is_none_or(|detach| detach.value)
     }
 }
 
@@ -120,9 +167,7 @@ fn read_into<T>(
 
 fn unknown(name: &Ident, input: ParseStream<'_>) -> Error {
     let written = name.to_string();
-    let message = if written == "in_tx" {
-        "`in_tx` is not in this version of `idempotent-fn`; without it the record lives in a store of its own".into()
-    } else if let Some(near) = NAMES
+    let message = if let Some(near) = NAMES
         .iter()
         .min_by_key(|known| distance(&written, known))
         .filter(|near| distance(&written, near) <= 2)
@@ -215,6 +260,20 @@ fn store(input: ParseStream<'_>) -> Result<Expr> {
         "a store is a `SharedStore` that is made beforehand: name the value, as in `store = self.store`. (A URL belongs in \
          `IDEMPOTENT_STORE`, or where the store is made)",
     )
+}
+
+fn in_tx(input: ParseStream<'_>) -> Result<Expr> {
+    let value = no_literal(
+        input,
+        "name the argument that has the transaction, as in `in_tx = tx` for `tx: &mut Transaction<'_>`",
+    )?;
+    match value {
+        Expr::Reference(shared) if shared.mutability.is_none() => Err(Error::new_spanned(
+            shared,
+            "the transaction is written to: `&mut`, or its name alone, as in `in_tx = tx`",
+        )),
+        value => Ok(value),
+    }
 }
 
 fn map_err(input: ParseStream<'_>) -> Result<Expr> {

@@ -1,7 +1,10 @@
 //! Questions that the checks ask about a type's tokens.
 
 use syn::visit::{self, Visit};
-use syn::{GenericArgument, Lifetime, PathArguments, PathSegment, Type, TypeParamBound};
+use syn::visit_mut::VisitMut;
+use syn::{
+    GenericArgument, Lifetime, PathArguments, PathSegment, Type, TypeParamBound, TypeTraitObject,
+};
 
 /// `R` of `Pin<Box<dyn Future<Output = R> + Send>>`, by any paths.
 pub(crate) fn boxed_output(ty: &Type) -> Option<&Type> {
@@ -52,6 +55,25 @@ pub(crate) fn bare(ty: &Type) -> &Type {
         Type::Paren(paren) => bare(&paren.elem),
         _ => ty,
     }
+}
+
+/// The boxed future's type with any lifetime: that of what it borrows where it is written.
+pub(crate) fn within_the_call(boxed: &Type) -> Type {
+    struct Elide;
+
+    impl VisitMut for Elide {
+        fn visit_type_trait_object_mut(&mut self, object: &mut TypeTraitObject) {
+            for bound in &mut object.bounds {
+                if let TypeParamBound::Lifetime(lifetime) = bound {
+                    *lifetime = Lifetime::new("'_", lifetime.span());
+                }
+            }
+        }
+    }
+
+    let mut boxed = boxed.clone();
+    Elide.visit_type_mut(&mut boxed);
+    boxed
 }
 
 /// Whether the type has a `&` or a lifetime that is neither `'static` nor bound within the type.

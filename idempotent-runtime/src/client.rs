@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Which requests need a key to be sent twice. Others are idempotent by themselves (RFC 9110).
-const KEYED: [Method; 2] = [Method::POST, Method::PATCH];
+const KEYED_METHODS: [Method; 2] = [Method::POST, Method::PATCH];
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -116,7 +116,7 @@ impl Retry {
             return true;
         }
         let given = extensions.get::<IdempotencyKey>();
-        if !KEYED.contains(request.method()) && given.is_none() {
+        if !KEYED_METHODS.contains(request.method()) && given.is_none() {
             return request.method().is_idempotent();
         }
         let key = given.map_or_else(
@@ -170,25 +170,25 @@ async fn verdict(answer: Result<Response>) -> (Result<Response>, Option<Duration
     let response = match answer {
         Ok(response) => response,
         Err(error) => {
-            let is_passing = is_passing(&error);
-            return (Err(error), is_passing.then_some(Duration::ZERO));
+            let is_transient = is_transient(&error);
+            return (Err(error), is_transient.then_some(Duration::ZERO));
         }
     };
     let asked = retry_after(&response);
-    let is_passing = match response.status() {
+    let is_transient = match response.status() {
         StatusCode::CONFLICT => asked.is_some(),
         status => matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504),
     };
-    if !is_passing {
+    if !is_transient {
         return (Ok(response), None);
     }
     // A problem that breaks off says nothing.
-    let (response, is_final) = says_final(response).await;
+    let (response, is_final) = check_final(response).await;
     (response, (!is_final).then(|| asked.unwrap_or_default()))
 }
 
 /// Nothing came of the request that the server could say.
-fn is_passing(error: &Error) -> bool {
+fn is_transient(error: &Error) -> bool {
     match error {
         Error::Reqwest(error) => {
             !error.is_builder() && (error.is_connect() || error.is_timeout() || error.is_request())
@@ -208,7 +208,7 @@ fn retry_after(response: &Response) -> Option<Duration> {
 
 /// Whether a response is a problem that says that the same request will not succeed. To know it,
 /// the problem is read, and the response made anew.
-async fn says_final(response: Response) -> (Result<Response>, bool) {
+async fn check_final(response: Response) -> (Result<Response>, bool) {
     let content_type = response.headers().get(header::CONTENT_TYPE);
     let is_problem =
         content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/problem+json"));

@@ -1,7 +1,7 @@
 //! Which store a call uses if it names none.
 //!
 //! The first of these: [`with_store`](crate::with_store); [`install`]; the environment variable
-//! [`STORE_ENV_VAR`]; the one network store compiled in, at its usual local address; memory.
+//! [`STORE_ENV_VAR`]; the one network store compiled in, at its usual local address (two of them are an error); memory.
 
 use std::{env, fmt};
 
@@ -10,13 +10,22 @@ use once_cell::sync::OnceCell;
 use crate::{SharedStore, StoreError, StoreErrorKind, error::AlreadyInstalled};
 
 /// The environment variable that names the default store: `redis://…`, `rediss://…`,
-/// `redis+cluster://…`, `redis+sentinel://…`, `redis+unix://…`, `sqlite:path` or `memory:`. What
-/// those of Redis may say is documented at
+/// `redis+cluster://…`, `redis+sentinel://…`, `redis+unix://…`, `postgres://…`, `sqlite:path` or
+/// `memory:`. What those of Redis may say is documented at
 #[cfg_attr(
     feature = "redis",
-    doc = "[`RedisStore::new`](crate::store::RedisStore::new)."
+    doc = "[`RedisStore::new`](crate::store::RedisStore::new),"
 )]
-#[cfg_attr(not(feature = "redis"), doc = "`RedisStore::new` (feature `redis`).")]
+#[cfg_attr(not(feature = "redis"), doc = "`RedisStore::new` (feature `redis`),")]
+/// and that of PostgreSQL at
+#[cfg_attr(
+    feature = "postgres",
+    doc = "[`PostgresStore::new`](crate::store::PostgresStore::new)."
+)]
+#[cfg_attr(
+    not(feature = "postgres"),
+    doc = "`PostgresStore::new` (feature `postgres`)."
+)]
 /// The path in `sqlite:records.db`, `sqlite:///var/lib/app/records.db` or the like is a file's;
 /// write `%25` for `%` in it.
 pub const STORE_ENV_VAR: &str = "IDEMPOTENT_STORE";
@@ -40,7 +49,7 @@ static DEFAULT: OnceCell<SharedStore> = OnceCell::new();
 pub fn install(store: impl Into<SharedStore>) -> Result<(), AlreadyInstalled> {
     match DEFAULT.try_insert(store.into()) {
         Ok(store) => {
-            announce(store, "install");
+            announce(store, By::Install);
             Ok(())
         }
         Err((standing, _)) => Err(AlreadyInstalled {
@@ -74,18 +83,35 @@ pub(crate) fn get() -> Option<&'static SharedStore> {
 }
 
 /// The store, and what chose it.
-fn from_environment() -> Result<(SharedStore, &'static str), String> {
-    Ok(match named()? {
-        Some(url) => (
-            from_url(&url).map_err(|error| error.to_string())?.shared(),
-            STORE_ENV_VAR,
-        ),
-        None => (compiled_in()?, NOBODY),
+fn from_environment() -> Result<(SharedStore, By), String> {
+    let opened = |named: Result<Named, StoreError>| {
+        let named = named.map_err(|error| error.to_string())?;
+        Ok::<_, String>(named.shared())
+    };
+    if let Some(url) = named()? {
+        return Ok((opened(from_url(&url))?, By::Environment));
+    }
+    Ok(match unchosen()? {
+        Some((feature, usual)) => {
+            let store = opened((usual.open)(usual.url))?;
+            (store, By::Nobody(Some((feature, usual.url))))
+        }
+        None => (memory()?, By::Nobody(None)),
     })
 }
 
-/// What chose a store that is the default only because its feature is compiled in.
-const NOBODY: &str = "nobody";
+/// What chose a store.
+#[derive(Clone, Copy)]
+enum By {
+    Install,
+    Environment,
+    /// A network store is the default only because its feature is compiled in; its feature and address.
+    #[cfg_attr(
+        not(feature = "tracing"),
+        allow(dead_code, reason = "only an event tells it")
+    )]
+    Nobody(Option<(&'static str, &'static str)>),
+}
 
 /// The value of the environment variable.
 fn named() -> Result<Option<String>, String> {
@@ -129,7 +155,7 @@ impl SharedStore {
 
 /// The forms of the environment variable.
 const SHAPES: &str = "redis://…, rediss://…, redis+cluster://…, redis+sentinel://…, redis+unix://… (`valkey` for `redis` \
-                      too), sqlite:path or memory:";
+                      too), postgres://…, sqlite:path or memory:";
 
 fn config(message: impl Into<std::sync::Arc<str>>) -> StoreError {
     StoreError::new(StoreErrorKind::Config, message)
@@ -143,6 +169,14 @@ struct Kind {
     feature: &'static str,
     /// The store at a URL, where the feature is on.
     open: Option<Open>,
+    /// Where a store behind a network is if nobody says so, where the feature is on.
+    usual: Option<Usual>,
+}
+
+struct Usual {
+    url: &'static str,
+    /// The store there, whose errors say that nobody chose it.
+    open: Open,
 }
 
 type Open = fn(&str) -> Result<Named, StoreError>;
@@ -154,6 +188,7 @@ const KINDS: &[Kind] = &[
         called: "a store in memory",
         feature: "memory",
         open: Some(|_| memory().map(Named::Memory).map_err(config)),
+        usual: None,
     },
     Kind {
         #[cfg(feature = "redis")]
@@ -168,6 +203,32 @@ const KINDS: &[Kind] = &[
         open: Some(|url| crate::store::RedisStore::new(url).map(Named::Redis)),
         #[cfg(not(feature = "redis"))]
         open: None,
+        #[cfg(feature = "redis")]
+        usual: Some(Usual {
+            url: "redis://127.0.0.1:6379",
+            open: |url| crate::store::RedisStore::by_default(url).map(Named::Redis),
+        }),
+        #[cfg(not(feature = "redis"))]
+        usual: None,
+    },
+    Kind {
+        #[cfg(feature = "postgres")]
+        is_scheme: crate::store::sql::postgres::is_scheme,
+        #[cfg(not(feature = "postgres"))]
+        is_scheme: |scheme| scheme.starts_with("postgres"),
+        called: "a PostgreSQL store",
+        feature: "postgres",
+        #[cfg(feature = "postgres")]
+        open: Some(|url| crate::store::PostgresStore::new(url).map(Named::Postgres)),
+        #[cfg(not(feature = "postgres"))]
+        open: None,
+        #[cfg(feature = "postgres")]
+        usual: Some(Usual {
+            url: "postgres://localhost/",
+            open: |url| crate::store::PostgresStore::by_default(url).map(Named::Postgres),
+        }),
+        #[cfg(not(feature = "postgres"))]
+        usual: None,
     },
     Kind {
         is_scheme: |scheme| scheme == "sqlite",
@@ -177,6 +238,7 @@ const KINDS: &[Kind] = &[
         open: Some(|url| crate::store::SqliteStore::from_url(url).map(Named::Sqlite)),
         #[cfg(not(feature = "sqlite-system"))]
         open: None,
+        usual: None,
     },
 ];
 
@@ -185,6 +247,8 @@ enum Named {
     Memory(SharedStore),
     #[cfg(feature = "redis")]
     Redis(crate::store::RedisStore),
+    #[cfg(feature = "postgres")]
+    Postgres(crate::store::PostgresStore),
     #[cfg(feature = "sqlite-system")]
     Sqlite(crate::store::SqliteStore),
 }
@@ -195,6 +259,8 @@ impl Named {
             Self::Memory(store) => store,
             #[cfg(feature = "redis")]
             Self::Redis(store) => SharedStore::new(store),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => SharedStore::new(store),
             #[cfg(feature = "sqlite-system")]
             Self::Sqlite(store) => SharedStore::new(store),
         }
@@ -202,7 +268,7 @@ impl Named {
 
     /// Connects, and looks whether the store is fit.
     #[cfg_attr(
-        not(any(feature = "redis", feature = "sqlite-system")),
+        not(any(feature = "postgres", feature = "redis", feature = "sqlite-system")),
         expect(clippy::unused_async, reason = "a store in memory needs no connection")
     )]
     async fn check(&self) -> Result<(), StoreError> {
@@ -210,6 +276,8 @@ impl Named {
             Self::Memory(_) => Ok(()),
             #[cfg(feature = "redis")]
             Self::Redis(store) => store.check().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => store.check().await,
             #[cfg(feature = "sqlite-system")]
             Self::Sqlite(store) => store.check().await,
         }
@@ -235,18 +303,19 @@ fn from_url(url: &str) -> Result<Named, StoreError> {
     }
 }
 
-/// The one network store that is compiled in, or else memory.
-#[cfg(feature = "redis")]
-fn compiled_in() -> Result<SharedStore, String> {
-    let store = crate::store::redis::RedisStore::unchosen("redis://127.0.0.1:6379");
-    store
-        .map(SharedStore::new)
-        .map_err(|error| error.to_string())
-}
-
-#[cfg(not(feature = "redis"))]
-fn compiled_in() -> Result<SharedStore, String> {
-    memory()
+/// The one network store that is compiled in, by its feature.
+fn unchosen() -> Result<Option<(&'static str, &'static Usual)>, String> {
+    let mut compiled_in = KINDS
+        .iter()
+        .filter_map(|kind| Some((kind.feature, kind.usual.as_ref()?)));
+    let first = compiled_in.next();
+    match (first, compiled_in.next()) {
+        (Some((one, _)), Some((other, _))) => Err(format!(
+            "the features `{one}` and `{other}` are both compiled in, and nobody has said which store to use: set {STORE_ENV_VAR}, \
+             or call `install`"
+        )),
+        (first, _) => Ok(first),
+    }
 }
 
 #[cfg(feature = "memory")]
@@ -258,25 +327,31 @@ fn memory() -> Result<SharedStore, String> {
 #[cfg(not(feature = "memory"))]
 fn memory() -> Result<SharedStore, String> {
     Err(
-        "there is no store: turn on a store's feature (`memory`, `redis`), or call `install`"
+        "there is no store: turn on a store's feature (`memory`, `redis`, `postgres`), or call `install`"
             .to_owned(),
     )
 }
 
 /// Announces the default store once. A network store that nobody chose is a warning: any crate of
 /// the program may have turned on its feature, and other processes may use it too.
-fn announce(store: &impl fmt::Debug, by: &str) {
+fn announce(store: &impl fmt::Debug, by: By) {
     #[cfg(feature = "tracing")]
-    if by == NOBODY && cfg!(feature = "redis") {
-        tracing::warn!(
+    match by {
+        By::Nobody(Some((feature, url))) => tracing::warn!(
             target: "idempotent_fn",
             ?store,
-            by,
-            "default store: nobody chose one; the feature `redis` made it redis://127.0.0.1:6379. Set {STORE_ENV_VAR}, or call \
-             `install`"
-        );
-    } else {
-        tracing::info!(target: "idempotent_fn", ?store, by, "default store");
+            by = "nobody",
+            "default store: nobody chose one; the feature `{feature}` made it {url}. Set {STORE_ENV_VAR}, or call `install`"
+        ),
+        By::Nobody(None) => {
+            tracing::info!(target: "idempotent_fn", ?store, by = "nobody", "default store");
+        }
+        By::Environment => {
+            tracing::info!(target: "idempotent_fn", ?store, by = STORE_ENV_VAR, "default store");
+        }
+        By::Install => {
+            tracing::info!(target: "idempotent_fn", ?store, by = "install", "default store");
+        }
     }
     #[cfg(not(feature = "tracing"))]
     let _ = (store, by);

@@ -229,12 +229,16 @@ impl Span {
         self.in_scope(|| {
             outcome("refused");
             match error {
-                Error::Unavailable { .. } | Error::Config { .. } | Error::Incompatible { .. } => {
+                Error::Unavailable { .. }
+                | Error::Config { .. }
+                | Error::Incompatible { .. }
+                | Error::TransactionEnded { .. } => {
                     tracing::error!(target: "idempotent_fn", error = %error, "refused");
                 }
                 Error::Indeterminate { .. }
                 | Error::NotRecorded { .. }
                 | Error::Superseded { .. }
+                | Error::Uncommitted { .. }
                 | Error::TimedOut { .. } => {
                     tracing::warn!(target: "idempotent_fn", error = %error, "refused");
                 }

@@ -29,6 +29,7 @@ pub mod record;
 mod runtime_check;
 pub mod store;
 mod sync;
+pub mod tx;
 
 pub use call::{Run, drain};
 pub use context::{Execution, Observation, Observed, current, observe, try_current, with_store};

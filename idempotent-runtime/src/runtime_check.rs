@@ -1,9 +1,9 @@
-//! Whether the runtime has what a call needs: timers, and I/O where its store is behind a network.
+//! Checks that the runtime has what a call needs: timers, and I/O if its store needs it.
 //!
-//! Tokio has no question for that (as of 1.54); it tells by a panic, when a timer or a socket is
-//! made. So one is made here, once for each runtime and before anything is claimed, and the panic
-//! is caught, and kept from the program's panic hook. Where panics abort the process, nothing can
-//! be caught: such a program ends here, with tokio's own message.
+//! Tokio (as of 1.54) cannot be asked for that. It panics when a timer or a socket is created in a
+//! runtime without it. So this module creates one, once for each runtime and before anything is
+//! claimed. It catches the panic, and keeps it from the program's panic hook. If panics abort the
+//! process, the program ends here, with Tokio's own message.
 
 use std::{
     cell::Cell,
@@ -18,10 +18,10 @@ use tokio::{
     time,
 };
 
-/// How many runtimes are remembered; programs have one or two.
-const REMEMBERED: usize = 64;
+/// How many runtimes are remembered. Most programs have one or two.
+const MAX_REMEMBERED: usize = 64;
 
-/// What was found in a runtime.
+/// A runtime that has timers, and I/O if `io`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Found {
     runtime: Id,
@@ -29,87 +29,89 @@ struct Found {
 }
 
 thread_local! {
-    /// The runtime in which this thread last found what it needed.
+    /// The runtime that this thread has checked last.
     static LAST: Cell<Option<Found>> = const { Cell::new(None) };
-    /// Whether this thread is asking tokio.
-    static ASKS: Cell<bool> = const { Cell::new(false) };
+    /// Whether this thread is creating a timer or a socket for a check.
+    static IS_PROBING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The runtimes that have what was needed. It is held while tokio is asked: there is one panic
+/// The runtimes that were checked. It is locked during a check, because there is only one panic
 /// hook.
-static GOOD: Mutex<Vec<Found>> = Mutex::new(Vec::new());
+static CHECKED: Mutex<Vec<Found>> = Mutex::new(Vec::new());
 
-/// What the current runtime, which this is, lacks; and what to do about it.
+/// Checks `runtime`, which must be the current one. The error says what it lacks, and what to do
+/// about it.
 #[inline]
 pub(crate) fn check(runtime: &Handle, needs_io: bool) -> Result<(), &'static str> {
     let runtime = runtime.id();
     match LAST.get() {
         Some(last) if last.runtime == runtime && (last.io || !needs_io) => Ok(()),
-        _ => ask(Found {
+        _ => probe(Found {
             runtime,
             io: needs_io,
         }),
     }
 }
 
+/// Checks the current runtime, and remembers it.
 #[cold]
-fn ask(needed: Found) -> Result<(), &'static str> {
-    // A panicking thread may not touch the hook, and may be inside of it.
+fn probe(needed: Found) -> Result<(), &'static str> {
+    // A panicking thread must not change the hook, and may be running in it.
     if thread::panicking() {
         return Ok(());
     }
-    let mut good = GOOD.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut checked = CHECKED.lock().unwrap_or_else(PoisonError::into_inner);
     let is_good = |found: &Found| found.runtime == needed.runtime && (found.io || !needed.io);
-    if !good.iter().any(is_good) {
-        quietly(|| {
-            succeeds(|| drop(time::sleep(Duration::ZERO)))
+    if !checked.iter().any(is_good) {
+        with_hook_muted(|| {
+            does_not_panic(|| drop(time::sleep(Duration::ZERO)))
                 .then_some(())
                 .ok_or(" with timers: build it with `enable_time` or `enable_all`")?;
-            (!needed.io || succeeds(open_socket))
+            (!needed.io || does_not_panic(open_socket))
                 .then_some(())
                 .ok_or(" with I/O: build it with `enable_io` or `enable_all`")
         })?;
-        if good.len() == REMEMBERED {
-            good.remove(0);
+        if checked.len() == MAX_REMEMBERED {
+            checked.remove(0);
         }
-        good.push(needed);
+        checked.push(needed);
     }
     LAST.set(Some(needed));
     Ok(())
 }
 
-/// Registers a socket, which sends nothing.
-#[cfg(feature = "redis")]
+/// Registers a socket with the runtime. It sends nothing.
+#[cfg(any(feature = "postgres", feature = "redis"))]
 fn open_socket() {
     let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0));
     let socket = socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
-    // Where there is not even such a socket, connecting will say so.
+    // If no such socket can be bound, this is no test, and connecting will report it.
     drop(socket.map(tokio::net::UdpSocket::from_std));
 }
 
-#[cfg(not(feature = "redis"))]
+#[cfg(not(any(feature = "postgres", feature = "redis")))]
 fn open_socket() {}
 
-fn succeeds(ask: impl FnOnce()) -> bool {
-    panic::catch_unwind(AssertUnwindSafe(ask)).is_ok()
+fn does_not_panic(probe: impl FnOnce()) -> bool {
+    panic::catch_unwind(AssertUnwindSafe(probe)).is_ok()
 }
 
-/// Does `ask` while the panic hook hears nothing of this thread. It hears of all others.
-fn quietly<R>(ask: impl FnOnce() -> R) -> R {
+/// Runs `work`, while panics of this thread, and only these, are kept from the panic hook.
+fn with_hook_muted<R>(work: impl FnOnce() -> R) -> R {
     let hook = Arc::new(panic::take_hook());
     let others = Arc::clone(&hook);
     panic::set_hook(Box::new(move |info| {
-        if !ASKS.get() {
+        if !IS_PROBING.get() {
             others(info);
         }
     }));
-    ASKS.set(true);
-    let answer = ask();
-    ASKS.set(false);
+    IS_PROBING.set(true);
+    let result = work();
+    IS_PROBING.set(false);
     drop(panic::take_hook());
     match Arc::try_unwrap(hook) {
         Ok(hook) => panic::set_hook(hook),
         Err(shared) => panic::set_hook(Box::new(move |info| shared(info))),
     }
-    answer
+    result
 }

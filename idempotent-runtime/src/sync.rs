@@ -1,7 +1,8 @@
 //! The locks, atomics, channels, map and time of the code that many threads enter at once.
 //!
 //! They are those of std, tokio and dashmap. `tests/races` compiles this crate with
-//! `cfg(idempotent_shuttle)`, and there a scheduler decides at each of them who goes on.
+//! `cfg(idempotent_shuttle)`. Then a scheduler stands in for them, and decides at each use which
+//! thread goes on.
 
 #[cfg(not(idempotent_shuttle))]
 mod real {

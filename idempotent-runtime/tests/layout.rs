@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs, path::Path};
 
 /// From the lowest to the highest. A module uses itself and those before it.
 const LAYERS: &str = "sync backoff runtime_check policy codec fingerprint key record error events \
-                      store default_store context operation call http client lib";
+                      store default_store context operation call tx http client lib";
 
 /// Calls `visit` with each source file but tests: its path from `src`, and its code without
 /// comments and tests.

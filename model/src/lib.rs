@@ -11,6 +11,7 @@ pub mod check;
 pub mod flow;
 pub mod history;
 mod holds;
+pub mod in_tx;
 mod leave;
 mod near;
 mod operator;

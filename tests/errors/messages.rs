@@ -82,7 +82,10 @@ async fn indeterminate() {
     assert!(poll_once(&mut owner).is_pending());
     drop(owner);
     let error = call().run(effects.body(0)).await.unwrap_err();
-    says(&error, &["check", "`resolve`"]);
+    says(
+        &error,
+        &["stopped midway or fell silent", "check", "`resolve`"],
+    );
     means(&error, false, BodyRan::Unknown);
 }
 
@@ -129,7 +132,8 @@ async fn superseded() {
     poll_until(&mut owner, || effects.started() == 1).await;
     charge(&elsewhere).forget().await.unwrap();
     let error = owner.await.unwrap_err();
-    says(&error, &["took over"]);
+    // Nobody took over here, and the text does not say that somebody did.
+    says(&error, &["took over while", "or the key was reset by hand"]);
     means(&error, true, BodyRan::Yes);
 }
 
@@ -195,6 +199,27 @@ async fn an_outage_says_where_how_long_and_why() {
         lost.with_source(cause).to_string(),
         "Redis at cache:6379 was lost (connection reset)"
     );
+}
+
+/// A locked file, say: it refuses for a while, and then `wait` is over before it refuses again.
+#[tokio::test(start_paused = true)]
+async fn a_silence_after_a_refusal_does_not_hide_why() {
+    for fault in [Fault::Busy, Fault::NotSent] {
+        let (faulty, effects) = (Faulty::new(), Effects::new());
+        faulty.next(Op::Claim, [fault]);
+        faulty.always(Op::Claim, Fault::Hang);
+        let call = charge(&SharedStore::new(faulty)).wait(Duration::from_secs(3));
+        let error = call.run(effects.body(0)).await.unwrap_err();
+        let why = "the link has a fault, as the test asked; asked again: faulty:";
+        says(&error, &[why, "gave no answer for 2."]);
+    }
+    // Silence after silence says nothing more.
+    let (faulty, effects) = (Faulty::new(), Effects::new());
+    faulty.next(Op::Claim, [Fault::LostReply]);
+    faulty.always(Op::Claim, Fault::Hang);
+    let call = charge(&SharedStore::new(faulty)).wait(Duration::from_secs(3));
+    let error = call.run(effects.body(0)).await.unwrap_err();
+    assert!(!error.to_string().contains("asked again"), "{error}");
 }
 
 #[cfg(feature = "redis")]

@@ -2,6 +2,7 @@
 //! refused may run again.
 
 use std::{
+    pin::Pin,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -15,7 +16,9 @@ use idempotent_fn::{
     Error, OnCrash, OnErr, Operation, SharedStore,
     codec::{Codec, Json, MessagePack},
     key::optional_part,
-    operation, operation_with_codec,
+    operation,
+    operation::Resolution,
+    operation_with_codec,
     store::MemoryStore,
 };
 use serde::{Deserialize, Serialize};
@@ -97,6 +100,76 @@ async fn a_refused_call_of_the_body_is_no_final_result() {
             assert_eq!(runs.load(Ordering::SeqCst), 3);
             settled(&store).await;
         }
+    }
+}
+
+/// A look or a decision by hand that a body makes, and that is refused for now.
+#[tokio::test]
+async fn a_refused_look_or_decision_of_the_body_is_no_final_result() {
+    type ByHand =
+        fn(Operation<u32, Error>) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+    let by_hand: [ByHand; 4] = [
+        |operation| Box::pin(async { operation.inspect().await.map(drop) }),
+        |operation| Box::pin(operation.forget()),
+        |operation| Box::pin(operation.resolve(Resolution::Rerun)),
+        |operation| Box::pin(operation.resolve_unseen(Resolution::Done(7))),
+    ];
+    for by_hand in by_hand {
+        for fails in BODIES {
+            let (store, faulty, runs) = (memory(), Faulty::new(), AtomicU32::new(0));
+            let down = SharedStore::new(faulty.clone());
+            inner(&down)
+                .run(async { Err(refusal()) })
+                .await
+                .unwrap_err();
+            let call = async || {
+                let body = async {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    by_hand(inner(&down)).await.map_err(fails)?;
+                    Err(Failure::Declined)
+                };
+                outer(&store).record_err().run_attached(body).await
+            };
+            faulty.always(Op::Read, Fault::Refused);
+            for _ in 0..2 {
+                call().await.expect_err("the store is down");
+            }
+            faulty.always(Op::Read, Fault::None);
+            for _ in 0..2 {
+                let answer = call().await;
+                assert!(matches!(answer, Err(Failure::Declined)), "{answer:?}");
+            }
+            assert_eq!(runs.load(Ordering::SeqCst), 3);
+        }
+    }
+}
+
+/// Tried again within the body, a look that succeeds is no refusal any more. It does not make up
+/// for a refused call.
+#[tokio::test]
+async fn a_look_that_succeeds_takes_back_a_refused_look_and_no_refused_call() {
+    for calls in [false, true] {
+        let (store, faulty, runs) = (memory(), Faulty::new(), AtomicU32::new(0));
+        let elsewhere = SharedStore::new(faulty.clone());
+        let in_use = memory();
+        let owner = busy(&in_use);
+        for _ in 0..2 {
+            let body = async {
+                runs.fetch_add(1, Ordering::SeqCst);
+                if calls {
+                    inner(&in_use).run(async { Ok(7) }).await.unwrap_err();
+                }
+                faulty.always(Op::Read, Fault::Refused);
+                inner(&elsewhere).inspect().await.unwrap_err();
+                faulty.always(Op::Read, Fault::None);
+                inner(&elsewhere).inspect().await.unwrap();
+                Err(Failure::Declined)
+            };
+            let answer = outer(&store).record_err().run_attached(body).await;
+            assert!(matches!(answer, Err(Failure::Declined)), "{answer:?}");
+        }
+        assert_eq!(runs.load(Ordering::SeqCst), if calls { 2 } else { 1 });
+        drop(owner);
     }
 }
 

@@ -15,7 +15,12 @@ use idempotent_fn::{
 
 fn status(error: Error) -> (u16, &'static str, bool, Option<String>) {
     let problem = Problem::from(&error);
+    let text = error.to_string();
     let response = error.into_response();
+    // Whoever logs outside finds the reason; a client does not get it.
+    let carried = response.extensions().get::<Error>().expect("the error");
+    assert_eq!(carried.to_string(), text);
+    assert!(!String::from_utf8_lossy(&problem.body()).contains("key digest"));
     let after = response.headers().get("retry-after");
     let after = after.map(|after| after.to_str().unwrap().to_owned());
     assert_eq!(problem.status(), response.status());

@@ -66,8 +66,11 @@ async fn what_would_come_back_as_another_value_is_told() {
 #[tokio::test]
 async fn a_payload_nested_too_deeply_is_refused_before_the_body() {
     let (store, effects) = (SharedStore::new(MemoryStore::new()), Effects::new());
-    let lists =
-        |levels| (1..levels).fold(serde_json::json!([]), |list, _| serde_json::json!([list]));
+    let lists = |levels| {
+        (1..levels).fold(serde_json::Value::Array(Vec::new()), |list, _| {
+            serde_json::Value::Array(vec![list])
+        })
+    };
     let call = async |levels| {
         let operation = operation::<Result<(), Error>, _>("values.deep", &[&levels]);
         let operation = operation.store(&store).fingerprint(&lists(levels));

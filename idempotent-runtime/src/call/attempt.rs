@@ -8,9 +8,9 @@ use std::{
 use tokio::runtime::Handle;
 
 use crate::{
-    Error, Key, OperationId, SharedStore,
+    Error, Key, OperationId,
     context::{
-        Context, RunningBody,
+        Context, Home, RunningBody,
         observe::{self, Observation, Observed, Refusals},
     },
     events::{self, Subject},
@@ -139,8 +139,8 @@ impl RunningBody for Attempt {
         &self.progress.refusals
     }
 
-    fn holds(&self, store: &SharedStore, key: &Key) -> bool {
-        self.store.is(store) && self.key == *key
+    fn holds(&self, home: Home<'_>, key: &Key) -> bool {
+        matches!(home, Home::Store(store) if self.store.is(store)) && self.key == *key
     }
 
     fn fencing_token(&self) -> u64 {

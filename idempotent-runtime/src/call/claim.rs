@@ -83,8 +83,8 @@ impl Claim {
         &self.record
     }
 
-    /// Called before each first poll of the body: from then on its effects may have happened.
-    /// Returns whether the body had not been polled before.
+    /// Called before the body is polled, by `local` and by [`drive`](Self::drive): from then on its
+    /// effects may have happened. Returns whether this is its first poll.
     pub(crate) fn start(&mut self) -> bool {
         self.advance(Stage::Granted, Stage::Started)
     }

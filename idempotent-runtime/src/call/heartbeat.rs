@@ -48,6 +48,7 @@ impl Claim {
     pub(crate) async fn drive<W: ErasedBody + ?Sized>(&mut self, body: &mut W) -> BodyEnd {
         let attempt = Arc::clone(&self.attempt);
         let mut body = pin!(context::Context::scope(attempt.clone(), StopOnDrop(body)));
+        // For `SharedStore::in_flight`: a local store has no flights that could be counted.
         let _running = attempt.store.local().map(|_| attempt.store.running());
         let mut heartbeat = None;
         let mut timeout = attempt.timeout.map(|after| Box::pin(time::sleep(after)));

@@ -254,6 +254,7 @@ async fn run<W: ErasedBody + ?Sized>(
             BodyEnd::Returned => outcome::end_claim(body, &mut claim),
             BodyEnd::Overtaken(record, lease_left) => {
                 claim.lose();
+                // Boxed because rare, here and below: keeps the common future small.
                 return Box::pin(adopt(attempt, body, record, lease_left)).await;
             }
             BodyEnd::TimedOut(after) => {

@@ -57,6 +57,8 @@ fn end_by_verdict<W: ErasedBody + ?Sized>(body: &W, claim: &mut Claim) {
     }
     let limit = claim.attempt.store.result_limit();
     let mut bytes = Vec::with_capacity(USUAL_RESULT);
+    // `carries_ours`: whether the user's value contains an error of this library, which its
+    // serializer notes.
     let (encoded, carries_ours) = noting_own(|| body.encode(&mut bytes));
     let ended = match encoded {
         _ if carries_ours && body.is_err() => RecordingResult::NotFinal,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error, Key, SharedStore,
-    context::{Context, observe::Refusals},
+    context::{Context, Home, observe::Refusals},
     events::Span,
     operation::options::{ChosenStore, Options, counting_store},
     record::{MAX_TTL, Nonce},
@@ -45,7 +45,7 @@ pub(crate) fn prepare(
         Err(error) => return Err(refuse(error, &span)),
     };
     let caller = Context::current();
-    if let Err(error) = caller.check_reentry(options.scope, &store, &key) {
+    if let Err(error) = caller.check_reentry(options.scope, Home::Store(&store), &key) {
         return Err(refuse(error, &span));
     }
     let request = options.request(&store, nonce);

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     Error, Key, OnCrash, OperationId, SharedStore,
     context::{
-        Context, RunningBody,
+        Context, Home, RunningBody,
         observe::{Observation, Refusals},
     },
     events::{self, Subject},
@@ -124,7 +124,7 @@ impl RunningBody for Unprotected {
     }
 
     /// Without protection a body holds no key.
-    fn holds(&self, _: &SharedStore, _: &Key) -> bool {
+    fn holds(&self, _: Home<'_>, _: &Key) -> bool {
         false
     }
 

@@ -15,6 +15,14 @@ use crate::{Error, OperationId, SharedStore, events::Subject, key::Key};
 pub use execution::Execution;
 pub use observe::{Observation, Observed, observe};
 
+/// Where a key's record is.
+#[derive(Clone, Copy)]
+pub(crate) enum Home<'a> {
+    Store(&'a SharedStore),
+    /// In the table that the caller's own transaction writes to.
+    Transaction,
+}
+
 /// A running body, as the calls made from it see it.
 pub(crate) trait RunningBody: Subject + Send + Sync {
     /// The context that its call was made in.
@@ -23,8 +31,8 @@ pub(crate) trait RunningBody: Subject + Send + Sync {
     /// The calls made by it that were refused for now.
     fn refusals(&self) -> &Refusals;
 
-    /// Whether it is the run of this key.
-    fn holds(&self, store: &SharedStore, key: &Key) -> bool;
+    /// Whether it is the run of this key there.
+    fn holds(&self, home: Home<'_>, key: &Key) -> bool;
 
     /// See [`Execution::fencing_token`].
     fn fencing_token(&self) -> u64;
@@ -172,12 +180,12 @@ impl Context {
     pub(crate) fn check_reentry(
         &self,
         scope: &'static str,
-        store: &SharedStore,
+        home: Home<'_>,
         key: &Key,
     ) -> Result<(), Error> {
         let mut outer = self.execution.as_deref();
         while let Some(running) = outer {
-            if running.holds(store, key) {
+            if running.holds(home, key) {
                 let operation = OperationId::of(scope, key);
                 return Err(Error::Reentrant { operation });
             }
@@ -229,6 +237,14 @@ impl Context {
     pub(crate) fn note_failed_by_refusal(&self, scope: &'static str, key: Option<&Key>) {
         if let Some(refusals) = self.refusals() {
             refusals.add(scope, key);
+        }
+    }
+
+    /// An inspection or a decision by hand, made here, has ended: with this error if it was
+    /// refused.
+    pub(crate) fn note_by_hand(&self, scope: &'static str, key: &Key, refused: Option<&Error>) {
+        if let Some(refusals) = self.refusals() {
+            refusals.note_by_hand(scope, key, refused.is_some_and(Error::may_pass));
         }
     }
 

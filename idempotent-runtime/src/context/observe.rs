@@ -176,6 +176,8 @@ pub(crate) struct Refusals(Mutex<Vec<Refusal>>);
 struct Refusal {
     scope: &'static str,
     key: Option<Key>,
+    /// It was no call: an operator's look or decision.
+    by_hand: bool,
     _watched: WatchGuard,
 }
 
@@ -186,11 +188,29 @@ impl Refusals {
 
     /// Notes that the call with this key, or without one, was refused.
     pub(crate) fn add(&self, scope: &'static str, key: Option<&Key>) {
+        self.push(scope, key, false);
+    }
+
+    /// A look or a decision by hand ended: refused for now, or not.
+    pub(crate) fn note_by_hand(&self, scope: &'static str, key: &Key, refused: bool) {
+        if refused {
+            self.push(scope, Some(key), true);
+        } else {
+            self.list()
+                .retain(|refusal| !(refusal.by_hand && refusal.is(scope, Some(key))));
+        }
+    }
+
+    fn push(&self, scope: &'static str, key: Option<&Key>, by_hand: bool) {
         let mut list = self.list();
-        if !list.iter().any(|refusal| refusal.is(scope, key)) {
+        if !list
+            .iter()
+            .any(|refusal| refusal.is(scope, key) && refusal.by_hand == by_hand)
+        {
             list.push(Refusal {
                 scope,
                 key: key.cloned(),
+                by_hand,
                 _watched: WatchGuard::new(),
             });
         }

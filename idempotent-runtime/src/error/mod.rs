@@ -135,11 +135,12 @@ pub enum Error {
         /// Which operation.
         operation: OperationId,
     },
-    /// An earlier attempt stopped with its effects unknown, and `on_crash = fail` forbids running
-    /// it again. Find out what happened, then report it by
-    /// [`Operation::resolve`](crate::Operation::resolve).
+    /// An earlier attempt stopped midway, or was silent for its lease, and `on_crash = fail` forbids
+    /// running it again. Find out what happened, then report it by
+    /// [`Operation::resolve`](crate::Operation::resolve). If it was only silent, it may still finish,
+    /// and its result settles the key.
     #[error(
-        "{operation}: an earlier attempt stopped midway and nobody knows whether its effects happened; \
+        "{operation}: an earlier attempt stopped midway or fell silent, and nobody knows whether its effects happened; \
          check, then `resolve` it"
     )]
     #[non_exhaustive]
@@ -191,11 +192,13 @@ pub enum Error {
         /// Which operation.
         operation: OperationId,
     },
-    /// This call ran the body, but was silent for longer than its lease. Another attempt took over
-    /// and has recorded no result yet. Retrying gets the recorded result, or runs the body if there
-    /// is none.
+    /// This call ran the body, but lost its key: it was silent for longer than its lease and
+    /// another attempt took over, or an operator reset the key
+    /// ([`forget`](crate::Operation::forget), [`resolve`](crate::Operation::resolve)). No result is
+    /// recorded yet. Retrying gets the recorded result, or runs the body if there is none.
     #[error(
-        "{operation}: another attempt took over while this one was silent, and has recorded no result yet"
+        "{operation}: the body ran, but lost its key: another attempt took over while this one was silent, or the key \
+         was reset by hand; no result is recorded yet"
     )]
     #[non_exhaustive]
     Superseded {
@@ -235,6 +238,32 @@ pub enum Error {
         #[source]
         source: StoreError,
     },
+    /// Only with `in_tx`: the body has run and has not failed, but its transaction cannot be
+    /// committed, so nothing stays of it. Roll back, and call again in a new transaction.
+    #[error(
+        "{operation}: the body has run, but its transaction cannot be committed, so nothing stays of it; roll back and begin \
+         again: {source}"
+    )]
+    #[non_exhaustive]
+    Uncommitted {
+        /// Which operation.
+        operation: OperationId,
+        /// What the database said.
+        #[source]
+        source: StoreError,
+    },
+    /// Only with `in_tx`: the body has run, and has ended its caller's transaction, or gone back to
+    /// a savepoint from before the call. So its effects and its record were not committed as one:
+    /// some may stay without the other. Leave COMMIT and ROLLBACK to the caller.
+    #[error(
+        "{operation}: the body has ended its caller's transaction, so nobody knows which of its effects stay; leave COMMIT and \
+         ROLLBACK to the caller, and check what was done"
+    )]
+    #[non_exhaustive]
+    TransactionEnded {
+        /// Which operation.
+        operation: OperationId,
+    },
     /// The program is set up wrongly; retrying does not help.
     #[error("{operation}: {reason}")]
     #[non_exhaustive]
@@ -252,18 +281,20 @@ pub enum BodyRan {
     /// A body for this key ran to its end, an operator has said so, or a body was running when it
     /// was superseded or reached its `timeout`.
     Yes,
-    /// This call did not run the body.
+    /// This call did not run the body, or nothing stays of what the body did.
     No,
     /// An earlier attempt may have run the body.
     Unknown,
 }
 
 impl Error {
-    /// Whether the same call may succeed later.
+    /// Whether to make the same call again, because it may succeed later. `false` for
+    /// [`Indeterminate`](Self::Indeterminate): a retry does no harm, but a person or the earlier
+    /// attempt has to settle the key first.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::InFlight { .. } | Self::Superseded { .. } => true,
+            Self::InFlight { .. } | Self::Superseded { .. } | Self::Uncommitted { .. } => true,
             Self::TimedOut { on_crash, .. } => matches!(on_crash, OnCrash::Rerun),
             Self::Unavailable { source, .. } => !matches!(
                 source.kind,
@@ -305,7 +336,8 @@ impl Error {
             Self::Superseded { .. }
             | Self::NotRecorded { .. }
             | Self::AlreadyRecorded { .. }
-            | Self::TimedOut { .. } => BodyRan::Yes,
+            | Self::TimedOut { .. }
+            | Self::TransactionEnded { .. } => BodyRan::Yes,
             Self::Indeterminate { .. } | Self::Incompatible { .. } => BodyRan::Unknown,
             _ => BodyRan::No,
         }
@@ -326,6 +358,8 @@ impl Error {
             | Self::TimedOut { operation, .. }
             | Self::InvalidKey { operation, .. }
             | Self::Unavailable { operation, .. }
+            | Self::Uncommitted { operation, .. }
+            | Self::TransactionEnded { operation }
             | Self::Config { operation, .. } => *operation,
         }
     }

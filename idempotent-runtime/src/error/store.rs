@@ -94,6 +94,15 @@ impl StoreError {
         }
     }
 
+    /// This failure of a command that was sent again because it had failed with `earlier`: the text
+    /// says both.
+    pub(crate) fn after(self, earlier: &Self) -> Self {
+        Self {
+            message: format!("{earlier}; asked again: {}", self.message).into(),
+            ..self
+        }
+    }
+
     /// Whether the store answered that it cannot serve now but will soon: it loads its data, fails
     /// over, moves the key's slot, or is blocked by a script. Nothing changed. It is better to ask
     /// again after a pause than to give up.

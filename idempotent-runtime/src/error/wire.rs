@@ -40,6 +40,8 @@ impl Error {
             Self::TimedOut { .. } => "timed_out",
             Self::InvalidKey { .. } => "invalid_key",
             Self::Unavailable { .. } => "unavailable",
+            Self::Uncommitted { .. } => "uncommitted",
+            Self::TransactionEnded { .. } => "transaction_ended",
             Self::Config { .. } => "config",
         }
     }
@@ -155,6 +157,11 @@ impl Read {
                     reason,
                 ),
             },
+            "uncommitted" => Error::Uncommitted {
+                operation,
+                source: StoreError::new(StoreErrorKind::Refused, reason),
+            },
+            "transaction_ended" => Error::TransactionEnded { operation },
             "config" => Error::Config { operation, reason },
             _ => Error::Incompatible { operation, reason },
         }

@@ -70,9 +70,9 @@ impl Fingerprint {
     /// ```
     ///
     /// # Errors
-    /// When the payload's `Serialize` implementation returns an error, and when the payload is nested
-    /// more deeply than 512 levels. A sequence, a map, a struct, a tuple, a variant with data, a newtype
-    /// and a `Some` are a level each.
+    /// When the payload's `Serialize` implementation returns an error, and when the payload is
+    /// nested more deeply than 512 levels. A sequence, a map, a struct, a tuple, a variant with
+    /// data, a newtype and a `Some` are a level each.
     pub fn of<T: Serialize + ?Sized>(payload: &T) -> Result<Self, FingerprintError> {
         let mut hash = Sha256::new_with_prefix(FORMAT);
         payload.serialize(canonical::Encoder::new(&mut hash))?;

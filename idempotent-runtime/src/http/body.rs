@@ -161,7 +161,7 @@ impl Pieces {
 }
 
 /// The length that a message's headers announce.
-pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn announced_length(headers: &HeaderMap) -> Option<u64> {
     let length = headers.get(header::CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
 }
@@ -181,14 +181,14 @@ where
     if body
         .size_hint()
         .lower()
-        .max(announced(headers).unwrap_or(0))
+        .max(announced_length(headers).unwrap_or(0))
         > limit
     {
         return Err(too_large());
     }
     let mut pieces = Pieces::default();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| broken(&*error.into()))?;
+        let frame = frame.map_err(|error| broken_off(&*error.into()))?;
         if let Ok(data) = frame.into_data() {
             if (pieces.len() + data.remaining()) as u64 > limit {
                 return Err(too_large());
@@ -200,7 +200,7 @@ where
 }
 
 /// A body broke off. Where a limit outside of this layer has cut it, it says so.
-fn broken(error: &(dyn error::Error + 'static)) -> Problem {
+fn broken_off(error: &(dyn error::Error + 'static)) -> Problem {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<LengthLimitError>() {

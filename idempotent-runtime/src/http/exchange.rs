@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use super::{
     Finish, IdempotencyKey, Problem, ResponseBody,
-    body::{BoxError, Collected, announced, collect, read_request},
+    body::{BoxError, Collected, announced_length, collect, read_request},
     config::{Config, Meaning, Principal},
     mark_as_replayed,
     payload::original_uri,
@@ -217,7 +217,7 @@ where
             response: untouched(parts, body),
             record: Err("its response is not to be kept"),
         }),
-        Finish::Complete => Ok(kept(&config, parts, body, limit).await),
+        Finish::Complete => Ok(recorded_answer(&config, parts, body, limit).await),
     }
 }
 
@@ -238,14 +238,19 @@ fn meaning(config: &Config, parts: &response::Parts) -> Finish {
 
 /// Collects a response to be recorded, unless it is a stream or too large: then it is handed out as
 /// it comes, and not kept.
-async fn kept<B>(config: &Config, parts: response::Parts, body: B, limit: usize) -> Answer<B>
+async fn recorded_answer<B>(
+    config: &Config,
+    parts: response::Parts,
+    body: B,
+    limit: usize,
+) -> Answer<B>
 where
     B: Body<Data = Bytes>,
 {
     let length = body
         .size_hint()
         .exact()
-        .or_else(|| announced(&parts.headers));
+        .or_else(|| announced_length(&parts.headers));
     let is_too_long = length.is_some_and(|length| length > limit as u64);
     if is_too_long || is_event_stream(&parts.headers) {
         return Answer::New {

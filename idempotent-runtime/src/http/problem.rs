@@ -40,6 +40,8 @@ pub struct Problem {
     docs: Option<Arc<str>>,
     /// Whose form and status it has.
     contract: Option<Contract>,
+    /// What it was made from.
+    error: Option<Box<Error>>,
 }
 
 macro_rules! kinds {
@@ -79,7 +81,7 @@ kinds! {
     TimedOut "timed-out" GATEWAY_TIMEOUT "The operation was stopped because it took too long"
         "The operation took too long and was stopped midway. Sending the same request again starts it anew."
     Indeterminate "indeterminate" CONFLICT "It is not known whether the operation took effect"
-        "An earlier attempt stopped midway, and nobody knows whether it took effect. Ask the operator of this service; sending the request again does not help."
+        "An earlier attempt stopped midway or fell silent, and nobody knows whether it took effect. Ask the operator of this service. Sending the request again does not run it again; it gets a response once the matter is settled."
     NotRecorded "not-recorded" CONFLICT "The operation has run, but its response was not kept"
         "The operation has run, and its response was not kept. It is not run again."
     Unavailable "unavailable" SERVICE_UNAVAILABLE "The record of requests cannot be reached"
@@ -87,7 +89,7 @@ kinds! {
     ResponseLost "response-lost" INTERNAL_SERVER_ERROR "The response broke off"
         "The operation has run, but its response broke off and was not kept. It is not run again."
     Internal "internal" INTERNAL_SERVER_ERROR "The server is set up wrongly"
-        "The request cannot be processed safely. Its operator finds the reason in the log of the server."
+        "The request cannot be processed safely, and sending it again does not help. The operator of this service can find out why."
 }
 
 impl Problem {
@@ -104,6 +106,7 @@ impl Problem {
             instance: None,
             docs: None,
             contract: None,
+            error: None,
         }
     }
 
@@ -193,7 +196,24 @@ impl Problem {
         }
     }
 
-    /// The whole response.
+    /// The whole response. Made from an [`Error`], it has that as an extension, which is not sent: for
+    /// a log or a metric of your own, outside.
+    ///
+    /// ```
+    /// # use idempotent_fn::{Error, http::Problem, operation, store::MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// // An empty scope is refused.
+    /// let call = operation::<Result<u64, Error>, _>("", &[&"k"]).store(MemoryStore::new());
+    /// let error = call.run(async { Ok(1) }).await.unwrap_err();
+    /// let response = Problem::from(error).into_response::<Vec<u8>>();
+    /// assert_eq!(response.status(), 500);
+    /// if let Some(error) = response.extensions().get::<Error>() {
+    ///     eprintln!("answered {}: {error}", response.status());
+    /// }
+    /// # assert!(response.extensions().get::<Error>().is_some());
+    /// # }
+    /// ```
     #[must_use]
     pub fn into_response<B: From<Bytes>>(self) -> Response<B> {
         let mut response = Response::new(B::from(self.body()));
@@ -201,6 +221,9 @@ impl Problem {
         *response.headers_mut() = self.headers();
         // Inside of a layer it is the response of a handler, and never one to be recorded.
         response.extensions_mut().insert(self.finish());
+        if let Some(error) = self.error {
+            response.extensions_mut().insert(*error);
+        }
         response
     }
 
@@ -249,9 +272,11 @@ impl From<&Error> for Problem {
             Error::InFlight { .. } | Error::Superseded { .. } => Kind::InFlight,
             Error::KeyReused { .. } => Kind::KeyReused,
             Error::TimedOut { .. } if error.is_retryable() => Kind::TimedOut,
-            Error::Indeterminate { .. } | Error::TimedOut { .. } => Kind::Indeterminate,
+            Error::Indeterminate { .. }
+            | Error::TimedOut { .. }
+            | Error::TransactionEnded { .. } => Kind::Indeterminate,
             Error::NotRecorded { .. } => Kind::NotRecorded,
-            Error::Unavailable { .. } => Kind::Unavailable,
+            Error::Unavailable { .. } | Error::Uncommitted { .. } => Kind::Unavailable,
             Error::InvalidKey {
                 reason: InvalidKeyError::EmptyPart(_),
                 ..
@@ -261,6 +286,7 @@ impl From<&Error> for Problem {
         let mut problem = Self::new(kind);
         problem.is_retryable = error.is_retryable();
         problem.instance = error.operation().digest();
+        problem.error = Some(Box::new(error.clone()));
         problem.retry_after = problem.is_retryable.then(|| {
             let after = error.retry_after().unwrap_or_default();
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);

@@ -7,6 +7,7 @@ use tokio::task::coop::unconstrained;
 use crate::{
     Error, Key, Operation, SharedStore,
     codec::redact::shape_of,
+    context::Context,
     record::{DONE_HEADER, Nonce, Record, RecordedBytes, State, clamp_ttl, too_large},
     store::{Settled, inspection::Inspection, protocol::replacement},
 };
@@ -48,11 +49,26 @@ impl<T, E, F> Operation<T, E, F> {
     /// # Errors
     /// [`Error::InvalidKey`], [`Error::Config`], [`Error::Unavailable`], [`Error::Incompatible`].
     pub async fn inspect(self) -> Result<Option<Inspection>, Error> {
-        let (store, key) = self.options.store_and_key()?;
-        let read = unconstrained(store.read(&key))
-            .await
-            .map_err(|error| Error::store(self.options.operation_id(), error))?;
-        Ok(read.map(|(record, lease_left)| Inspection::of(&store, record, lease_left)))
+        let look = async {
+            let (store, key) = self.options.store_and_key()?;
+            let read = unconstrained(store.read(&key))
+                .await
+                .map_err(|error| Error::store(self.options.operation_id(), error))?;
+            Ok(read.map(|(record, lease_left)| Inspection::of(&store, record, lease_left)))
+        };
+        self.note_outcome(look).await
+    }
+
+    /// Runs an operator's call, and notes its end with the body that it may be made in. If it is
+    /// refused for now, that body's `Err` is not final, as after any refused call.
+    async fn note_outcome<R>(
+        &self,
+        work: impl Future<Output = Result<R, Error>>,
+    ) -> Result<R, Error> {
+        let ended = work.await;
+        let (scope, key) = (self.options.scope, &self.options.key);
+        Context::with(|context| context.note_by_hand(scope, key, ended.as_ref().err()));
+        ended
     }
 
     /// Settles a key that is in doubt ([`Error::Indeterminate`]), once you have found out what
@@ -129,6 +145,10 @@ impl<T, E, F> Operation<T, E, F> {
     }
 
     async fn decide(self, resolution: Resolution<T>, unseen: bool) -> Result<(), Error> {
+        self.note_outcome(self.settle(resolution, unseen)).await
+    }
+
+    async fn settle(&self, resolution: Resolution<T>, unseen: bool) -> Result<(), Error> {
         let (store, key) = self.options.store_and_key()?;
         let operation = self.options.operation_id();
         let (outcome, ttl) = match resolution {
@@ -185,8 +205,11 @@ impl<T, E, F> Operation<T, E, F> {
     /// # Errors
     /// Those of [`inspect`](Self::inspect).
     pub async fn forget(self) -> Result<(), Error> {
-        let (store, key) = self.options.store_and_key()?;
-        self.overrule(&store, &key, None, |_, _| Ok(None)).await
+        let reset = async {
+            let (store, key) = self.options.store_and_key()?;
+            self.overrule(&store, &key, None, |_, _| Ok(None)).await
+        };
+        self.note_outcome(reset).await
     }
 
     /// Replaces the record, as `decide` says: by a done record with the outcome that it returns,

@@ -129,7 +129,7 @@ impl Options {
         shared.map_or(Ok(()), |reason| Err(self.config(reason)))
     }
 
-    fn ttl(&self) -> Duration {
+    pub(crate) fn ttl(&self) -> Duration {
         self.ttl.unwrap_or(DEFAULT_TTL)
     }
 

@@ -43,6 +43,7 @@ impl Inspection {
     pub(crate) fn of(store: &SharedStore, record: Record, lease_left: Duration) -> Self {
         let at = |since_1970: Duration| SystemTime::UNIX_EPOCH + since_1970;
         // In a store of this process the owner can only be this process.
+        let is_finished = matches!(record.state, State::Done | State::Failed);
         let is_here = store.local().is_some() && record.state == State::Running;
         Self {
             state: record.state,
@@ -54,7 +55,7 @@ impl Inspection {
             owner: record.owner.or_else(|| is_here.then(Owner::here).flatten()),
             trace: record.trace,
             ttl: record.ttl,
-            expires: matches!(record.state, State::Done | State::Failed)
+            expires: (is_finished && record.expires != 0)
                 .then(|| at(Duration::from_millis(record.expires))),
             has_result: matches!(
                 record.outcome,

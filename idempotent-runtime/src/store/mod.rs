@@ -3,6 +3,8 @@
 pub mod cas;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod connection;
 pub(crate) mod counters;
 mod forward;
 pub(crate) mod inspection;
@@ -16,9 +18,8 @@ pub mod protocol;
 pub(crate) mod redis;
 mod shared;
 pub(crate) mod single_flight;
-#[cfg(feature = "sqlite-system")]
 pub(crate) mod sql;
-#[cfg(any(feature = "redis", feature = "sqlite-system"))]
+#[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite-system"))]
 mod warning;
 
 use std::{future::Future, time::Duration};
@@ -32,6 +33,8 @@ pub use memory::{ManualClock, MemoryStore};
 pub use near::NearCache;
 pub use notify::{KeyNotifier, Subscription};
 pub use shared::SharedStore;
+#[cfg(feature = "postgres")]
+pub use sql::{POSTGRES_SCHEMA, PostgresOptions, PostgresStore};
 #[cfg(feature = "sqlite-system")]
 pub use sql::{SQLITE_SCHEMA, SqliteOptions, SqliteStore, SqliteSynchronous};
 

@@ -9,11 +9,10 @@
 //! ```
 //!
 //! A flight only saves commands; the store decides who runs. So followers wait on shared state,
-//! never on the leader's future, and trust a leader only while it shows that it is polled. After it
-//! has sent a claim, and while it waits, it must do so every [`LEADER_TIMEOUT`]; while its body
-//! runs, once in a lease.
-//! If it is silent for longer, a follower removes the flight, and the next call to join asks the
-//! store.
+//! never on the leader's future, and trust a leader only for a while: for [`LEADER_TIMEOUT`] after
+//! it has sent a claim, and after each poll while it waits; for a lease after each heartbeat while
+//! its body runs. If it is silent for longer, a follower removes the flight, and the next call to
+//! join asks the store.
 
 use std::{
     sync::{Arc, PoisonError},

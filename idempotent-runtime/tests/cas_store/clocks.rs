@@ -208,3 +208,35 @@ async fn tokens_grow_however_far_clocks_are_apart() {
         .expect("a record");
     assert_eq!(left, LEASE);
 }
+
+/// A row that is dated ahead: the clock was set back, or somebody has changed the row.
+#[tokio::test]
+async fn a_row_dated_far_ahead_blocks_nobody_for_ever() {
+    let world = World::new();
+    let far = world.machine(Duration::from_secs(100_000), BOUND);
+    let here = world.machine(Duration::ZERO, BOUND);
+    let owned = granted(far.claim(&key(), &request(1)).await.expect("a claim"));
+    match here.claim(&key(), &request(2)).await.expect("a claim") {
+        ClaimReply::Held { record, lease_left } => {
+            assert_eq!((record, lease_left), (owned.clone(), LEASE));
+        }
+        granted => panic!("it counts as just renewed: {granted:?}"),
+    }
+    world.pass(LEASE + 2 * BOUND + TICK);
+    granted(here.claim(&key(), &request(2)).await.expect("a claim"));
+}
+
+/// What clocks within the bound can differ by changes nothing.
+#[tokio::test]
+async fn a_row_dated_a_little_ahead_is_left_as_it_is() {
+    let world = World::new();
+    let (ahead, here) = (
+        world.machine(BOUND, BOUND),
+        world.machine(Duration::ZERO, BOUND),
+    );
+    granted(ahead.claim(&key(), &request(1)).await.expect("a claim"));
+    let revision = || world.database.item(key().as_str()).expect("a row").revision;
+    let before = revision();
+    here.claim(&key(), &request(2)).await.expect("a claim");
+    assert_eq!(revision(), before);
+}

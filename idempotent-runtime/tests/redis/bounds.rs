@@ -24,15 +24,23 @@ async fn tokens_grow_up_to_the_largest_and_no_further() {
     }
 }
 
+/// Somebody has made the key live longer, or the server's clock went back.
 #[tokio::test]
-async fn an_age_below_zero_is_zero() {
+async fn an_age_below_zero_is_zero_and_blocks_nobody() {
     let server = RedisServer::start();
     let store = store(&server);
-    granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
-    let longer = (hold() + 3_600_000).to_string();
-    server.cli(&["PEXPIRE", &redis_key(&key("1")), &longer]);
-    let (_, left) = held(store.claim(&key("1"), &request(2)).await.expect("claim"));
-    assert_eq!(left, LEASE);
+    let owned = granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
+    for beyond in [1, 3_600_000, 315_360_000_000] {
+        let longer = (hold() + beyond).to_string();
+        server.cli(&["PEXPIRE", &redis_key(&key("1")), &longer]);
+        let read = store.read(&key("1")).await.expect("read");
+        assert_eq!(read, Some((owned.clone(), LEASE)));
+        let (_, left) = held(store.claim(&key("1"), &request(2)).await.expect("claim"));
+        assert_eq!(left, LEASE);
+        assert!(pttl(&server, &key("1")) <= hold(), "{beyond}");
+    }
+    elapse(&server, &key("1"), PAST_LEASE);
+    granted(store.claim(&key("1"), &request(2)).await.expect("claim"));
 }
 
 #[tokio::test]

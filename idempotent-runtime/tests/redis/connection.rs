@@ -143,7 +143,8 @@ async fn a_server_that_does_not_answer_its_door_was_sent_nothing() {
             .expect_err("refused");
         assert_eq!(error.kind(), StoreErrorKind::NotSent, "{error}");
     }
-    assert_eq!(proxy.counters().refused, 2);
+    // Each try connects once more, to hear whether the server is full.
+    assert_eq!(proxy.counters().refused, 4);
     proxy.refuse(false);
     granted(store.claim(&key("1"), &request(1)).await.expect("claim"));
 }
@@ -294,4 +295,44 @@ fn outside_of_a_runtime_it_says_so() {
         panic!("an error at once")
     };
     assert_eq!(error.kind(), StoreErrorKind::Config);
+}
+
+/// All of a server's places for clients are taken. Often it hangs up before it is asked anything.
+#[tokio::test]
+async fn a_server_without_room_for_a_client_says_so() {
+    for unix in [false, true] {
+        let builder = RedisServer::builder().arg("maxclients", 3);
+        let server = if unix {
+            builder.unix_socket().start()
+        } else {
+            builder.start()
+        };
+        let mut others = Vec::new();
+        let client = redis::Client::open(server.url()).expect("a URL");
+        while let Ok(connection) = client.get_connection() {
+            others.push(connection);
+        }
+        for _ in 0..10 {
+            let connecting = RedisStore::connect(&server.url()).await;
+            let claiming = store(&server).claim(&key("1"), &request(1)).await;
+            for error in [connecting.map(drop), claiming.map(drop)] {
+                let error = error.expect_err("no room");
+                assert_eq!(error.kind(), StoreErrorKind::NotSent, "{error}");
+                let text = error.to_string();
+                assert!(
+                    text.contains("as many clients as its `maxclients`"),
+                    "{text}"
+                );
+                assert!(!text.contains("does this too"), "it is certain: {text}");
+            }
+        }
+        // It is the server's state, not the store's.
+        others.pop();
+        let mut tries = 0;
+        while let Err(error) = RedisStore::connect(&server.url()).await {
+            tries += 1;
+            assert!(tries < 500, "there is room: {error}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }

@@ -3,6 +3,7 @@
 #[path = "../common/aged.rs"]
 mod aged;
 mod bounds;
+mod bytes;
 mod cluster;
 mod commands;
 mod common;

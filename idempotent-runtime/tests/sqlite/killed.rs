@@ -43,7 +43,7 @@ async fn what_was_answered_survives_a_kill() {
     let file = File::new();
     let mut told = Vec::new();
     for lines in [300, 1000, 50] {
-        let mut child = child::start("first_calls", &file.path());
+        let mut child = child::start("first_calls", file.path());
         let mut output = BufReader::new(child.stdout.take().expect("its output"));
         let mut seen = 0;
         let mut line = String::new();

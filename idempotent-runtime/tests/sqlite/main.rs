@@ -12,6 +12,12 @@ mod files;
 mod killed;
 mod locked;
 mod log;
+#[path = "../common/process.rs"]
+mod process;
+#[path = "../common/stress.rs"]
+mod promises;
+#[path = "../common/remote.rs"]
+mod remote;
 mod rows;
 mod stress;
 mod two_processes;

@@ -238,3 +238,23 @@ async fn normal_synchronous_keeps_records_too() {
     let found = open().read(&key("1")).await.expect("read");
     assert_eq!(found.expect("a record").0.state, State::Done);
 }
+
+/// The clock was set back by a day, or somebody has changed the column.
+#[tokio::test]
+async fn a_row_dated_ahead_blocks_nobody_for_ever() {
+    let file = File::new();
+    let store = file.store();
+    let owned = granted(store.claim(&key("1"), &request()).await.expect("claim"));
+    let ahead = "UPDATE idempotent_records SET renewed = renewed + 86400000000, expires = expires + 86400000000";
+    file.outsider().execute(ahead, []).expect("changed");
+    match store.claim(&key("1"), &request()).await.expect("claim") {
+        ClaimReply::Held { record, lease_left } => {
+            assert_eq!((record, lease_left), (owned.clone(), owned.lease));
+        }
+        granted => panic!("it counts as just renewed: {granted:?}"),
+    }
+    // It is dated again, so a lease later it is lapsed.
+    let past = "UPDATE idempotent_records SET renewed = renewed - 31000000";
+    file.outsider().execute(past, []).expect("changed");
+    granted(store.claim(&key("1"), &request()).await.expect("claim"));
+}

@@ -37,6 +37,7 @@ pub mod macros;
 pub mod methods;
 pub mod names;
 pub mod options;
+pub mod transactions;
 
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,17 @@ pub(crate) struct Process {
 impl Process {
     /// `package` is what to install if the program is missing.
     pub(crate) fn spawn(command: &mut Command, package: &str) -> Self {
+        Self::spawn_ended_by(command, package, "kill -9 \"$0\"", None)
+    }
+
+    /// A child that must not be killed outright: if the test process is gone, the shell commands in `end` end it, and
+    /// `folder` is removed. There, `$0` is its id.
+    pub(crate) fn spawn_ended_by(
+        command: &mut Command,
+        package: &str,
+        end: &str,
+        folder: Option<&Path>,
+    ) -> Self {
         let child = match command.spawn() {
             Ok(child) => child,
             Err(error) if error.kind() == ErrorKind::NotFound => panic!(
@@ -66,7 +77,7 @@ impl Process {
             ),
             Err(error) => panic!("cannot start {command:?}: {error}"),
         };
-        let watchdog = watch(child.id());
+        let watchdog = watch(child.id(), end, folder);
         Self { child, watchdog }
     }
 
@@ -127,15 +138,17 @@ impl Drop for Process {
     }
 }
 
-/// A shell that kills `id` when the pipe to the test process breaks: no destructor runs after a
-/// SIGKILL.
-fn watch(id: u32) -> Child {
-    Command::new("sh")
-        .args([
-            "-c",
-            "trap '' INT TERM; read _; kill -9 \"$0\"",
-            &id.to_string(),
-        ])
+/// A shell that ends `id` when the pipe to the test process breaks: no destructor runs after a
+/// SIGKILL, or of what is static.
+fn watch(id: u32, end: &str, folder: Option<&Path>) -> Child {
+    let mut script = format!("trap '' INT TERM; read _; {end}");
+    if folder.is_some() {
+        // It writes there until it has ended.
+        script.push_str("; for _ in 1 2 3 4 5 6 7 8 9; do kill -0 \"$0\" || break; sleep 0.2; done; rm -rf \"$1\"");
+    }
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script, &id.to_string()]).args(folder);
+    shell
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

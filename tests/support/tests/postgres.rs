@@ -25,3 +25,28 @@ fn it_answers_on_its_port_and_is_gone_after_drop() {
             .all(|port| TcpStream::connect(("127.0.0.1", port)).is_err())
     );
 }
+
+#[test]
+fn it_can_be_killed_restarted_and_paused() {
+    let mut server = PostgresServer::start_with(&["log_statement=all", "work_mem=5MB"]);
+    server.sql("CREATE TABLE t (a int)");
+    assert_eq!(server.sql("SHOW work_mem"), "5MB");
+    assert!(server.log().contains("CREATE TABLE t"));
+    let first = server.id();
+    server.kill();
+    assert!(!is_alive(first));
+    server.restart();
+    assert_ne!(server.id(), first);
+    assert_eq!(server.sql("SELECT count(*) FROM t"), "0");
+    assert_eq!(server.sql("SHOW work_mem"), "5MB");
+
+    server.pause();
+    let asked = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| server.sql("SELECT 1"));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(!asking.is_finished());
+        server.resume();
+        asking.join().expect("an answer")
+    });
+    assert_eq!(asked, "1");
+}

@@ -262,6 +262,7 @@ impl<'a> Acquire<'a> {
                 Err(error) => error,
             };
             if !tries.pause_before_retry(&error).await {
+                let error = tries.final_error(error);
                 return Err(Error::store(self.attempt.operation_id(), error));
             }
         }

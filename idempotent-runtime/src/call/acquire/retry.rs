@@ -77,6 +77,8 @@ pub(crate) struct Tries {
     pauses: Backoff,
     deadline: Instant,
     give_up_at: Instant,
+    /// The last failure before this try that was not a silence.
+    earlier: Option<StoreError>,
 }
 
 impl Tries {
@@ -87,6 +89,7 @@ impl Tries {
             pauses: RETRY_BACKOFF,
             deadline,
             give_up_at: cmp::max(deadline, now + MIN_RETRY_TIME),
+            earlier: None,
         }
     }
 
@@ -111,9 +114,21 @@ impl Tries {
         };
         if again {
             self.sent += 1;
+            if !error.is_ambiguous() {
+                self.earlier = Some(error.clone());
+            }
             time::sleep_until(next).await;
         }
         again
+    }
+
+    /// The error for the caller. If the last try had no answer, an earlier failure may name the
+    /// cause: a lock, or no room for another client.
+    pub(crate) fn final_error(&self, error: StoreError) -> StoreError {
+        match &self.earlier {
+            Some(earlier) if error.is_ambiguous() => error.after(earlier),
+            _ => error,
+        }
     }
 }
 
@@ -152,7 +167,7 @@ pub(crate) async fn claim_with_retry(
             Err(error) => {
                 in_doubt |= error.is_ambiguous();
                 if !tries.pause_before_retry(&error).await {
-                    break error;
+                    break tries.final_error(error);
                 }
                 now = Instant::now();
                 if let Some(lead) = &guard.lead {
@@ -161,6 +176,8 @@ pub(crate) async fn claim_with_retry(
             }
         }
     };
+    // In doubt, the guard stays armed: its drop at the end of this function asks on in the
+    // background.
     let lead = if in_doubt {
         guard.lead.take()
     } else {

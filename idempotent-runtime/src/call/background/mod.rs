@@ -111,7 +111,7 @@ async fn release_in_doubt(attempt: Arc<Attempt>) {
             Ok(ClaimReply::Granted { record, .. }) => {
                 return deliver_finish(attempt, released(&record)).await;
             }
-            // The claim never reached the store.
+            // It was not granted: another attempt's record is there.
             Ok(ClaimReply::Held { .. }) => return,
             Err(error) => error,
         };
@@ -140,6 +140,8 @@ async fn deliver_finish(attempt: Arc<Attempt>, mut target: Record) {
     let longest = (target.lease / 3).clamp(Duration::from_secs(1), MAX_PAUSE);
     let mut pauses = Backoff::new(FIRST_PAUSE, longest);
     loop {
+        // An earlier finish may have been carried out long ago, so this one's answer does not tell
+        // the near cache when the record ends.
         let reply = attempt.store.finish_again(&attempt.key, &target);
         let error = match with_timeout(&attempt, REPLY_TIMEOUT, reply).await {
             Ok(settled) => {

@@ -29,8 +29,8 @@ use super::number::Number;
 /// ends the process.
 pub(super) const MAX_DEPTH: usize = 128;
 
-/// How deeply wrappers may be nested that leave no trace in the bytes: `Some`, and a newtype. Each takes stack when it is
-/// written.
+/// How deeply wrappers may be nested that leave no trace in the bytes: `Some`, and a newtype. Each
+/// takes stack when it is written.
 const MAX_WRAPPERS: usize = 384;
 
 /// Appends `value`. Returns whether it is doubtful.

@@ -73,6 +73,17 @@ impl<T: CasTable> CasStore<T> {
         key: &Key,
         decide: impl Fn(Option<Current<'_>>, u64) -> Step<R> + Send + Sync,
     ) -> Result<R, StoreError> {
+        let decide = |row: Option<&Stored>, time: Time| {
+            decide(row.and_then(|row| row.current(time)), time.reached())
+        };
+        self.step_on_row(key, decide).await
+    }
+
+    async fn step_on_row<R: Send>(
+        &self,
+        key: &Key,
+        decide: impl Fn(Option<&Stored>, Time) -> Step<R> + Send + Sync,
+    ) -> Result<R, StoreError> {
         let mut doubt = Doubt::None;
         let mut pauses = PAUSES;
         for tried in 0..TRIES {
@@ -81,7 +92,7 @@ impl<T: CasTable> CasStore<T> {
             }
             let was_sent = !matches!(doubt, Doubt::None);
             let loaded = self.table.load(key).await;
-            let Loaded { row, time } = loaded.map_err(|error| unread(error, &doubt))?;
+            let Loaded { row, time } = loaded.map_err(|error| load_error(error, &doubt))?;
             let (value, version) =
                 row.map_or((None, None), |row| (Some(row.value), Some(row.version)));
             if let Doubt::Unanswered(expected, error) = doubt
@@ -90,8 +101,7 @@ impl<T: CasTable> CasStore<T> {
                 return Err(error);
             }
             let stored = value.as_deref().map(Stored::read).transpose()?;
-            let current = stored.as_ref().and_then(|stored| stored.current(time));
-            let Step { write, reply } = decide(current, time.reached());
+            let Step { write, reply } = decide(stored.as_ref(), time);
             let Some(write) = write else {
                 return Ok(reply);
             };
@@ -117,7 +127,7 @@ impl<T: CasTable> CasStore<T> {
 
 /// The error for a row that could not be loaded: ambiguous if a write of the same step may have
 /// been carried out.
-fn unread<V>(error: StoreError, doubt: &Doubt<V>) -> StoreError {
+fn load_error<V>(error: StoreError, doubt: &Doubt<V>) -> StoreError {
     match doubt {
         Doubt::None if error.is_ambiguous() => error.of_kind(StoreErrorKind::NotSent),
         Doubt::None => error,
@@ -134,8 +144,13 @@ fn dated(write: Write, time: Time) -> Put {
 
 impl<T: CasTable> Store for CasStore<T> {
     async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
-        let decide = |current: Option<Current<'_>>, now| protocol::claim(current, request, now);
-        self.step(key, decide).await
+        let decide = |row: Option<&Stored>, time: Time| {
+            let current = row.and_then(|row| row.current(time));
+            let ahead = row.map_or(Duration::ZERO, |row| row.ahead(time));
+            let step = protocol::claim(current, request, time.reached());
+            protocol::redated(step, ahead, time.reached())
+        };
+        self.step_on_row(key, decide).await
     }
 
     async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
@@ -177,7 +192,7 @@ impl<T: CasTable> Store for CasStore<T> {
         cursor: Option<&Cursor>,
     ) -> Result<Page<Found>, StoreError> {
         let scanned = self.table.scan(&filter.prefix, cursor, filter.page).await;
-        let scanned = scanned.map_err(|error| unread(error, &Doubt::<()>::None))?;
+        let scanned = scanned.map_err(|error| load_error(error, &Doubt::<()>::None))?;
         let found = scanned
             .rows
             .iter()

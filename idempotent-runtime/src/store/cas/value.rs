@@ -57,4 +57,10 @@ impl Stored {
         };
         (now < self.written.saturating_add(micros(kept))).then_some(current)
     }
+
+    /// How far it is dated ahead of every clock within the bound.
+    pub(super) fn ahead(&self, time: Time) -> Duration {
+        let latest = time.micros().saturating_add(micros(time.bound()));
+        Duration::from_micros(self.written.saturating_sub(latest))
+    }
 }

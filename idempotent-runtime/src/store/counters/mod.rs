@@ -140,8 +140,12 @@ impl Turn {
             Error::Superseded { .. } => Self::Superseded,
             Error::InvalidKey { .. } => Self::InvalidKey,
             Error::Unavailable { .. } => Self::Unavailable,
-            // No call is refused with `AlreadyRecorded`: only a decision by hand is.
-            Error::Config { .. } | Error::AlreadyRecorded { .. } => Self::Misconfigured,
+            // No call through a store is refused with the others: only decisions by hand, and calls in a caller's
+            // transaction.
+            Error::Config { .. }
+            | Error::AlreadyRecorded { .. }
+            | Error::Uncommitted { .. }
+            | Error::TransactionEnded { .. } => Self::Misconfigured,
             Error::TimedOut { .. } => Self::TimedOut,
         }
     }

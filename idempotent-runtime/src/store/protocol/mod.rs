@@ -155,6 +155,22 @@ pub fn claim(current: Option<Current<'_>>, request: &ClaimRequest, now: u64) -> 
     }
 }
 
+/// The claim's `step`, where the record was dated `ahead` of the store's time: the clock has been
+/// set back, or somebody has changed the date. A running owner's lease would begin to run out only
+/// at that date. If that is further away than the lease is long, the record counts as just renewed,
+/// and is dated so: the key is not blocked for longer than two leases.
+pub(crate) fn redated(step: Step<ClaimReply>, ahead: Duration, now: u64) -> Step<ClaimReply> {
+    match step {
+        Step {
+            write: None,
+            reply: ClaimReply::Held { record, lease_left },
+        } if record.state == State::Running && ahead > record.lease => {
+            Step::write(record.clone(), now, ClaimReply::Held { record, lease_left })
+        }
+        step => step,
+    }
+}
+
 /// The grant of a claim where no record is visible. `last_token` is that of a record past its end,
 /// or 0.
 #[inline]
@@ -280,6 +296,19 @@ pub fn overrule(
     }
     let token = next_token(last_token, now);
     Step::write(replacement.clone().with_token(token), now, Settled::Applied)
+}
+
+/// The record as it was granted, reconstructed from the attempt's target.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) fn granted(target: &Record) -> Record {
+    Record {
+        state: State::Running,
+        codec: 0,
+        expires: 0,
+        check: 0,
+        outcome: None,
+        ..target.clone()
+    }
 }
 
 /// The target of an attempt that has done nothing: the key is free.

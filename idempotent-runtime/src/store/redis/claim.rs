@@ -10,7 +10,7 @@ use redis::{Cmd, Value};
 
 use super::{
     RedisStore,
-    connection::{per_runtime::Hub, slot::Connection},
+    connection::{liveness::Connection, per_runtime::Hub},
     scripts::{self, Argument, RedisKey},
 };
 use crate::{
@@ -36,6 +36,7 @@ enum StepResult {
 /// One claim in progress.
 struct RedisClaim<'a> {
     store: &'a RedisStore,
+    /// The connections of the current runtime.
     hub: Arc<Hub>,
     key: &'a Key,
     request: &'a ClaimRequest,
@@ -44,6 +45,7 @@ struct RedisClaim<'a> {
     bytes: Vec<u8>,
 }
 
+/// Claims `key`, as [`protocol::claim`](crate::store::protocol::claim) decides.
 pub(super) async fn claim(
     store: &RedisStore,
     key: &Key,
@@ -52,6 +54,8 @@ pub(super) async fn claim(
     let hub = store.hub()?;
     let mut fresh = request.record();
     fresh.lease = whole_millis(request.lease);
+    // The token is the server's time, as the clock of this process estimates it. The connection, if
+    // there is one for all keys, is alive: the first command goes to it.
     let (now, mut connection) = store.time(&hub, key).await?;
     fresh.token = now;
     let bytes = fresh.encode();
@@ -213,7 +217,7 @@ impl RedisClaim<'_> {
     /// it, and a running one only if its lease was seen `lapsed`.
     async fn run_takeover(&self, seen: Record, lapsed: bool) -> Result<StepResult, StoreError> {
         let arguments = [
-            Argument::Bytes(&scripts::seen(&seen)),
+            Argument::Bytes(&scripts::seen_argument(&seen)),
             Argument::Bytes(&self.bytes),
             Argument::Millis(MAX_LEASE),
             Argument::Number(MAX_LEASE_GROWTH),
@@ -229,6 +233,7 @@ impl RedisClaim<'_> {
                 "a takeover",
             )
             .await?;
+        // The letters are explained at the head of `takeover.lua`.
         match answer.verdict {
             b'G' if seen.nonce == self.request.nonce => {
                 Ok(StepResult::Answered(granted_before(answer.record()?)))

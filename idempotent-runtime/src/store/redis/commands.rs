@@ -11,12 +11,16 @@ use redis::{Cmd, Value};
 use super::connection::target::Target;
 use super::{
     Inner, RedisStore,
-    clock::Clock,
-    connection::{per_runtime::Hub, shared_try::SOON, slot::Connection},
+    connection::{liveness::Connection, per_runtime::Hub},
     error::Failure,
     scripts::{self, Answer, Argument, Script},
 };
-use crate::{StoreError, key::Key, record::Record};
+use crate::{
+    StoreError,
+    key::Key,
+    record::Record,
+    store::connection::{clock::Clock, shared_try::CONNECT_PATIENCE},
+};
 
 /// An answer, and in a cluster the clock of the node that gave it.
 pub(super) type Noted = (Value, Option<Arc<Clock>>);
@@ -90,7 +94,7 @@ impl RedisStore {
         }
         let _ = key;
         // The connection first: connecting learns the time.
-        let connection = self.connection(hub, SOON).await?;
+        let connection = self.connection(hub, CONNECT_PATIENCE).await?;
         let now = match self.inner.clock.recent() {
             Some(now) => now,
             None => Box::pin(self.ask_time(hub)).await?,
@@ -113,7 +117,10 @@ impl RedisStore {
     async fn time_of_node(&self, hub: &Arc<Hub>, key: &Key) -> Result<u64, StoreError> {
         let connector = &self.inner.connector;
         let slot = super::connection::slot_map::of_key(&scripts::name(key));
-        let (node, connection) = hub.cluster.reach(hub, connector, Some(slot), SOON).await?;
+        let (node, connection) = hub
+            .cluster
+            .reach(hub, connector, Some(slot), CONNECT_PATIENCE)
+            .await?;
         if node.clock.recent().is_none() {
             let asked = Instant::now();
             let answer = connection.send(&redis::cmd("TIME")).await;

@@ -11,8 +11,8 @@ use super::{
     commands::{Noted, is_unknown},
     connection::{
         limits::{self, Limits, ServerLimits},
+        liveness::Connection,
         per_runtime::Hub,
-        slot::Connection,
     },
     error::Failure,
     scripts::{Argument, Script},
@@ -35,21 +35,21 @@ impl RedisStore {
     ) -> Result<Noted, StoreError> {
         let connector = &self.inner.connector;
         let size = arguments.iter().map(Argument::len).max().unwrap_or(0);
-        let connection = self.holder(hub, key).await?;
-        let mut told = connection.limits();
-        if told.refuses(size) {
+        let connection = self.connection_for(hub, key).await?;
+        let mut limits = connection.limits();
+        if limits.refuses(size) {
             // The known limits may be outdated: our refusal tells the operator to raise them, and a
             // result that is not recorded is gone.
-            told = self.ask_again(&connection).await?;
+            limits = self.ask_again(&connection).await?;
         }
-        connector.limits.check(told, size, self.server_name())?;
-        let is_apart = told.goes_apart(size);
+        connector.limits.check(limits, size, self.server_name())?;
+        let has_own_connection = limits.needs_own_connection(size);
         let mut result = self
-            .send_large(hub, &script.by_hash(key, arguments), is_apart)
+            .send_large(hub, &script.by_hash(key, arguments), has_own_connection)
             .await;
         if is_unknown(&result) {
             result = self
-                .send_large(hub, &script.by_code(key, arguments), is_apart)
+                .send_large(hub, &script.by_code(key, arguments), has_own_connection)
                 .await;
         }
         result.map_err(|failure| self.explain_large(failure, arguments, doing, size))
@@ -59,9 +59,9 @@ impl RedisStore {
     async fn ask_again(&self, connection: &Connection) -> Result<ServerLimits, StoreError> {
         match connection.send(&Limits::question()).await {
             Ok(answer) => {
-                let told = limits::told(&answer);
-                connection.set_limits(told);
-                Ok(told)
+                let limits = limits::parse(&answer);
+                connection.set_limits(limits);
+                Ok(limits)
             }
             // It may no longer be asked.
             Err(Failure::Refused(_)) => Ok(ServerLimits::default()),
@@ -73,7 +73,11 @@ impl RedisStore {
     }
 
     /// A connection to the server that has the key.
-    async fn holder(&self, hub: &Arc<Hub>, key: &Key) -> Result<Arc<Connection>, StoreError> {
+    async fn connection_for(
+        &self,
+        hub: &Arc<Hub>,
+        key: &Key,
+    ) -> Result<Arc<Connection>, StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = self.inner.connector.target {
             let connector = &self.inner.connector;
@@ -91,16 +95,16 @@ impl RedisStore {
         &self,
         hub: &Arc<Hub>,
         command: &Cmd,
-        is_apart: bool,
+        has_own_connection: bool,
     ) -> Result<Noted, Failure> {
-        if !is_apart {
+        if !has_own_connection {
             return self.send_noting(hub, command).await;
         }
         let connector = &self.inner.connector;
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = connector.target {
             let (value, clock) =
-                super::connection::route::send_apart(hub, connector, command).await?;
+                super::connection::route::send_on_own_connection(hub, connector, command).await?;
             return Ok((value, Some(clock)));
         }
         let own = connector.apart().await.map_err(Failure::NotSent)?;
@@ -126,7 +130,7 @@ impl RedisStore {
             && arguments
                 .iter()
                 .find_map(Argument::nonce)
-                .is_some_and(|nonce| limits.lose(nonce))
+                .is_some_and(|nonce| limits.note_lost_connection(nonce))
         {
             let why = format!("{} has hung up on it twice", self.server_name());
             return limits::too_large(size as u64, &why);

@@ -9,7 +9,7 @@ use redis::Value;
 use super::connection::target::Target;
 use super::{
     RedisStore,
-    connection::{per_runtime::Hub, slot::Connection},
+    connection::{liveness::Connection, per_runtime::Hub},
     scripts::{self, Answer, PREFIX},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The most keys that one `SCAN` examines; more if few of them are records.
-const LOOKED_AT: usize = 1_000;
+const MAX_EXAMINED: usize = 1_000;
 /// The most `SCAN`s for one page that finds nothing.
 const SCANS: usize = 8;
 /// The most values in one pipeline: each may be as large as a result.
@@ -55,17 +55,17 @@ async fn page(
     at: &str,
 ) -> Result<(Vec<Found>, String), StoreError> {
     if at.is_empty() || !at.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(foreign());
+        return Err(foreign_cursor());
     }
     let mut at = at.to_owned();
-    let mut count = filter.page.clamp(1, LOOKED_AT);
+    let mut count = filter.page.clamp(1, MAX_EXAMINED);
     let mut keys = Vec::new();
     for _ in 0..SCANS {
         (at, keys) = scan(store, connection, filter, &at, count).await?;
         if !keys.is_empty() || at == START {
             break;
         }
-        count = (count * 4).min(LOOKED_AT);
+        count = (count * 4).min(MAX_EXAMINED);
     }
     let mut records = Vec::new();
     for keys in keys.chunks(VALUES) {
@@ -162,7 +162,7 @@ fn text(value: Value) -> Option<String> {
     String::from_utf8(scripts::text(value)?).ok()
 }
 
-fn foreign() -> StoreError {
+fn foreign_cursor() -> StoreError {
     StoreError::new(
         StoreErrorKind::Config,
         "this cursor is not one that a listing of this store ended with",
@@ -178,7 +178,7 @@ mod cluster {
     use std::sync::Arc;
 
     use super::super::connection::{per_runtime::Hub, slot_map::Slots};
-    use super::{START, foreign, page};
+    use super::{START, foreign_cursor, page};
     use crate::{
         StoreError,
         store::{Cursor, Filter, Found, Page, redis::RedisStore},
@@ -242,20 +242,20 @@ mod cluster {
         cursor: Option<&Cursor>,
     ) -> Result<Page<Found>, StoreError> {
         let connector = &store.inner.connector;
-        let begun = match cursor {
-            Some(cursor) => Some(Position::read(cursor).ok_or_else(foreign)?),
+        let position = match cursor {
+            Some(cursor) => Some(Position::read(cursor).ok_or_else(foreign_cursor)?),
             None => None,
         };
         let slots = hub.cluster.slots_now(hub, connector).await?;
-        let begun = begun.filter(|position| position.owners == slots.owners_digest());
-        let Some(position) = begun.or_else(|| Position::first(&slots)) else {
+        let position = position.filter(|position| position.owners == slots.owners_digest());
+        let Some(position) = position.or_else(|| Position::first(&slots)) else {
             return Ok(Page::new(Vec::new(), None));
         };
         let address = slots
             .primaries()
             .iter()
             .find(|address| address.to_string() == position.node)
-            .ok_or_else(foreign)?;
+            .ok_or_else(foreign_cursor)?;
         let node = hub.cluster.node(address);
         let connection = node.connection(hub, connector, None).await?;
         let (records, next) = page(store, hub, &connection, filter, &position.at).await?;

@@ -4,7 +4,6 @@
 //! it by its scope: `redis-cli --scan --pattern 'idempotent:payments.charge|*'`.
 
 mod claim;
-mod clock;
 mod commands;
 mod connection;
 mod error;
@@ -17,11 +16,10 @@ mod scripts;
 use std::{fmt, sync::Arc, time::Duration};
 
 use self::{
-    clock::Clock,
     connection::{
         Connector,
         limits::Limits,
-        per_runtime::{Hub, Hubs},
+        per_runtime::{Connections, Hub, Hubs},
         target::Target,
         url::{self, Named},
     },
@@ -34,6 +32,7 @@ use crate::{
     record::Record,
     store::{
         ClaimReply, ClaimRequest, Cursor, Filter, Found, Page, Settled, Store, Subscription,
+        connection::clock::Clock,
         protocol::{self, Write},
     },
 };
@@ -188,7 +187,7 @@ impl RedisStore {
     }
 
     /// The default store of the feature `redis` if nobody chose one. Its errors say so.
-    pub(crate) fn unchosen(url: &str) -> Result<Self, StoreError> {
+    pub(crate) fn by_default(url: &str) -> Result<Self, StoreError> {
         let Named { target, .. } = url::parse(url)?;
         let server_name = target.describe();
         let server_name = format!(
@@ -231,7 +230,7 @@ impl RedisStore {
     }
 
     fn hub(&self) -> Result<Arc<Hub>, StoreError> {
-        self.inner.hubs.here()
+        self.inner.hubs.here(Connections::default)
     }
 
     fn server_name(&self) -> &str {
@@ -245,7 +244,7 @@ impl Store for RedisStore {
     }
 
     async fn renew(&self, key: &Key, owned: &Record) -> Result<Settled, StoreError> {
-        let running = scripts::granted(owned).encode();
+        let running = protocol::granted(owned).encode();
         let arguments = [Argument::Bytes(&running)];
         self.run(
             &self.hub()?,
@@ -266,8 +265,8 @@ impl Store for RedisStore {
         // arrives, so the script sets it too.
         let now = self
             .fresh_time(&hub, key)
-            .filter(|_| shown >= scripts::LONG);
-        let granted = scripts::granted(target).encode();
+            .filter(|_| shown >= scripts::LONG_RETENTION);
+        let granted = protocol::granted(target).encode();
         let target = target.clone();
         let write = match now {
             Some(now) => Write::new(target, now),
@@ -297,8 +296,8 @@ impl Store for RedisStore {
         seen: Option<&Record>,
         replacement: &Record,
     ) -> Result<Settled, StoreError> {
-        let seen = seen.map(scripts::seen);
-        let write = scripts::undecided(replacement);
+        let seen = seen.map(scripts::seen_argument);
+        let write = scripts::undated_replacement(replacement);
         let bytes = write.bytes();
         let arguments = [
             Argument::Bytes(seen.as_ref().map_or(&[][..], |seen| seen)),
@@ -356,7 +355,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_errors_of_a_store_that_nobody_chose_say_so() {
-        let store = RedisStore::unchosen("redis://127.0.0.1:1").expect("a valid URL");
+        let store = RedisStore::by_default("redis://127.0.0.1:1").expect("a valid URL");
         let error = store.check().await.expect_err("nobody is there");
         for part in [
             "Redis at 127.0.0.1:1",

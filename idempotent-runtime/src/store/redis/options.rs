@@ -4,8 +4,6 @@ use std::{error::Error, fmt, future::Future, time::Duration};
 
 #[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
 use super::connection::target::Target;
-#[cfg(feature = "redis-tls")]
-use super::connection::tls::Certificates;
 use super::{
     RedisStore,
     connection::{
@@ -14,6 +12,8 @@ use super::{
     },
 };
 use crate::StoreError;
+#[cfg(feature = "redis-tls")]
+use crate::store::connection::tls::Certificates;
 
 /// Options for a [`RedisStore`] whose defaults do not fit.
 ///

@@ -1,4 +1,4 @@
-//! What is asked of a key's row, and what the protocol decides about it.
+//! The commands on a key's row, and what the protocol decides about each.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// What is asked of a key's row.
+/// A command on a key's row.
 #[derive(Clone, Debug)]
 pub(super) enum Command {
     Claim(ClaimRequest),
@@ -33,7 +33,7 @@ pub(super) enum Reply {
 }
 
 impl Command {
-    /// What to write over this row, and what to answer; `now` in µs since 1970.
+    /// What to write in place of this row, and what to answer. `now` is in µs since 1970.
     pub(super) fn decide(&self, row: Option<&Row>, now: u64) -> Step<Reply> {
         let current = row.and_then(|row| row.current(now));
         match self {
@@ -48,7 +48,8 @@ impl Command {
         }
     }
 
-    /// Whether waiters are told once it is carried out.
+    /// Whether waiters are woken when it is carried out.
+    #[cfg(feature = "sqlite-system")]
     pub(super) fn wakes(&self) -> bool {
         matches!(self, Self::Finish(_) | Self::Overrule { .. })
     }
@@ -61,27 +62,26 @@ fn reply<R>(step: Step<R>, wrap: fn(R) -> Reply) -> Step<Reply> {
     }
 }
 
-/// A claim. The token grows also past the time of a row that nobody has deleted yet, should the
-/// clock have gone back.
-pub(super) fn claim(row: Option<&Row>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
+/// Decides a claim. If the row's time is over and it is not deleted yet, the new token is larger
+/// than the row's, even if the clock went back.
+pub(crate) fn claim(row: Option<&Row>, request: &ClaimRequest, now: u64) -> Step<ClaimReply> {
     let current = row.and_then(|row| row.current(now));
-    match (row, current) {
-        (Some(row), None) => {
-            let write = protocol::first_grant(request, row.record.token, now);
-            let record = write.record.clone();
-            Step {
-                write: Some(write),
-                reply: ClaimReply::Granted {
-                    record,
-                    takeover: false,
-                },
-            }
-        }
-        _ => protocol::claim(current, request, now),
+    if let (Some(row), None) = (row, current) {
+        let write = protocol::first_grant(request, row.record.token, now);
+        let record = write.record.clone();
+        return Step {
+            write: Some(write),
+            reply: ClaimReply::Granted {
+                record,
+                takeover: false,
+            },
+        };
     }
+    let ahead = row.map_or(Duration::ZERO, |row| row.ahead(now));
+    protocol::redated(protocol::claim(current, request, now), ahead, now)
 }
 
-/// A read.
+/// Decides a read.
 pub(super) fn read(row: Option<&Row>, now: u64) -> Step<Option<(Record, Duration)>> {
     protocol::read(row.and_then(|row| row.current(now)), now)
 }

@@ -1,6 +1,10 @@
-//! The table: its name, its keys and its rows.
+//! The table's name, its keys and its rows.
 
-use std::{borrow::Cow, fmt::Write, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+    time::Duration,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -11,26 +15,28 @@ use crate::{
     store::protocol::Current,
 };
 
-/// The table's name, unless an option says another.
-pub(super) const TABLE: &str = "idempotent_records";
-/// The version of the table's columns. It stands in a comment on the table, after [`MARK`].
+/// The default name of the table.
+pub(crate) const TABLE: &str = "idempotent_records";
+/// The version of the table's columns. It is in a comment on the table, after [`MARK`].
 pub(super) const SCHEMA_NUMBER: u32 = 1;
-/// What the comment on the table begins with.
+/// The beginning of the comment on the table.
 pub(super) const MARK: &str = "idempotent-fn ";
 
-/// Longer keys are shortened: PostgreSQL indexes 2,704 bytes.
+/// The longest key of a row, in bytes. Longer keys are shortened. (PostgreSQL indexes 2,704 bytes.)
 const MAX_KEY: usize = 1024;
-/// How much of a shortened key is left, at most.
-const KEPT: usize = 200;
+/// The most bytes of a long key that are left.
+const SHORTENED_KEY: usize = 200;
 
-/// The key as a row has it. Of one over [`MAX_KEY`] bytes, which only namespaces within namespaces
-/// make, the beginning is left, with `~` and its SHA-256 in hex; no other key has a `~` there.
-pub(super) fn row_key(key: &Key) -> Cow<'_, str> {
+/// The key of a row. A key over [`MAX_KEY`] bytes, which has many namespaces, becomes its
+/// beginning, `~`, and its SHA-256 in hex. No other key has a `~` there.
+pub(crate) fn row_key(key: &Key) -> Cow<'_, str> {
     let text = key.as_str();
     if text.len() <= MAX_KEY {
         return Cow::Borrowed(text);
     }
-    let end = (0..=KEPT).rev().find(|end| text.is_char_boundary(*end));
+    let end = (0..=SHORTENED_KEY)
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
     let mut short = text[..end.unwrap_or(0)].to_owned();
     short.push('~');
     for byte in Sha256::digest(text) {
@@ -40,17 +46,17 @@ pub(super) fn row_key(key: &Key) -> Cow<'_, str> {
     Cow::Owned(short)
 }
 
-/// The name of a table, with the schema that it is in where one was named.
+/// The name of a table, with its schema if one was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TableName {
-    pub(super) schema: Option<String>,
-    pub(super) name: String,
+pub(crate) struct TableName {
+    pub(crate) schema: Option<String>,
+    pub(crate) name: String,
 }
 
 impl TableName {
-    /// Letters, digits and `_`, with at most one dot between. So it needs no escaping in a
-    /// statement.
-    pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
+    /// Accepts letters, digits and `_`, with at most one dot between. So the name needs no escaping
+    /// in a statement.
+    pub(crate) fn parse(text: &str) -> Result<Self, StoreError> {
         let (schema, name) = match text.split_once('.') {
             Some((schema, name)) => (Some(schema), name),
             None => (None, text),
@@ -77,17 +83,27 @@ impl TableName {
     }
 }
 
-/// A row, read.
-pub(super) struct Row {
-    pub(super) record: Record,
-    /// When it was granted, renewed or ended, in µs since 1970.
+/// As statements have it.
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(schema) = &self.schema {
+            write!(f, "{schema}.")?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+/// A row as it was read.
+pub(crate) struct Row {
+    pub(crate) record: Record,
+    /// When the record was granted, renewed or ended, in µs since 1970.
     pub(super) renewed: i64,
-    /// From when on it is as if it were not there, in µs since 1970.
+    /// The time from which the row counts as absent, in µs since 1970.
     pub(super) expires: i64,
 }
 
 impl Row {
-    pub(super) fn read(record: &[u8], renewed: i64, expires: i64) -> Result<Self, DecodeError> {
+    pub(crate) fn read(record: &[u8], renewed: i64, expires: i64) -> Result<Self, DecodeError> {
         Ok(Self {
             record: Record::decode(record)?,
             renewed,
@@ -95,20 +111,28 @@ impl Row {
         })
     }
 
-    /// What is to be decided about, `now`; none where the row has done its time, and is only not
-    /// deleted yet.
-    pub(super) fn current(&self, now: u64) -> Option<Current<'_>> {
-        let now = signed(now);
-        let age = u64::try_from(now.saturating_sub(self.renewed)).unwrap_or(0);
-        (now < self.expires).then_some(Current {
+    /// The record that the protocol decides about. `None` if the row's time is over, and it is only
+    /// not deleted yet.
+    pub(crate) fn current(&self, now: u64) -> Option<Current<'_>> {
+        (signed(now) < self.expires).then_some(Current {
             record: &self.record,
-            age: Duration::from_micros(age),
+            age: between(self.renewed, signed(now)),
         })
+    }
+
+    /// How far it is dated ahead of `now`.
+    pub(crate) fn ahead(&self, now: u64) -> Duration {
+        between(signed(now), self.renewed)
     }
 }
 
-/// A time as a column has it.
-pub(super) fn signed(micros: u64) -> i64 {
+/// From one time to a later one; zero if it is none.
+fn between(from: i64, to: i64) -> Duration {
+    Duration::from_micros(u64::try_from(to.saturating_sub(from)).unwrap_or(0))
+}
+
+/// A time in the type of a column.
+pub(crate) fn signed(micros: u64) -> i64 {
     i64::try_from(micros).unwrap_or(i64::MAX)
 }
 
@@ -127,11 +151,11 @@ mod tests {
         };
         let (one, other) = (key("n"), key("m"));
         assert!(one.as_str().len() > MAX_KEY);
-        assert!(row_key(&one).len() <= KEPT + 65);
-        assert!(one.as_str().starts_with(&row_key(&one)[..KEPT]));
+        assert!(row_key(&one).len() <= SHORTENED_KEY + 65);
+        assert!(one.as_str().starts_with(&row_key(&one)[..SHORTENED_KEY]));
         assert_ne!(row_key(&one), row_key(&other));
         // Cut between two characters.
-        assert!(row_key(&key("é")).len() <= KEPT + 65);
+        assert!(row_key(&key("é")).len() <= SHORTENED_KEY + 65);
         let short = Key::new("s", &[&"k"]).expect("a key");
         assert_eq!(row_key(&short), "s|k");
     }
@@ -143,6 +167,7 @@ mod tests {
             (billing.schema.as_deref(), &*billing.name),
             (Some("billing"), "records")
         );
+        assert_eq!(billing.to_string(), "billing.records");
         for text in [
             "", "a.b.c", ".a", "a.", "a b", "a\"b", "1a", "a;b", "é", "a-b",
         ] {

@@ -14,23 +14,25 @@ use tokio::task::JoinSet;
 
 use super::{
     Connector,
+    liveness::{Connection, ConnectionSlot},
     per_runtime::Hub,
-    shared_try::SharedTry,
-    slot::{Connection, ConnectionSlot},
     slot_map::Slots,
     target::Target,
     transport::Address,
 };
 use crate::{
     StoreError, StoreErrorKind,
-    store::redis::{clock::Clock, error::Failure},
+    store::{
+        connection::{clock::Clock, shared_try::SharedTry},
+        redis::error::Failure,
+    },
 };
 
 /// How often moved slots cause the map to be read again, at most: each move already tells its
 /// target.
-const FRESH: Duration = Duration::from_secs(1);
+const MAP_REFRESH_PAUSE: Duration = Duration::from_secs(1);
 /// How many nodes are asked for the map at a time.
-const ASKED: usize = 3;
+const NODES_ASKED: usize = 3;
 
 /// One node of the cluster.
 #[derive(Clone)]
@@ -138,9 +140,13 @@ impl Cluster {
     }
 
     /// Starts reading the map again: it may have changed.
-    pub(crate) fn doubt(&self, hub: &Hub, connector: &Arc<Connector>) {
-        if self.map().is_some_and(|slots| slots.read.elapsed() > FRESH) {
-            self.reading.kick(&hub.runtime, || self.read(connector));
+    pub(crate) fn refresh_map(&self, hub: &Hub, connector: &Arc<Connector>) {
+        if self
+            .map()
+            .is_some_and(|slots| slots.read.elapsed() > MAP_REFRESH_PAUSE)
+        {
+            self.reading
+                .kick(&hub.runtime, || None, || self.read(connector));
         }
     }
 
@@ -243,7 +249,7 @@ impl Cluster {
         let (cluster, connector) = (self.clone(), connector.clone());
         async move {
             let mut failure = None;
-            for some in cluster.candidates(&connector).chunks(ASKED) {
+            for some in cluster.candidates(&connector).chunks(NODES_ASKED) {
                 let mut asked = JoinSet::new();
                 for node in some {
                     asked.spawn(ask(node.clone(), connector.clone()));
@@ -252,7 +258,7 @@ impl Cluster {
                     match answer {
                         Ok(Ok(slots)) => {
                             let slots = Arc::new(slots);
-                            cluster.take_over(&slots);
+                            cluster.adopt_map(&slots);
                             return Ok(slots);
                         }
                         Ok(Err(error)) => {
@@ -286,7 +292,7 @@ impl Cluster {
 
     /// Adopts a new map. Connections to nodes without slots are closed once their commands are
     /// answered.
-    fn take_over(&self, slots: &Arc<Slots>) {
+    fn adopt_map(&self, slots: &Arc<Slots>) {
         self.set_map(slots.clone());
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.retain(|address, _| slots.primaries().contains(address));

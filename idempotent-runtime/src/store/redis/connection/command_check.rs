@@ -20,10 +20,10 @@ use crate::{
 
 /// The beginning of a trial's key. No record's key begins like this: a scope is never empty, and
 /// `|` is escaped in it.
-const MARK: &str = "|trial";
+const KEY_PREFIX: &str = "|trial";
 
 /// How long a trial's key lives if the trial is cut short.
-const BRIEF: Duration = Duration::from_secs(60);
+const TRIAL_TTL: Duration = Duration::from_secs(60);
 
 /// What one command of the trial tests.
 #[derive(Clone, Copy)]
@@ -55,7 +55,7 @@ struct Findings {
 impl Trial {
     /// `tag` places the key in a slot of the tried cluster node.
     pub(crate) fn new(publish: &'static [u8], tag: Option<u32>) -> Self {
-        let mut key = format!("{PREFIX}{MARK}");
+        let mut key = format!("{PREFIX}{KEY_PREFIX}");
         // Writing into a string cannot fail. Without randomness two trials may share a key, and
         // both still work.
         if let Some(tag) = tag {
@@ -90,8 +90,8 @@ impl Trial {
     }
 
     fn native(&mut self) {
-        let brief = BRIEF.as_millis().to_string();
-        let record = attempt(b"idempotent-trial").encode();
+        let brief = TRIAL_TTL.as_millis().to_string();
+        let record = trial_record(b"idempotent-trial").encode();
         let set: [&[u8]; 5] = [&record, b"NX", b"GET", b"PX", brief.as_bytes()];
         self.command("SET", &set);
         self.command("GET", &[]);
@@ -103,19 +103,22 @@ impl Trial {
     /// Runs each script so that it uses every command it can. The last one deletes the key, in case
     /// the rest is cut off.
     fn scripts(&mut self, publish: &'static [u8]) {
-        let (first, second) = (attempt(b"idempotent-trial"), attempt(b"IDEMPOTENT-TRIAL"));
-        let replacement = protocol::released(&attempt(b"idempotent-decid"));
+        let (first, second) = (
+            trial_record(b"idempotent-trial"),
+            trial_record(b"IDEMPOTENT-TRIAL"),
+        );
+        let replacement = protocol::released(&trial_record(b"idempotent-decid"));
         let overrule = [
-            Argument::Bytes(&scripts::seen(&first)),
+            Argument::Bytes(&scripts::seen_argument(&first)),
             Argument::Bytes(&replacement.encode()),
-            Argument::Millis(BRIEF),
+            Argument::Millis(TRIAL_TTL),
             Argument::Bytes(publish),
-            Argument::Millis(BRIEF),
+            Argument::Millis(TRIAL_TTL),
         ];
         self.script(&scripts::OVERRULE, &overrule);
         let taken = second.encode();
         let takeover = [
-            Argument::Bytes(&scripts::seen(&replacement)),
+            Argument::Bytes(&scripts::seen_argument(&replacement)),
             Argument::Bytes(&taken),
             Argument::Millis(MAX_LEASE),
             Argument::Number(MAX_LEASE_GROWTH),
@@ -154,7 +157,7 @@ impl Trial {
 
     /// The same trial with the texts of scripts whose hash the server did not know: a user who may
     /// not load scripts sends each text at its first use. `None` if the trial is complete.
-    pub(crate) fn again(&self, answers: &[Value]) -> Option<Self> {
+    pub(crate) fn with_script_texts(&self, answers: &[Value]) -> Option<Self> {
         let unloaded = self.findings(answers).unloaded;
         if unloaded.is_empty() {
             return None;
@@ -290,7 +293,7 @@ fn unknown(commands: &[&'static str]) -> String {
 
 /// A running record whose bytes are all ASCII: a server repeats the arguments of an unknown
 /// command, and its error must be readable UTF-8.
-fn attempt(name: &[u8; 16]) -> Record {
+fn trial_record(name: &[u8; 16]) -> Record {
     let request = ClaimRequest {
         nonce: Nonce::from_bytes(*name),
         lease: Duration::from_millis(1),

@@ -18,7 +18,7 @@ const HARMLESS: u64 = 512 * 1024;
 
 /// The room for what shares a client's buffer with a value: the rest of its command, and the
 /// beginning of the next.
-const BESIDE: u64 = 64 * 1024;
+const BUFFER_OVERHEAD: u64 = 64 * 1024;
 
 const BULK: &str = "proto-max-bulk-len";
 const QUERY: &str = "client-query-buffer-limit";
@@ -27,11 +27,11 @@ const CLIENTS: &str = "maxmemory-clients";
 const MEMORY: &str = "maxmemory";
 
 /// How long a refusal is remembered if the server does not tell its limits, which may be raised.
-const REMEMBERED: Duration = Duration::from_secs(10);
+const REFUSAL_MEMORY: Duration = Duration::from_secs(10);
 
 /// How many attempts that lost a connection with a large value are remembered. Beyond that, the
 /// loss counts as an outage.
-const SUSPECTS: usize = 64;
+const MAX_SUSPECTS: usize = 64;
 
 /// The limits in a server's configuration; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl ServerLimits {
     }
 
     /// Whether a value may make the server hang up, so that it gets a connection of its own.
-    pub(crate) fn goes_apart(self, size: usize) -> bool {
+    pub(crate) fn needs_own_connection(self, size: usize) -> bool {
         size as u64 > self.0.map_or(HARMLESS, |bounds| bounds.apart)
     }
 }
@@ -80,12 +80,12 @@ impl Limits {
     /// Refuses a value whose `size` the server would not take.
     pub(crate) fn check(
         &self,
-        told: ServerLimits,
+        server_limits: ServerLimits,
         size: usize,
         server_name: &str,
     ) -> Result<(), StoreError> {
         let size = size as u64;
-        if let Some(Bounds { largest, by, .. }) = told.0 {
+        if let Some(Bounds { largest, by, .. }) = server_limits.0 {
             return if size <= largest {
                 Ok(())
             } else {
@@ -99,10 +99,12 @@ impl Limits {
         }
         let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         match refused {
-            Some((least, when)) if size >= least && when.elapsed() < REMEMBERED => Err(too_large(
-                size,
-                &format!("{server_name} has just refused one of {least}, so it was not sent"),
-            )),
+            Some((least, when)) if size >= least && when.elapsed() < REFUSAL_MEMORY => {
+                Err(too_large(
+                    size,
+                    &format!("{server_name} has just refused one of {least}, so it was not sent"),
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -117,13 +119,13 @@ impl Limits {
 
     /// Remembers that the connection closed while this attempt's value was sent. Returns `true` the
     /// second time.
-    pub(crate) fn lose(&self, attempt: [u8; 16]) -> bool {
+    pub(crate) fn note_lost_connection(&self, attempt: [u8; 16]) -> bool {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = lost.iter().position(|known| *known == attempt) {
             lost.remove(index);
             return true;
         }
-        if lost.len() == SUSPECTS {
+        if lost.len() == MAX_SUSPECTS {
             lost.remove(0);
         }
         lost.push(attempt);
@@ -143,7 +145,7 @@ pub(crate) fn too_large(size: u64, why: &str) -> StoreError {
 }
 
 /// The limits in an answer to [`Limits::question`]; none where it was refused.
-pub(crate) fn told(answer: &Value) -> ServerLimits {
+pub(crate) fn parse(answer: &Value) -> ServerLimits {
     ServerLimits(bounds(answer))
 }
 
@@ -158,7 +160,7 @@ fn bounds(answer: &Value) -> Option<Bounds> {
     };
     let mut apart = u64::MAX;
     if let Some(limit) = number(QUERY).filter(|limit| *limit > 0) {
-        narrow(limit.saturating_sub(BESIDE), QUERY);
+        narrow(limit.saturating_sub(BUFFER_OVERHEAD), QUERY);
     }
     // Replays count towards this limit, and two answers may be buffered.
     let output = setting(OUTPUT).and_then(|limits| hard_limit(&limits));
@@ -173,7 +175,7 @@ fn bounds(answer: &Value) -> Option<Bounds> {
     // A client's buffer keeps the size of its last value. The server evicts the largest client
     // first.
     if let Some(limit) = clients.filter(|limit| *limit > 0) {
-        narrow((limit / 2).saturating_sub(BESIDE).max(1), CLIENTS);
+        narrow((limit / 2).saturating_sub(BUFFER_OVERHEAD).max(1), CLIENTS);
         apart = apart.min(limit / 8);
     }
     let (largest, by) = largest;
@@ -227,9 +229,12 @@ mod tests {
         let bulk = ("proto-max-bulk-len", "536870912");
         for (setting, largest) in [
             (("maxmemory", "0"), 512 * MIB),
-            (("client-query-buffer-limit", "1048576"), MIB - BESIDE),
+            (
+                ("client-query-buffer-limit", "1048576"),
+                MIB - BUFFER_OVERHEAD,
+            ),
             (("maxmemory-clients", "0"), 512 * MIB),
-            (("maxmemory-clients", "1048576"), MIB / 2 - BESIDE),
+            (("maxmemory-clients", "1048576"), MIB / 2 - BUFFER_OVERHEAD),
             (
                 (
                     "client-output-buffer-limit",
@@ -254,13 +259,13 @@ mod tests {
             ("maxmemory", "104857600"),
         ];
         let told = bounds(&answer(&percent)).expect("it is told");
-        assert_eq!(told.largest, 5 * MIB / 2 - BESIDE);
+        assert_eq!(told.largest, 5 * MIB / 2 - BUFFER_OVERHEAD);
     }
 
     #[test]
     fn exactly_the_limit_is_taken() {
         let limits = Limits::default();
-        let told = told(&answer(&[("proto-max-bulk-len", "1048576")]));
+        let told = parse(&answer(&[("proto-max-bulk-len", "1048576")]));
         assert!(
             limits
                 .check(ServerLimits::default(), usize::MAX, "Redis")
@@ -276,8 +281,8 @@ mod tests {
     #[test]
     fn where_the_server_would_not_say_a_refusal_teaches() {
         let limits = Limits::default();
-        let told = told(&Value::Nil);
-        assert!(told.goes_apart(600 * 1024) && !told.goes_apart(100 * 1024));
+        let told = parse(&Value::Nil);
+        assert!(told.needs_own_connection(600 * 1024) && !told.needs_own_connection(100 * 1024));
         limits.refuse(2_000_000);
         assert!(limits.check(told, 1_999_999, "Redis").is_ok());
         assert!(limits.check(told, 2_000_000, "Redis").is_err());
@@ -286,10 +291,10 @@ mod tests {
     #[test]
     fn a_second_loss_of_the_same_attempt_is_its_own() {
         let limits = Limits::default();
-        assert!(!limits.lose([1; 16]) && !limits.lose([2; 16]));
-        assert!(limits.lose([1; 16]) && limits.lose([2; 16]));
+        assert!(!limits.note_lost_connection([1; 16]) && !limits.note_lost_connection([2; 16]));
+        assert!(limits.note_lost_connection([1; 16]) && limits.note_lost_connection([2; 16]));
         for attempt in 0..100 {
-            assert!(!limits.lose([attempt; 16]));
+            assert!(!limits.note_lost_connection([attempt; 16]));
         }
     }
 }

@@ -5,19 +5,16 @@ pub(super) mod cluster;
 mod command_check;
 pub(super) mod credentials;
 pub(super) mod limits;
+pub(super) mod liveness;
 pub(super) mod per_runtime;
 #[cfg(feature = "redis-cluster")]
 pub(super) mod route;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
 mod server_check;
-pub(super) mod shared_try;
-pub(super) mod slot;
 #[cfg(feature = "redis-cluster")]
 pub(super) mod slot_map;
 pub(super) mod target;
-#[cfg(feature = "redis-tls")]
-pub(super) mod tls;
 pub(super) mod transport;
 pub(super) mod url;
 
@@ -31,17 +28,16 @@ use redis::{
 use self::{
     command_check::Trial,
     limits::{Limits, ServerLimits},
-    slot::{Connection, Liveness, PushListener},
+    liveness::{Connection, Liveness, PushListener},
     target::{Server, Target},
     transport::{Address, Transport},
 };
 use super::{
-    clock::Clock,
     error::{self, Failure, server_text},
     options::RedisOptions,
     scripts,
 };
-use crate::{StoreError, StoreErrorKind};
+use crate::{StoreError, StoreErrorKind, store::connection::clock::Clock};
 
 pub use credentials::RedisCredentials;
 pub(crate) use url::is_scheme;
@@ -130,7 +126,7 @@ impl Connector {
             }
             #[cfg(feature = "redis-cluster")]
             Target::Cluster(seeds) => {
-                let seed = seeds.first().ok_or_else(target::none_named)?.clone();
+                let seed = seeds.first().ok_or_else(target::no_server_named)?.clone();
                 let address = node.cloned().unwrap_or_else(|| seed.address.clone());
                 self.dial_one(&Server { address, ..seed }, listener).await
             }
@@ -154,9 +150,21 @@ impl Connector {
             let opened = self
                 .open(server, login, &liveness, ProtocolVersion::RESP2)
                 .await;
-            opened.map_err(|error| error::connecting(error, &self.server_name))
+            match opened {
+                Ok(connection) => Ok(connection),
+                Err(error) => Err(self.not_opened(server, error).await),
+            }
         };
         self.in_time(opening).await
+    }
+
+    /// The error for a connection that could not be opened.
+    async fn not_opened(&self, server: &Server, error: RedisError) -> StoreError {
+        let may_be_full = error.is_connection_dropped() && !server.tls;
+        if may_be_full && Transport::is_told_of_no_room(&server.address).await {
+            return server_text::too_many_clients(&self.server_name);
+        }
+        error::connecting(error, &self.server_name)
     }
 
     async fn in_time(
@@ -197,7 +205,10 @@ impl Connector {
             }
             result => result,
         };
-        let connection = opened.map_err(|error| error::connecting(error, &self.server_name))?;
+        let connection = match opened {
+            Ok(connection) => connection,
+            Err(error) => return Err(self.not_opened(server, error).await),
+        };
         self.select(server, &connection).await?;
         Ok(connection)
     }
@@ -317,7 +328,7 @@ impl Connector {
         if let Some(trial) = &trial {
             trial.judge(&tried, &self.server_name)?;
         }
-        if let Some(trial) = trial.and_then(|trial| trial.again(&tried)) {
+        if let Some(trial) = trial.and_then(|trial| trial.with_script_texts(&tried)) {
             let mut questions = redis::pipe();
             trial.ask(&mut questions);
             let tried = connection
@@ -330,7 +341,7 @@ impl Connector {
         self.learn(answers.next().unwrap_or(Value::Nil), clock, asked)?;
         Ok(answers
             .next()
-            .map(|answer| limits::told(&answer))
+            .map(|answer| limits::parse(&answer))
             .unwrap_or_default())
     }
 

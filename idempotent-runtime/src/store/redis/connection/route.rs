@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use redis::{Cmd, Value};
 
 use super::{Connector, per_runtime::Hub, slot_map};
-use crate::store::redis::{clock::Clock, error::Failure};
+use crate::store::{connection::clock::Clock, redis::error::Failure};
 
 /// How often a command is sent before the caller gets the cluster's answer.
 const ROUNDS: u32 = 7;
@@ -48,7 +48,7 @@ pub(crate) async fn send(
             Err(failure) => failure,
         };
         let Failure::Refused(error) = &failure else {
-            cluster.doubt(hub, connector);
+            cluster.refresh_map(hub, connector);
             return Err(failure);
         };
         let redirection = error
@@ -58,7 +58,7 @@ pub(crate) async fn send(
             _ if round >= ROUNDS => return Err(failure),
             ("MOVED", Some((slot, to))) => {
                 cluster.moved(slot, &to);
-                cluster.doubt(hub, connector);
+                cluster.refresh_map(hub, connector);
             }
             ("ASK", Some((_, to))) => {
                 asked = Some(to);
@@ -73,7 +73,7 @@ pub(crate) async fn send(
                 }
             }
             ("CLUSTERDOWN" | "MASTERDOWN", _) => {
-                cluster.doubt(hub, connector);
+                cluster.refresh_map(hub, connector);
                 return Err(failure);
             }
             _ => return Err(failure),
@@ -86,7 +86,7 @@ pub(crate) async fn send(
 }
 
 /// As [`send`], with a connection of its own each time.
-pub(crate) async fn send_apart(
+pub(crate) async fn send_on_own_connection(
     hub: &Hub,
     connector: &Arc<Connector>,
     command: &Cmd,

@@ -5,7 +5,7 @@ use redis::Value;
 use crate::{StoreError, StoreErrorKind, store::redis::scripts::text};
 
 /// The first version with scripts' flags, `SET NX GET` and shard channels.
-const OLDEST: u32 = 7;
+const MIN_VERSION: u32 = 7;
 
 /// Checks a server's answers to `INFO server` and `INFO memory`; `None` if it refused.
 pub(crate) fn check(
@@ -15,7 +15,7 @@ pub(crate) fn check(
 ) -> Result<(), StoreError> {
     match server.and_then(version) {
         Some(Version::Valkey) => {}
-        Some(Version::Redis { major, .. }) if major >= OLDEST => {}
+        Some(Version::Redis { major, .. }) if major >= MIN_VERSION => {}
         Some(Version::Redis { text, .. }) => {
             return Err(config(format!(
                 "this server is Redis {text}; version 7.0 or later, or Valkey, is needed"

@@ -7,10 +7,6 @@ use crate::StoreError;
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) address: Address,
-    #[cfg_attr(
-        not(feature = "redis-tls"),
-        allow(dead_code, reason = "without the feature it is never set")
-    )]
     pub(crate) tls: bool,
     pub(crate) database: i64,
     pub(crate) login: Option<RedisCredentials>,
@@ -33,7 +29,7 @@ impl Target {
     #[cfg(feature = "redis-cluster")]
     pub(crate) fn cluster(seeds: Vec<Server>) -> Result<Self, StoreError> {
         let Some(first) = seeds.first() else {
-            return Err(none_named());
+            return Err(no_server_named());
         };
         let contradicts = |server: &Server| {
             server.tls != first.tls || server.login.is_some() && server.login != first.login
@@ -68,7 +64,7 @@ impl Target {
     #[cfg(feature = "redis-sentinel")]
     pub(crate) fn sentinel(sentinels: Vec<Server>, master: &str) -> Result<Self, StoreError> {
         if sentinels.is_empty() {
-            return Err(none_named());
+            return Err(no_server_named());
         }
         Ok(Self::Sentinel {
             sentinels,
@@ -92,11 +88,11 @@ impl Target {
             Self::Sentinel { sentinels, master } => {
                 format!(
                     "Redis primary `{master}` by Sentinel at {}",
-                    places(sentinels)
+                    addresses(sentinels)
                 )
             }
             #[cfg(feature = "redis-cluster")]
-            Self::Cluster(nodes) => format!("Redis Cluster at {}", places(nodes)),
+            Self::Cluster(nodes) => format!("Redis Cluster at {}", addresses(nodes)),
         }
     }
 
@@ -122,12 +118,12 @@ impl Target {
 }
 
 #[cfg(any(feature = "redis-sentinel", feature = "redis-cluster"))]
-pub(crate) fn none_named() -> StoreError {
+pub(crate) fn no_server_named() -> StoreError {
     config("at least one Redis URL is needed")
 }
 
 #[cfg(any(feature = "redis-sentinel", feature = "redis-cluster"))]
-fn places(all: &[Server]) -> String {
+fn addresses(all: &[Server]) -> String {
     let all = all.iter().map(|server| server.address.to_string());
     all.collect::<Vec<_>>().join(", ")
 }

@@ -2,7 +2,9 @@
 //! received.
 
 use std::{
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     path::PathBuf,
     pin::Pin,
     sync::{
@@ -40,6 +42,11 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
+const NO_ROOM: &[u8; 34] = b"-ERR max number of clients reached";
+
+/// How long a server has to say it.
+const LISTENS: Duration = Duration::from_millis(500);
+
 /// A stream that notes when something was received.
 pub(crate) struct Transport {
     stream: Box<dyn Stream>,
@@ -71,6 +78,34 @@ impl Transport {
             #[cfg(not(unix))]
             Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
+    }
+
+    /// Whether the server says, to whoever connects, that it has no room for another client. It hangs
+    /// up after that, often before a first command is written, and then nobody reads it. So this one
+    /// only listens. A server says nothing so early over TLS.
+    pub(crate) async fn is_told_of_no_room(address: &Address) -> bool {
+        let listening = async {
+            let mut stream: Box<dyn Stream> = match address {
+                Address::Tcp(host, port) => {
+                    Box::new(TcpStream::connect((host.as_str(), *port)).await?)
+                }
+                #[cfg(unix)]
+                Address::Unix(path) => Box::new(tokio::net::UnixStream::connect(path).await?),
+                #[cfg(not(unix))]
+                Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
+            };
+            let mut said = [0; NO_ROOM.len()];
+            let mut said = ReadBuf::new(&mut said);
+            let mut end = 0;
+            loop {
+                poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut said)).await?;
+                if said.remaining() == 0 || said.filled().len() == end {
+                    return Ok::<_, io::Error>(said.filled() == NO_ROOM);
+                }
+                end = said.filled().len();
+            }
+        };
+        matches!(tokio::time::timeout(LISTENS, listening).await, Ok(Ok(true)))
     }
 
     fn new(stream: impl Stream + 'static) -> Self {

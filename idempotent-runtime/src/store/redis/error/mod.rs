@@ -10,7 +10,7 @@ use self::server_text::{login, refused, shown_code};
 use crate::{StoreError, StoreErrorKind};
 
 /// The longest foreign text that an error shows.
-const SHOWN: usize = 200;
+const MAX_SHOWN: usize = 200;
 
 /// A command's failure.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ pub(super) fn cause(error: &RedisError) -> String {
     let text = text.split(" - Io").next().unwrap_or_default();
     text.chars()
         .filter(|character| !character.is_control())
-        .take(SHOWN)
+        .take(MAX_SHOWN)
         .collect()
 }
 

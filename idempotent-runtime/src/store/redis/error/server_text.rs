@@ -202,8 +202,23 @@ pub(crate) fn refused(error: &ServerError, doing: &str, server_name: &str) -> St
     }
 }
 
+/// The store error for a server that has as many clients as it takes.
+pub(crate) fn too_many_clients(server_name: &str) -> StoreError {
+    StoreError::new(
+        StoreErrorKind::NotSent,
+        format!(
+            "cannot connect to {server_name}: it has as many clients as its `maxclients` allows; raise that, or let fewer \
+             connect"
+        ),
+    )
+}
+
 /// The store error for a refused login. A missing right or command will not come with time.
 pub(crate) fn login(error: &ServerError, server_name: &str) -> StoreError {
+    let text = error.details().unwrap_or_default();
+    if text.starts_with("max number of clients reached") {
+        return too_many_clients(server_name);
+    }
     let refusal = refused(error, "the connection", server_name);
     match meaning(error) {
         Meaning::Forbidden(_) | Meaning::UnknownCommand => {

@@ -13,7 +13,7 @@ fn error(reply: &str) -> ServerError {
     error
 }
 
-fn told(reply: &str) -> StoreError {
+fn explained(reply: &str) -> StoreError {
     refused(&error(reply), "a claim", "Redis at cache:6379")
 }
 
@@ -62,7 +62,7 @@ fn a_refusal_names_its_code_and_what_to_do() {
         ),
         ("NEWCODE something 4711", StoreErrorKind::Refused, "NEWCODE"),
     ] {
-        let error = told(reply);
+        let error = explained(reply);
         assert_eq!(error.kind(), kind, "{reply}");
         assert!(error.to_string().contains(part), "{error}");
     }
@@ -126,9 +126,9 @@ fn a_missing_right_is_told_alike_by_every_release_within_scripts_and_outside() {
         ),
     ] {
         assert_eq!(meaning(&error(reply)), Meaning::Forbidden(right), "{reply}");
-        let told = told(reply).to_string();
-        assert!(told.contains("ACL") && told.contains(advice), "{told}");
-        assert!(!told.contains("4711"), "{told}");
+        let text = explained(reply).to_string();
+        assert!(text.contains("ACL") && text.contains(advice), "{text}");
+        assert!(!text.contains("4711"), "{text}");
     }
 }
 
@@ -146,7 +146,7 @@ fn no_key_argument_value_or_user_is_shown() {
         "SOMECODE of 4711",
         "ERR user_script:1: 4711 script: on @user_script:1.",
     ] {
-        let error = told(reply);
+        let error = explained(reply);
         assert_eq!(error.kind(), StoreErrorKind::Refused);
         assert!(!format!("{error} {error:?}").contains("4711"), "{error}");
     }
@@ -161,7 +161,7 @@ fn a_server_that_expects_to_serve_soon_is_told_from_one_that_refuses() {
         "CLUSTERDOWN Hash slot not served",
         "TRYAGAIN Multiple keys request during rehashing of slot",
     ] {
-        let error = told(soon);
+        let error = explained(soon);
         assert!(error.is_transient() && !error.is_ambiguous(), "{soon}");
         assert_eq!(error.kind(), StoreErrorKind::Refused, "{soon}");
     }
@@ -170,6 +170,6 @@ fn a_server_that_expects_to_serve_soon_is_told_from_one_that_refuses() {
         "OOM command not allowed",
         "ERR x",
     ] {
-        assert!(!told(never).is_transient(), "{never}");
+        assert!(!explained(never).is_transient(), "{never}");
     }
 }

@@ -20,8 +20,8 @@ use super::connection::target::Target;
 use super::{
     connection::{
         Connector,
+        liveness::{Connection, ConnectionSlot, PushListener},
         per_runtime::Hub,
-        slot::{Connection, ConnectionSlot, PushListener},
     },
     error::Failure,
     scripts::{PREFIX, RedisKey},
@@ -69,7 +69,7 @@ pub(super) struct ListenerSlot {
 impl ListenerSlot {
     /// Notes a new connection. If there was one before, it wakes all waiters, because messages may
     /// have been missed in between.
-    pub(super) fn begun(&self, notifier: &KeyNotifier) {
+    pub(super) fn note_connected(&self, notifier: &KeyNotifier) {
         if self.listened.swap(true, Ordering::Relaxed) {
             notifier.publish_all();
         }
@@ -113,17 +113,19 @@ impl Subscriber {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(events) = unkept {
-            let keeping = keep(Arc::downgrade(hub), connector.clone(), events);
-            hub.runtime.spawn(keeping);
+            let keeper = run_keeper(Arc::downgrade(hub), connector.clone(), events);
+            hub.runtime.spawn(keeper);
         }
         // First register the waiter, then subscribe at the server: a message in between finds the
         // waiter.
         let (subscription, _) = subscriber.notifier.subscribe(key);
         let listening = {
             let (hub, connector, key) = (hub.clone(), connector.clone(), key.clone());
-            hub.runtime
-                .clone()
-                .spawn(async move { hub.subscriber.begin(&hub, &connector, &key).await })
+            hub.runtime.clone().spawn(async move {
+                hub.subscriber
+                    .subscribe_at_server(&hub, &connector, &key)
+                    .await
+            })
         };
         match listening.await {
             Ok(true) => subscription,
@@ -132,11 +134,16 @@ impl Subscriber {
     }
 
     /// Subscribes at the server. Whether there is push for `key` now.
-    async fn begin(&self, hub: &Arc<Hub>, connector: &Arc<Connector>, key: &Key) -> bool {
+    async fn subscribe_at_server(
+        &self,
+        hub: &Arc<Hub>,
+        connector: &Arc<Connector>,
+        key: &Key,
+    ) -> bool {
         let result = self.listen(hub, connector, std::slice::from_ref(key)).await;
         if !self.notifier.waits_for(key.as_str()) {
             // The waiter left before the subscription existed, so its leaving unsubscribed nothing.
-            self.tell(Event::Vacated(key.clone()));
+            self.send_event(Event::Vacated(key.clone()));
         }
         match result {
             Ok(()) => {
@@ -145,7 +152,7 @@ impl Subscriber {
             }
             Err(error) => {
                 // Others may be waiting on that connection, so the keeper mends it.
-                self.lost();
+                self.note_lost();
                 if !self.is_warned.swap(true, Ordering::Relaxed) {
                     #[cfg(test)]
                     self.warnings.fetch_add(1, Ordering::Relaxed);
@@ -158,11 +165,11 @@ impl Subscriber {
         }
     }
 
-    pub(super) fn lost(&self) {
-        self.tell(Event::Lost);
+    pub(super) fn note_lost(&self) {
+        self.send_event(Event::Lost);
     }
 
-    fn tell(&self, event: Event) {
+    fn send_event(&self, event: Event) {
         // Its receiver lives as long as this sender.
         let _ = self.events.send(event);
     }
@@ -205,7 +212,7 @@ impl Subscriber {
                 let keys = notifier.keys();
                 let listening = listen(&connection, &keys).await;
                 listening.map_err(|failure| explain(failure, &connector))?;
-                slot.begun(&notifier);
+                slot.note_connected(&notifier);
                 Ok(connection)
             }
         };
@@ -216,7 +223,11 @@ impl Subscriber {
     }
 
     /// Subscribes again to every key with waiters.
-    async fn resume(&self, hub: &Arc<Hub>, connector: &Arc<Connector>) -> Result<(), StoreError> {
+    async fn resubscribe_all(
+        &self,
+        hub: &Arc<Hub>,
+        connector: &Arc<Connector>,
+    ) -> Result<(), StoreError> {
         #[cfg(feature = "redis-cluster")]
         if let Target::Cluster(_) = connector.target {
             sharded::listen(hub, connector, &self.notifier.keys()).await?;
@@ -259,7 +270,7 @@ async fn listen(connection: &Connection, keys: &[Key]) -> Result<(), Failure> {
 }
 
 /// The keeper task: keeps subscriptions in step with waiters, as long as the store exists.
-async fn keep(
+async fn run_keeper(
     hub: Weak<Hub>,
     connector: Arc<Connector>,
     mut events: mpsc::UnboundedReceiver<Event>,
@@ -267,30 +278,30 @@ async fn keep(
     while let Some(event) = events.recv().await {
         let Some(hub) = hub.upgrade() else { return };
         match event {
-            Event::Vacated(key) => vacate(&hub.subscriber, &connector, &hub, &key).await,
-            Event::Lost => mend(&hub, &connector).await,
+            Event::Vacated(key) => end_subscription(&hub.subscriber, &connector, &hub, &key).await,
+            Event::Lost => resubscribe(&hub, &connector).await,
         }
     }
 }
 
 /// Ends a subscription without waiters.
-async fn vacate(subscriber: &Subscriber, connector: &Connector, hub: &Hub, key: &Key) {
+async fn end_subscription(subscriber: &Subscriber, connector: &Connector, hub: &Hub, key: &Key) {
     if subscriber.notifier.waits_for(key.as_str()) {
         return;
     }
     #[cfg(feature = "redis-cluster")]
     if let Target::Cluster(_) = connector.target {
-        return sharded::vacate(hub, key).await;
+        return sharded::end_subscription(hub, key).await;
     }
     let _ = (connector, hub);
     if let Some(connection) = subscriber.slot.connection.current() {
-        withdraw(subscriber, &connection, key).await;
+        unsubscribe(subscriber, &connection, key).await;
     }
 }
 
 /// Unsubscribes. If a new waiter came meanwhile, it subscribes again and wakes that waiter, because
 /// a message may have been missed.
-async fn withdraw(subscriber: &Subscriber, connection: &Connection, key: &Key) {
+async fn unsubscribe(subscriber: &Subscriber, connection: &Connection, key: &Key) {
     let left = connection
         .multiplexed
         .clone()
@@ -298,7 +309,7 @@ async fn withdraw(subscriber: &Subscriber, connection: &Connection, key: &Key) {
         .await;
     if left.is_ok() && subscriber.notifier.waits_for(key.as_str()) {
         if listen(connection, std::slice::from_ref(key)).await.is_err() {
-            subscriber.lost();
+            subscriber.note_lost();
         }
         subscriber.notifier.publish(key.as_str());
     }
@@ -306,11 +317,11 @@ async fn withdraw(subscriber: &Subscriber, connection: &Connection, key: &Key) {
 
 /// Subscribes again after a loss, as long as there are waiters. Until then waiters poll, as they
 /// always do now and then.
-async fn mend(hub: &Arc<Hub>, connector: &Arc<Connector>) {
+async fn resubscribe(hub: &Arc<Hub>, connector: &Arc<Connector>) {
     let subscriber = &hub.subscriber;
     let mut pauses = PAUSES;
     while !subscriber.notifier.is_empty() {
-        if subscriber.resume(hub, connector).await.is_ok() {
+        if subscriber.resubscribe_all(hub, connector).await.is_ok() {
             return;
         }
         tokio::time::sleep(pauses.pause()).await;
@@ -324,7 +335,7 @@ struct Listener {
 }
 
 impl PushListener for Listener {
-    fn heard(&self, push: PushInfo) {
+    fn on_push(&self, push: PushInfo) {
         match push.kind {
             PushKind::Message | PushKind::SMessage => {
                 if let Some(Value::BulkString(channel)) = push.data.first()
@@ -340,7 +351,7 @@ impl PushListener for Listener {
         }
     }
 
-    fn lost(&self) {
+    fn on_lost(&self) {
         let _ = self.events.send(Event::Lost);
     }
 }
@@ -353,7 +364,7 @@ impl Listener {
                 .and_then(|channel| channel.strip_prefix(PREFIX))
             && self.notifier.waits_for(key)
         {
-            self.lost();
+            self.on_lost();
         }
     }
 }
@@ -375,7 +386,7 @@ mod tests {
         assert!(newcomer.is_push());
         let connection = hub.subscriber.slot.connection.current().expect("connected");
         // The keeper checked before the new waiter came.
-        withdraw(&hub.subscriber, &connection, &key).await;
+        unsubscribe(&hub.subscriber, &connection, &key).await;
         let woken = tokio::time::timeout(Duration::from_secs(60), newcomer.changed()).await;
         assert!(woken.is_ok(), "the newcomer is woken");
         let listeners = server.cli(&["PUBSUB", "NUMSUB", "idempotent:scope|1"]);

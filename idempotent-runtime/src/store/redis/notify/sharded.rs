@@ -15,7 +15,7 @@ use crate::{
     key::Key,
     store::redis::{
         connection::{
-            Connector, cluster::Node, per_runtime::Hub, slot::Connection, slot_map,
+            Connector, cluster::Node, liveness::Connection, per_runtime::Hub, slot_map,
             transport::Address,
         },
         error::Failure,
@@ -38,7 +38,7 @@ impl Shards {
     }
 
     /// Closes listening connections to nodes that have no slots any more.
-    fn keep(&self, primaries: &[Arc<Address>]) {
+    fn retain(&self, primaries: &[Arc<Address>]) {
         let mut ears = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ears.retain(|address, _| primaries.contains(address));
     }
@@ -54,7 +54,7 @@ pub(crate) async fn listen(
         listen_to(hub, connector, key).await?;
     }
     if let Some(slots) = hub.cluster.map() {
-        hub.subscriber.shards.keep(slots.primaries());
+        hub.subscriber.shards.retain(slots.primaries());
     }
     Ok(())
 }
@@ -72,7 +72,7 @@ async fn listen_to(
         let connection = match connection(hub, connector, &node).await {
             Ok(connection) => connection,
             Err(error) => {
-                hub.cluster.doubt(hub, connector);
+                hub.cluster.refresh_map(hub, connector);
                 return Err(error);
             }
         };
@@ -120,7 +120,7 @@ async fn connection(
                         acknowledged(&connection, "SSUBSCRIBE", &PushKind::SSubscribe, &key).await;
                 }
             }
-            slot.begun(&notifier);
+            slot.note_connected(&notifier);
             Ok(connection)
         }
     };
@@ -130,7 +130,7 @@ async fn connection(
 /// Ends a subscription without waiters, at the node that has the slot now. A node that had the slot
 /// before has ended it itself. If a new waiter came meanwhile, it subscribes again and wakes that
 /// waiter.
-pub(crate) async fn vacate(hub: &Hub, key: &Key) {
+pub(crate) async fn end_subscription(hub: &Hub, key: &Key) {
     let subscriber = &hub.subscriber;
     let Some(node) = hub
         .cluster
@@ -147,7 +147,7 @@ pub(crate) async fn vacate(hub: &Hub, key: &Key) {
             .await
             .is_err()
         {
-            subscriber.lost();
+            subscriber.note_lost();
         }
         subscriber.notifier.publish(key.as_str());
     }

@@ -7,7 +7,7 @@ use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
 use crate::{
     StoreError, StoreErrorKind,
     key::Key,
-    record::{Record, State},
+    record::Record,
     store::{Settled, protocol},
 };
 
@@ -26,7 +26,7 @@ pub(super) static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_
 
 /// A retention at least this long may be counted from the sending of a finish instead of its
 /// writing.
-pub(super) const LONG: Duration = Duration::from_secs(3_600);
+pub(super) const LONG_RETENTION: Duration = Duration::from_secs(3_600);
 
 /// All scripts, to be loaded at connect.
 pub(super) fn all() -> [&'static Script; 5] {
@@ -40,9 +40,15 @@ pub(super) struct Script {
 
 impl Script {
     /// The script's text, with `common.lua` inserted where it is named: the flags must stay the
-    /// first line.
+    /// first line. Comments are left out: each connection loads all scripts.
     fn new(text: &str) -> Self {
         let code = text.replace("-- common.lua\n", include_str!("common.lua"));
+        let is_code = |line: &&str| !line.is_empty() && !line.trim_start().starts_with("--");
+        let code: String = code
+            .lines()
+            .filter(is_code)
+            .flat_map(|line| [line, "\n"])
+            .collect();
         let hash = redis::Script::new(&code).get_hash().to_owned();
         Self { code, hash }
     }
@@ -249,28 +255,16 @@ pub(super) fn text(value: Value) -> Option<Vec<u8>> {
 }
 
 /// How a script is told which record was seen: its state's letter and its nonce.
-pub(super) fn seen(record: &Record) -> [u8; 17] {
+pub(super) fn seen_argument(record: &Record) -> [u8; 17] {
     let mut seen = [0; 17];
     seen[0] = record.state.letter();
     seen[1..].copy_from_slice(record.nonce.as_bytes());
     seen
 }
 
-/// The record as it was granted, reconstructed from the attempt's target.
-pub(super) fn granted(target: &Record) -> Record {
-    Record {
-        state: State::Running,
-        codec: 0,
-        expires: 0,
-        check: 0,
-        outcome: None,
-        ..target.clone()
-    }
-}
-
 /// A replacement as the script gets it, with token zero. The script sets the token, and mixes it
 /// into a done record's check.
-pub(super) fn undecided(replacement: &Record) -> protocol::Write {
+pub(super) fn undated_replacement(replacement: &Record) -> protocol::Write {
     protocol::Write::undated(replacement.clone().with_token(0))
 }
 
@@ -294,7 +288,7 @@ mod tests {
     use crate::{
         OnCrash,
         fingerprint::Fingerprint,
-        record::{HOLD, MAX_TOKEN, Nonce, Owner, RecordedBytes},
+        record::{HOLD, MAX_TOKEN, Nonce, Owner, RecordedBytes, State},
         store::{ClaimRequest, protocol},
     };
 
@@ -327,7 +321,7 @@ mod tests {
             });
             let ends = [protocol::released(&owned), protocol::lost(&owned)];
             for end in done.iter().chain(&ends) {
-                assert_eq!(granted(end).encode(), owned.encode(), "{end:?}");
+                assert_eq!(protocol::granted(end).encode(), owned.encode(), "{end:?}");
             }
         }
     }
@@ -338,6 +332,14 @@ mod tests {
             assert!(script.code.starts_with("#!lua flags="), "{}", script.code);
             assert!(script.code.contains("local function state_of(record)"));
         }
+    }
+
+    /// What a connection loads stays in its buffer on the server for a while, beside the first value.
+    #[test]
+    fn the_scripts_are_small() {
+        let sizes = all().map(|script| script.code.len());
+        assert!(sizes.iter().sum::<usize>() < 20_000, "{sizes:?}");
+        assert!(all().iter().all(|script| !script.code.contains("--")));
     }
 
     #[test]

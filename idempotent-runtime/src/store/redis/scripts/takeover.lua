@@ -52,8 +52,9 @@ end
 if state ~= 'R' then return { now, 'H', current, 0 } end
 
 local left = redis.call('PTTL', KEYS[1])
-if left < 0 then
-  -- The key has no expiry any more: the lease counts as just renewed.
+if left < 0 or left > HOLD then
+  -- The key's expiry was taken away, or made later, or the clock went back: the lease counts as just
+  -- renewed. Otherwise it would not begin to run out before the key has HOLD left.
   redis.call('PEXPIRE', KEYS[1], HOLD)
   left = HOLD
 end

@@ -1,4 +1,4 @@
-//! Opens a file as the store needs it.
+//! Opens connections to the file, with the settings that the store needs.
 
 use std::{
     cell::Cell,
@@ -24,38 +24,39 @@ use crate::{
     store::{sql::table::TableName, warning::warn},
 };
 
-/// `STRICT` tables came with 3.37.
-const OLDEST: i32 = 3_037_000;
-/// From here on two connections cannot damage a file by a checkpoint at the wrong moment.
-const SOUND: i32 = 3_051_003;
-/// How long another program may hold the lock for writing. It is less than the 10 seconds after
-/// which a caller takes a command for lost.
-const PATIENCE: Duration = Duration::from_secs(8);
-/// How large the log file is after it was copied into the database, at most.
+/// 3.37, which brought `STRICT` tables.
+const MIN_VERSION: i32 = 3_037_000;
+/// The first version with the correction of the "WAL-reset bug": before, two connections could
+/// damage a file by a checkpoint at the wrong moment.
+const SOUND_VERSION: i32 = 3_051_003;
+/// How long to wait while another program holds the lock for writing. It is shorter than the 10
+/// seconds after which a caller takes a command for lost.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(8);
+/// The largest size that the log file keeps after it was copied into the database, in bytes.
 const LOG_LIMIT: i64 = 64 * 1024 * 1024;
 
-/// A file, the table in it, and how to work with them.
-pub(super) struct Place {
+/// A file, the table in it, and the options for both.
+pub(super) struct Database {
     pub(super) path: PathBuf,
     pub(super) table: TableName,
-    /// What events and errors call it.
+    /// Its name in events and errors.
     pub(super) name: String,
     pub(super) synchronous: SqliteSynchronous,
     pub(super) creates_table: bool,
     pub(super) sweeps: bool,
-    /// The process that made the store. SQLite's connections must not be carried over a fork.
+    /// The process that made the store. SQLite's connections must not be used after a fork.
     pub(super) process: u32,
     /// The file that was opened first. Another one at the same path has other records.
     identity: OnceLock<Identity>,
     opened: Instant,
-    /// In which millisecond since then the file was last seen to be that one.
+    /// The last millisecond since `opened` in which [`check_file`](Self::check_file) succeeded.
     checked: AtomicU64,
 }
 
-/// A file, whatever its path: its device and number there.
+/// What identifies a file, whatever its path: its device, and its number there.
 type Identity = (u64, u64);
 
-impl Place {
+impl Database {
     pub(super) fn new(
         path: &Path,
         table: TableName,
@@ -95,12 +96,13 @@ impl Place {
     }
 
     /// Whether this is the process that made the store.
-    pub(super) fn is_home(&self) -> bool {
+    pub(super) fn is_own_process(&self) -> bool {
         self.process == process::id()
     }
 
-    /// Refuses a file that is not the one that was opened first, or is gone. What is written to
-    /// such a file nobody else sees: two programs would both be told to run.
+    /// Checks that the path still leads to the file that was opened first. If that file was deleted
+    /// or replaced, other programs do not see what is written to it, and two could both be granted
+    /// a key.
     pub(super) fn check_file(&self) -> Result<(), StoreError> {
         let there = identity(&self.path);
         if there.is_some() && self.identity.get().copied() == there {
@@ -114,8 +116,8 @@ impl Place {
         Err(StoreError::new(StoreErrorKind::Config, reason))
     }
 
-    /// The same for a replay, which looks once a millisecond: to look takes a third as long as to
-    /// read a row.
+    /// As [`check_file`](Self::check_file), at most once a millisecond. Replays use it, because a
+    /// check takes a third as long as reading a row.
     pub(super) fn check_file_lately(&self) -> Result<(), StoreError> {
         let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         if self.checked.load(Ordering::Relaxed) == now {
@@ -126,11 +128,11 @@ impl Place {
         Ok(())
     }
 
-    /// The connection that writes. It makes the file where it is missing, and the table if it is
-    /// to.
+    /// Opens the connection that writes. It creates the file if it is missing, and the table if
+    /// `creates_table`.
     pub(super) fn open_writer(&self, creates_table: bool) -> Result<Connection, StoreError> {
         let failed = |error| explain(error, &self.name, Stage::Before);
-        if rusqlite::version_number() < OLDEST {
+        if rusqlite::version_number() < MIN_VERSION {
             let reason = format!(
                 "SQLite {} is too old: 3.37 or later is needed, or the feature `sqlite`, which brings its own",
                 rusqlite::version()
@@ -148,7 +150,7 @@ impl Place {
             SqliteSynchronous::Full => "FULL",
             SqliteSynchronous::Normal => "NORMAL",
         };
-        // macOS' fsync alone leaves what was written in the disk's cache.
+        // On macOS, `fsync` alone leaves the data in the disk's cache.
         let fullfsync = self.synchronous == SqliteSynchronous::Full;
         for setting in [
             format!("synchronous = {level}"),
@@ -168,7 +170,8 @@ impl Place {
         Ok(connection)
     }
 
-    /// A connection that reads, once the writer has opened the file. It waits for nobody.
+    /// Opens a connection that reads, after the writer has opened the file. It never waits for a
+    /// lock.
     pub(super) fn open_reader(&self) -> rusqlite::Result<Connection> {
         let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.busy_timeout(Duration::ZERO)?;
@@ -178,13 +181,13 @@ impl Place {
     }
 
     fn open(&self, access: OpenFlags) -> rusqlite::Result<Connection> {
-        // Without the flag for URIs: the path is taken as it is.
+        // Without the flag for URIs, the path is taken literally.
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         Connection::open_with_flags(&self.path, flags)
     }
 
-    /// Sets the journal to a log (WAL), which stays in the file. On a network file system SQLite
-    /// leaves it as it is.
+    /// Switches the file to a write-ahead log (WAL), for good. An error if SQLite does not, as on a
+    /// network file system.
     fn use_log(&self, connection: &Connection) -> Result<(), StoreError> {
         let started = Instant::now();
         let mode = loop {
@@ -193,10 +196,10 @@ impl Place {
             });
             match set {
                 Ok(mode) => break mode,
-                // SQLite asks no busy handler here.
+                // SQLite does not call the busy handler here.
                 Err(error)
                     if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                        && started.elapsed() < PATIENCE =>
+                        && started.elapsed() < LOCK_TIMEOUT =>
                 {
                     thread::sleep(Duration::from_millis(2));
                 }
@@ -215,7 +218,7 @@ impl Place {
     }
 }
 
-/// Some settings answer with a row, some do not.
+/// Changes a setting. Some settings return a row, some do not.
 fn set(connection: &Connection, setting: &str) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(&format!("PRAGMA {setting}"))?;
     let mut rows = statement.query([])?;
@@ -228,7 +231,7 @@ fn warn_of_version() {
     // 3.50.7 and 3.44.6 have the correction too.
     let is_sound = match rusqlite::version_number() {
         3_050_007..=3_050_999 | 3_044_006..=3_044_999 => true,
-        number => number >= SOUND,
+        number => number >= SOUND_VERSION,
     };
     if !is_sound {
         WARNED.get_or_init(|| {
@@ -248,7 +251,7 @@ fn identity(path: &Path) -> Option<Identity> {
     Some((there.dev(), there.ino()))
 }
 
-/// Elsewhere a file that is open can be neither deleted nor replaced.
+/// On other systems, an open file can be neither deleted nor replaced.
 #[cfg(not(unix))]
 fn identity(_: &Path) -> Option<Identity> {
     Some((0, 0))
@@ -258,8 +261,8 @@ thread_local! {
     static WAITING_SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// The busy handler: `true` to try again. SQLite's own pauses up to 100 ms between two tries, and
-/// starves one of several processes for seconds.
+/// The busy handler. It pauses, and returns `true` to try again, until [`LOCK_TIMEOUT`]. SQLite's
+/// own handler pauses for up to 100 ms, and may starve one of several processes for seconds.
 fn wait(tries: i32) -> bool {
     if tries == 0 {
         WAITING_SINCE.set(Some(Instant::now()));
@@ -267,7 +270,7 @@ fn wait(tries: i32) -> bool {
     let has_waited = WAITING_SINCE
         .get()
         .map_or(Duration::ZERO, |since| since.elapsed());
-    if has_waited >= PATIENCE {
+    if has_waited >= LOCK_TIMEOUT {
         return false;
     }
     let pause = if tries < 10 { 200 } else { 1000 };

@@ -4,18 +4,17 @@ use rusqlite::{Error, ffi, ffi::ErrorCode};
 
 use crate::{StoreError, StoreErrorKind};
 
-/// SQLite's general error: a table or column that is not there, as a rule.
+/// SQLite's general error, mostly for a missing table or column.
 const SQLITE_ERROR: i32 = 1;
 
-/// Where in a transaction an error came.
+/// The part of a transaction in which an error occurred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// At its beginning: no lock was had, and nothing else was tried.
+    /// At its beginning. The lock was not acquired, and nothing was tried.
     Begin,
-    /// After that, before its end. It is rolled back: nothing changed.
+    /// Between its beginning and its commit. It is rolled back, and nothing changed.
     Before,
-    /// While it was committed. Where the disk failed, what was written may be found there after a
-    /// restart.
+    /// During its commit. If the disk failed, the commit may still be found after a restart.
     Commit,
 }
 
@@ -31,13 +30,13 @@ impl Failure {
         move |error| Self { error, stage }
     }
 
-    /// The store's error for it, in the file called `name`.
+    /// The store's error for this failure, in the file called `name`.
     pub(super) fn explain(self, name: &str) -> StoreError {
         explain(self.error, name, self.stage)
     }
 }
 
-/// The store's error for what SQLite says of the file called `name`.
+/// The store's error for an error of SQLite, about the file called `name`.
 pub(super) fn explain(error: Error, name: &str, stage: Stage) -> StoreError {
     let Some(&ffi::Error {
         code,

@@ -1,4 +1,8 @@
-//! Records in an SQLite file: for one process or several on one machine, and for restarts.
+//! Records in an SQLite file: for one or several processes on one machine. They survive restarts.
+//!
+//! A command that changes nothing is answered by `reader` in the caller's thread. Any other is sent
+//! to the thread of `writer`. `watch` wakes waiters, `sweep` deletes old rows, and `connection`
+//! opens the file.
 
 mod connection;
 mod error;
@@ -23,7 +27,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use self::{
-    connection::Place,
+    connection::Database,
     reader::Readers,
     statements::Statements,
     watch::Watch,
@@ -46,8 +50,8 @@ use crate::{
 pub use options::{SqliteOptions, SqliteSynchronous};
 pub use schema::SQLITE_SCHEMA;
 
-/// Keeps records in an SQLite file: one file, survives a restart. Features `sqlite` (brings its own
-/// SQLite) and `sqlite-system` (uses the system's, 3.37 or later).
+/// Keeps records in an SQLite file, where they survive a restart. Features: `sqlite` (brings its
+/// own SQLite) or `sqlite-system` (uses the system's, 3.37 or later).
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -58,28 +62,31 @@ pub use schema::SQLITE_SCHEMA;
 /// ```
 ///
 /// Cloning is cheap, and clones are one store. Any number of Tokio runtimes, stores and processes
-/// of one machine may use one file, also a file that has other tables. It must lie on a local disk:
+/// of one machine may use one file, which may have other tables too. It must be on a local disk:
 /// SQLite cannot share a file over a network.
 ///
-/// # What it does where
-/// A replay, and every other answer that changes nothing, is read in the caller's own thread: some
-/// microseconds, more where the disk has to be read or a result is large. Everything that writes
-/// goes to one thread of the store's own. It takes what has queued up (at most 256 commands) into
-/// one transaction, and answers after the commit: many calls share one `fsync`. A future that is
-/// dropped takes nothing with it.
+/// # Threads
+/// A replay, and every other answer that changes nothing, is read in the caller's own thread. It
+/// takes some microseconds, and more if the disk has to be read or a result is large. All writes go
+/// to one thread of the store. It carries out the commands that have queued up (at most 256) in one
+/// transaction, and answers after the commit, so many calls share one `fsync`. A dropped future
+/// affects no other command.
 ///
 /// # What it costs
-/// A first call is two commits, alone some hundred microseconds to some milliseconds each, as the
-/// disk is; a replay some microseconds. `synchronous` is [`Full`](SqliteSynchronous::Full): what
-/// was answered survives a power cut, as far as the disk keeps its word.
+/// A first call takes two commits. Alone, each takes from some hundred microseconds to some
+/// milliseconds, depending on the disk. A replay takes some microseconds. By default `synchronous`
+/// is [`Full`](SqliteSynchronous::Full): an acknowledged write survives a power cut, if the disk
+/// keeps what it says it has written.
 ///
 /// # What it does to the file
-/// It is set to a write-ahead log (`journal_mode = WAL`), which also other programs that open it
-/// then use: beside `a.db` there are `a.db-wal` and `a.db-shm`, and **the three belong together**:
-/// copy them together, or by `VACUUM INTO`. The store makes a table and a view for people,
-/// `idempotent_records` and `idempotent_records_view` ([`SQLITE_SCHEMA`]), and takes no table for
-/// its own that it has not made. Records that are past their time are deleted in small steps;
-/// SQLite uses the room again, and the file does not shrink.
+/// The store switches the file to a write-ahead log (`journal_mode = WAL`), for all programs that
+/// open it. Beside `a.db` there are then `a.db-wal` and `a.db-shm`, and **the three belong
+/// together**: copy them together, or by `VACUUM INTO`.
+///
+/// The store creates a table, `idempotent_records`, and a view for people,
+/// `idempotent_records_view` ([`SQLITE_SCHEMA`]). It does not use a table of that name that another
+/// program has created. Records whose time is over are deleted in small steps. SQLite uses their
+/// room again, and the file does not shrink.
 ///
 /// # When it fails
 /// | it happened | error |
@@ -91,11 +98,11 @@ pub use schema::SQLITE_SCHEMA;
 /// | the table is another program's, of another version or missing | `Config` |
 /// | the process was forked after the store was made | `Config`: make the store in the child |
 ///
-/// A process that dies, in the middle of a batch too, loses nothing that was answered.
+/// If the process dies, even in the middle of a transaction, no acknowledged write is lost.
 ///
 /// # The clock
-/// It is this machine's. If it is set back, leases last longer by that; if it is set forward, they
-/// lapse early by that.
+/// The store uses this machine's clock. If it is set back, leases last longer by as much. If it is
+/// set forward, they lapse earlier by as much.
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 #[derive(Clone)]
 pub struct SqliteStore {
@@ -104,22 +111,22 @@ pub struct SqliteStore {
 
 struct Inner {
     shared: Arc<Shared>,
-    /// To the thread that writes, once it is started.
+    /// The queue of the thread that writes, once that is started.
     writer: Mutex<Option<Sender<Message>>>,
 }
 
 impl SqliteStore {
-    /// A store in the file at `path`, with the default [`SqliteOptions`]. The file is opened, or
-    /// made, at the first use.
+    /// A store in the file at `path`, with the default [`SqliteOptions`]. The first use opens the
+    /// file, and creates it if it is missing.
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when the path cannot be a file's.
+    /// [`Config`](StoreErrorKind::Config) if the path is not valid.
     pub fn new(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         SqliteOptions::new().open(path)
     }
 
-    /// As [`new`](Self::new), and opens the file at once: makes it and its table where there are
-    /// none, and checks that records can be kept there.
+    /// As [`new`](Self::new), but opens the file at once. It creates the file and its table if they
+    /// are missing, and checks that records can be kept there.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -132,29 +139,29 @@ impl SqliteStore {
     /// Opens the file if it is not open yet, and checks it.
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when the file or its table is not fit,
-    /// [`Refused`](StoreErrorKind::Refused) when it is locked or the disk is full. The text says
-    /// what to do.
+    /// [`Config`](StoreErrorKind::Config) if the file or its table is not suitable,
+    /// [`Refused`](StoreErrorKind::Refused) if the file is locked or the disk is full. The text
+    /// says what to do.
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.tell(Message::Check).await
+        self.request(Message::Check).await
     }
 
-    /// Makes the table and the view where there are none. Only a store
-    /// [told not to](SqliteOptions::with_table_creation) needs it.
+    /// Creates the table and the view if they are missing. It is only needed if the store does not
+    /// [create them itself](SqliteOptions::with_table_creation).
     ///
     /// # Errors
     /// As [`check`](Self::check).
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        self.tell(Message::Migrate).await
+        self.request(Message::Migrate).await
     }
 
-    /// Deletes the records that are past their time, and answers how many that were. The store does
-    /// it by itself, unless [told not to](SqliteOptions::with_sweep). Calls go on meanwhile.
+    /// Deletes the records whose time is over, and returns how many. By default the store does it
+    /// by itself ([`with_sweep`](SqliteOptions::with_sweep)). Other calls go on meanwhile.
     ///
     /// # Errors
     /// As [`check`](Self::check).
     pub async fn sweep(&self) -> Result<u64, StoreError> {
-        self.tell(Message::Sweep).await
+        self.request(Message::Sweep).await
     }
 
     /// The store that `sqlite:path` or `sqlite://path` names.
@@ -169,7 +176,7 @@ impl SqliteStore {
     ) -> Result<Self, StoreError> {
         let shared = Shared {
             statements: Statements::new(&table),
-            place: Place::new(path, table, options)?,
+            database: Database::new(path, table, options)?,
             readers: Readers::new(),
             watch: Watch::new(),
         };
@@ -181,10 +188,10 @@ impl SqliteStore {
         })
     }
 
-    /// Sends a message to the thread, which is started if there is none.
+    /// Sends a message to the thread, and starts the thread if there is none.
     fn send(&self, message: Message) -> Result<(), StoreError> {
         let shared = &self.inner.shared;
-        shared.check_home()?;
+        shared.check_process()?;
         let mut writer = self
             .inner
             .writer
@@ -201,16 +208,23 @@ impl SqliteStore {
         let sent = sender.send(unsent);
         *writer = Some(sender);
         sent.map_err(|_| {
-            let reason = format!("{} is not served: its thread has ended", shared.place.name);
+            let reason = format!(
+                "{} is not served: its thread has ended",
+                shared.database.name
+            );
             StoreError::new(StoreErrorKind::NotSent, reason)
         })
     }
 
-    async fn tell<T>(&self, message: impl FnOnce(Answer<T>) -> Message) -> Result<T, StoreError> {
+    /// Sends a message, and waits for its answer.
+    async fn request<T>(
+        &self,
+        message: impl FnOnce(Answer<T>) -> Message,
+    ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.send(message(answer))?;
         answered.await.unwrap_or_else(|_| {
-            let name = &self.inner.shared.place.name;
+            let name = &self.inner.shared.database.name;
             let reason = format!("{name} gave no answer; it may have been carried out");
             Err(StoreError::new(StoreErrorKind::Ambiguous, reason))
         })
@@ -225,26 +239,27 @@ impl SqliteStore {
                 answer,
             })
         };
-        self.tell(job).await
+        self.request(job).await
     }
 
     async fn settle(&self, key: &Key, command: Command) -> Result<Settled, StoreError> {
         match self.run(key, command).await? {
             Reply::Settled(settled) => Ok(settled),
-            Reply::Claim(_) | Reply::Read(_) => Err(self.misunderstood()),
+            Reply::Claim(_) | Reply::Read(_) => Err(self.wrong_reply()),
         }
     }
 
-    /// The answer to what changes nothing, if `decide` needs no more than a look at the row.
-    fn look<R>(
+    /// Lets `decide` answer from the row, read in this thread. `None` if the row could not be read
+    /// here, or if the decision is to write: then the thread has to carry out the command.
+    fn answer_by_reading<R>(
         &self,
         key: &Key,
         decide: impl FnOnce(Option<&Row>, u64) -> Step<R>,
     ) -> Result<Option<R>, StoreError> {
         let shared = &self.inner.shared;
-        shared.check_home()?;
+        shared.check_process()?;
         let read = |connection: &_| shared.statements.read(connection, &row_key(key));
-        let Some(stored) = shared.readers.look(&shared.place, read) else {
+        let Some(stored) = shared.readers.with_connection(&shared.database, read) else {
             return Ok(None);
         };
         let row = stored.map(|stored| stored.row).transpose()?;
@@ -252,8 +267,8 @@ impl SqliteStore {
         Ok(write.is_none().then_some(reply))
     }
 
-    fn misunderstood(&self) -> StoreError {
-        let name = &self.inner.shared.place.name;
+    fn wrong_reply(&self) -> StoreError {
+        let name = &self.inner.shared.database.name;
         let reason = format!("{name} answered another question; it may have been carried out");
         StoreError::new(StoreErrorKind::Ambiguous, reason)
     }
@@ -261,12 +276,14 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     async fn claim(&self, key: &Key, request: &ClaimRequest) -> Result<ClaimReply, StoreError> {
-        if let Some(reply) = self.look(key, |row, now| command::claim(row, request, now))? {
+        if let Some(reply) =
+            self.answer_by_reading(key, |row, now| command::claim(row, request, now))?
+        {
             return Ok(reply);
         }
         match self.run(key, Command::Claim(request.clone())).await? {
             Reply::Claim(reply) => Ok(reply),
-            Reply::Settled(_) | Reply::Read(_) => Err(self.misunderstood()),
+            Reply::Settled(_) | Reply::Read(_) => Err(self.wrong_reply()),
         }
     }
 
@@ -279,12 +296,12 @@ impl Store for SqliteStore {
     }
 
     async fn read(&self, key: &Key) -> Result<Option<(Record, Duration)>, StoreError> {
-        if let Some(found) = self.look(key, command::read)? {
+        if let Some(found) = self.answer_by_reading(key, command::read)? {
             return Ok(found);
         }
         match self.run(key, Command::Read).await? {
             Reply::Read(found) => Ok(found),
-            Reply::Claim(_) | Reply::Settled(_) => Err(self.misunderstood()),
+            Reply::Claim(_) | Reply::Settled(_) => Err(self.wrong_reply()),
         }
     }
 
@@ -303,25 +320,25 @@ impl Store for SqliteStore {
 
     async fn subscribe(&self, key: &Key) -> Result<Subscription, StoreError> {
         let shared = &self.inner.shared;
-        shared.check_home()?;
-        let mark = || {
-            let mark = |connection: &_| watch::mark(connection, &shared.statements, key);
-            shared.readers.look(&shared.place, mark)
+        shared.check_process()?;
+        let stamp = || {
+            let stamp = |connection: &_| watch::stamp(connection, &shared.statements, key);
+            shared.readers.with_connection(&shared.database, stamp)
         };
-        let (subscription, is_first) = shared.watch.subscribe(key, mark);
+        let (subscription, is_first) = shared.watch.subscribe(key, stamp);
         if is_first {
             self.send(Message::Watch)?;
         }
         Ok(subscription)
     }
 
-    /// A page may be some megabytes from the disk, so it is read in a thread of its own.
+    /// Reads the page in a thread of its own, because it may be some megabytes from the disk.
     async fn list(
         &self,
         filter: &Filter,
         cursor: Option<&Cursor>,
     ) -> Result<Page<Found>, StoreError> {
-        self.inner.shared.check_home()?;
+        self.inner.shared.check_process()?;
         if !self.inner.shared.readers.are_allowed() {
             self.check().await?;
         }
@@ -332,18 +349,20 @@ impl Store for SqliteStore {
             let reason = format!("{name} could not be listed");
             StoreError::new(StoreErrorKind::NotSent, reason)
         };
-        let name = shared.place.name.clone();
+        let name = shared.database.name.clone();
         let list = move || {
-            let page = shared.readers.look(&shared.place, |connection| {
-                list::page(connection, &shared.statements, &filter, cursor.as_ref())
-            });
+            let page = shared
+                .readers
+                .with_connection(&shared.database, |connection| {
+                    list::page(connection, &shared.statements, &filter, cursor.as_ref())
+                });
             let _ = answer.send(page);
         };
         let thread = thread::Builder::new().spawn(list);
         thread.map_err(|error| not_read(&name).with_source(error))?;
         match answered.await.ok().flatten() {
             Some(page) => Ok(page),
-            // It says why, if it can.
+            // The check returns the reason, if it finds one.
             None => Err(self.check().await.err().unwrap_or_else(|| not_read(&name))),
         }
     }
@@ -353,7 +372,7 @@ impl Store for SqliteStore {
     }
 
     fn describe(&self) -> String {
-        self.inner.shared.place.name.clone()
+        self.inner.shared.database.name.clone()
     }
 }
 
@@ -383,7 +402,7 @@ mod tests {
         let mut store = SqliteStore::new(&path).expect("a path");
         let inner = Arc::get_mut(&mut store.inner).expect("one handle");
         let shared = Arc::get_mut(&mut inner.shared).expect("no thread yet");
-        shared.place.process += 1;
+        shared.database.process += 1;
         let request = ClaimRequest::new(Nonce::from_bytes([1; 16]));
         let owned = request.record();
         for error in [
@@ -418,10 +437,10 @@ mod tests {
             let key = key(&(number % 10).to_string());
             subscriptions.push(store.subscribe(&key).await.expect("subscribed"));
         }
-        assert_eq!((watch.len(), watch.marks()), (10, 10));
+        assert_eq!((watch.len(), watch.stamps()), (10, 10));
         subscriptions.truncate(10);
-        assert_eq!((watch.len(), watch.marks()), (10, 10));
+        assert_eq!((watch.len(), watch.stamps()), (10, 10));
         drop(subscriptions);
-        assert_eq!((watch.len(), watch.marks()), (0, 0));
+        assert_eq!((watch.len(), watch.stamps()), (0, 0));
     }
 }

@@ -33,11 +33,11 @@ pub struct SqliteOptions {
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SqliteSynchronous {
-    /// Once the disk has it. What was answered is there after a power cut.
+    /// When the disk has it. An acknowledged write survives a power cut.
     #[default]
     Full,
-    /// Once the operating system has it: faster, and safe when the process dies. **It forgets its
-    /// last moments when the power goes**: a body that has run may run again.
+    /// When the operating system has it. It is faster, and safe if the process dies. **A power cut
+    /// loses the last writes**: a body that has run may run again.
     Normal,
 }
 
@@ -64,16 +64,16 @@ impl SqliteOptions {
         self
     }
 
-    /// Whether the store makes its table where there is none; it does by default. Without that, a
-    /// missing table is [`Config`](StoreErrorKind::Config), and [`SqliteStore::migrate`] or your
-    /// own migrations make it, with the text in [`SQLITE_SCHEMA`](super::SQLITE_SCHEMA).
+    /// Whether the store creates its table if there is none: by default, yes. If not, a missing
+    /// table is [`Config`](StoreErrorKind::Config), and [`SqliteStore::migrate`] or your own
+    /// migrations create it, with the text in [`SQLITE_SCHEMA`](super::SQLITE_SCHEMA).
     pub fn with_table_creation(mut self, create: bool) -> Self {
         self.creates_table = create;
         self
     }
 
-    /// Whether the store deletes records that are past their time by itself; it does by default.
-    /// Else call [`SqliteStore::sweep`].
+    /// Whether the store deletes records whose time is over by itself: by default, yes. If not,
+    /// call [`SqliteStore::sweep`].
     pub fn with_sweep(mut self, sweep: bool) -> Self {
         self.sweeps = sweep;
         self
@@ -82,7 +82,7 @@ impl SqliteOptions {
     /// A store in the file at `path`, as [`SqliteStore::new`] with these options.
     ///
     /// # Errors
-    /// [`Config`](StoreErrorKind::Config) when the table's name or the path cannot be one.
+    /// [`Config`](StoreErrorKind::Config) if the table's name or the path is not valid.
     pub fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
         let table = TableName::parse(&self.table)?;
         SqliteStore::assemble(path.as_ref(), table, &self)

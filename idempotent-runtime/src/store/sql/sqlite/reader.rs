@@ -1,4 +1,5 @@
-//! Connections that read, in the caller's own thread: a replay waits for no writer.
+//! Connections that read, in the caller's own thread. With a write-ahead log, readers do not wait
+//! for writers.
 
 use std::{
     mem, process,
@@ -10,15 +11,16 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::connection::Place;
+use super::connection::Database;
 
-/// As many connections are kept; there are never more than threads that read at once.
-const KEPT: usize = 16;
+/// The most idle connections that are kept. There are never more connections than threads that read
+/// at once.
+const MAX_IDLE: usize = 16;
 
-/// The connections of one store that are not in use.
+/// The idle connections of one store.
 pub(super) struct Readers {
     idle: Mutex<Vec<Connection>>,
-    /// Whether the writer has opened the file and found it fit.
+    /// Whether the writer has opened and checked the file.
     allowed: AtomicBool,
     /// The process that they belong to.
     process: u32,
@@ -33,7 +35,8 @@ impl Readers {
         }
     }
 
-    /// From now on they may be used.
+    /// Called when the writer has opened and checked the file: from now on connections may be
+    /// opened.
     pub(super) fn allow(&self) {
         self.allowed.store(true, Ordering::Release);
     }
@@ -42,24 +45,24 @@ impl Readers {
         self.allowed.load(Ordering::Acquire)
     }
 
-    /// What `look` finds on one of the connections. `None`: the writer is to be asked, which waits,
-    /// and says what is wrong.
-    pub(super) fn look<R>(
+    /// Runs `read` on one of the connections. `None` means that it could not read. The caller then
+    /// asks the writer, which waits for locks, and tells what is wrong.
+    pub(super) fn with_connection<R>(
         &self,
-        place: &Place,
-        look: impl FnOnce(&Connection) -> rusqlite::Result<R>,
+        database: &Database,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<R>,
     ) -> Option<R> {
-        if !self.are_allowed() || place.check_file_lately().is_err() {
+        if !self.are_allowed() || database.check_file_lately().is_err() {
             return None;
         }
         let idle = self.lock().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => place.open_reader().ok()?,
+            None => database.open_reader().ok()?,
         };
-        let found = look(&connection).ok()?;
+        let found = read(&connection).ok()?;
         let mut idle = self.lock();
-        if idle.len() < KEPT {
+        if idle.len() < MAX_IDLE {
             idle.push(connection);
         }
         Some(found)
@@ -70,7 +73,8 @@ impl Readers {
     }
 }
 
-/// A fork does not close what its parent uses: SQLite would take the parent's locks for its own.
+/// In a forked process, the connections are leaked and not closed. To close them, SQLite would act
+/// on the file as if the parent's locks were its own.
 impl Drop for Readers {
     fn drop(&mut self) {
         if self.process != process::id() {

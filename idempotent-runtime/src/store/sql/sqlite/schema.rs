@@ -1,9 +1,9 @@
-//! The table, and what is in its place.
+//! The table: its schema, and a check of what is there under its name.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::{
-    connection::Place,
+    connection::Database,
     error::{Stage, explain},
 };
 use crate::{
@@ -11,18 +11,20 @@ use crate::{
     store::sql::table::{MARK, SCHEMA_NUMBER, TABLE},
 };
 
-/// A number that stands in hex in `h`, digit by digit: SQLite cannot read one.
+/// SQL for the number whose hex digits are at these positions of `h`. SQLite cannot parse hex
+/// itself.
 macro_rules! hex {
     ($($digit:literal)+) => {
         concat!("0" $(, " << 4 | instr('123456789ABCDEF', substr(h, ", $digit, ", 1))")+)
     };
 }
 
-/// The table of a [`SqliteStore`](super::SqliteStore), to paste into your own migrations; the store
-/// makes it by itself unless [told not to](super::SqliteOptions::with_table_creation). Keep the
-/// comment: it has the table's version.
+/// The table of a [`SqliteStore`](super::SqliteStore), to paste into your own migrations. By
+/// default the store creates it
+/// ([`with_table_creation`](super::SqliteOptions::with_table_creation)). Keep the comment in it,
+/// which has the table's version.
 ///
-/// The view is for people: what is in the record's bytes, with times in UTC.
+/// The view is for people. It shows the fields of the record's bytes, with times in UTC.
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 pub const SQLITE_SCHEMA: &str = concat!(
     "CREATE TABLE IF NOT EXISTS idempotent_records ( -- idempotent-fn 1
@@ -58,24 +60,25 @@ FROM (SELECT key, renewed, expires, length,
 "
 );
 
-/// What is where the table is to be.
+/// What exists under the table's name.
 enum Found {
     Nothing,
     Ours(u32),
     Foreign,
 }
 
-/// Makes the table where there is none and `creates`; else says what is wrong with what is there.
-/// It takes the lock for writing, so it also shows that this process may write.
+/// Creates the table if there is none and `creates` is set. Otherwise checks what is there, and
+/// returns an error if it is not the table. It takes the lock for writing, so it also checks that
+/// this process may write.
 pub(super) fn prepare(
     connection: &mut Connection,
-    place: &Place,
+    database: &Database,
     creates: bool,
 ) -> Result<(), StoreError> {
-    let failed = |error| explain(error, &place.name, Stage::Before);
+    let failed = |error| explain(error, &database.name, Stage::Before);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate);
     let transaction = transaction.map_err(failed)?;
-    let table = &place.table.name;
+    let table = &database.table.name;
     match find(&transaction, table).map_err(failed)? {
         Found::Ours(SCHEMA_NUMBER) => {}
         Found::Nothing if creates => {
@@ -86,18 +89,18 @@ pub(super) fn prepare(
             let reason = format!(
                 "has no table `{table}`: call `SqliteStore::migrate`, or run SQLITE_SCHEMA"
             );
-            return Err(config(place, &reason));
+            return Err(config(database, &reason));
         }
         Found::Foreign => {
             let reason = format!(
                 "has a `{table}` that is not this library's: name another with `SqliteOptions::with_table`"
             );
-            return Err(config(place, &reason));
+            return Err(config(database, &reason));
         }
-        Found::Ours(number) => return Err(config(place, &other_version(table, number))),
+        Found::Ours(number) => return Err(config(database, &other_version(table, number))),
     }
     let committed = transaction.commit();
-    committed.map_err(|error| explain(error, &place.name, Stage::Commit))
+    committed.map_err(|error| explain(error, &database.name, Stage::Commit))
 }
 
 fn other_version(table: &str, number: u32) -> String {
@@ -111,11 +114,15 @@ fn other_version(table: &str, number: u32) -> String {
     )
 }
 
-fn config(place: &Place, reason: &str) -> StoreError {
-    StoreError::new(StoreErrorKind::Config, format!("{} {reason}", place.name))
+fn config(database: &Database, reason: &str) -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Config,
+        format!("{} {reason}", database.name),
+    )
 }
 
-/// SQLite keeps the statement that made a table, with its comments.
+/// Looks up what exists under the table's name. SQLite keeps the text of the statement that created
+/// a table, with its comments.
 fn find(connection: &Connection, table: &str) -> rusqlite::Result<Found> {
     let made_by = connection.query_row(
         "SELECT type, sql FROM sqlite_schema WHERE lower(name) = lower(?1)",

@@ -1,4 +1,4 @@
-//! The statements on the table, by its name.
+//! The statements on the table, with its name in them.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// The texts of the statements on one table. SQLite's connections keep them prepared.
+/// The texts of the statements on one table. Each connection caches them prepared.
 pub(super) struct Statements {
     read: String,
     insert: String,
@@ -23,7 +23,7 @@ pub(super) struct Statements {
     pub(super) list: String,
 }
 
-/// A row as it was found: where it is, and what is in it if that is a record.
+/// A row as it was found: its id, and its content if that is a record.
 pub(super) struct Stored {
     id: i64,
     pub(super) row: Result<Row, DecodeError>,
@@ -40,7 +40,7 @@ impl Statements {
             update: format!(
                 "UPDATE {table} SET renewed = ?2, expires = ?3, record = ?4 WHERE rowid = ?1"
             ),
-            // State and nonce: what a heartbeat leaves as it is.
+            // State and nonce, which a heartbeat does not change.
             peek: format!("SELECT substr(record, 1, 18) FROM {table} WHERE key = ?1"),
             sweep_window: format!(
                 "SELECT max(rowid), min(expires) FROM (SELECT rowid, expires FROM {table} WHERE rowid > ?1 ORDER BY rowid LIMIT ?2)"
@@ -70,7 +70,7 @@ impl Statements {
         .optional()
     }
 
-    /// Writes over what was `stored`, or a new row.
+    /// Replaces the row that is `stored`, or inserts a new one.
     pub(super) fn write(
         &self,
         connection: &Connection,

@@ -1,4 +1,5 @@
-//! Deletes records that are past their time: a thousand rows a step, between the commands.
+//! Deletes rows whose time is over. It goes through the table in rounds, a thousand rows at a step,
+//! between the commands.
 
 use std::time::{Duration, Instant};
 
@@ -11,25 +12,26 @@ use super::{
 };
 use crate::{StoreError, backoff::Backoff, store::sql::table::signed};
 
-/// Rows that a step looks at.
+/// The number of rows that a step examines.
 const ROWS: i64 = 1000;
-/// Between two rounds: a half of it to the whole, so that several processes take turns.
+/// The longest pause between two rounds. Each is random, from half of it on, so that several
+/// processes take turns.
 const PAUSE: Duration = Duration::from_secs(15);
-/// Rounds take at most this part of the thread's time.
+/// Rounds take at most one part in this many of the thread's time.
 const SHARE: u32 = 50;
 
-/// Where the sweeping stands.
+/// The state of the sweep.
 pub(super) struct Sweep {
     /// Whether rounds begin by themselves.
     is_on: bool,
     /// When the next step is due.
     next: Instant,
-    /// The last row that was looked at in this round; 0 before the first.
+    /// The last row that was examined in this round; 0 before the first.
     at: i64,
     /// How long this round has taken so far.
     took: Duration,
     deleted: u64,
-    /// Who has asked for this round.
+    /// Where the result of this round is sent.
     waiting: Vec<Answer<u64>>,
 }
 
@@ -49,7 +51,7 @@ impl Sweep {
         (self.is_on || !self.waiting.is_empty()).then_some(self.next)
     }
 
-    /// Begins a round now, and answers at its end.
+    /// Begins a new round now, and sends the number of deleted rows at its end.
     pub(super) fn begin(&mut self, answer: Answer<u64>) {
         self.waiting.push(answer);
         (self.at, self.deleted, self.next) = (0, 0, Instant::now());
@@ -76,14 +78,14 @@ impl Sweep {
                 let deleted = self.deleted;
                 self.end(&Ok(deleted));
             }
-            // The next command that fails says so to its caller.
+            // If nobody waits for the result, the next command that fails reports its error.
             Err(error) => self.end(&Err(explain(error, name, Stage::Before))),
         }
     }
 
     fn end(&mut self, result: &Result<u64, StoreError>) {
         for answer in self.waiting.drain(..) {
-            // Whoever asked may have left.
+            // The caller may have gone.
             let _ = answer.send(result.clone());
         }
         self.next = Instant::now() + pause().max(self.took * SHARE);
@@ -95,8 +97,9 @@ fn pause() -> Duration {
     Backoff::new(PAUSE, PAUSE).pause()
 }
 
-/// The last row of those after `from` that were looked at, and how many were deleted; `None` at the
-/// end of the table. It writes only where there is something to delete.
+/// Examines the next rows after `from`, and deletes those whose time is over. Returns the last row
+/// examined and the number deleted; `None` at the end of the table. It writes only if there is
+/// something to delete.
 fn step(
     connection: &Connection,
     statements: &Statements,

@@ -1,5 +1,6 @@
-//! Wakes waiters. What this process writes wakes them at once; for what others write the writer's
-//! thread looks, as long as somebody waits.
+//! Wakes waiters. A write of this process wakes them at once. For the writes of other processes,
+//! the writer's thread polls the file while somebody waits: SQLite has no notifications between
+//! processes.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -15,24 +16,25 @@ use crate::{
     store::{KeyNotifier, Subscription, sql::table::row_key},
 };
 
-/// How often the thread looks whether another process has written anything.
+/// How often the thread checks whether another process has written anything.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Looking takes at most this part of the thread's time.
+/// Checking takes at most one part in this many of the thread's time.
 const SHARE: u32 = 10;
 
-/// Those who wait, and what they have seen.
+/// The waiters, and for each key the record that was last seen.
 pub(super) struct Watch {
     notifier: KeyNotifier,
-    seen: Arc<Mutex<Marks>>,
+    seen: Arc<Mutex<Stamps>>,
 }
 
-/// State and nonce of a key's record; `None` where there is none.
-type Mark = Option<Vec<u8>>;
-type Marks = HashMap<Key, Mark>;
+/// The state and nonce of a key's record, which change when waiters have to be woken. `None` if
+/// there is no record.
+type Stamp = Option<Vec<u8>>;
+type Stamps = HashMap<Key, Stamp>;
 
 impl Watch {
     pub(super) fn new() -> Self {
-        let seen = Arc::new(Mutex::new(Marks::new()));
+        let seen = Arc::new(Mutex::new(Stamps::new()));
         let forgotten = Arc::clone(&seen);
         let notifier = KeyNotifier::reporting(move |key| {
             lock(&forgotten).remove(key);
@@ -40,16 +42,16 @@ impl Watch {
         Self { notifier, seen }
     }
 
-    /// A subscription, and whether it is its key's only one. `mark` is read after it is in force:
-    /// what is written later differs.
+    /// Returns a subscription, and whether it is the only one of its key. `stamp` is called once
+    /// the subscription is in force, so that every later write is noticed.
     pub(super) fn subscribe(
         &self,
         key: &Key,
-        mark: impl FnOnce() -> Option<Mark>,
+        stamp: impl FnOnce() -> Option<Stamp>,
     ) -> (Subscription, bool) {
         let (subscription, is_first) = self.notifier.subscribe(key);
-        if let Some(mark) = mark() {
-            lock(&self.seen).entry(key.clone()).or_insert(mark);
+        if let Some(stamp) = stamp() {
+            lock(&self.seen).entry(key.clone()).or_insert(stamp);
         }
         (subscription, is_first)
     }
@@ -58,35 +60,35 @@ impl Watch {
         self.notifier.publish(key.as_str());
     }
 
-    /// How many keys somebody waits for.
+    /// The number of keys with waiters.
     pub(super) fn len(&self) -> usize {
         self.notifier.len()
     }
 
     #[cfg(test)]
-    pub(super) fn marks(&self) -> usize {
+    pub(super) fn stamps(&self) -> usize {
         lock(&self.seen).len()
     }
 }
 
-fn lock(seen: &Mutex<Marks>) -> MutexGuard<'_, Marks> {
+fn lock(seen: &Mutex<Stamps>) -> MutexGuard<'_, Stamps> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// State and nonce of a key's record, as it is.
-pub(super) fn mark(
+/// Reads the stamp of a key's current record.
+pub(super) fn stamp(
     connection: &Connection,
     statements: &Statements,
     key: &Key,
-) -> rusqlite::Result<Mark> {
+) -> rusqlite::Result<Stamp> {
     let mut peek = connection.prepare_cached(&statements.peek)?;
     peek.query_row([row_key(key)], |row| row.get(0)).optional()
 }
 
-/// The thread's part: when it looks, and what it saw last.
+/// The thread's side: when it checks next, and what it saw last.
 pub(super) struct Watcher {
     next: Instant,
-    /// SQLite's number for what others have written, as this connection sees it.
+    /// SQLite's counter of other connections' writes.
     data_version: Option<i64>,
 }
 
@@ -98,13 +100,13 @@ impl Watcher {
         }
     }
 
-    /// When to look, if anybody waits.
+    /// When to check next, if anybody waits.
     pub(super) fn due(&self, watch: &Watch) -> Option<Instant> {
         (watch.len() > 0).then_some(self.next)
     }
 
-    /// Wakes those whose record another process has changed. What fails here is looked at again:
-    /// waiters also poll, only less often.
+    /// Wakes the waiters whose record another process has changed. An error is ignored: the next
+    /// check comes soon, and waiters also poll, only less often.
     pub(super) fn look_if_due(
         &mut self,
         connection: &Connection,
@@ -128,13 +130,13 @@ impl Watcher {
         let mut version = connection.prepare_cached("PRAGMA data_version")?;
         let version = version.query_row([], |row| row.get(0))?;
         let keys = watch.notifier.keys();
-        // A key that is not known was subscribed to without a look.
+        // If no stamp could be read at the subscription, the key is not known here.
         let is_known = |key| lock(&watch.seen).contains_key(key);
         if self.data_version == Some(version) && keys.iter().all(is_known) {
             return Ok(());
         }
         for key in &keys {
-            let now = mark(connection, statements, key)?;
+            let now = stamp(connection, statements, key)?;
             let has_changed = match lock(&watch.seen).entry(key.clone()) {
                 Entry::Occupied(mut seen) => {
                     let has_changed = *seen.get() != now;
@@ -150,7 +152,7 @@ impl Watcher {
                 watch.publish(key);
             }
         }
-        // Not before all were looked at.
+        // Set only when all keys were checked.
         self.data_version = Some(version);
         Ok(())
     }

@@ -1,9 +1,12 @@
-//! The thread that owns the writing connection. All that waits when it begins a transaction shares
-//! it, and its commit.
+//! The thread that owns the writing connection. Commands that wait together share a transaction,
+//! and so its commit.
 //!
-//! It takes what is in its queue → BEGIN IMMEDIATE → for each: read the row, let the protocol
-//! decide, write → COMMIT → answers. Nobody is answered before the commit. If anything fails, the
-//! whole is rolled back, and each command is done again alone: it gets the error that is its own.
+//! ```text
+//! take the queue → BEGIN IMMEDIATE → for each: read its row, let the protocol decide, write → COMMIT → answer all
+//! ```
+//!
+//! Nobody is answered before the commit. If anything fails, the whole transaction is rolled back,
+//! and each command is carried out again alone, so that it gets its own error.
 
 use std::{
     iter,
@@ -19,7 +22,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    connection::Place,
+    connection::Database,
     error::{Failure, Stage},
     reader::Readers,
     statements::{self, Statements},
@@ -38,67 +41,68 @@ use crate::{
     },
 };
 
-/// The most commands in one transaction. More would make the first of them wait for longer than the
-/// commit takes.
+/// The most commands in one transaction. With more, the first of them would wait for longer than
+/// the commit takes.
 const BATCH: usize = 256;
 
-/// What the thread is told.
+/// A message to the thread.
 #[expect(clippy::large_enum_variant, reason = "nearly every message is a job")]
 pub(super) enum Message {
     Job(Job),
     /// Opens the file, if it is not open.
     Check(Answer<()>),
-    /// Makes the table, also where the options say not to.
+    /// Creates the table, even if the options say not to.
     Migrate(Answer<()>),
-    /// Deletes what is past its time, all of it; answers how many records that were.
+    /// Deletes all rows whose time is over, and answers how many.
     Sweep(Answer<u64>),
-    /// Somebody waits for a key: look at what other processes write.
+    /// Somebody waits for a key: check from now on what other processes write.
     Watch,
 }
 
-/// Where an answer goes. Whoever asked may have left.
+/// Where an answer is sent. The caller may have gone.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// A command on its way.
+/// A command, and where its answer is sent.
 pub(super) struct Job {
     pub(super) key: Key,
     pub(super) command: Command,
     pub(super) answer: Answer<Reply>,
 }
 
-/// What several threads of one store share.
+/// What the threads of one store share.
 pub(super) struct Shared {
-    pub(super) place: Place,
+    pub(super) database: Database,
     pub(super) statements: Statements,
     pub(super) readers: Readers,
     pub(super) watch: Watch,
 }
 
 impl Shared {
-    /// What every command is refused for before it is asked.
-    pub(super) fn check_home(&self) -> Result<(), StoreError> {
-        if self.place.is_home() {
+    /// Refuses every command in a forked process: SQLite's connections must not be used after a
+    /// fork.
+    pub(super) fn check_process(&self) -> Result<(), StoreError> {
+        if self.database.is_own_process() {
             return Ok(());
         }
         let reason = format!(
             "{} was opened before this process was forked: open a store in the process that uses it",
-            self.place.name
+            self.database.name
         );
         Err(StoreError::new(StoreErrorKind::Config, reason))
     }
 }
 
-/// Starts the thread. It ends once the sender is dropped and the queue is empty.
+/// Starts the thread. It ends when the sender is dropped and the queue is empty.
 pub(super) fn start(shared: Arc<Shared>) -> Result<Sender<Message>, StoreError> {
     let (sender, receiver) = channel();
     let mut writer = Writer {
-        sweep: Sweep::new(shared.place.sweeps),
+        sweep: Sweep::new(shared.database.sweeps),
         watcher: Watcher::new(),
         connection: None,
         receiver,
         shared,
     };
-    let name = writer.shared.place.name.clone();
+    let name = writer.shared.database.name.clone();
     let thread = thread::Builder::new().name("idempotent-sqlite".to_owned());
     match thread.spawn(move || writer.run()) {
         Ok(_) => Ok(sender),
@@ -112,7 +116,7 @@ pub(super) fn start(shared: Arc<Shared>) -> Result<Sender<Message>, StoreError> 
 struct Writer {
     shared: Arc<Shared>,
     receiver: Receiver<Message>,
-    /// `None` until the first command, and after an error that casts doubt on it.
+    /// `None` before the first command, and after an error with which it may not be used again.
     connection: Option<Connection>,
     sweep: Sweep,
     watcher: Watcher,
@@ -124,11 +128,12 @@ impl Writer {
             if let Some(message) = message {
                 self.handle(message);
             }
-            self.look_around();
+            self.run_background_work();
         }
     }
 
-    /// The next message; none where there is something else to do. An error: the store is gone.
+    /// Waits for the next message. `Ok(None)` means that background work is due, and an error that
+    /// the store was dropped.
     fn receive(&self) -> Result<Option<Message>, ()> {
         let due = self.connection.as_ref().and_then(|_| {
             let due = [self.sweep.due(), self.watcher.due(&self.shared.watch)];
@@ -145,27 +150,27 @@ impl Writer {
         }
     }
 
-    /// What is done beside the commands.
-    fn look_around(&mut self) {
+    /// Checks what other processes have written, and deletes old rows, each if it is due.
+    fn run_background_work(&mut self) {
         let shared = &*self.shared;
         if let Some(connection) = &self.connection
-            && shared.place.check_file().is_ok()
+            && shared.database.check_file().is_ok()
         {
             self.watcher
                 .look_if_due(connection, &shared.statements, &shared.watch);
             self.sweep
-                .step_if_due(connection, &shared.statements, &shared.place.name);
+                .step_if_due(connection, &shared.statements, &shared.database.name);
         }
     }
 
-    /// Carries out `first`, and with it the commands that have queued behind it.
+    /// Carries out `first`, together with the commands that have queued behind it.
     fn handle(&mut self, first: Message) {
         let queued = iter::from_fn(|| self.receiver.try_recv().ok()).take(BATCH - 1);
         let mut jobs = Vec::new();
         let mut others = Vec::new();
         for message in iter::once(first).chain(queued) {
             match message {
-                // Its caller has gone: it is not carried out.
+                // Not carried out, because its caller has gone.
                 Message::Job(job) if job.answer.is_closed() => {}
                 Message::Job(job) => jobs.push(job),
                 other => others.push(other),
@@ -199,19 +204,20 @@ impl Writer {
     }
 
     fn connect(&mut self, creates_table: bool) -> Result<(), StoreError> {
-        self.connection = Some(self.shared.place.open_writer(creates_table)?);
+        self.connection = Some(self.shared.database.open_writer(creates_table)?);
         self.watcher = Watcher::new();
         self.shared.readers.allow();
         Ok(())
     }
 
-    /// The connection to the file that was opened first, made if there is none.
+    /// The connection. Opens it if there is none; otherwise checks that the file is still the one
+    /// that it has open.
     fn opened(&mut self) -> Result<&Connection, StoreError> {
         match self.connection {
-            Some(_) => self.shared.place.check_file()?,
-            None => self.connect(self.shared.place.creates_table)?,
+            Some(_) => self.shared.database.check_file()?,
+            None => self.connect(self.shared.database.creates_table)?,
         }
-        let name = &self.shared.place.name;
+        let name = &self.shared.database.name;
         self.connection
             .as_ref()
             .ok_or_else(|| StoreError::new(StoreErrorKind::NotSent, format!("{name} is not open")))
@@ -224,10 +230,11 @@ impl Writer {
             .map(|connection| transact(connection, &shared, &jobs));
         let answers = match tried {
             Ok(Ok(answers)) => answers,
-            Ok(Err(failure)) => self.after(failure, &jobs),
+            Ok(Err(failure)) => self.answers_after(failure, &jobs),
             Err(error) => vec![Err(error); jobs.len()],
         };
-        // Others have waited with these for the lock, and would now wait as long again.
+        // The lock was not acquired in time. The commands that have queued meanwhile would wait for
+        // as long once more, so they are refused too.
         if let Some(Err(error)) = answers.first()
             && error.is_transient()
         {
@@ -254,11 +261,11 @@ impl Writer {
         }
     }
 
-    /// The answers after a transaction failed. Where others may have been the cause, each command
-    /// is done again alone.
-    fn after(&mut self, failure: Failure, jobs: &[Job]) -> Vec<JobResult> {
-        let (stage, error) = (failure.stage, failure.explain(&self.shared.place.name));
-        // What is there after the disk has failed is to be read anew.
+    /// The answers after a transaction has failed. If another command in it may have been the
+    /// cause, each command is carried out again alone.
+    fn answers_after(&mut self, failure: Failure, jobs: &[Job]) -> Vec<JobResult> {
+        let (stage, error) = (failure.stage, failure.explain(&self.shared.database.name));
+        // The disk has failed during the commit. The file is opened again, to see what is there.
         if error.is_ambiguous() {
             self.connection = None;
         }
@@ -266,18 +273,20 @@ impl Writer {
             return vec![Err(error); jobs.len()];
         }
         let mut locked = None;
-        let alone = jobs.iter().map(|job| {
-            // One has waited for the lock; the others need not wait as long again.
+        let answers = jobs.iter().map(|job| {
+            // If one has waited for the lock in vain, the others need not wait for as long once
+            // more.
             let answer = match &locked {
                 Some(error) => Err(StoreError::clone(error)),
-                None => self.alone(job),
+                None => self.run_alone(job),
             };
             locked = answer
                 .as_ref()
                 .err()
                 .filter(|error| error.is_transient())
                 .cloned();
-            // The commit of them all may still be found after a restart: only success is certain.
+            // If the first commit was ambiguous, it may be found after a restart, so a command's
+            // own error is not certain either.
             answer.map_err(|again| {
                 if error.is_ambiguous() {
                     again.of_kind(StoreErrorKind::Ambiguous)
@@ -286,26 +295,26 @@ impl Writer {
                 }
             })
         });
-        alone.collect()
+        answers.collect()
     }
 
-    fn alone(&mut self, job: &Job) -> JobResult {
+    fn run_alone(&mut self, job: &Job) -> JobResult {
         let shared = Arc::clone(&self.shared);
         let jobs = std::slice::from_ref(job);
         match transact(self.opened()?, &shared, jobs) {
             Ok(answers) => answers.into_iter().next().unwrap_or_else(|| {
-                let reason = format!("{} gave no answer", shared.place.name);
+                let reason = format!("{} gave no answer", shared.database.name);
                 Err(StoreError::new(StoreErrorKind::Ambiguous, reason))
             }),
-            Err(failure) => self.after(failure, jobs).remove(0),
+            Err(failure) => self.answers_after(failure, jobs).remove(0),
         }
     }
 }
 
 type JobResult = Result<Reply, StoreError>;
 
-/// All `jobs` in one transaction, in their order, and their answers. Where it fails, nothing is
-/// left of it.
+/// Carries out all `jobs` in one transaction, in their order, and returns their answers. If it
+/// fails, it is rolled back.
 fn transact(
     connection: &Connection,
     shared: &Shared,
@@ -318,7 +327,7 @@ fn transact(
             execute(connection, "COMMIT").map_err(Failure::at(Stage::Commit))?;
             Ok(answers)
         });
-    // Some errors have rolled it back already. Where this fails, the next BEGIN will.
+    // Some errors have rolled it back already. If the rollback fails, the next BEGIN fails too.
     if carried_out.is_err() && !connection.is_autocommit() {
         let _ = execute(connection, "ROLLBACK");
     }
@@ -334,7 +343,8 @@ fn carry_out_each(
     shared: &Shared,
     jobs: &[Job],
 ) -> rusqlite::Result<Vec<JobResult>> {
-    // Not before the lock is had: what others have written while this waited is older.
+    // The time is read under the lock. What others have written while this thread waited for it is
+    // older.
     let now = statements::now();
     let mut answers = Vec::with_capacity(jobs.len());
     for job in jobs {

@@ -13,7 +13,7 @@ use crate::{StoreError, StoreErrorKind, backoff::Backoff};
 /// How long a caller that has sent nothing yet waits for an attempt to connect, counted from its
 /// start. It is less than any caller waits for an answer, so a claim that only waited for a
 /// connection leaves nothing in doubt.
-pub(crate) const SOON: Option<Duration> = Some(Duration::from_millis(900));
+pub(crate) const CONNECT_PATIENCE: Option<Duration> = Some(Duration::from_millis(900));
 
 /// The pauses between tries that fail in a row: thousands of callers must not connect thousands of
 /// times a second.
@@ -32,14 +32,14 @@ type Outcome<T> = Option<Result<T, StoreError>>;
 /// A try in progress. Its sender is dropped if its task ends with the runtime, or by a panic.
 struct Try<T> {
     outcome: watch::Receiver<Outcome<T>>,
-    begun: time::Instant,
+    started: time::Instant,
 }
 
 impl<T> Clone for Try<T> {
     fn clone(&self) -> Self {
         Self {
             outcome: self.outcome.clone(),
-            begun: self.begun,
+            started: self.started,
         }
     }
 }
@@ -81,14 +81,17 @@ impl<T: Clone + Send + Sync + 'static> SharedTry<T> {
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let Try { mut outcome, begun } = match self.begin(runtime, there, make) {
+        let Try {
+            mut outcome,
+            started,
+        } = match self.join_or_start(runtime, there, make) {
             Ok(value) => return Ok(value),
             Err(under_way) => under_way,
         };
         let made = outcome.wait_for(Option::is_some);
         let made = match patience {
             None => made.await,
-            Some(patience) => match time::timeout_at(begun + patience, made).await {
+            Some(patience) => match time::timeout_at(started + patience, made).await {
                 Ok(made) => made,
                 Err(_) => return Err(still_connecting()),
             },
@@ -99,7 +102,7 @@ impl<T: Clone + Send + Sync + 'static> SharedTry<T> {
     }
 
     /// As [`join`](Self::join), without waiting.
-    fn begin<F>(
+    fn join_or_start<F>(
         &self,
         runtime: &Handle,
         there: impl Fn() -> Option<T>,
@@ -117,13 +120,17 @@ impl<T: Clone + Send + Sync + 'static> SharedTry<T> {
         Err(under_way.unwrap_or_else(|| self.start(&mut state, runtime, make())))
     }
 
-    /// Starts `make` in a task, unless a try is in progress, without waiting.
-    #[cfg(feature = "redis-cluster")]
-    pub(crate) fn kick<F>(&self, runtime: &Handle, make: impl FnOnce() -> F)
-    where
+    /// As [`join`](Self::join), without waiting, and without a value.
+    #[cfg(any(feature = "postgres", feature = "redis-cluster"))]
+    pub(crate) fn kick<F>(
+        &self,
+        runtime: &Handle,
+        there: impl Fn() -> Option<T>,
+        make: impl FnOnce() -> F,
+    ) where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let _ = self.begin(runtime, || None, make);
+        let _ = self.join_or_start(runtime, there, make);
     }
 
     fn start(
@@ -142,8 +149,8 @@ impl<T: Clone + Send + Sync + 'static> SharedTry<T> {
             shared.state().ended(result.is_ok());
             sender.send_replace(Some(result));
         });
-        let begun = time::Instant::now();
-        let under_way = Try { outcome, begun };
+        let started = time::Instant::now();
+        let under_way = Try { outcome, started };
         state.under_way = Some(under_way.clone());
         under_way
     }
@@ -258,13 +265,17 @@ mod tests {
             time::sleep(Duration::from_secs(2)).await;
             Ok(7)
         };
-        let error = shared_try.join(&runtime, SOON, || None, slow).await;
+        let error = shared_try
+            .join(&runtime, CONNECT_PATIENCE, || None, slow)
+            .await;
         let error = error.expect_err("it takes longer");
         assert_eq!(error.kind(), StoreErrorKind::NotSent);
         assert!(error.is_transient());
         // A later caller waits no longer than the first did.
         let never = || async { panic!("there is a try under way") };
-        let again = shared_try.join(&runtime, SOON, || None, never).await;
+        let again = shared_try
+            .join(&runtime, CONNECT_PATIENCE, || None, never)
+            .await;
         assert!(again.expect_err("still").is_transient());
         assert_eq!(
             shared_try.join(&runtime, None, || None, never).await.ok(),

@@ -1,26 +1,28 @@
-//! One connection, made when needed and made again when lost.
+//! One connection, and whether it is of use.
 
 use std::{
-    fmt,
     future::Future,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisError, Value, aio::MultiplexedConnection};
-use tokio::{runtime::Handle, task::AbortHandle};
+use tokio::task::AbortHandle;
 
-use super::{limits::ServerLimits, shared_try::SharedTry, transport::Activity};
-use crate::{StoreError, store::redis::error::Failure};
+use super::{limits::ServerLimits, transport::Activity};
+use crate::store::{
+    connection::slot::{self, Alive},
+    redis::error::Failure,
+};
 
 /// A caller that gives up after at least this fraction of the response timeout, on a connection
 /// that was silent meanwhile, gives up the connection too.
-const DOUBT: u32 = 4;
+const SILENCE_FRACTION: u32 = 4;
 /// Or after this time, however long the response timeout is: callers give up after some seconds.
-const LONGEST_DOUBT: Duration = Duration::from_secs(2);
+const MAX_SILENCE: Duration = Duration::from_secs(2);
 
 /// A connection and its liveness.
 pub(crate) struct Connection {
@@ -43,7 +45,7 @@ impl Connection {
         activity: Arc<Activity>,
         response_timeout: Duration,
     ) -> Self {
-        let end = End(liveness.clone());
+        let end = EndGuard(liveness.clone());
         let driver = tokio::spawn(async move {
             let _end = end;
             driving.await;
@@ -56,15 +58,6 @@ impl Connection {
             limits: Mutex::default(),
             driver: driver.abort_handle(),
         }
-    }
-
-    /// Whether commands may be sent on it. A connection that was silent for longer than any answer
-    /// may take is given up here, because the callers who sent those commands may have gone.
-    pub(crate) fn is_alive(&self) -> bool {
-        if self.liveness.is_alive() && self.activity.is_silent_for(self.response_timeout) {
-            self.retire();
-        }
-        self.liveness.is_alive()
     }
 
     /// Stores the limits that the server told.
@@ -117,6 +110,17 @@ impl Connection {
     }
 }
 
+impl Alive for Connection {
+    /// A connection that was silent for longer than any answer may take is given up here, because
+    /// the callers who sent those commands may have gone.
+    fn is_alive(&self) -> bool {
+        if self.liveness.is_alive() && self.activity.is_silent_for(self.response_timeout) {
+            self.retire();
+        }
+        self.liveness.is_alive()
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
@@ -160,8 +164,8 @@ impl<'a> CommandGuard<'a> {
 
 impl Drop for CommandGuard<'_> {
     fn drop(&mut self) {
-        let doubt = LONGEST_DOUBT.min(self.connection.response_timeout / DOUBT);
-        if !self.is_answered && self.connection.activity.is_silent_since(self.at, doubt) {
+        let limit = MAX_SILENCE.min(self.connection.response_timeout / SILENCE_FRACTION);
+        if !self.is_answered && self.connection.activity.is_silent_since(self.at, limit) {
             self.connection.retire();
         }
     }
@@ -176,8 +180,8 @@ pub(crate) struct Liveness {
 
 /// Receives pushes and the loss of a connection, for a subscriber.
 pub(crate) trait PushListener: Send + Sync + 'static {
-    fn heard(&self, push: PushInfo);
-    fn lost(&self);
+    fn on_push(&self, push: PushInfo);
+    fn on_lost(&self);
 }
 
 impl Liveness {
@@ -200,79 +204,26 @@ impl Liveness {
         if push.kind == PushKind::Disconnection {
             self.end();
         } else if let Some(listener) = &self.listener {
-            listener.heard(push);
+            listener.on_push(push);
         }
     }
 
     fn end(&self) {
         let was_alive = self.alive.swap(false, Ordering::AcqRel);
         if let Some(listener) = self.listener.as_ref().filter(|_| was_alive) {
-            listener.lost();
+            listener.on_lost();
         }
     }
 }
 
 /// Dropped when the task that drives a connection ends, however it ends.
-struct End(Arc<Liveness>);
+struct EndGuard(Arc<Liveness>);
 
-impl Drop for End {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         self.0.end();
     }
 }
 
 /// The slot of one connection.
-#[derive(Clone, Default)]
-pub(crate) struct ConnectionSlot {
-    slot: Arc<RwLock<Option<Arc<Connection>>>>,
-    connecting: SharedTry<Arc<Connection>>,
-}
-
-impl ConnectionSlot {
-    pub(crate) fn current(&self) -> Option<Arc<Connection>> {
-        self.slot
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .filter(|connection| connection.is_alive())
-            .cloned()
-    }
-
-    /// The connection. If there is none, `open` makes it in a task on `runtime`. A caller that
-    /// comes meanwhile waits for it, and shares its failure.
-    pub(crate) async fn connection<F>(
-        &self,
-        runtime: &Handle,
-        patience: Option<Duration>,
-        open: impl FnOnce() -> F,
-    ) -> Result<Arc<Connection>, StoreError>
-    where
-        F: Future<Output = Result<Connection, StoreError>> + Send + 'static,
-    {
-        if let Some(connection) = self.current() {
-            return Ok(connection);
-        }
-        let make = || {
-            let (slot, opening) = (self.slot.clone(), open());
-            async move {
-                let connection = Arc::new(opening.await?);
-                *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
-                Ok(connection)
-            }
-        };
-        // Boxed because rare: nearly every call finds the connection made.
-        Box::pin(
-            self.connecting
-                .join(runtime, patience, || self.current(), make),
-        )
-        .await
-    }
-}
-
-impl fmt::Debug for ConnectionSlot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionSlot")
-            .field("connected", &self.current().is_some())
-            .finish()
-    }
-}
+pub(crate) type ConnectionSlot = slot::ConnectionSlot<Connection>;

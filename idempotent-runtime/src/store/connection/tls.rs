@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{
-        ClientConfig, RootCertStore,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    },
+#[cfg(feature = "redis-tls")]
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
 use crate::{StoreError, StoreErrorKind};
@@ -24,19 +23,24 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
+    #[cfg(feature = "redis-tls")]
     pub(crate) fn connector(&self) -> Result<TlsConnector, StoreError> {
+        Ok(TlsConnector::from(Arc::new(self.config()?)))
+    }
+
+    pub(crate) fn config(&self) -> Result<ClientConfig, StoreError> {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(unusable)?
             .with_root_certificates(self.trusted()?);
-        let config = match &self.identity {
+        match &self.identity {
             Some((certificate, key)) => {
                 let key = PrivateKeyDer::from_pem_slice(key).map_err(unusable)?;
                 builder.with_client_auth_cert(certificates(certificate)?, key)
             }
             None => Ok(builder.with_no_client_auth()),
-        };
-        Ok(TlsConnector::from(Arc::new(config.map_err(unusable)?)))
+        }
+        .map_err(unusable)
     }
 
     fn trusted(&self) -> Result<RootCertStore, StoreError> {
@@ -51,7 +55,7 @@ impl Certificates {
         }
         if trusted.is_empty() {
             return Err(unusable(
-                "the operating system has no certificate authorities; name yours with `tls_root`",
+                "the operating system has no certificate authorities; name yours with `with_tls_root`",
             ));
         }
         Ok(trusted)

@@ -7,15 +7,15 @@ use std::{
 
 /// How far this process' two clocks may drift apart before the server is asked again. A machine
 /// that slept has a monotonic clock that stood still.
-const DRIFT: u64 = 1_000_000;
+const MAX_DRIFT: u64 = 1_000_000;
 
 /// How long a learned time is good for an end of retention: the clocks' rates differ by
 /// microseconds until then.
-const FRESH: u64 = 5_000_000;
+const FRESH_FOR: u64 = 5_000_000;
 
 /// How long a learned time is good for tokens: clocks whose rates differ by a ten-thousandth differ
 /// by a third of a second until then.
-const RECENT: u64 = 3_600_000_000;
+const RECENT_FOR: u64 = 3_600_000_000;
 
 /// Tells a server's time without a command, for the token of a fresh claim.
 ///
@@ -29,7 +29,7 @@ const RECENT: u64 = 3_600_000_000;
 /// derives its token from the record's. So a clock may be wrong by nearly that long. That is more
 /// than an answer takes, and more than the clocks of a cluster's nodes differ, between which a slot
 /// may move. Each node has a clock of its own, and nothing compares two.
-pub(super) struct Clock {
+pub(crate) struct Clock {
     origin: Instant,
     /// A lower bound of the server's time at `origin`, µs since 1970; 0 while unknown.
     ahead: AtomicU64,
@@ -43,7 +43,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             origin: Instant::now(),
             ahead: AtomicU64::new(0),
@@ -54,7 +54,7 @@ impl Clock {
     }
 
     /// Learns the server's time, µs since 1970, from an answer to a command sent at `asked`.
-    pub(super) fn learn(&self, server: u64, asked: Instant) {
+    pub(crate) fn learn(&self, server: u64, asked: Instant) {
         let elapsed = micros(self.origin.elapsed());
         let trip = micros(asked.elapsed());
         self.wall.store(wall_origin(elapsed), Ordering::Relaxed);
@@ -69,20 +69,23 @@ impl Clock {
 
     /// The server's time, µs since 1970, or a little earlier. `None` while it is unknown, or after
     /// this machine has slept.
-    pub(super) fn now(&self) -> Option<u64> {
-        self.at(micros(self.origin.elapsed()))
+    pub(crate) fn now(&self) -> Option<u64> {
+        self.server_time_at(micros(self.origin.elapsed()))
     }
 
     /// As [`now`](Self::now), for a token: `None` if it was learned too long ago.
-    pub(super) fn recent(&self) -> Option<u64> {
+    pub(crate) fn recent(&self) -> Option<u64> {
         let elapsed = micros(self.origin.elapsed());
-        self.at(elapsed).filter(|_| self.age(elapsed) <= RECENT)
+        self.server_time_at(elapsed)
+            .filter(|_| self.age(elapsed) <= RECENT_FOR)
     }
 
     /// The server's time, µs since 1970, or a little later. `None` unless it was learned just now.
-    pub(super) fn fresh(&self) -> Option<u64> {
+    pub(crate) fn fresh(&self) -> Option<u64> {
         let elapsed = micros(self.origin.elapsed());
-        let now = self.at(elapsed).filter(|_| self.age(elapsed) <= FRESH)?;
+        let now = self
+            .server_time_at(elapsed)
+            .filter(|_| self.age(elapsed) <= FRESH_FOR)?;
         Some(now.max(self.latest.load(Ordering::Relaxed).saturating_add(elapsed)))
     }
 
@@ -90,10 +93,10 @@ impl Clock {
         elapsed.saturating_sub(self.learned.load(Ordering::Relaxed))
     }
 
-    fn at(&self, elapsed: u64) -> Option<u64> {
+    fn server_time_at(&self, elapsed: u64) -> Option<u64> {
         let ahead = self.ahead.load(Ordering::Relaxed);
         let drift = wall_origin(elapsed).abs_diff(self.wall.load(Ordering::Relaxed));
-        (ahead != 0 && drift <= DRIFT).then(|| ahead + elapsed)
+        (ahead != 0 && drift <= MAX_DRIFT).then(|| ahead + elapsed)
     }
 }
 
@@ -171,7 +174,7 @@ mod tests {
         let clock = Clock::new();
         clock.learn(THEN, Instant::now());
         assert!(clock.fresh().is_some() && clock.recent().is_some());
-        for (age, recent) in [(FRESH + SECOND, true), (RECENT + SECOND, false)] {
+        for (age, recent) in [(FRESH_FOR + SECOND, true), (RECENT_FOR + SECOND, false)] {
             let aged = Clock {
                 origin: Instant::now()
                     .checked_sub(Duration::from_micros(age))

@@ -1,0 +1,5 @@
+//! Calls in their caller's own transaction, on real databases.
+
+mod end_to_end;
+mod postgres;
+mod sqlite;

@@ -1,8 +1,0 @@
-use idempotent_fn::idempotent;
-
-#[idempotent(key = order, in_tx = amount)]
-async fn charge(order: u64, amount: u64) -> Result<u64, idempotent_fn::Error> {
-    Ok(order + amount)
-}
-
-fn main() {}
