@@ -38,10 +38,10 @@ pub struct Problem {
     retry_after: Option<u64>,
     instance: Option<KeyDigest>,
     docs: Option<Arc<str>>,
-    /// What it was made from.
-    error: Option<Box<Error>>,
     /// Whose form and status it has.
     contract: Option<Contract>,
+    /// What it was made from.
+    error: Option<Box<Error>>,
 }
 
 macro_rules! kinds {
@@ -105,8 +105,8 @@ impl Problem {
             retry_after: is_passing.then_some(1),
             instance: None,
             docs: None,
-            error: None,
             contract: None,
+            error: None,
         }
     }
 
