@@ -60,9 +60,28 @@ async fn main() -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
     println!("listening on http://{}/orders", listener.local_addr()?);
     axum::serve(listener, app())
-        .with_graceful_shutdown(async { _ = tokio::signal::ctrl_c().await })
+        .with_graceful_shutdown(told_to_stop())
         .await?;
+    // A service with workers of its own joins them here: `drain` does not wait for calls that they
+    // still await.
     // Bodies whose clients have gone are finished before the process ends.
     idempotent_fn::drain(Duration::from_secs(30)).await;
     Ok(())
+}
+
+/// Waits for SIGINT (Ctrl-C), or for SIGTERM, by which containers are stopped.
+async fn told_to_stop() {
+    let interrupted = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+            return;
+        }
+    }
+    _ = interrupted.await;
 }

@@ -102,8 +102,10 @@ use annotate::annotate;
 ///
 /// ## `lease = duration`
 /// How long a silent owner is believed alive, from 1 ms to 1 day, by default 30 seconds. The owner
-/// renews it while the body is pending, so it need not be longer than the body. `on_crash` says
-/// what happens when it lapses.
+/// renews it while the body is pending, so it need not be longer than the body. A body that blocks
+/// its thread (a synchronous SDK, a password hash, `std::fs`) is not pending but silent: nothing
+/// renews its lease. Put such work into `tokio::task::spawn_blocking`, or ask for a lease that is
+/// longer than it. `on_crash` says what happens when it lapses.
 ///
 /// ## `wait = duration`
 /// How long a duplicate waits for the running owner's result, by default 10 seconds; then, and at

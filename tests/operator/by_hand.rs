@@ -180,6 +180,101 @@ async fn what_is_in_doubt_is_given_a_result() {
     }
 }
 
+/// A released key takes any payload, but a result that is given to it is that of one payload: of the
+/// one that the decision names, or else of the last attempt's.
+#[tokio::test]
+async fn a_result_given_to_a_released_key_is_bound_to_a_payload() {
+    let paying = |store: &SharedStore, cents: u32| fail(store).fingerprint(&cents);
+    for (store, _) in stores() {
+        for (released_by, named, bound, other) in [
+            ("err", None, 5, 6),
+            ("rerun", None, 5, 6),
+            ("forget", None, 5, 6),
+            ("forget twice", None, 5, 6),
+            ("err", Some(6), 6, 5),
+            ("rerun", Some(6), 6, 5),
+            ("forget", Some(6), 6, 5),
+        ] {
+            let effects = Effects::new();
+            fail(&store).forget().await.unwrap();
+            if released_by == "err" {
+                let unnamed = operation::<Answer, _>("", &[&"k"]).store(&store);
+                let refused = unnamed.run(async { Ok(1) }).await;
+                let attempt = paying(&store, 5).on_err(OnErr::Rerun);
+                attempt.run(async { refused }).await.unwrap_err();
+            } else {
+                drop(running(paying(&store, 5), &effects, 1000).await);
+                settled(&store).await;
+            }
+            match released_by {
+                "err" => {}
+                "rerun" => fail(&store).resolve(Resolution::Rerun).await.unwrap(),
+                _ => fail(&store).forget().await.unwrap(),
+            }
+            if released_by == "forget twice" {
+                fail(&store).forget().await.unwrap();
+            }
+            assert_eq!(look(&store).await.state, State::Failed);
+            let decision = match named {
+                Some(cents) => paying(&store, cents),
+                None => fail(&store),
+            };
+            decision.resolve(Resolution::Done(42)).await.unwrap();
+            let reused = paying(&store, other).run(effects.body(0)).await;
+            assert!(
+                matches!(reused, Err(Error::KeyReused { .. })),
+                "{released_by}, {named:?}: {reused:?}"
+            );
+            let replay = paying(&store, bound).run(effects.body(0)).await;
+            assert_eq!(replay.unwrap(), 42);
+        }
+    }
+}
+
+/// Where no attempt has said which payload it is, the decision can.
+#[tokio::test]
+async fn a_result_given_to_an_unseen_key_is_bound_to_the_payload_that_is_named() {
+    for (store, _) in stores() {
+        let effects = Effects::new();
+        let decision = fail(&store).fingerprint(&5);
+        let resolve = decision.resolve_unseen(Resolution::Done(42));
+        resolve.await.unwrap();
+        let reused = fail(&store).fingerprint(&6).run(effects.body(0)).await;
+        assert!(matches!(reused, Err(Error::KeyReused { .. })), "{reused:?}");
+        assert_eq!(effects.started(), 0);
+    }
+}
+
+/// A prefix is the beginning of scopes; a scope is one, also where others begin with it.
+#[tokio::test]
+async fn a_listing_is_of_one_scope_or_of_all_that_begin_so() {
+    let store = SharedStore::new(MemoryStore::new());
+    let all = [
+        "pay.charge",
+        "pay.charge|x",
+        "pay.charge.late",
+        "pay.chargeback",
+    ];
+    for handle in [store.clone(), store.with_namespace("eu")] {
+        for scope in all {
+            let operation = operation::<Answer, _>(scope, &[&"k"]).store(&handle);
+            operation.run(async { Ok(1) }).await.unwrap();
+        }
+        let listed = async |filter: Filter| {
+            let page = handle.list(&filter, None).await.unwrap();
+            let scopes = page.records.iter().map(|listed| listed.key.scope());
+            let mut scopes: Vec<_> = scopes.map(|scope| scope.to_string()).collect();
+            scopes.sort();
+            scopes
+        };
+        let whole = Filter::new().with_scope("pay.charge");
+        assert_eq!(listed(whole.clone()).await, ["pay.charge"]);
+        let odd = listed(Filter::new().with_scope("pay.charge|x")).await;
+        assert_eq!(odd, ["pay.charge%7Cx"]);
+        assert_eq!(listed(whole.with_prefix("pay.charge")).await.len(), 4);
+    }
+}
+
 /// A given result is asked about its `ttl` as the body's own is.
 #[tokio::test]
 async fn a_given_result_is_kept_for_as_long_as_it_says_itself() {

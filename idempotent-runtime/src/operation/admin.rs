@@ -95,8 +95,13 @@ impl<T, E, F> Operation<T, E, F> {
     /// see [`resolve_unseen`](Self::resolve_unseen). With a [`fingerprint`](Self::fingerprint), a
     /// record of another payload is an error.
     ///
-    /// The record keeps its lease, `on_crash`, fingerprint and number of attempts. The result is
-    /// kept for the `ttl` of the attempt in doubt, unless this operation has a [`ttl`](Self::ttl)
+    /// The record keeps its lease, `on_crash` and number of attempts. It keeps its fingerprint too:
+    /// the result answers only the payload of the attempt in doubt. A released key has no payload
+    /// of its own. There, the result is bound to the [`fingerprint`](Self::fingerprint) that you
+    /// give here, or else to that of the last attempt. If that had none either, the result answers
+    /// every payload.
+    ///
+    /// The result is kept for the `ttl` of the attempt in doubt, unless this operation has a [`ttl`](Self::ttl)
     /// or [`ttl_with`](Self::ttl_with) of its own.
     ///
     /// The record does not know the function's code. So name again what differs from the defaults:
@@ -138,8 +143,10 @@ impl<T, E, F> Operation<T, E, F> {
     }
 
     /// As [`resolve`](Self::resolve), also if the key has no record: because the store has lost it,
-    /// say, or because the effect happened before this library was in use. The `ttl`, `on_crash`
-    /// and lease are then this operation's own.
+    /// say, or because the effect happened before this library was in use. The `ttl`, `on_crash`,
+    /// lease and fingerprint are then this operation's own. So if the function has a fingerprint,
+    /// give the same value to [`fingerprint`](Self::fingerprint). Without one, the result answers
+    /// every payload.
     ///
     /// ```
     /// # use idempotent_fn::{Error, SharedStore, operation, operation::Resolution, store::MemoryStore};

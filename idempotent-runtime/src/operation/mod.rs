@@ -117,8 +117,8 @@ where
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let store = SharedStore::new(MemoryStore::new());
-/// let in_doubt = Filter::new().with_prefix("payments.charge").with_state(State::Lost);
-/// for listed in store.list(&in_doubt, None).await?.records {
+/// let in_doubt = Filter::new().with_scope("payments.charge").with_state(State::Lost);
+/// for listed in store.list(&in_doubt, None).await?.records { // the first page
 ///     // The bank says that nothing was booked for this one.
 ///     let charge = operation_at::<Result<(), Error>, _>(&listed.key).store(&store);
 ///     charge.resolve(Resolution::Rerun).await?;
@@ -262,7 +262,9 @@ impl<T, E, F> Operation<T, E, F> {
     }
 
     /// How long a silent owner counts as alive: from 1 ms to 1 day, in whole milliseconds, by
-    /// default 30 seconds. While the body is pending, the lease is renewed every third of it.
+    /// default 30 seconds. While the body is pending, the lease is renewed every third of it. A body
+    /// that blocks its thread cannot be renewed: use `tokio::task::spawn_blocking` in it, or a lease
+    /// that is longer than it blocks.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.options.lease = lease;
         self

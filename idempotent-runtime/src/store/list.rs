@@ -24,6 +24,9 @@ pub struct Filter {
     /// The beginning of the scope; empty for all. A [`Store`](super::Store) gets the beginning of
     /// [`Key::as_str`] here.
     pub prefix: String,
+    /// Whether [`prefix`](Self::prefix) is a whole scope, and not only the beginning of one. A
+    /// [`Store`](super::Store) need not look at it: it gets a prefix that ends behind the scope.
+    pub whole_scope: bool,
     /// Records in this state only.
     pub state: Option<State>,
     /// Whether to show running records whose lease is over.
@@ -41,16 +44,27 @@ impl Filter {
     pub const fn new() -> Self {
         Self {
             prefix: String::new(),
+            whole_scope: false,
             state: None,
             lapsed: Lapsed::Included,
             page: Self::DEFAULT_PAGE,
         }
     }
 
-    /// Only records whose scope begins with `prefix`.
+    /// Only records whose scope begins with `prefix`. So `payments.charge` shows those of
+    /// `payments.chargeback` too; see [`with_scope`](Self::with_scope).
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
+        self.whole_scope = false;
+        self
+    }
+
+    /// Only records of this very scope.
+    #[must_use]
+    pub fn with_scope(mut self, scope: &str) -> Self {
+        scope.clone_into(&mut self.prefix);
+        self.whole_scope = true;
         self
     }
 
@@ -233,7 +247,12 @@ impl SharedStore {
     ) -> Result<Page<Listed>, StoreError> {
         let namespace = self.namespace_text();
         let inner = Filter {
-            prefix: format!("{namespace}{}", Key::scope_text(&filter.prefix)),
+            prefix: format!(
+                "{namespace}{}{}",
+                Key::scope_text(&filter.prefix),
+                if filter.whole_scope { "|" } else { "" }
+            ),
+            whole_scope: false,
             ..filter.clone()
         };
         let page = self.list_keys(&inner, cursor).await?;

@@ -23,6 +23,11 @@ static CHANGED: Lazy<watch::Sender<()>> = Lazy::new(|| watch::Sender::new(()));
 /// Call it in command-line tools and at an orderly shutdown, before the runtime ends. What a
 /// runtime drops when it ends is settled by its lease, as after a crash.
 ///
+/// A body whose caller still waits is not counted: a task of yours that awaits a call, say. When
+/// `main` ends, such a body is cut off. So at the end of `main`, in this order: stop taking work,
+/// join your own tasks, then drain. [`SharedStore::in_flight`](crate::SharedStore::in_flight) tells
+/// whether anything still runs.
+///
 /// In a runtime without timers it does not wait.
 ///
 /// Cancel-safe: it changes nothing.
@@ -32,7 +37,10 @@ static CHANGED: Lazy<watch::Sender<()>> = Lazy::new(|| watch::Sender::new(()));
 /// # async fn main() {
 /// use std::time::Duration;
 ///
-/// // At the end of `main`, once no more calls come in.
+/// # async fn work() {}
+/// let worker = tokio::spawn(work()); // it makes calls
+/// // At the end of `main`, once no more calls come in and the worker was told to stop.
+/// _ = worker.await;
 /// let left = idempotent_fn::drain(Duration::from_secs(20)).await;
 /// assert_eq!(left, 0);
 /// # }

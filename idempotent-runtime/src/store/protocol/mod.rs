@@ -346,6 +346,10 @@ pub fn lost(owned: &Record) -> Record {
 /// The record that an operator's decision puts in place of the one that was `seen`: a result with
 /// its codec, or none, after which the next claim runs. `request` is the decision's own.
 /// [`overrule`] sets the token.
+///
+/// The fingerprint is that of the record. If that is released, which binds it to no payload, the
+/// decision's own comes first: it names the payload that the result belongs to. Without one, it is
+/// the last attempt's. So a result that is given to a released key is bound to a payload again.
 #[must_use]
 pub fn replacement(
     seen: Option<&Record>,
@@ -362,7 +366,7 @@ pub fn replacement(
         },
         |seen| Record {
             nonce: request.nonce,
-            fingerprint: pinned(seen).or(request.fingerprint),
+            fingerprint: pinned(seen).or(request.fingerprint).or(seen.fingerprint),
             ..seen.clone()
         },
     );

@@ -256,7 +256,7 @@ impl SharedStore {
     }
 
     /// How many keys this process is claiming, running or waiting for right now. Zero when nothing
-    /// is in progress.
+    /// is in progress. [`drain`](crate::drain) counts less: only what callers have left behind.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         match self.local() {
