@@ -23,6 +23,20 @@
 //! | `conformance` | [`store::conformance`], the suite that every store passes |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// The table above leads to items that only some features have.
+#![cfg_attr(
+    not(all(
+        feature = "conformance",
+        feature = "http",
+        feature = "json",
+        feature = "memory",
+        feature = "postgres",
+        feature = "redis",
+        feature = "reqwest",
+        feature = "sqlite-system"
+    )),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 pub use idempotent_macros::idempotent;
 #[doc(inline)]

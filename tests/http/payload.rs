@@ -48,6 +48,28 @@ async fn another_payload_is_422_in_every_state() {
     }
 }
 
+/// A 5xx releases the key under `rerun`, and what it belonged to.
+#[tokio::test]
+async fn a_released_key_takes_another_payload() {
+    let handler = |run, _: Request| async move {
+        match run {
+            1 => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            run => run.to_string().into_response(),
+        }
+    };
+    let (server, runs) = serve_counted(shared(), handler).await;
+    let of = |cents: u32| {
+        server
+            .post("/")
+            .key("k")
+            .json(&format!("{{\"cents\":{cents}}}"))
+    };
+    assert_eq!(of(1).send().await.status, 500);
+    assert_eq!(of(2).send().await.body(), "2");
+    assert_reused(of(1)).await;
+    assert_eq!(runs.count(), 2);
+}
+
 #[tokio::test]
 async fn method_path_and_query_count() {
     let (server, runs) = serve_counted(shared(), number).await;

@@ -228,9 +228,9 @@ pub enum Error {
         /// What is wrong with the key.
         reason: InvalidKeyError,
     },
-    /// The store gave no answer, so the body was not run. A claim that may have reached the store
+    /// The store gave no answer or refused, so the body was not run. A claim that may have reached the store
     /// is sent again in the background until it is answered, and then released.
-    #[error("{operation}: the store gave no answer, so the body was not run: {source}")]
+    #[error("{operation}: the store did not grant a run, so the body was not run: {source}")]
     #[non_exhaustive]
     Unavailable {
         /// Which operation.

@@ -170,7 +170,11 @@ fn recorded_result<'a>(
 
 fn undecodable(error: &CodecError, operation_id: &dyn Fn() -> OperationId) -> Error {
     let error = shape_of(error);
-    incompatible(format!("its result does not decode: {error}"), operation_id)
+    let reason = format!(
+        "its result does not decode: {error}; if the type has changed since, give new fields `#[serde(default)]` (docs/OPERATING.md, \
+         \"Deploys\")"
+    );
+    incompatible(reason, operation_id)
 }
 
 fn incompatible(reason: impl Into<Arc<str>>, operation_id: &dyn Fn() -> OperationId) -> Error {

@@ -35,7 +35,8 @@ pub use notify::{KeyNotifier, Subscription};
 pub use shared::SharedStore;
 #[cfg(feature = "postgres")]
 pub use sql::{POSTGRES_SCHEMA, PostgresOptions, PostgresStore};
-#[cfg(feature = "sqlite-system")]
+// `sqlite` implies the other. It is named for who has neither: rustc shows this line then.
+#[cfg(any(feature = "sqlite", feature = "sqlite-system"))]
 pub use sql::{SQLITE_SCHEMA, SqliteOptions, SqliteStore, SqliteSynchronous};
 
 use crate::{

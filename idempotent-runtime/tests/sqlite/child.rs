@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command},
 };
 
-use crate::{disk, killed, process, stress, two_processes};
+use crate::{disk, files, killed, process, stress, two_processes};
 
 pub(crate) use process::{said, say, start};
 
@@ -19,6 +19,7 @@ async fn child() {
     match &*case {
         "serve" => two_processes::serve(&path).await,
         "stress" => stress::work(&path).await,
+        "hold" => files::hold(&path).await,
         "fill" => disk::fill(&path).await,
         "first_calls" => killed::call_for_ever(&path).await,
         other => panic!("no such case: {other}"),

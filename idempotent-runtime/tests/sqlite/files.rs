@@ -1,6 +1,11 @@
 //! Files and tables that are not fit: one clear error, nothing overwritten, and no panic.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    time::Duration,
+};
 
 use idempotent_runtime::{
     Store, StoreError, StoreErrorKind,
@@ -8,7 +13,10 @@ use idempotent_runtime::{
 };
 use rusqlite::Connection;
 
-use crate::common::{File, done, first_call, granted, key, request};
+use crate::{
+    child,
+    common::{File, done, first_call, granted, key, request},
+};
 
 #[track_caller]
 fn is_config(error: &StoreError, word: &str) {
@@ -34,6 +42,52 @@ async fn a_path_that_cannot_be_opened_is_told() {
         let error = SqliteStore::new(path).expect_err("no path of a file");
         assert_eq!(error.kind(), StoreErrorKind::Config);
     }
+}
+
+#[tokio::test]
+async fn a_missing_file_is_not_made_where_that_is_not_wanted() {
+    let file = File::new();
+    let store = SqliteOptions::new().with_file_creation(false);
+    let store = store.open(file.path()).expect("a path");
+    is_config(&store.check().await.expect_err("no file"), "does not exist");
+    is_config(
+        &store.migrate().await.expect_err("no file"),
+        "does not exist",
+    );
+    assert!(!file.path().exists());
+    // Somebody else makes it.
+    first_call(&file.store(), &key("1"), b"1").await;
+    let found = store.read(&key("1")).await.expect("there is a file");
+    assert!(found.is_some());
+}
+
+/// Has the file open until its input ends.
+pub(crate) async fn hold(path: &str) {
+    let store = SqliteStore::connect(path).await.expect("a file");
+    for number in 0..50 {
+        first_call(&store, &key(&number.to_string()), &[7; 500]).await;
+    }
+    child::say("open");
+    let mut input = String::new();
+    std::io::stdin().read_line(&mut input).expect("its end");
+}
+
+/// The log of a deleted file belongs to the process that has that file open. A process that is
+/// started then finds it beside no file, and is told what that is.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_log_of_a_deleted_file_is_told() {
+    let file = File::new();
+    let mut running = child::start("hold", file.path());
+    let output = BufReader::new(running.stdout.take().expect("its output"));
+    let mut lines = output.lines().map(|line| line.expect("a line"));
+    assert!(lines.any(|line| child::said(&line) == Some("open")));
+    fs::remove_file(file.path()).expect("deleted");
+    refused(file.path(), "beside it").await;
+    drop(running.stdin.take());
+    running.wait().expect("it ends");
+    // All have ended, and the next one begins anew.
+    first_call(&file.store(), &key("1"), b"1").await;
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ pub(super) struct Database {
     /// Its name in events and errors.
     pub(super) name: String,
     pub(super) synchronous: SqliteSynchronous,
+    pub(super) creates_file: bool,
     pub(super) creates_table: bool,
     pub(super) sweeps: bool,
     /// The process that made the store. SQLite's connections must not be used after a fork.
@@ -86,6 +87,7 @@ impl Database {
             path: path.to_owned(),
             table,
             synchronous: options.synchronous,
+            creates_file: options.creates_file,
             creates_table: options.creates_table,
             sweeps: options.sweeps,
             process: process::id(),
@@ -128,8 +130,8 @@ impl Database {
         Ok(())
     }
 
-    /// Opens the connection that writes. It creates the file if it is missing, and the table if
-    /// `creates_table`.
+    /// Opens the connection that writes. It creates the file if it is missing and that is allowed,
+    /// and the table if `creates_table`.
     pub(super) fn open_writer(&self, creates_table: bool) -> Result<Connection, StoreError> {
         let failed = |error| explain(error, &self.name, Stage::Before);
         if rusqlite::version_number() < MIN_VERSION {
@@ -142,7 +144,16 @@ impl Database {
         if self.identity.get().is_some() {
             self.check_file()?;
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        if self.creates_file {
+            flags |= OpenFlags::SQLITE_OPEN_CREATE;
+        } else if !self.path.exists() {
+            let reason = format!(
+                "{} does not exist, and `with_file_creation(false)` says not to create it: is the path right?",
+                self.name
+            );
+            return Err(StoreError::new(StoreErrorKind::Config, reason));
+        }
         let mut connection = self.open(flags).map_err(failed)?;
         connection.busy_handler(Some(wait)).map_err(failed)?;
         self.use_log(&connection)?;

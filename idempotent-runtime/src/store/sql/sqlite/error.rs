@@ -6,6 +6,9 @@ use crate::{StoreError, StoreErrorKind};
 
 /// SQLite's general error, mostly for a missing table or column.
 const SQLITE_ERROR: i32 = 1;
+/// A file ends in the middle of a page. Mostly it is the `-wal` or `-shm` of another file: the
+/// database was deleted or replaced, and what stood beside it was not.
+const SQLITE_IOERR_SHORT_READ: i32 = 522;
 
 /// The part of a transaction in which an error occurred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +97,15 @@ fn meaning(code: ErrorCode, extended_code: i32, stage: Stage) -> (StoreErrorKind
             Config,
             "is damaged: stop all programs that use it and restore it from a backup, or try `.recover` of the sqlite3 shell",
         ),
+        (ErrorCode::SystemIoFailure, Stage::Begin | Stage::Before)
+            if extended_code == SQLITE_IOERR_SHORT_READ =>
+        {
+            (
+                Config,
+                "does not fit the `-wal` and `-shm` beside it: was it deleted or replaced while another program had it open? Stop \
+                 all programs that use it, put the file back if you still have it, and start them again",
+            )
+        }
         (ErrorCode::SystemIoFailure, Stage::Begin | Stage::Before) => {
             (Refused, "could not be read or written: the disk failed")
         }

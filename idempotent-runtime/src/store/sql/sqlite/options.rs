@@ -25,6 +25,7 @@ use crate::{
 pub struct SqliteOptions {
     pub(super) table: String,
     pub(super) synchronous: SqliteSynchronous,
+    pub(super) creates_file: bool,
     pub(super) creates_table: bool,
     pub(super) sweeps: bool,
 }
@@ -47,6 +48,7 @@ impl SqliteOptions {
         Self {
             table: TABLE.to_owned(),
             synchronous: SqliteSynchronous::Full,
+            creates_file: true,
             creates_table: true,
             sweeps: true,
         }
@@ -61,6 +63,24 @@ impl SqliteOptions {
     /// When a commit counts as done: [`Full`](SqliteSynchronous::Full) by default.
     pub fn with_synchronous(mut self, synchronous: SqliteSynchronous) -> Self {
         self.synchronous = synchronous;
+        self
+    }
+
+    /// Whether the store creates the file if there is none: by default, yes. If not, a missing file
+    /// is [`Config`](StoreErrorKind::Config), also for [`SqliteStore::migrate`]. An operator's tool
+    /// says no: a typing error in the path would show it an empty store.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), idempotent_fn::StoreError> {
+    /// use idempotent_fn::{Store, store::SqliteOptions};
+    ///
+    /// let tool = SqliteOptions::new().with_file_creation(false).open("typo.db")?;
+    /// assert!(tool.check().await.is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn with_file_creation(mut self, create: bool) -> Self {
+        self.creates_file = create;
         self
     }
 
