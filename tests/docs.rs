@@ -110,8 +110,8 @@ fn readme_is_short() {
     assert!(readme.lines().count() <= 160);
 }
 
-/// Each name in the last column of a table in `docs/GUARANTEES.md`, or of the tables of the draft
-/// and the contracts in `docs/HTTP.md`, that looks like a test's is one.
+/// Each name in the last column of a table in `docs/GUARANTEES.md` and `docs/HTTP_DEFECTS.md`, or of
+/// the tables of the draft and the contracts in `docs/HTTP.md`, that looks like a test's is one.
 #[test]
 fn the_tests_that_documents_name_exist() {
     if !root().join("idempotent-runtime").exists() {
@@ -126,7 +126,14 @@ fn the_tests_that_documents_name_exist() {
     let (_, draft) = http.split_once("## The draft, line by line").unwrap();
     let (draft, contracts) = draft.split_once("## Contracts by name").unwrap();
     let guarantees = text("docs/GUARANTEES.md");
-    for (text, least) in [(&*guarantees, 40), (draft, 20), (contracts, 20)] {
+    let defects = text("docs/HTTP_DEFECTS.md");
+    let pages = [
+        (&*guarantees, 40),
+        (draft, 20),
+        (contracts, 20),
+        (&*defects, 70),
+    ];
+    for (text, least) in pages {
         let mut named = 0;
         for row in text.lines().filter(|line| line.starts_with('|')) {
             let last = row.trim_end_matches('|').rsplit('|').next().unwrap();
