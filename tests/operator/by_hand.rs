@@ -263,7 +263,7 @@ async fn a_listing_is_of_one_scope_or_of_all_that_begin_so() {
         let listed = async |filter: Filter| {
             let page = handle.list(&filter, None).await.unwrap();
             let scopes = page.records.iter().map(|listed| listed.key.scope());
-            let mut scopes: Vec<_> = scopes.map(ToString::to_string).collect();
+            let mut scopes: Vec<_> = scopes.map(str::to_owned).collect();
             scopes.sort();
             scopes
         };

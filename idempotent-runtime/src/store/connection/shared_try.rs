@@ -181,7 +181,7 @@ impl<T> State<T> {
 fn still_connecting() -> StoreError {
     StoreError::new(
         StoreErrorKind::NotSent,
-        "the connection to Redis is still being made; nothing was sent",
+        "the connection to the server is still being made; nothing was sent",
     )
     .transient()
 }
@@ -189,7 +189,7 @@ fn still_connecting() -> StoreError {
 fn broken_off() -> StoreError {
     StoreError::new(
         StoreErrorKind::NotSent,
-        "connecting to Redis was broken off: the runtime that did it has ended, or the task has panicked",
+        "connecting to the server was broken off: the runtime that did it has ended, or the task has panicked",
     )
 }
 
