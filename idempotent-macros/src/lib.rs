@@ -108,8 +108,9 @@ use annotate::annotate;
 /// longer than it. `on_crash` says what happens when it lapses.
 ///
 /// ## `wait = duration`
-/// How long a duplicate waits for the running owner's result, by default 10 seconds; then, and at
-/// once for `"0s"`, it is `Error::InFlight`.
+/// How long a duplicate waits for the running owner's result, by default 10 seconds; then it is
+/// `Error::InFlight`. With `"0s"` it does not wait for the owner, but still for the store's answer:
+/// where the store is slow or silent, for up to about 2 seconds.
 ///
 /// ## `timeout = duration`
 /// How long the body may run, from 1 ms on; then it is stopped, also where its caller has gone, the

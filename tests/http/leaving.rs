@@ -13,7 +13,10 @@ use idempotent_fn::{OnCrash, SharedStore, drain, store::MemoryStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
-    common::{faulty::Faulty, settled, until},
+    common::{
+        faulty::{Fault, Faulty, Op},
+        settled, until,
+    },
     support::{Runs, behind_gate, counted, gated, memory, number, serve, serve_counted, shared},
 };
 
@@ -189,6 +192,30 @@ async fn who_cannot_wait_comes_again() {
     let reply = server.post("/").key("k").send().await;
     assert!(reply.is_replay());
     assert_eq!((reply.status, reply.body(), runs.count()), (201, "1", 1));
+}
+
+/// The store is silent, and nothing has run yet: what the client is told is true then too.
+#[tokio::test]
+async fn who_cannot_wait_for_the_store_comes_again() {
+    let store = Faulty::new();
+    store.next(Op::Claim, [Fault::Hang]);
+    let layer = shared()
+        .store(SharedStore::new(store.clone()))
+        .answer_within(Duration::from_millis(20));
+    let (server, runs) = serve_counted(layer, number).await;
+    let pay = server.post("/").key("k");
+    let reply = pay.clone().send().await;
+    assert_eq!((reply.status, &*reply.problem()), (503, "still-running"));
+    assert_eq!(reply.json()["title"], "The request has not ended yet");
+    assert_eq!(
+        reply.json()["detail"],
+        "The request has not ended in the time that this server waits. It may be going on. Send the same request again: \
+         it gets the response, and nothing runs twice."
+    );
+    assert_eq!(runs.count(), 0);
+    while pay.clone().send().await.status != 200 {}
+    let reply = pay.send().await;
+    assert_eq!((reply.body(), runs.count()), ("1", 1));
 }
 
 #[tokio::test]

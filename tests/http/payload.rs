@@ -151,6 +151,36 @@ async fn json_counts_by_value() {
     assert_eq!(runs.count(), 1);
 }
 
+/// Two amounts are never taken for one because they share a double, nor two orders because a name is
+/// there twice. Such a body is compared by its bytes.
+#[tokio::test]
+async fn json_that_no_double_has_counts_by_its_bytes() {
+    let (server, runs) = serve_counted(shared(), number).await;
+    let send = |key: usize, body: &'static str| {
+        let request = server.post("/").key(key.to_string());
+        request.json(body).send()
+    };
+    let cases = [
+        (
+            r#"{"wei":20000000000000000001}"#,
+            r#"{"wei":20000000000000000002}"#,
+        ),
+        (r#"{"a":0.10000000000000001}"#, r#"{"a":0.1}"#),
+        ("9007199254740993.0", "9007199254740992"),
+        ("9007199254740992", "9007199254740993.0"),
+        ("[1e-400]", "[0]"),
+        (r#"{"to":"a","to":"b"}"#, r#"{"to":"b","to":"a"}"#),
+        (r#"{"to":"a","to":"b"}"#, r#"{"to":"a"}"#),
+        (r#"{"$serde_json::private::Number":"1"}"#, "1"),
+    ];
+    for (key, (body, other)) in cases.into_iter().enumerate() {
+        assert_eq!(send(key, body).await.status, 200, "{body}");
+        assert!(send(key, body).await.is_replay(), "{body}");
+        assert_eq!(send(key, other).await.status, 422, "{body} {other}");
+    }
+    assert_eq!(runs.count(), cases.len() as u64);
+}
+
 #[tokio::test]
 async fn every_other_body_counts_by_its_bytes() {
     let (server, runs) = serve_counted(shared(), number).await;

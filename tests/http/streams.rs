@@ -4,7 +4,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::Request,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
@@ -131,6 +131,89 @@ async fn a_response_that_breaks_off_is_not_an_answer() {
     let again = server.post("/").key("k").send().await;
     assert_eq!((again.status, &*again.problem()), (409, "not-recorded"));
     assert_eq!(runs.count(), 1);
+}
+
+fn with_length(status: u16, length: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    for line in length.split('+') {
+        let line = HeaderValue::from_static(line);
+        response.headers_mut().append(header::CONTENT_LENGTH, line);
+    }
+    response
+}
+
+async fn sent(app: &Router, method: Method, key: &str) -> (StatusCode, bool, Bytes) {
+    let request = Request::builder().method(method).uri("/");
+    let request = request.header("Idempotency-Key", key);
+    let request = request.body(Body::empty()).unwrap();
+    let response = app.clone().oneshot(request).await.unwrap();
+    let is_replay = response.extensions().get::<Replayed>().is_some();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap();
+    (status, is_replay, body.to_bytes())
+}
+
+/// A response that has not the length it announces was cut on its way, by a proxied connection that
+/// ended, say.
+#[tokio::test]
+async fn a_response_of_another_length_than_announced_is_lost() {
+    let bodies: [fn() -> Body; 2] = [|| Body::from("abc"), || streamed(["a", "bc"])];
+    for body in bodies {
+        for (length, is_whole) in [
+            ("3", true),
+            ("3+3", true),
+            ("10", false),
+            ("2", false),
+            ("0", false),
+            ("3+10", false),
+        ] {
+            let (app, runs) =
+                counted(move |_, _: Request| async move { with_length(201, length, body()) });
+            let app: Router = app.layer(shared());
+            let (status, is_replay, bytes) = sent(&app, Method::POST, "k").await;
+            let (again, is_replay_again, whole) = sent(&app, Method::POST, "k").await;
+            assert_eq!((is_replay, is_replay_again), (false, is_whole), "{length}");
+            if is_whole {
+                assert_eq!((status.as_u16(), again.as_u16()), (201, 201));
+                assert_eq!((&bytes[..], &whole[..]), (&b"abc"[..], &b"abc"[..]));
+            } else {
+                assert_eq!((status.as_u16(), again.as_u16()), (500, 409), "{length}");
+                let text = String::from_utf8_lossy(&bytes);
+                assert!(text.contains("#response-lost"), "{text}");
+                let text = String::from_utf8_lossy(&whole);
+                assert!(text.contains("#not-recorded"), "{text}");
+            }
+            assert_eq!(runs.count(), 1);
+        }
+    }
+}
+
+/// These announce the length that another response would have.
+#[tokio::test]
+async fn a_response_without_a_body_may_announce_any_length() {
+    for (method, status) in [
+        (Method::HEAD, 200),
+        (Method::POST, 204),
+        (Method::POST, 304),
+    ] {
+        for length in ["3", "99999999"] {
+            let (app, runs) =
+                counted(
+                    move |_, _: Request| async move { with_length(status, length, Body::empty()) },
+                );
+            let app: Router = app.layer(shared().methods([Method::HEAD, Method::POST]));
+            for is_replay in [false, true] {
+                let (found, replayed, body) = sent(&app, method.clone(), "k").await;
+                assert_eq!(
+                    (found.as_u16(), replayed, body.len()),
+                    (status, is_replay, 0),
+                    "{method} {length}"
+                );
+            }
+            assert_eq!(runs.count(), 1);
+        }
+    }
 }
 
 #[tokio::test]

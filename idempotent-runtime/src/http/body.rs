@@ -162,8 +162,13 @@ impl Pieces {
 
 /// The length that a message's headers announce.
 pub(super) fn announced_length(headers: &HeaderMap) -> Option<u64> {
-    let length = headers.get(header::CONTENT_LENGTH)?;
-    length.to_str().ok()?.parse().ok()
+    announced_lengths(headers).next()
+}
+
+/// Each line announces one, where somebody has added a second line.
+pub(super) fn announced_lengths(headers: &HeaderMap) -> impl Iterator<Item = u64> {
+    let lines = headers.get_all(header::CONTENT_LENGTH).iter();
+    lines.filter_map(|line| line.to_str().ok()?.parse().ok())
 }
 
 /// Reads a request's body to its end, within the limit. Trailers are dropped.

@@ -5,14 +5,14 @@
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header, request, response};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request, response};
 use http_body::Body;
 use tokio::time::timeout;
 use tower_service::Service;
 
 use super::{
     Finish, IdempotencyKey, Problem, ResponseBody,
-    body::{BoxError, Collected, announced_length, collect, read_request},
+    body::{BoxError, Collected, announced_lengths, collect, read_request},
     config::{Config, Meaning, Principal},
     mark_as_replayed,
     payload::original_uri,
@@ -205,6 +205,7 @@ where
         request.extensions_mut().insert(execution);
     }
     poll_fn(|cx| inner.poll_ready(cx)).await.map_err(failed)?;
+    let is_head = request.method() == Method::HEAD;
     let response = inner.call(request).await.map_err(failed)?;
     let (parts, body) = response.into_parts();
     let untouched = |parts, body| Response::from_parts(parts, ResponseBody::untouched(body));
@@ -218,7 +219,7 @@ where
             response: untouched(parts, body),
             record: Err("its response is not to be kept"),
         }),
-        Finish::Complete => Ok(recorded_answer(&config, parts, body, limit).await),
+        Finish::Complete => Ok(recorded_answer(&config, parts, body, limit, is_head).await),
     }
 }
 
@@ -244,14 +245,20 @@ async fn recorded_answer<B>(
     parts: response::Parts,
     body: B,
     limit: usize,
+    is_head: bool,
 ) -> Answer<B>
 where
     B: Body<Data = Bytes>,
 {
+    let announced: Vec<u64> = if is_without_body(is_head, parts.status) {
+        Vec::new()
+    } else {
+        announced_lengths(&parts.headers).collect()
+    };
     let length = body
         .size_hint()
         .exact()
-        .or_else(|| announced_length(&parts.headers));
+        .or_else(|| announced.first().copied());
     let is_too_long = length.is_some_and(|length| length > limit as u64);
     if is_too_long || is_event_stream(&parts.headers) {
         return Answer::New {
@@ -265,14 +272,19 @@ where
     }
     let patience = length.is_none().then_some(PATIENCE);
     let (bytes, trailers) = match collect(body, limit, patience).await {
-        Collected::Whole(bytes, trailers) => (bytes, trailers),
+        Collected::Whole(bytes, trailers)
+            if announced.iter().all(|it| *it == bytes.len() as u64) =>
+        {
+            (bytes, trailers)
+        }
         Collected::Unfinished(body) => {
             return Answer::New {
                 response: Response::from_parts(parts, body),
                 record: Err("its response is a stream, or larger than the store takes"),
             };
         }
-        Collected::Broken => {
+        // It broke off, or an end of it is missing without an error.
+        Collected::Whole(..) | Collected::Broken => {
             let problem = Problem::new(Kind::ResponseLost);
             return Answer::New {
                 response: config.documented(problem).into_response(),
@@ -299,6 +311,11 @@ where
         response: Response::from_parts(parts, ResponseBody::whole(bytes, trailers)),
         record,
     }
+}
+
+/// Whether a response's headers speak of the body that another response would have.
+fn is_without_body(is_head: bool, status: StatusCode) -> bool {
+    is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 const TOO_LARGE: &str = "its response is larger than the store takes";

@@ -192,9 +192,10 @@ impl IdempotencyLayer {
         self.with(|config| config.header_rules.dropped.push(name))
     }
 
-    /// Answers 503 (`still-running`) with `Retry-After` where the handler takes longer. The handler
-    /// goes on, and a retry gets its response. For handlers that outlast the patience of a load
-    /// balancer.
+    /// Answers 503 (`still-running`) with `Retry-After` where it takes longer until there is a
+    /// response. A handler that has begun goes on, and a retry gets its response. Where the store was
+    /// silent and the handler has not begun, a retry begins it. For handlers that outlast the
+    /// patience of a load balancer.
     #[must_use]
     pub fn answer_within(self, duration: Duration) -> Self {
         self.with(|config| config.answer_within = Some(duration))

@@ -270,8 +270,9 @@ impl<T, E, F> Operation<T, E, F> {
         self
     }
 
-    /// How long a duplicate waits for the running owner's result: by default 10 seconds, and not at
-    /// all if zero.
+    /// How long a duplicate waits for the running owner's result: by default 10 seconds. If zero, it
+    /// waits only for the store's answer: where the store is slow or silent, for up to about 2
+    /// seconds.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.options.wait = wait;
         self

@@ -19,7 +19,9 @@ use crate::fingerprint::{Fingerprint, FingerprintError, encode};
 pub enum Payload {
     /// JSON (`application/json`, `…+json`) counts by its value: the order of an object's members
     /// and blanks play no part, and `1` is `1.0`. `null` and an absent member differ. Every other
-    /// body counts as [`Exact`](Self::Exact).
+    /// body counts as [`Exact`](Self::Exact): also JSON with a name twice in one object, or with a
+    /// number that neither an integer of 64 bits nor a double has in all its digits, such as
+    /// `20000000000000000001` or `0.10000000000000001`. Write such amounts as texts.
     #[default]
     Json,
     /// Each byte counts.

@@ -83,6 +83,12 @@ pub use schema::SQLITE_SCHEMA;
 /// open it. Beside `a.db` there are then `a.db-wal` and `a.db-shm`, and **the three belong
 /// together**: copy them together, or by `VACUUM INTO`.
 ///
+/// All processes open the file by one path; a symbolic link to it will do. Two that open it by two
+/// **hard links** have two logs. If somebody deletes `-wal` or `-shm` while a program has the file
+/// open, programs that open it afterwards have another log. In both cases they do not see each
+/// other's records, so **a body can run in both**, and the file can be damaged. The store does not
+/// notice.
+///
 /// The store creates a table, `idempotent_records`, and a view for people,
 /// `idempotent_records_view` ([`SQLITE_SCHEMA`]). It does not use a table of that name that another
 /// program has created. Records whose time is over are deleted in small steps. SQLite uses their

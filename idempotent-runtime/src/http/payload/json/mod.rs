@@ -1,5 +1,7 @@
 //! JSON text → the canonical encoding of its value, without a tree of values between.
 
+mod decimal;
+
 use std::{cell::Cell, fmt};
 
 use serde::{
@@ -20,8 +22,9 @@ thread_local! {
 }
 
 /// Appends the encoding of the value that `text` is. `false`, and nothing is appended, where it is
-/// no JSON that counts by its value: it is malformed, deeper than 128 levels, has a number beyond
-/// the doubles, or more behind it.
+/// no JSON that counts by its value: it is malformed, deeper than 128 levels, has a number that no
+/// double has in all its digits, an object with a name twice, or more behind it. Two such texts
+/// with different values would have one encoding.
 pub(super) fn encode(text: &[u8], encoding: &mut Vec<u8>) -> bool {
     let mut transcoder = KEPT.try_with(Cell::take).unwrap_or_default();
     let is_json = transcoder.transcode(text);
@@ -37,19 +40,35 @@ pub(super) fn encode(text: &[u8], encoding: &mut Vec<u8>) -> bool {
 #[derive(Default)]
 struct Transcoder {
     encoding: Vec<u8>,
-    /// Where the members of the objects that are being read begin.
-    starts: Vec<usize>,
-    /// The members of one object, as they are sorted.
-    order: Vec<(usize, usize)>,
+    /// The members of the objects that are being read.
+    members: Vec<Member>,
+    /// The members of one object, as they are sorted, with their ends.
+    order: Vec<(Member, usize)>,
     sorted: Vec<u8>,
+    /// How many numbers there were.
+    numbers: usize,
+    /// Whether one of them was a float, or came as text.
+    has_floats: bool,
+    has_name_twice: bool,
+}
+
+/// Where a member begins in the encoding, and its value.
+#[derive(Clone, Copy)]
+struct Member {
+    name: usize,
+    value: usize,
 }
 
 impl Transcoder {
     fn transcode(&mut self, text: &[u8]) -> bool {
         self.encoding.clear();
-        self.starts.clear();
+        self.members.clear();
+        (self.numbers, self.has_floats, self.has_name_twice) = (0, false, false);
         let mut reader = serde_json::Deserializer::from_slice(text);
-        Value(self).deserialize(&mut reader).is_ok() && reader.end().is_ok()
+        let is_json = Value(self).deserialize(&mut reader).is_ok() && reader.end().is_ok();
+        is_json
+            && !self.has_name_twice
+            && (!self.has_floats || decimal::are_exact(text, self.numbers))
     }
 
     /// Appends what serde's data model has, in the format of fingerprints.
@@ -59,6 +78,7 @@ impl Transcoder {
     }
 
     fn put_float(&mut self, value: f64) {
+        self.has_floats = true;
         if value.fract() == 0.0 && value.abs() <= WHOLE {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -70,24 +90,36 @@ impl Transcoder {
         }
     }
 
-    /// Puts the members that begin at `starts[base..]` in the order of their encodings.
+    /// Puts the members `members[base..]` in the order of their encodings.
     fn sort(&mut self, base: usize) {
-        let starts = &self.starts[base..];
-        let ends = starts.iter().skip(1).copied().chain([self.encoding.len()]);
+        let members = &self.members[base..];
+        let Some(first) = members.first().map(|member| member.name) else {
+            return;
+        };
+        let ends = members.iter().skip(1).map(|next| next.name);
+        let ends = ends.chain([self.encoding.len()]);
         let bytes = &self.encoding;
         self.order.clear();
-        self.order.extend(starts.iter().copied().zip(ends));
-        let member = |&(start, end): &(usize, usize)| &bytes[start..end];
-        if !self.order.is_sorted_by(|a, b| member(a) <= member(b)) {
-            self.order.sort_unstable_by(|a, b| member(a).cmp(member(b)));
+        self.order.extend(members.iter().copied().zip(ends));
+        let whole = |&(member, end): &(Member, usize)| &bytes[member.name..end];
+        if !self.order.is_sorted_by(|a, b| whole(a) <= whole(b)) {
+            self.order.sort_unstable_by(|a, b| whole(a).cmp(whole(b)));
             self.sorted.clear();
-            for range in &self.order {
-                self.sorted.extend_from_slice(member(range));
+            for member in &self.order {
+                self.sorted.extend_from_slice(whole(member));
             }
-            let first = self.starts[base];
-            self.encoding[first..].copy_from_slice(&self.sorted);
         }
-        self.starts.truncate(base);
+        // No name's encoding begins with another name's, so equal names are neighbours.
+        let name = |&(member, _): &(Member, usize)| &bytes[member.name..member.value];
+        self.has_name_twice |= self
+            .order
+            .windows(2)
+            .any(|two| name(&two[0]) == name(&two[1]));
+        if !self.sorted.is_empty() {
+            self.encoding[first..].copy_from_slice(&self.sorted);
+            self.sorted.clear();
+        }
+        self.members.truncate(base);
     }
 }
 
@@ -119,16 +151,19 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.0.numbers += 1;
         self.0.put(&value);
         Ok(())
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.0.numbers += 1;
         self.0.put(&value);
         Ok(())
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.0.numbers += 1;
         self.0.put_float(value);
         Ok(())
     }
@@ -146,31 +181,32 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let (base, start) = (self.0.starts.len(), self.0.encoding.len());
+        let (base, start) = (self.0.members.len(), self.0.encoding.len());
         self.0.encoding.push(b'{');
         while let Some(name) = members.next_key_seed(Name(self.0))? {
-            if name == Is::Number && self.0.starts.len() == base + 1 {
-                self.0.starts.truncate(base);
+            if name == Is::Number && self.0.members.len() == base + 1 {
+                self.0.members.truncate(base);
                 self.0.encoding.truncate(start);
                 return number(self.0, members);
             }
             members.next_value_seed(Value(self.0))?;
         }
-        if self.0.starts.len() > base {
-            self.0.sort(base);
-        }
+        self.0.sort(base);
         self.0.encoding.push(b'}');
         Ok(())
     }
 }
 
 /// A number as text, as `serde_json` hands it on where any crate of the program turns on its
-/// `arbitrary_precision`.
+/// `arbitrary_precision`. An object of a client can look like one. Then there are more numbers than
+/// the text has, and it does not count by its value.
 fn number<'de, A: MapAccess<'de>>(to: &mut Transcoder, mut members: A) -> Result<(), A::Error> {
     let text: String = members.next_value()?;
     if members.next_key::<IgnoredAny>()?.is_some() {
         return Err(A::Error::custom("it is no number"));
     }
+    to.numbers += 1;
+    to.has_floats = true;
     match (
         text.parse::<u64>(),
         text.parse::<i64>(),
@@ -209,8 +245,10 @@ impl Visitor<'_> for Name<'_> {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Is, E> {
-        self.0.starts.push(self.0.encoding.len());
+        let start = self.0.encoding.len();
         self.0.put(name);
+        let value = self.0.encoding.len();
+        self.0.members.push(Member { name: start, value });
         Ok(if name == TOKEN { Is::Number } else { Is::Name })
     }
 }
@@ -239,7 +277,6 @@ mod tests {
             r#"{"a":1,"b":{"c":[null,2],"d":"x"}}"#,
             r#"{"a":1,"b":{"c":[2,null],"d":"y"}}"#,
             r#"{"a":1,"b":{"c":[2,null]}}"#,
-            r#"{"a":1,"a":1,"b":{"c":[2,null],"d":"x"}}"#,
             r#"{"a":"1","b":{"c":[2,null],"d":"x"}}"#,
         ] {
             assert_ne!(of(other).unwrap(), one, "{other}");
@@ -254,6 +291,9 @@ mod tests {
             ("-0.0", "0"),
             ("9007199254740992.0", "9007199254740992"),
             ("0.1", "1e-1"),
+            ("0.1", "0.1000"),
+            ("20000000000000000000.0", "2e19"),
+            ("0", "0e99999999999999999999"),
         ] {
             assert_eq!(of(a).unwrap(), of(b).unwrap(), "{a} {b}");
         }
@@ -265,6 +305,51 @@ mod tests {
             ("1", "\"1\""),
         ] {
             assert_ne!(of(a).unwrap(), of(b).unwrap(), "{a} {b}");
+        }
+    }
+
+    /// The double of such a number is another number's too.
+    #[test]
+    fn a_number_that_is_not_its_double_does_not_count_by_value() {
+        for text in [
+            "20000000000000000001",
+            "-20000000000000000001",
+            "0.10000000000000001",
+            "9007199254740993.0",
+            "900719925474099300e-2",
+            "9007199254740993e0",
+            "1e-400",
+            "1e-99999999999999999999",
+            "4.9e-324",
+            "0.30000000000000004440892098500626",
+        ] {
+            assert_eq!(of(text), None, "{text}");
+            assert_eq!(of(&format!("{{\"a\":[\"0\",{text}]}}")), None, "{text}");
+            // In a text, digits are no number.
+            assert!(of(&format!("[0.5,\"\\\"{text}\\\\\"]")).is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_object_with_a_name_twice_does_not_count_by_value() {
+        for text in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":2,"a":1}"#,
+            r#"{"a":1,"b":2,"\u0061":3}"#,
+            r#"[{"c":{"a":[],"b":{},"ab":0,"a":""}},{}]"#,
+        ] {
+            assert_eq!(of(text), None, "{text}");
+        }
+        assert!(of(r#"[{"a":1,"ab":{"a":1,"":2}},{"a":1}]"#).is_some());
+    }
+
+    /// `serde_json` marks a number so that it hands on as text.
+    #[test]
+    fn an_object_that_looks_like_a_number_does_not_count_by_value() {
+        for number in ["1", "0.1", "0.10000000000000001", "x"] {
+            let text = format!(r#"[5,{{"{TOKEN}":"{number}"}}]"#);
+            assert_eq!(of(&text), None, "{text}");
         }
     }
 
@@ -285,6 +370,8 @@ mod tests {
             assert_eq!(of(text), None, "{text}");
         }
         // What was begun leaves nothing behind.
+        assert_eq!(of(r#"{"b":{"a":1,"a":0.10000000000000001,"c"#), None);
+        assert_eq!(of(r#"{"b":0.5,"a":1}"#), of(r#"{"a":1,"b":5e-1}"#));
         assert_eq!(of("[1]"), of(" [1] "));
     }
 
@@ -334,6 +421,22 @@ mod tests {
             let text = serde_json::to_string(&value).unwrap();
             let tree = Fingerprint::of(&normalised(value)).unwrap();
             prop_assert_eq!(of(&text), Some(tree));
+        }
+
+        /// One encoding is one value, however near the two are.
+        #[test]
+        fn two_values_are_two_fingerprints(
+            digits in "[1-9][0-9]{0,20}",
+            (one, other) in (1..10, 1..10),
+            zeros in 0_i32..8,
+            exponent in -330_i32..290,
+        ) {
+            let zeros_of = "0".repeat(zeros.unsigned_abs() as usize);
+            let value = of(&format!("{digits}{one}e{exponent}"));
+            let spelled = of(&format!("{digits}{one}{zeros_of}e{}", exponent - zeros));
+            prop_assert_eq!(value, spelled);
+            let other_value = of(&format!("{digits}{other}e{exponent}"));
+            prop_assert!(one == other || value.is_none() || value != other_value);
         }
 
         #[test]
