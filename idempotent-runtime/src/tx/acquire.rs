@@ -83,7 +83,7 @@ pub(super) async fn acquire<C: TxConnection + ?Sized>(
                 record
             }
         };
-        let swapped = session.swap(&record, &existing.bytes, wait).await;
+        let swapped = session.swap(&record, &existing, wait).await;
         if let Some(transaction) = swapped.map_err(failed)? {
             return Ok(Acquired::Run(Granted {
                 written: record.encode(),

@@ -30,7 +30,8 @@ pub(super) fn conclude<T, E>(
 ) -> End {
     // Whatever crashes is rolled back: nobody has to say what it means.
     let verdict = match result {
-        Ok(value) if (policy.ok.is_transient)(value) => policy.judge_transient(OnCrash::Rerun),
+        // Also a response that elsewhere counts as an `Err` (a 503): to its caller it is an `Ok`, so
+        // the caller commits what the body has written.
         Ok(_) => OnErr::Record,
         Err(error) => policy.judge_err(OnCrash::Rerun, error),
     };
@@ -83,4 +84,41 @@ pub(super) fn conclude<T, E>(
 fn not_final(execution: &Execution, refused: &'static str) -> End {
     events::not_final(execution, refused);
     End::Release
+}
+
+#[cfg(all(test, feature = "axum", feature = "tx-rusqlite"))]
+mod tests {
+    use axum::{Json, http::StatusCode};
+
+    use crate::{
+        Error,
+        operation::operation,
+        tx::{Begun, SQLITE_SCHEMA},
+    };
+
+    /// Its caller sees an `Ok`, and commits what the body has written: a retry must not write it again.
+    #[tokio::test]
+    async fn a_response_that_elsewhere_counts_as_an_error_is_recorded() {
+        type Answer = Result<(StatusCode, Json<u64>), Error>;
+        let mut database = rusqlite::Connection::open_in_memory().expect("a database");
+        database.execute_batch(SQLITE_SCHEMA).expect("the table");
+        let mut ran = 0;
+        for _ in 0..2 {
+            let mut tx = database.transaction().expect("a transaction");
+            let call = operation::<Answer, _>("tx.transient", &[&1]);
+            let answer = match call.begin(&mut tx).await {
+                Begun::Answered(answer) => answer,
+                Begun::Running(running) => {
+                    ran += 1;
+                    let body = async { Ok((StatusCode::SERVICE_UNAVAILABLE, Json(7))) };
+                    let result = running.body(body).await;
+                    running.finish(&mut tx, result).await
+                }
+            };
+            let (status, Json(number)) = answer.expect("a response");
+            assert_eq!((status.as_u16(), number), (503, 7));
+            tx.commit().expect("it is committed");
+        }
+        assert_eq!(ran, 1);
+    }
 }

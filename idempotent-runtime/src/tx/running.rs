@@ -193,7 +193,7 @@ async fn finish<C: TxConnection + ?Sized>(
                 target.seal(&execution.key);
                 session.finish(&target, &written, transaction).await
             }
-            End::Release if is_first => session.delete(&written).await,
+            End::Release if is_first => session.delete(&written, transaction).await,
             End::Release => {
                 session
                     .finish(&released(&record), &written, transaction)

@@ -142,23 +142,21 @@ impl<'a, C: TxConnection + ?Sized> Session<'a, C> {
     pub(super) async fn swap(
         &mut self,
         record: &Record,
-        seen: &[u8],
+        seen: &Existing,
         wait: Duration,
     ) -> Result<Option<Option<i64>>, Failure> {
         let bytes = record.encode();
-        let (key, new, seen) = (
-            Param::Text(&self.key),
-            Param::Bytes(&bytes),
-            Param::Bytes(seen),
-        );
+        let (key, new) = (Param::Text(&self.key), Param::Bytes(&bytes));
+        let (seen, renewed) = (Param::Bytes(&seen.bytes), Param::Integer(seen.renewed));
         let row = match self.dialect {
             Dialect::Sqlite => {
                 let (now, expires) = written_at(clock(), HOLD);
-                let params = [key, new, seen, Param::Integer(now), Param::Integer(expires)];
+                let (now, expires) = (Param::Integer(now), Param::Integer(expires));
+                let params = [key, new, seen, now, expires, renewed];
                 self.connection.fetch(self.statements.swap, &params).await?
             }
             Dialect::Postgres => {
-                let params = [key, new, Param::Integer(lock_ms(wait)), seen];
+                let params = [key, new, Param::Integer(lock_ms(wait)), seen, renewed];
                 self.connection.fetch(self.statements.swap, &params).await?
             }
         };
@@ -215,9 +213,18 @@ impl<'a, C: TxConnection + ?Sized> Session<'a, C> {
     }
 
     /// Deletes the record that was `written`: as if the call had never been.
-    pub(super) async fn delete(&mut self, written: &[u8]) -> Result<bool, Failure> {
-        let params = [Param::Text(&self.key), Param::Bytes(written)];
-        let deleted = self.connection.fetch(self.statements.delete, &params).await;
+    pub(super) async fn delete(
+        &mut self,
+        written: &[u8],
+        transaction: Option<i64>,
+    ) -> Result<bool, Failure> {
+        let (key, written) = (Param::Text(&self.key), Param::Bytes(written));
+        let transaction = Param::Integer(transaction.unwrap_or_default());
+        let params: &[Param<'_>] = match self.dialect {
+            Dialect::Sqlite => &[key, written],
+            Dialect::Postgres => &[key, written, transaction],
+        };
+        let deleted = self.connection.fetch(self.statements.delete, params).await;
         deleted.map(|row| row.is_some())
     }
 }

@@ -50,6 +50,10 @@ impl Statements {
 
     fn sqlite(table: &str) -> Self {
         let swap = text(format!(
+            "UPDATE {table} SET record = ?2, renewed = ?4, expires = ?5 WHERE key = ?1 AND record = ?3 AND renewed = ?6 \
+             RETURNING NULL AS record, renewed, expires, renewed AS now"
+        ));
+        let finish = text(format!(
             "UPDATE {table} SET record = ?2, renewed = ?4, expires = ?5 WHERE key = ?1 AND record = ?3 \
              RETURNING NULL AS record, renewed, expires, renewed AS now"
         ));
@@ -65,7 +69,7 @@ impl Statements {
                 "SELECT record, renewed, expires, NULL AS now FROM {table} WHERE key = ?1"
             )),
             swap,
-            finish: swap,
+            finish,
             delete: text(format!(
                 "DELETE FROM {table} WHERE key = ?1 AND record = ?2 RETURNING NULL AS record, 0 AS renewed, 0 AS expires, 0 AS now"
             )),
@@ -91,6 +95,7 @@ impl Statements {
             finish: fill(FINISH),
             delete: fill(
                 "DELETE FROM TABLE_NAME WHERE key = $1 AND record = $2 \
+                 AND pg_current_xact_id()::text::bigint = $3::bigint \
                  RETURNING NULL::bytea AS record, 0::bigint AS renewed, 0::bigint AS expires, 0::bigint AS now",
             ),
         }
@@ -138,12 +143,13 @@ const INSERT_AT_ONCE: &str = "\
         SELECT NULL::bytea AS record, renewed, NULL::bigint AS expires, xid AS now FROM ins \
         UNION ALL SELECT record, renewed, expires, CLOCK FROM TABLE_NAME WHERE key = $1 AND NOT EXISTS (SELECT FROM ins)) x ON true";
 
-/// $1 key, $2 the new record, $3 the longest wait in ms, $4 the record that was read. No row, or one of NULLs: it is not there
+/// $1 key, $2 the new record, $3 the longest wait in ms, $4 the record that was read, $5 its `renewed`, without which an owner that has renewed
+/// meanwhile would be taken over. No row, or one of NULLs: it is not there
 /// any more.
 const SWAP: &str = "\
     WITH b AS MATERIALIZED (BOUND), \
     u AS (UPDATE TABLE_NAME SET record = $2::bytea, renewed = CLOCK, expires = CLOCK + 604800000000 FROM b \
-        WHERE key = $1 AND record = $4 AND b.bound IS NOT NULL RETURNING renewed, pg_current_xact_id()::text::bigint AS xid) \
+        WHERE key = $1 AND record = $4 AND renewed = $5::bigint AND b.bound IS NOT NULL RETURNING renewed, pg_current_xact_id()::text::bigint AS xid) \
     SELECT NULL::bytea AS record, u.renewed, NULL::bigint AS expires, u.xid AS now, set_config('lock_timeout', b.old, true) FROM b LEFT JOIN u ON true";
 
 /// $1 key, $2 the new record, $3 for how long it is kept and $4 shown, in µs, $5 the record that was written, $6 the

@@ -143,7 +143,7 @@ fn answered(code: &SqlState, doing: &str, server_name: &str, table: &TableName) 
 }
 
 fn meaning(code: &str, table: &TableName) -> (StoreErrorKind, String, bool) {
-    use StoreErrorKind::{Config, Refused, TooLarge};
+    use StoreErrorKind::{Config, Refused};
     let told = |kind, reason: &str, is_transient| (kind, reason.to_owned(), is_transient);
     match code {
         "55P03" => told(
@@ -169,7 +169,10 @@ fn meaning(code: &str, table: &TableName) -> (StoreErrorKind, String, bool) {
         "0A000" => told(Refused, "the table was altered; ask again", true),
         "53100" => told(Refused, "its disk is full", false),
         "53200" => told(Refused, "it is out of memory", false),
-        "54000" | "54001" => told(TooLarge, "it takes no value of this size", false),
+        // Also where it refuses all writes until a vacuum, or its queue of notifications is full. The
+        // result is sent again.
+        "54000" => told(Refused, "a limit of it is reached", true),
+        "54001" => told(Refused, "a statement needs more stack than it has", false),
         "42P01" => (
             Config,
             format!(
