@@ -331,16 +331,14 @@ impl error::Error for CodecError {
     }
 }
 
-/// Reads a value that the codec with this id has written, if these bytes tell it.
-type DecodeFrom<T> = fn(u32, &[u8]) -> Option<Result<T, CodecError>>;
+type Decode<T> = fn(u32, &[u8]) -> Option<Result<T, CodecError>>;
 
 /// A codec for one type, as plain functions.
 pub(crate) struct Format<T> {
     pub(crate) codec: u32,
     pub(crate) encode: fn(&T, &mut Vec<u8>) -> Result<(), CodecError>,
-    pub(crate) decode: fn(&[u8]) -> Result<T, CodecError>,
-    /// See [`Recorded::decode_from`](crate::operation::Recorded::decode_from).
-    pub(crate) decode_from: DecodeFrom<T>,
+    /// Reads what the codec with this id has written; `None` if those bytes do not tell this value.
+    pub(crate) decode: Decode<T>,
     /// See [`Recorded::is_transient`](crate::operation::Recorded::is_transient).
     pub(crate) is_transient: fn(&T) -> bool,
 }
@@ -358,8 +356,7 @@ impl<T> Format<T> {
         Self {
             codec: C::ID,
             encode: C::encode,
-            decode: C::decode,
-            decode_from: |_, _| None,
+            decode: |codec, bytes| (codec == C::ID).then(|| C::decode(bytes)),
             is_transient: |_| false,
         }
     }

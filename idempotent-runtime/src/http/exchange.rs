@@ -166,11 +166,12 @@ fn operation<B, E>(options: Options) -> Exchange<B, E> {
             } => Err(CodecError::withheld(why)),
             Answer::Recorded(..) => Err(CodecError::own("it is recorded")),
         },
-        decode: |bytes| {
-            let (response, trailers) = recorded::decode(bytes)?;
-            Ok(Answer::Recorded(response, trailers))
+        decode: |codec, bytes| {
+            (codec == recorded::CODEC).then(|| {
+                let (response, trailers) = recorded::decode(bytes)?;
+                Ok(Answer::Recorded(response, trailers))
+            })
         },
-        decode_from: |_, _| None,
         is_transient: |_| false,
     });
     policy.classify = Some(Classify::Unrecorded(|unfinished| match unfinished {

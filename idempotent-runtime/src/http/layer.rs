@@ -282,8 +282,9 @@ impl IdempotencyLayer {
             policy: ResultPolicy::new(Format {
                 codec: recorded::CODEC,
                 encode: encode_given,
-                decode: |bytes| Ok(recorded::decode(bytes)?.0),
-                decode_from: |_, _| None,
+                decode: |codec, bytes| {
+                    (codec == recorded::CODEC).then(|| Ok(recorded::decode(bytes)?.0))
+                },
                 is_transient: |_| false,
             }),
             into_err: ByFrom,

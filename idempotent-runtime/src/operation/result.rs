@@ -199,8 +199,13 @@ pub(crate) fn format_of<T: Recorded<M>, M>() -> Format<T> {
     Format {
         codec: T::CODEC,
         encode: T::encode,
-        decode: T::decode,
-        decode_from: T::decode_from,
+        decode: |codec, bytes| {
+            if codec == T::CODEC {
+                Some(T::decode(bytes))
+            } else {
+                T::decode_from(codec, bytes)
+            }
+        },
         is_transient: T::is_transient,
     }
 }

@@ -62,11 +62,9 @@ impl<T, E> ResultPolicy<T, E> {
             return None;
         }
         match (record.outcome?, &self.err) {
-            (RecordedBytesRef::Ok(bytes), _) if record.codec == self.ok.codec => {
-                (self.ok.decode)(bytes).ok().map(Ok)
-            }
-            (RecordedBytesRef::Err(bytes), Some(err)) if record.codec == err.codec => {
-                (err.decode)(bytes).ok().map(Err)
+            (RecordedBytesRef::Ok(bytes), _) => (self.ok.decode)(record.codec, bytes)?.ok().map(Ok),
+            (RecordedBytesRef::Err(bytes), Some(err)) => {
+                (err.decode)(record.codec, bytes)?.ok().map(Err)
             }
             _ => None,
         }
@@ -80,26 +78,25 @@ impl<T, E> ResultPolicy<T, E> {
     ) -> Result<Result<T, E>, Error> {
         let err = self.err.as_ref();
         if let Some(RecordedBytes::Ok(bytes)) = &record.outcome
-            && record.codec != self.ok.codec
-            && let Some(decoded) = (self.ok.decode_from)(record.codec, bytes)
+            && let Some(value) = (self.ok.decode)(record.codec, bytes)
         {
-            return decoded
+            return value
                 .map(Ok)
                 .map_err(|error| undecodable(&error, operation_id));
         }
-        let decoded = match recorded_result(
+        let read = match recorded_result(
             record,
             self.ok.codec,
             err.map(|err| err.codec),
             operation_id,
         )? {
-            RecordedResult::Ok(bytes) => (self.ok.decode)(bytes).map(Ok),
+            RecordedResult::Ok(bytes) => decoded((self.ok.decode)(record.codec, bytes)).map(Ok),
             RecordedResult::Err(bytes) => match err {
-                Some(err) => (err.decode)(bytes).map(Err),
+                Some(err) => decoded((err.decode)(record.codec, bytes)).map(Err),
                 None => Err(CodecError::own("errors are not recorded here")),
             },
         };
-        decoded.map_err(|error| undecodable(&error, operation_id))
+        read.map_err(|error| undecodable(&error, operation_id))
     }
 
     /// What an `Ok` means that stands for a failure that may pass. Under `on_crash = rerun` it is
@@ -166,6 +163,11 @@ fn recorded_result<'a>(
             operation_id,
         )),
     }
+}
+
+/// [`recorded_result`] has compared the codecs.
+fn decoded<T>(read: Option<Result<T, CodecError>>) -> Result<T, CodecError> {
+    read.unwrap_or_else(|| Err(CodecError::own("another codec has written it")))
 }
 
 fn undecodable(error: &CodecError, operation_id: &dyn Fn() -> OperationId) -> Error {
