@@ -88,7 +88,8 @@ impl Place {
             Self::Postgres(url) => {
                 let options = PostgresOptions::new()
                     .with_response_timeout(ANSWER)
-                    .with_connection_timeout(ANSWER);
+                    // A server process has to be started for each connection.
+                    .with_connection_timeout(ANSWER * 3);
                 let store = options.open(url).expect("the conductor's URL is right");
                 return SharedStore::new(Witness::new(store));
             }

@@ -34,6 +34,8 @@ pub(in crate::store::sql::postgres) struct Session {
     life: Arc<Life>,
     /// How many statements have no answer yet.
     busy: AtomicUsize,
+    /// How many have had one.
+    answered: AtomicUsize,
     /// The task that drives it, aborted with it.
     driver: AbortHandle,
 }
@@ -56,6 +58,7 @@ impl Session {
             prepared: Vec::new(),
             life,
             busy: AtomicUsize::new(0),
+            answered: AtomicUsize::new(0),
             driver: driver.abort_handle(),
         }
     }
@@ -178,16 +181,23 @@ impl UnderWay {
         patience: Duration,
     ) -> Result<Vec<Row>, Failure> {
         let session = &self.0;
-        let answered = time::timeout(patience, session.query(statement, parameters)).await;
-        let failure = match answered {
-            Ok(Ok(rows)) => return Ok(rows),
-            Ok(Err(error)) => Failure::from(error),
-            Err(_) => Failure::Unanswered(Lost::Late),
+        let before = session.answered.load(Ordering::Relaxed);
+        let answer = time::timeout(patience, session.query(statement, parameters)).await;
+        let Ok(answer) = answer else {
+            // A connection that answers others is only slow: to connect anew would make it slower.
+            if session.answered.load(Ordering::Relaxed) == before {
+                session.retire();
+            }
+            return Err(Failure::Unanswered(Lost::Late));
         };
-        if failure.ends_connection() {
-            session.retire();
-        }
-        Err(failure)
+        session.answered.fetch_add(1, Ordering::Relaxed);
+        answer.map_err(|error| {
+            let failure = Failure::from(error);
+            if failure.ends_connection() {
+                session.retire();
+            }
+            failure
+        })
     }
 }
 
