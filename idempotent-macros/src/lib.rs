@@ -154,7 +154,7 @@ use annotate::annotate;
 ///
 /// ```ignore
 /// #[idempotent(scope = "orders.place", key = order.id, in_tx = tx)]
-/// async fn place(tx: &mut PgConnection, order: Order) -> Result<Placed, PlaceError> { … }
+/// async fn place(tx: &mut PgConnection, order: Order) -> Result<Placed, PlaceError> { todo!() }
 /// ```
 ///
 /// Features `tx-sqlx-postgres`, `tx-sqlx-sqlite`, `tx-tokio-postgres` and `tx-rusqlite` bring those
